@@ -1,0 +1,61 @@
+# Two commands are all the set-up there is: `make demo` and `make test`.
+# `make check` is the fast gate, `make soak` what is too long for `make test`, `make bench` measures.
+
+VENV := .venv
+PY := $(VENV)/bin/python
+OPA_VERSION := v1.22.2
+export PATH := $(CURDIR)/.tools/bin:$(PATH)
+
+.PHONY: demo test check policy-check soak bench peers docs lock clean
+
+demo: $(VENV)/.runtime
+	$(VENV)/bin/otbroker dev --walkthrough
+
+test: check peers
+	$(PY) -m pytest -m "not soak" tests
+
+check: $(VENV)/.test policy-check
+	$(PY) -m ruff format --check --quiet broker tests certs
+	$(PY) -m ruff check --quiet broker tests certs
+	$(PY) -m mypy --strict broker
+	$(VENV)/bin/lint-imports --no-logo
+	$(PY) -m pytest -q tests/unit
+
+policy-check: $(VENV)/.test .tools/opa
+	$(PY) -m tests.policy_checks
+
+soak: $(VENV)/.test peers
+	$(PY) -m pytest -m soak --timeout=3600 tests
+
+bench: $(VENV)/.test peers
+	$(PY) -m tests.bench
+
+peers: $(VENV)/.test .tools/opa
+	sh tests/setup/install-peers
+
+# Generated reference pages; `make check` fails if they are out of date.
+docs: $(VENV)/.test
+	$(PY) -m tests.reference --write
+
+$(VENV)/.runtime: requirements/runtime.txt pyproject.toml deploy/python-environment
+	sh deploy/python-environment $(VENV) requirements/runtime.txt
+	touch $@
+
+$(VENV)/.test: requirements/test.txt pyproject.toml deploy/python-environment
+	sh deploy/python-environment $(VENV) requirements/test.txt
+	touch $@ $(VENV)/.runtime
+
+# The real OPA, where Go is there; without it the tests that need it are skipped and counted.
+.tools/opa:
+	sh tests/setup/install-opa $(OPA_VERSION)
+	mkdir -p .tools && touch $@
+
+# Pinned with hashes, wheels only; needs uv (not needed for anything else).
+lock:
+	uv pip compile --universal --python-version 3.11 --generate-hashes --only-binary :all: -q \
+	  --no-header --extra build pyproject.toml -o requirements/runtime.txt
+	uv pip compile --universal --python-version 3.11 --generate-hashes --only-binary :all: -q \
+	  --no-header --extra build --extra test pyproject.toml -o requirements/test.txt
+
+clean:
+	rm -rf $(VENV) .tools .dev build tests/peers/node_modules

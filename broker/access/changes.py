@@ -1,0 +1,127 @@
+"""Who gains and who loses access when one inventory follows another."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from broker.access.rights import Right, Rights
+from broker.model.place import Device, Grant, Inventory, Organisation
+from broker.model.schedule import Freeze, Window
+from broker.model.vocabulary import Action
+
+EVERYWHERE = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One gain or loss. `who` is a subject id, `role …`, `organisation …`, or several of them with "of" between.
+
+    Empty `points` is the whole device; empty `windows` is any time. Where an organisation's trust changed, `device` is
+    "*" and `note` says how.
+    """
+
+    who: str
+    device: str
+    action: Action
+    points: tuple[str, ...]
+    gained: bool
+    windows: tuple[str, ...] = ()
+    note: str = ""
+
+
+def access_changes(old: Inventory, new: Inventory) -> tuple[Change, ...]:
+    """All gains and losses, by device, losses first. Changed terms (times, limits, addresses) are a loss and a gain."""
+    if old.revision == new.revision:
+        return ()
+    changes = [*_organisation_changes(old, new)]
+    before = {device.key: device for device in old.devices}
+    after = {device.key: device for device in new.devices}
+    for key in sorted(before.keys() | after.keys()):
+        if _concerning(old, before.get(key)) == _concerning(new, after.get(key)):
+            continue
+        changes += _device_changes(_rights_on(old, before.get(key)), _rights_on(new, after.get(key)))
+    return tuple(changes)
+
+
+def _concerning(inventory: Inventory, device: Device | None) -> tuple[object, ...]:
+    """Everything that rights on a device follow from; equal for two inventories means equal rights."""
+    if device is None:
+        return ()
+    entries: tuple[Grant | Window | Freeze, ...] = (*inventory.grants, *inventory.windows, *inventory.freezes)
+    near = [entry for entry in entries if entry.scope.covers(device.site, device.key, device.labels)]
+    return device, near, [(organisation.id, organisation.roles) for organisation in inventory.organisations]
+
+
+def _rights_on(inventory: Inventory, device: Device | None) -> Rights | None:
+    return None if device is None else Rights(inventory, device)
+
+
+def _device_changes(before: Rights | None, after: Rights | None) -> Iterator[Change]:
+    lost = _missing(before, after)
+    gained = _missing(after, before)
+    yield from _summed(lost, False)
+    yield from _summed(gained, True)
+
+
+def _missing(of: Rights | None, in_: Rights | None) -> list[Right]:
+    rows = of.rows if of is not None else ()
+    return [right for right in rows if in_ is None or not in_.contain(right)]
+
+
+def _summed(rights: list[Right], gained: bool) -> Iterator[Change]:
+    """One change for all points that somebody gains or loses in the same windows."""
+    points: defaultdict[tuple[str, str, Action, tuple[str, ...]], set[str]] = defaultdict(set)
+    for right in rights:
+        windows = tuple(sorted({window.id for window in right.windows or ()}))
+        key = (str(right.who), right.device.key, right.action, windows)
+        points[key].add(right.point.id if right.point else "")
+    for (who, device, action, windows), names in sorted(points.items()):
+        named = () if "" in names else tuple(sorted(names))
+        yield Change(who, device, action, named, gained, windows)
+
+
+def _organisation_changes(old: Inventory, new: Inventory) -> Iterator[Change]:
+    before = {organisation.id: organisation for organisation in old.organisations}
+    after = {organisation.id: organisation for organisation in new.organisations}
+    for name in sorted(before.keys() | after.keys()):
+        if name not in after:
+            yield _trust(name, False, "the organisation is no longer there")
+        elif name not in before:
+            yield _trust(name, True, "the organisation is new")
+        else:
+            yield from (_trust(name, False, note) for note in _wider(after[name], before[name], "removed", "shortened"))
+            yield from (_trust(name, True, note) for note in _wider(before[name], after[name], "added", "extended"))
+
+
+def _trust(organisation: str, gained: bool, note: str) -> Change:
+    return Change(f"organisation {organisation}", EVERYWHERE, Action.AUTH, (), gained, (), note)
+
+
+def _wider(narrow: Organisation, wide: Organisation, verb: str, contract_verb: str) -> Iterator[str]:
+    """What `wide` lets in that `narrow` does not."""
+    if set(wide.anchors) - set(narrow.anchors):
+        yield f"trust anchor {verb}"
+    for namespace in sorted(set(wide.namespaces) - set(narrow.namespaces)):
+        yield f"namespace {namespace} {verb}"
+    if narrow.crl_required and not wide.crl_required:
+        yield f"revocation lists required: {'no longer' if verb == 'added' else 'now'}"
+    if wide.max_path_length > narrow.max_path_length:
+        yield f"path length {narrow.max_path_length} to {wide.max_path_length} {verb}"
+    if _longer(wide, narrow):
+        yield f"contract {contract_verb}"
+    held = dict(narrow.roles)
+    for subject, roles in wide.roles:
+        for role in sorted(set(roles) - set(held.get(subject, ()))):
+            yield f"role {role} of {subject} {verb}"
+    if wide.owner and not narrow.owner:
+        yield f"owner of the plant {verb}"
+
+
+def _longer(wide: Organisation, narrow: Organisation) -> bool:
+    earlier = narrow.contract_from is not None and (
+        wide.contract_from is None or wide.contract_from < narrow.contract_from
+    )
+    later = narrow.contract_until is not None and (
+        wide.contract_until is None or wide.contract_until > narrow.contract_until
+    )
+    return earlier or later

@@ -1,0 +1,261 @@
+"""Certification authorities for development and tests; their keys lie unencrypted in files (0600).
+
+Whatever is there and still good is used again, so that every command can be repeated. Not for production: there the
+organisations bring their own authorities, and the broker never holds a key that can issue.
+"""
+
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from broker.adapters.development_certificates import (
+    LeafProfile,
+    PrivateKey,
+    Signer,
+    make_crl,
+    make_issuing,
+    make_key,
+    make_leaf,
+    make_root,
+)
+from broker.adapters.private_files import write_private
+from broker.errors import ConfigError
+from broker.identity.anchors import issued
+from broker.identity.certificate import fingerprint
+from broker.identity.modbus_role import decode_role
+from broker.identity.names import NameForm, decode_subject_id
+from broker.identity.profile import X509_ERRORS
+from broker.identity.revocation import RevocationList, decode_crls
+
+_AUTHORITY_LIFETIME = timedelta(days=365)
+_LEAF_LIFETIME = timedelta(days=30)
+_RENEW_BEFORE = timedelta(days=3)
+_SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+
+
+@dataclass(frozen=True, slots=True)
+class Persona:
+    """Somebody of the development building; `subject` is the subject id, by which it is a person or a service."""
+
+    name: str
+    organisation: str
+    subject: str
+
+
+OWNER = "plant-owner"
+VENDOR = "acme"
+NAMESPACES = {
+    OWNER: ("spiffe://plant.example/*", "*@plant.example", "*.plant.example"),
+    VENDOR: ("spiffe://acme.example/*", "*@acme.example", "*.acme.example"),
+}
+PERSONAS = (
+    Persona("vendor-ana", VENDOR, "ana@acme.example"),
+    Persona("secops-bo", OWNER, "bo@plant.example"),
+    Persona("auditor-cy", OWNER, "cy@plant.example"),
+    Persona("bms-sync", OWNER, "spiffe://plant.example/bms-sync"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Authority:
+    """An organisation's root (the anchor), the authority below it that issues, and where they lie."""
+
+    folder: Path
+    organisation: str
+    root: Signer
+    issuing: Signer
+
+    @property
+    def anchor(self) -> Path:
+        """The root's certificate, PEM: the organisation's trust anchor."""
+        return self.folder / "root.pem"
+
+    @property
+    def crl(self) -> Path:
+        """The revocation lists of both authorities, PEM."""
+        return self.folder / "crl.pem"
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A certificate with its chain (PEM, leaf first), its key (PEM), and what identifies and ends it."""
+
+    certificate: Path
+    key: Path
+    fingerprint: str
+    serial: int
+    not_after: float
+
+
+def create_authority(folder: Path, organisation: str, now: float) -> Authority:
+    """The organisation's authority in that folder, made if there is none that lasts, with fresh revocation lists."""
+    authority = _load_authority(folder, organisation, now) or _make_authority(folder, organisation, now)
+    publish_crl(authority, (), now)
+    return authority
+
+
+def publish_crl(authority: Authority, revoked: Iterable[int], now: float) -> Path:
+    """Publish the lists of both authorities, with these serials revoked besides those that already are."""
+    serials = set(revoked)
+    above = serials & {authority.issuing.certificate.serial_number}
+    before = _published(authority)
+    lists = (
+        make_crl(authority.root, before.get(authority.root.certificate), above, now),
+        make_crl(authority.issuing, before.get(authority.issuing.certificate), serials - above, now),
+    )
+    write_private(authority.crl, b"".join(crl.public_bytes(Encoding.PEM) for crl in lists))
+    return authority.crl
+
+
+def issue_person(
+    authority: Authority, email: str, target: Path, now: float, *, modbus_role: str | None = None
+) -> Credential:
+    """A client certificate for a person; `target` is the path of its files without the ending."""
+    return _issue(authority, target, LeafProfile(email, (x509.RFC822Name(email),), _CLIENT, modbus_role), now)
+
+
+def issue_service(
+    authority: Authority, spiffe_id: str, target: Path, now: float, *, modbus_role: str | None = None
+) -> Credential:
+    """A client certificate for a service."""
+    names = (x509.UniformResourceIdentifier(spiffe_id),)
+    return _issue(authority, target, LeafProfile(spiffe_id.rpartition("/")[2], names, _CLIENT, modbus_role), now)
+
+
+def issue_client(
+    authority: Authority, subject: str, target: Path, now: float, *, modbus_role: str | None = None
+) -> Credential:
+    """A client certificate for a subject id: a person's mailbox or a service's SPIFFE id. Raises ConfigError."""
+    try:
+        form = decode_subject_id(subject).form
+    except ValueError as error:
+        raise ConfigError("subject_malformed", f"{subject!r} is not a subject id.", str(error)) from None
+    if form is NameForm.DNS:
+        raise ConfigError("subject_malformed", f"{subject!r} is neither a mailbox nor a SPIFFE id.")
+    issue = issue_person if form is NameForm.EMAIL else issue_service
+    return issue(authority, subject, target, now, modbus_role=modbus_role)
+
+
+def issue_server(
+    authority: Authority,
+    hosts: Sequence[str],
+    target: Path,
+    now: float,
+    *,
+    addresses: Sequence[str] = ("127.0.0.1",),
+    use_rsa: bool = False,
+) -> Credential:
+    """A server certificate for DNS names and addresses; `use_rsa` for clients that offer only RSA suites."""
+    names = (*(x509.DNSName(host) for host in hosts), *(x509.IPAddress(ip_address(a)) for a in addresses))
+    return _issue(authority, target, LeafProfile(hosts[0], names, _SERVER), now, use_rsa=use_rsa)
+
+
+def load_key(path: Path) -> PrivateKey | None:
+    """The private key in a PEM file, None if there is none that can be used."""
+    with suppress(OSError, ValueError, TypeError):
+        key = load_pem_private_key(path.read_bytes(), None)
+        if isinstance(key, PrivateKey):
+            return key
+    return None
+
+
+def encode_key(key: PrivateKey) -> bytes:
+    """A private key as unencrypted PKCS#8 PEM."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def _make_authority(folder: Path, organisation: str, now: float) -> Authority:
+    root_key, issuing_key = make_key(), make_key()
+    root = Signer(make_root(organisation, root_key, now, _AUTHORITY_LIFETIME), root_key)
+    certificate = make_issuing(organisation, issuing_key, root, now, _AUTHORITY_LIFETIME)
+    issuing = Signer(certificate, issuing_key)
+    for name, signer in (("root", root), ("issuing", issuing)):
+        write_private(folder / f"{name}.key", encode_key(signer.key))
+        write_private(folder / f"{name}.pem", signer.certificate.public_bytes(Encoding.PEM))
+    return Authority(folder, organisation, root, issuing)
+
+
+def _load_authority(folder: Path, organisation: str, now: float) -> Authority | None:
+    """What lies there, if it belongs together and outlives every leaf that it may issue."""
+    root, issuing = _load_signer(folder / "root"), _load_signer(folder / "issuing")
+    if root is None or issuing is None or not issued(root.certificate, issuing.certificate):
+        return None
+    enough = now + _LEAF_LIFETIME.total_seconds()
+    if not all(_lasts(signer.certificate, now, enough) for signer in (root, issuing)):
+        return None
+    return Authority(folder, organisation, root, issuing)
+
+
+def _load_signer(stem: Path) -> Signer | None:
+    chain, key = _load_chain(stem.with_suffix(".pem")), load_key(stem.with_suffix(".key"))
+    if not chain or key is None or chain[0].public_key() != key.public_key():
+        return None
+    return Signer(chain[0], key)
+
+
+def _load_chain(path: Path) -> list[x509.Certificate]:
+    with suppress(OSError, *X509_ERRORS):
+        return x509.load_pem_x509_certificates(path.read_bytes())
+    return []
+
+
+def _lasts(certificate: x509.Certificate, now: float, until: float) -> bool:
+    starts, ends = certificate.not_valid_before_utc.timestamp(), certificate.not_valid_after_utc.timestamp()
+    return starts <= now and until < ends
+
+
+def _issue(
+    authority: Authority, target: Path, profile: LeafProfile, now: float, *, use_rsa: bool = False
+) -> Credential:
+    certificate_path, key_path = target.with_name(f"{target.name}.pem"), target.with_name(f"{target.name}.key")
+    leaf = _reusable(authority, certificate_path, key_path, profile, now)
+    if leaf is None:
+        key = make_key(use_rsa=use_rsa)
+        leaf = make_leaf(authority.organisation, profile, key, authority.issuing, now, _LEAF_LIFETIME)
+        chain = leaf.public_bytes(Encoding.PEM) + authority.issuing.certificate.public_bytes(Encoding.PEM)
+        write_private(key_path, encode_key(key))
+        write_private(certificate_path, chain)
+    ends = leaf.not_valid_after_utc.timestamp()
+    return Credential(
+        certificate_path, key_path, fingerprint(leaf.public_bytes(Encoding.DER)), leaf.serial_number, ends
+    )
+
+
+def _reusable(
+    authority: Authority, certificate: Path, key_path: Path, profile: LeafProfile, now: float
+) -> x509.Certificate | None:
+    """The leaf that lies there, if it says the same, was issued here, lasts, fits its key and is not revoked."""
+    chain, key = _load_chain(certificate), load_key(key_path)
+    if not chain or key is None or chain[0].public_key() != key.public_key():
+        return None
+    leaf, issuing = chain[0], authority.issuing.certificate
+    if not issued(issuing, leaf) or not _lasts(leaf, now, now + _RENEW_BEFORE.total_seconds()):
+        return None
+    revoked = any(crl.issued_by(issuing) and crl.revokes(leaf) for crl in _lists(authority))
+    return leaf if not revoked and _says(leaf, profile) else None
+
+
+def _says(leaf: x509.Certificate, profile: LeafProfile) -> bool:
+    names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    same = tuple(names) == profile.names and tuple(usage) == (profile.usage,)
+    return same and decode_role(leaf.extensions) == profile.modbus_role
+
+
+def _lists(authority: Authority) -> tuple[RevocationList, ...]:
+    with suppress(OSError, ConfigError):
+        return decode_crls(authority.crl.read_bytes())
+    return ()
+
+
+def _published(authority: Authority) -> dict[x509.Certificate, x509.CertificateRevocationList]:
+    """The lists that are there, by the authority that made them; those of earlier authorities are left out."""
+    signers = (authority.root.certificate, authority.issuing.certificate)
+    return {signer: crl.crl for crl in _lists(authority) for signer in signers if crl.issued_by(signer)}

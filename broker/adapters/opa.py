@@ -1,0 +1,220 @@
+"""Policies evaluated by an OPA server.
+
+Every question has a deadline from asking to answer. The reply carries the revision that the broker published; any other
+revision is no answer. After `failures` in a row, or a wrong revision, the breaker opens: questions are refused at once
+while one task tries, ever less often, to find the server well, to publish again and to close the breaker.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import aiohttp
+import orjson
+
+from broker.adapters.opa_bundle import OpaBundle, bring, holds, path_of, read_reply
+from broker.adapters.opa_connection import (
+    PUBLISH_SECONDS,
+    EvaluationError,
+    OddReplyError,
+    OpaConnection,
+    OpaServer,
+    PolicyRejectedError,
+)
+from broker.adapters.rego_channel import check_policy
+from broker.adapters.rego_framing import ENTRY_POINTS
+from broker.authz.answer import MAX_ANSWER_OCTETS
+from broker.errors import ConfigError, PolicyUnavailableError
+from broker.model.decision import EntryPoint
+
+Answered = Callable[[bytes | PolicyUnavailableError], None]
+WRAPPING_OCTETS = 1024
+FAULTS = (aiohttp.ClientError, OSError, OddReplyError, PolicyRejectedError, TimeoutError)
+
+
+class OpaPolicyEngine:
+    """A `PolicyEngine` on an OPA server that belongs to this broker.
+
+    `deadline_seconds` for a question, `queue` questions at most at one time; `failures` in a row open the breaker;
+    recovery is tried after `pause_seconds`, then less and less often up to `longest_pause_seconds`; what the server
+    holds is compared with what was published every `audit_seconds`.
+    """
+
+    def __init__(
+        self,
+        server: OpaServer,
+        *,
+        deadline_seconds: float = 0.25,
+        queue: int = 256,
+        failures: int = 5,
+        pause_seconds: float = 0.5,
+        longest_pause_seconds: float = 10.0,
+        audit_seconds: float = 5.0,
+    ) -> None:
+        OpaConnection(server)
+        self.revision = ""
+        self.well = False
+        self._server = server
+        self._deadline_seconds = deadline_seconds
+        self._queue = queue
+        self._failures = failures
+        self._pauses = (pause_seconds, longest_pause_seconds)
+        self._audit_seconds = audit_seconds
+        self._bundle: OpaBundle | None = None
+        self._connection: OpaConnection | None = None
+        self._failed = 0
+        self._asking = 0
+        self._ill = asyncio.Event()
+        self._publishing = asyncio.Lock()
+        self._caring: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def decide(self, entry_point: EntryPoint, question: bytes, answered: Answered) -> None:
+        """Ask; see the port."""
+        loop = asyncio.get_running_loop()
+        connection = self._connection
+        if not self.well or connection is None or entry_point not in ENTRY_POINTS or self._asking >= self._queue:
+            loop.call_soon(answered, _unavailable("the OPA server is not well, or too many questions at one time"))
+            return
+        self._asking += 1
+        deadline = loop.time() + self._deadline_seconds
+        self._begin(self._ask(connection, path_of(entry_point), question, answered, deadline))
+
+    async def publish(self, modules: dict[str, str], data: dict[str, object], revision: str) -> None:
+        """Put a policy in force on the server. Raises ConfigError, leaving the old one in force.
+
+        A server that cannot be reached is no reason to refuse a policy: nothing is decided until it is there.
+        """
+        await check_policy(modules, data)
+        async with self._publishing:
+            previous, bundle = self._bundle, OpaBundle(modules, data, revision)
+            self.well = False
+            try:
+                await self._bring(bundle)
+            except PolicyRejectedError as error:
+                await self._restore(previous)
+                raise ConfigError("policy_refused", "The policy cannot be used.", str(error)) from error
+            except (*FAULTS, EvaluationError):
+                self._fall_ill()
+            self._bundle, self.revision = bundle, revision
+        if self._caring is None:
+            self._caring = asyncio.get_running_loop().create_task(self._care())
+
+    async def close(self) -> None:
+        """Refuse what is waiting and disconnect."""
+        self.well = False
+        self._bundle, self.revision = None, ""
+        for task in (*self._tasks, *([self._caring] if self._caring else ())):
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+        if self._connection is not None:
+            await self._connection.close_connection()
+            self._connection = None
+
+    async def _ask(
+        self, connection: OpaConnection, path: str, question: bytes, answered: Answered, deadline: float
+    ) -> None:
+        answer: bytes | PolicyUnavailableError = _unavailable("the broker stops")
+        try:
+            async with asyncio.timeout_at(deadline):
+                result = await connection.ask(path, question, MAX_ANSWER_OCTETS + WRAPPING_OCTETS)
+            answer = self._checked(*read_reply(result))
+        except EvaluationError:
+            answer, self._failed = b"", 0
+        except TimeoutError:
+            answer = PolicyUnavailableError("policy_late", "The policy took too long to decide.")
+            self._note_failure()
+        except FAULTS as error:
+            answer = _unavailable(f"the OPA server failed: {type(error).__name__}")
+            self._note_failure()
+        finally:
+            self._asking -= 1
+            answered(answer)
+
+    def _checked(self, revision: str, answer: list[Any]) -> bytes | PolicyUnavailableError:
+        """The answer, if it comes from the policy that is in force here."""
+        if not self.revision or revision != self.revision:
+            self._fall_ill()
+            return _unavailable("the OPA server answers from a policy that this broker did not publish")
+        self._failed = 0
+        return orjson.dumps(answer[0]) if answer else b""
+
+    def _note_failure(self) -> None:
+        self._failed += 1
+        if self._failed >= self._failures:
+            self._fall_ill()
+
+    async def _care(self) -> None:
+        """See to it that the server is well and holds what was published; without end."""
+        shortest, longest = self._pauses
+        pause = shortest
+        while True:
+            if self.well:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ill.wait(), self._audit_seconds)
+            else:
+                await asyncio.sleep(pause)
+            async with self._publishing:
+                cured = await self._examine()
+            pause = shortest if cured else min(2 * pause, longest)
+
+    async def _examine(self) -> bool:
+        """Compare what the server holds with what was published, publish again if need be, and ask it something."""
+        bundle = self._bundle
+        try:
+            async with asyncio.timeout(PUBLISH_SECONDS):
+                connection = self._connection if self.well else await self._reconnect()
+                if bundle is None or connection is None or not await holds(connection, bundle):
+                    self._fall_ill()
+                    await self._bring(bundle)
+                elif not self.well:
+                    await self._probe(connection, bundle)
+        except (*FAULTS, EvaluationError, ConfigError):
+            self._fall_ill()
+        return self.well
+
+    async def _bring(self, bundle: OpaBundle | None) -> None:
+        """Publish and ask a first question; well from then on. Raises one of FAULTS."""
+        if bundle is None:
+            return
+        connection = await self._reconnect()
+        async with asyncio.timeout(PUBLISH_SECONDS):
+            await bring(connection, bundle)
+        await self._probe(connection, bundle)
+
+    async def _probe(self, connection: OpaConnection, bundle: OpaBundle) -> None:
+        """The question that half-opens the breaker: it must be answered in time and from the right revision."""
+        async with asyncio.timeout(self._deadline_seconds):
+            reply = await connection.ask(path_of(EntryPoint.OPERATION), b"{}", MAX_ANSWER_OCTETS + WRAPPING_OCTETS)
+        if read_reply(reply)[0] != bundle.revision:
+            raise OddReplyError("revision")
+        self._failed = 0
+        self._ill.clear()
+        self.well = True
+
+    async def _reconnect(self) -> OpaConnection:
+        """A fresh connection, with the files of certificate, key and token as they are now."""
+        old, self._connection = self._connection, await OpaConnection(self._server).open()
+        if old is not None:
+            await old.close_connection()
+        return self._connection
+
+    def _fall_ill(self) -> None:
+        self.well = False
+        self._ill.set()
+
+    async def _restore(self, previous: OpaBundle | None) -> None:
+        if previous is not None:
+            with suppress(*FAULTS):
+                await self._bring(previous)
+
+    def _begin(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _unavailable(detail: str) -> PolicyUnavailableError:
+    return PolicyUnavailableError("policy_unavailable", "No policy decision can be had at the moment.", detail)

@@ -1,0 +1,19 @@
+"""Files that only their owner may read, written whole or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write_private(path: Path, octets: bytes) -> None:
+    """Write a file (0600) in a folder (0700 if it has to be made); a reader sees the old content or the new."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(octets)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

@@ -1,0 +1,1 @@
+"""Simulated devices over real sockets and lines, for demonstrations and tests; never part of a relay."""

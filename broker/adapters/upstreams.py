@@ -1,0 +1,142 @@
+"""The ways to all devices of the inventory, one endpoint per place."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from broker.adapters.bacnet_ip import bacnet_ip_opener
+from broker.adapters.endpoint import Endpoint, OpenLink
+from broker.adapters.lane import Lane
+from broker.adapters.modbus_rtu_over_tcp import rtu_over_tcp_opener
+from broker.adapters.modbus_serial import check_serial, serial_opener, silence_seconds
+from broker.adapters.modbus_tcp import modbus_tcp_opener
+from broker.engine.ports import Clock
+from broker.errors import ConfigError, DeviceUnavailableError
+from broker.model.place import BacnetIpWay, Device, ModbusTcpWay, RtuOverTcpWay, SerialWay, Way
+
+_LAST_RTU_UNIT = 247  # MODBUS over Serial Line v1.02, 2.2
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointState:
+    """What an endpoint is doing: open links, requests outstanding and queued, and counts since it was made.
+
+    `faults` are replies that cannot be; `timeouts` are requests that got none in time; `down`: back-off is running.
+    """
+
+    address: str
+    connected: int
+    in_flight: int
+    queued: int
+    operations: int
+    faults: int
+    timeouts: int
+    down: bool
+
+
+def place_of(way: Way) -> tuple[str, ...]:
+    """What two devices share if they are behind the same endpoint."""
+    if isinstance(way, SerialWay):
+        return ("serial", way.path)
+    kind = {ModbusTcpWay: "modbus-tcp", RtuOverTcpWay: "rtu-over-tcp", BacnetIpWay: "bacnet-ip"}[type(way)]
+    return (kind, way.host.lower(), str(way.port))
+
+
+def _address(way: Way) -> str:
+    return way.path if isinstance(way, SerialWay) else f"{way.host}:{way.port}"
+
+
+def check_ways(devices: Iterable[Device]) -> None:
+    """Raises ConfigError for a way that cannot be: an RTU unit that is a broadcast, one line with two settings."""
+    lines: dict[str, SerialWay] = {}
+    for device in devices:
+        way = device.way
+        if isinstance(way, SerialWay):
+            check_serial(way)
+            if lines.setdefault(way.path, way) != way:
+                raise ConfigError("serial_invalid", f"{device.key}: {way.path} has other settings elsewhere")
+        rtu = isinstance(way, SerialWay | RtuOverTcpWay)
+        if rtu and not 1 <= device.upstream_unit_id <= _LAST_RTU_UNIT:
+            raise ConfigError("unit_id_invalid", f"{device.key}: unit ids on a serial line are 1 to {_LAST_RTU_UNIT}")
+
+
+class Upstreams:
+    """Keeps one endpoint per place and one lane per device.
+
+    `bacnet_bind` is the local address for BACnet/IP; without it the one that routes to the device.
+    """
+
+    def __init__(self, devices: Iterable[Device], clock: Clock, bacnet_bind: str = "") -> None:
+        self._clock = clock
+        self._bacnet_bind = bacnet_bind
+        self._endpoints: dict[tuple[str, ...], Endpoint] = {}
+        self._lanes: dict[str, Lane] = {}
+        self._set_up(tuple(devices))
+
+    def upstream(self, device_key: str) -> Lane:
+        """The way to a device. Raises DeviceUnavailableError if there is no such device."""
+        lane = self._lanes.get(device_key)
+        if lane is None:
+            raise DeviceUnavailableError("device_unknown", "there is no such device", device_key)
+        return lane
+
+    async def replace(self, devices: Iterable[Device]) -> None:
+        """Use these devices from now on; what did not change keeps its connections and requests.
+
+        Raises ConfigError, leaving everything as it was.
+        """
+        self._set_up(tuple(devices))
+
+    async def close(self) -> None:
+        """End everything: what is queued is not sent, what is in flight ends as unknown or without a reply."""
+        self._set_up(())
+
+    def states(self) -> tuple[EndpointState, ...]:
+        """What each endpoint is doing now."""
+        return tuple(
+            EndpointState(
+                endpoint.address,
+                len(endpoint.links),
+                endpoint.in_flight,
+                endpoint.queued,
+                endpoint.operations,
+                endpoint.faults,
+                endpoint.timeouts,
+                endpoint.down,
+            )
+            for endpoint in self._endpoints.values()
+        )
+
+    def _set_up(self, devices: tuple[Device, ...]) -> None:
+        check_ways(devices)
+        wanted = {device.key: device for device in devices}
+        for key, lane in tuple(self._lanes.items()):
+            if key not in wanted or not _same_way(lane.device, wanted[key]):
+                del self._lanes[key]
+                lane.endpoint.remove(lane)
+        self._endpoints = {place: endpoint for place, endpoint in self._endpoints.items() if endpoint.lanes}
+        for key, device in wanted.items():
+            if key not in self._lanes:
+                self._lanes[key] = self._endpoint(device.way).add(device)
+
+    def _endpoint(self, way: Way) -> Endpoint:
+        place = place_of(way)
+        endpoint = self._endpoints.get(place)
+        if endpoint is None:
+            silence = silence_seconds(way) if isinstance(way, SerialWay) else 0.0
+            endpoint = Endpoint(_address(way), self._opener(way), self._clock, silence)
+            self._endpoints[place] = endpoint
+        return endpoint
+
+    def _opener(self, way: Way) -> OpenLink:
+        if isinstance(way, ModbusTcpWay):
+            return modbus_tcp_opener(way.host, way.port)
+        if isinstance(way, RtuOverTcpWay):
+            return rtu_over_tcp_opener(way.host, way.port)
+        if isinstance(way, SerialWay):
+            return serial_opener(way)
+        return bacnet_ip_opener(way.host, way.port, self._bacnet_bind)
+
+
+def _same_way(old: Device, new: Device) -> bool:
+    """Whether a lane made for one serves the other: the same place, unit and budget."""
+    return (old.way, old.upstream_unit_id, old.budget) == (new.way, new.upstream_unit_id, new.budget)

@@ -1,0 +1,209 @@
+"""The API as one function from request to response: prove the caller, find the route, check, decide, answer."""
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from typing import Any
+
+from aiohttp import web
+
+from broker.api import problems
+from broker.api.call import LISTENER, Call, Limits, Shared, path_of
+from broker.api.idempotency import IdempotencyStore
+from broker.api.json_text import json_octets
+from broker.api.openapi import openapi_octets
+from broker.api.ports import Authenticator, Gate, IdentityRefused, Tunnels
+from broker.api.problems import Problem
+from broker.api.reception import bearer_token, check_headers, parse_body, parse_query, read_body, refuse_body
+from broker.api.routes import ROUTES, DecidedBy, Route
+from broker.api.under_way import UnderWay
+from broker.errors import BrokerError, LedgerUnavailableError, PeerError, UnavailableError
+from broker.model.subject import Subject
+from broker.model.trust import Requirement
+
+log = logging.getLogger(__name__)
+_MISSING = frozenset({"certificate_missing", "token_missing", "proof_missing"})
+_RESOURCE = {"index": "id"}
+_ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+_CLOSING = frozenset({"body_too_large", "request_malformed", "request_timeout"})
+
+
+class Api:
+    """Serves the routes. Who calls is known only from the connection's certificate and the bearer token.
+
+    `request.transport.get_extra_info("tls_connection")` gives `leaf`, `intermediates` and `peer`. Host, X-Forwarded-*
+    and every other header that another hop may set are never looked at.
+    """
+
+    def __init__(
+        self,
+        gate: Gate,
+        authenticator: Authenticator,
+        tunnels: Tunnels,
+        *,
+        identity_refused: IdentityRefused,
+        requirement: Requirement = Requirement.BOTH,
+        limits: Limits | None = None,
+        origins: frozenset[str] = frozenset(),
+    ) -> None:
+        limits = limits or Limits()
+        self._authenticator = authenticator
+        self._identity_refused = identity_refused
+        self._requirement = requirement
+        self._origins = origins
+        self._limits = limits
+        self._shared = Shared(
+            gate=gate,
+            tunnels=tunnels,
+            idempotency=IdempotencyStore(time.monotonic),
+            limits=limits,
+            readers=asyncio.Semaphore(limits.evidence_readers),
+            under_way=UnderWay(),
+            description=openapi_octets(),
+        )
+        self._calls_of: Counter[str] = Counter()
+        self._patterns = tuple((route, route.pattern) for route in ROUTES)
+        self.answers: Counter[tuple[str, int]] = Counter()
+        """How many answers by route name and status, for the metrics."""
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Answer one request, whatever happens; nothing of our insides is shown."""
+        try:
+            response = await self._answer(request)
+        except Problem as problem:
+            response = problem.response()
+            if problem.code in _CLOSING:
+                response.force_close()
+        except LedgerUnavailableError as error:
+            known = error.code if error.code in problems.KINDS else "ledger_closed"
+            response = Problem(known).response()
+        except UnavailableError:
+            response = Problem("unavailable").response()
+        except (ConnectionError, asyncio.CancelledError):
+            raise
+        except Exception:
+            log.exception("a call failed")
+            response = Problem("internal_error").response()
+        self.answers[request.get("route", "none"), response.status] += 1
+        if not response.prepared:
+            response.headers.update(_ALWAYS)
+        return response
+
+    def refuse(self, status: int) -> web.Response:
+        """The answer to something that the HTTP layer could not even read."""
+        response = problems.for_status(status).response()
+        response.headers.update(_ALWAYS)
+        self.answers["none", response.status] += 1
+        return response
+
+    async def quiet(self, seconds: float) -> bool:
+        """Wait until no write call is under way, at most that long; True if there is none."""
+        return await self._shared.under_way.quiet(seconds)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        check_headers(request)
+        connection = _connection(request)
+        subject = await self._authenticate(request, connection)
+        route, parameters = self._route(request)
+        request["route"] = route.name
+        self._check_origin(request, route)
+        if self._calls_of[subject.id] >= self._limits.calls_of_subject:
+            raise Problem("too_many_calls", headers={"Retry-After": "1"})
+        self._calls_of[subject.id] += 1
+        try:
+            call = await self._call(request, connection, subject, route, parameters)
+            async with asyncio.timeout(self._limits.call_seconds):
+                return await self._handled(route, call)
+        except TimeoutError:
+            raise Problem("deadline_passed") from None
+        finally:
+            self._calls_of[subject.id] -= 1
+            if not self._calls_of[subject.id]:
+                del self._calls_of[subject.id]
+
+    async def _authenticate(self, request: web.BaseRequest, connection: Any) -> Subject:
+        try:
+            token = bearer_token(request)
+            return await self._authenticator.authenticate(
+                self._requirement, connection.leaf, connection.intermediates, token
+            )
+        except PeerError as error:
+            self._identity_refused(LISTENER, connection.peer, error.code)
+            raise _unproven(error) from None
+
+    def _route(self, request: web.BaseRequest) -> tuple[Route, dict[str, str]]:
+        path = path_of(request)
+        methods = []
+        for route, pattern in self._patterns:
+            match = pattern.fullmatch(path)
+            if match and route.method == request.method:
+                return route, match.groupdict()
+            if match:
+                methods.append(route.method)
+        if methods:
+            raise Problem("method_not_allowed", headers={"Allow": ", ".join(methods)})
+        raise Problem("route_unknown")
+
+    def _check_origin(self, request: web.BaseRequest, route: Route) -> None:
+        """A browser sends its certificate for any page that asks: other pages may neither write nor open tunnels."""
+        origin = request.headers.get("Origin")
+        if origin is not None and origin not in self._origins and (route.name == "tunnel" or route.body is not None):
+            raise Problem("origin_refused")
+
+    async def _call(
+        self, request: web.BaseRequest, connection: Any, subject: Subject, route: Route, parameters: dict[str, str]
+    ) -> Call:
+        octets, body = b"", None
+        query = parse_query(request, route.query)
+        if route.body is None:
+            refuse_body(request)
+        else:
+            octets = await read_body(request, self._limits)
+            body = parse_body(octets, route.body)
+        return Call(
+            shared=self._shared,
+            request=request,
+            subject=subject,
+            peer=connection.peer,
+            parameters=parameters,
+            query=query,
+            body=body,
+            body_octets=octets,
+        )
+
+    async def _handled(self, route: Route, call: Call) -> web.StreamResponse:
+        if route.decided_by is DecidedBy.ADMIN:
+            await call.require(route.permission, _resource(route, call.parameters))
+        answer = await route.handler(call)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return web.Response(body=json_octets(answer), headers={"Content-Type": "application/json"})
+
+
+def _connection(request: web.BaseRequest) -> Any:
+    """The TLS connection under a request; without one nothing is served."""
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the caller has left")
+    connection = transport.get_extra_info("tls_connection")
+    if connection is None:
+        raise BrokerError("tls_missing", "The API is served over TLS only.")
+    return connection
+
+
+def _resource(route: Route, parameters: dict[str, str]) -> dict[str, Any]:
+    """What the policy is told of the thing that the path names."""
+    return {"kind": route.resource} | {_RESOURCE.get(name, name): value for name, value in parameters.items()}
+
+
+def _unproven(error: PeerError) -> Problem:
+    """What the caller is told of a proof that failed."""
+    if error.code == "subjects_differ":
+        return Problem("subjects_differ")
+    code = "credentials_missing" if error.code in _MISSING else "credentials_refused"
+    challenge = 'Bearer realm="otbroker"'
+    if code == "credentials_refused":
+        challenge += ', error="invalid_token"'
+    reasons = [{"code": error.code, "text": error.public}]
+    return Problem(code, error.public, members={"reasons": reasons}, headers={"WWW-Authenticate": challenge})

@@ -1,0 +1,115 @@
+"""One call of the API on its way: who calls, what is asked, and what a handler needs to answer it."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from aiohttp import web
+
+from broker.api.idempotency import IdempotencyStore
+from broker.api.ports import Gate, Tunnels
+from broker.api.problems import Problem, refusal
+from broker.api.under_way import UnderWay
+from broker.engine.events import Refused
+from broker.engine.sessions import Session
+from broker.model.decision import Decision
+from broker.model.place import Device
+from broker.model.subject import Subject
+
+LISTENER = "https"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one caller may ask of the API; times in seconds."""
+
+    body_octets: int = 65_536
+    body_seconds: float = 10.0
+    read_seconds: float = 30.0
+    write_seconds: float = 60.0
+    call_seconds: float = 90.0
+    calls_of_subject: int = 32
+    evidence_readers: int = 2
+    """How many calls read the ledger's files at the same time."""
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all calls share."""
+
+    gate: Gate
+    tunnels: Tunnels
+    idempotency: IdempotencyStore
+    limits: Limits
+    readers: asyncio.Semaphore
+    under_way: UnderWay
+    description: bytes
+
+
+@dataclass(slots=True)
+class Call:
+    """A call whose caller is proven and whose parts are valid; `body` and `query` are of the route's models."""
+
+    shared: Shared
+    request: web.BaseRequest
+    subject: Subject
+    peer: str
+    parameters: dict[str, str]
+    query: Any = None
+    body: Any = None
+    body_octets: bytes = b""
+
+    @property
+    def gate(self) -> Gate:
+        """The broker behind its listeners."""
+        return self.shared.gate
+
+    @property
+    def path(self) -> str:
+        """The path without query, as it was sent."""
+        return path_of(self.request)
+
+    def device(self) -> Device:
+        """The device that the path names. Raises Problem, the same whether it is hidden or not there."""
+        key = f"{self.parameters['site']}/{self.parameters['device']}"
+        for device in self.gate.visible_devices(self.subject):
+            if device.key == key:
+                return device
+        raise Problem("device_unknown")
+
+    async def session(self, device: Device) -> Session:
+        """The session of this caller with a device. Raises Problem if it is refused."""
+        if self.request.transport is None:
+            raise ConnectionResetError("the caller has left")
+        admitted = await self.gate.admit(self.subject, device, LISTENER, self.peer, self.request.protocol)
+        if isinstance(admitted, Refused):
+            raise refusal(admitted.reasons, admitted.decisions)
+        return admitted
+
+    async def permission(self, permission: str, resource: dict[str, Any]) -> Decision:
+        """What the policy says to an action that touches no device."""
+        return await self.gate.permitted(self.subject, permission, resource, self.peer)
+
+    async def require(self, permission: str, resource: dict[str, Any]) -> None:
+        """Go on only with a permission. Raises Problem."""
+        decision = await self.permission(permission, resource)
+        if not decision.allow:
+            problem = refusal(decision.reasons, (decision,))
+            raise replace(problem, code="permission_denied") if problem.code == "denied" else problem
+
+    async def aside(self, look: Callable[[], T]) -> T:
+        """Read files in a worker thread, a few calls at a time: the event loop waits for no disk."""
+        async with self.shared.readers:
+            return await asyncio.to_thread(look)
+
+    def read_deadline(self) -> float:
+        """Until when (monotonic) a read may go on asking."""
+        return time.monotonic() + self.shared.limits.read_seconds
+
+
+def path_of(request: web.BaseRequest) -> str:
+    """The path of a request as it was sent, nothing decoded, nothing normalised, without query."""
+    return request.raw_path.partition("?")[0]

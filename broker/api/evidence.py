@@ -1,0 +1,164 @@
+"""The ledger seen through the API. Whoever looks is recorded first: no record, no view."""
+
+import base64
+import hashlib
+import time
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from broker.api.call import Call
+from broker.api.models import SearchQuery
+from broker.api.ports import Filters, LedgerView, Record
+from broker.api.problems import Problem, reasons_document
+from broker.model.vocabulary import RecordKind
+from broker.model.words import what_to_do
+
+EXPLAIN = "decision.explain"
+_LEAF = b"\x00"  # RFC 9162, 2.1.1: leaves and nodes are hashed apart
+
+
+async def records(call: Call) -> dict[str, Any]:
+    """A page of the records that match."""
+    query: SearchQuery = call.query
+    filters = _filters(query)
+    _note(call, "records", query.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+    view = call.gate.ledger_view
+    size = view.size
+    page = await call.aside(lambda: view.search(filters))
+    found = [{"index": index, "record": record} for index, record in page.records]
+    return {"size": size, "records": found, "cursor": page.cursor}
+
+
+async def record(call: Call) -> dict[str, Any]:
+    """One record."""
+    index = int(call.parameters["index"])
+    _note(call, "record", {"index": index})
+    return {"index": index, "record": await _one(call, index)}
+
+
+async def checkpoint(call: Call) -> dict[str, Any]:
+    """The newest signed checkpoint."""
+    _note(call, "checkpoint", {})
+    note = await call.aside(call.gate.ledger_view.checkpoint)
+    return {"size": _size_in(note), "checkpoint": note}
+
+
+async def proof(call: Call) -> dict[str, Any]:
+    """Proof that a record is in the tree of the newest checkpoint."""
+    index = int(call.parameters["index"])
+    _note(call, "proof", {"index": index})
+    view = call.gate.ledger_view
+    note = await call.aside(view.checkpoint)
+    size = _size_in(note)
+    if index >= size:
+        raise Problem("record_unknown", f"The newest checkpoint covers {size} records.")
+    stored = await call.aside(lambda: _stored(view, index))
+    return {
+        "index": index,
+        "stored": stored.decode(),
+        "leaf_hash": base64.b64encode(hashlib.sha256(_LEAF + stored).digest()).decode(),
+        "hashes": await call.aside(lambda: view.inclusion_proof(index, size)),
+        "checkpoint": note,
+    }
+
+
+async def decision(call: Call) -> dict[str, Any]:
+    """One decision, to whom the policy lets see it: its subject, or an auditor. The same refusal for all others."""
+    wanted = call.parameters["id"]
+    view = call.gate.ledger_view
+    filters = Filters(kinds=(RecordKind.DECISION.value,), decision=wanted, limit=1)
+    deadline = call.read_deadline()
+    found = await call.aside(lambda: _decision(view, filters, deadline))
+    about = {"subject": _subject_of(found[1])} if found else {}
+    permission = await call.permission(EXPLAIN, {"kind": "decision", "id": wanted, **about})
+    if found is None or not permission.allow:
+        raise Problem("decision_unknown")
+    _note(call, "decision", {"id": wanted})
+    return _explained(*found)
+
+
+def _decision(view: LedgerView, filters: Filters, deadline: float) -> tuple[int, Record] | None:
+    """The decision record, asked for page by page: a search looks at a bounded number of records at a time."""
+    page = view.search(filters)
+    while not page.records and page.cursor is not None:
+        if time.monotonic() >= deadline:
+            raise Problem("deadline_passed")
+        page = view.search(replace(filters, cursor=page.cursor))
+    return page.records[0] if page.records else None
+
+
+def _explained(index: int, record: Record) -> dict[str, Any]:
+    reasons = tuple(record.get("reasons", ()))
+    device = record.get("input", {}).get("device", {})
+    return {
+        "id": record["id"],
+        "index": index,
+        "allow": bool(record.get("allow")),
+        "reasons": reasons_document(reasons),
+        "what_to_do": what_to_do(reasons),
+        "subject": _subject_of(record),
+        "device": f"{device['site']}/{device['id']}" if "id" in device else "",
+        "record": record,
+    }
+
+
+def _subject_of(record: Record) -> str:
+    subject = record.get("input", {}).get("subject", {})
+    return str(subject.get("id", "")) if isinstance(subject, dict) else ""
+
+
+def _filters(query: SearchQuery) -> Filters:
+    return Filters(
+        kinds=tuple(kind.value for kind in query.kind),
+        subject=query.subject,
+        device=query.device,
+        session=query.session,
+        decision=query.decision,
+        since=_moment("from", query.since),
+        until=_moment("until", query.until),
+        oldest_first=query.order == "oldest",
+        cursor=query.cursor,
+        limit=query.limit,
+    )
+
+
+def _moment(name: str, text: str) -> float | None:
+    """Epoch seconds of an RFC 3339 time. Raises Problem."""
+    if not text:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        if moment.tzinfo is not None:
+            return moment.timestamp()
+    except (ValueError, OverflowError):
+        pass
+    problem = "must be a time with offset, like 2026-11-28T08:00:00Z"
+    raise Problem("query_invalid", members={"errors": [{"at": name, "problem": problem}]})
+
+
+def _note(call: Call, what: str, details: dict[str, Any]) -> None:
+    """Record the view before anything is shown. Raises LedgerUnavailableError."""
+    told = " ".join(f"{name}={value}" for name, value in details.items())
+    call.gate.record_view(call.subject, f"{what} {told}".strip())
+
+
+async def _one(call: Call, index: int) -> Record:
+    view = call.gate.ledger_view
+    found = await call.aside(lambda: next(view.records(index, index + 1), None))
+    if found is None or found[0] != index:
+        raise Problem("record_unknown")
+    return found[1]
+
+
+def _stored(view: LedgerView, index: int) -> bytes:
+    try:
+        return view.stored(index)
+    except LookupError:
+        raise Problem("record_unknown") from None
+
+
+def _size_in(note: str) -> int:
+    """The size a checkpoint states in its second line (C2SP tlog-checkpoint)."""
+    lines = note.split("\n", 2)
+    return int(lines[1]) if len(lines) > 2 else 0

@@ -1,0 +1,139 @@
+"""What the API needs of the rest of the broker, named by role; wiring passes the real parts."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from broker.engine.events import Finding, Refused
+from broker.engine.sessions import Session
+from broker.model.decision import Decision
+from broker.model.operation import Request
+from broker.model.place import Device, Inventory
+from broker.model.schedule import CalendarState
+from broker.model.subject import Subject
+from broker.model.trust import Requirement
+
+Record = dict[str, Any]
+Numbered = tuple[int, Record]
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which records are searched for; empty fields match everything, times are epoch seconds [since, until).
+
+    `subject`, `device` and `session` match every record that belongs to them, through its session if it names none
+    itself. Newest first, unless `oldest_first`; `cursor` is the index to go on from (None: from whichever end is
+    first).
+    """
+
+    kinds: tuple[str, ...] = ()
+    subject: str = ""
+    device: str = ""
+    session: str = ""
+    decision: str = ""
+    since: float | None = None
+    until: float | None = None
+    oldest_first: bool = False
+    cursor: int | None = None
+    limit: int = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What a search found; `cursor` goes on from there, None if there is nothing more.
+
+    A page may be short, even empty, with a cursor: a search looks at a bounded number of records at a time.
+    """
+
+    records: tuple[Numbered, ...]
+    cursor: int | None
+
+
+class LedgerView(Protocol):
+    """Reads the ledger. Its methods are called from worker threads, a few at a time; `size` from the event loop too."""
+
+    @property
+    def size(self) -> int:
+        """How many records there are, known without reading."""
+
+    def checkpoint(self) -> str:
+        """The newest signed checkpoint (C2SP signed note)."""
+
+    def records(self, start: int, stop: int) -> Iterator[Numbered]:
+        """Records start <= index < stop that are there."""
+
+    def stored(self, index: int) -> bytes:
+        """One record, octet for octet as it is hashed into the tree. Raises LookupError."""
+
+    def inclusion_proof(self, index: int, size: int) -> list[str]:
+        """Hashes (base64, leaf to root) that prove record `index` in the tree of `size` records (RFC 9162, 2.1.3)."""
+
+    def search(self, filters: Filters) -> Page:
+        """A page of the records that match."""
+
+
+class Gate(Protocol):
+    """The broker behind its listeners."""
+
+    @property
+    def inventory(self) -> Inventory:
+        """The inventory in force."""
+
+    @property
+    def ledger_view(self) -> LedgerView:
+        """The evidence."""
+
+    def calendar_state(self, device: Device, organisation: str) -> CalendarState:
+        """What is open, frozen and next."""
+
+    def visible_devices(self, subject: Subject) -> tuple[Device, ...]:
+        """The devices that this subject may know of."""
+
+    async def admit(
+        self, subject: Subject, device: Device, listener: str, peer: str, connection: object
+    ) -> Session | Refused:
+        """The open session of this connection, subject and device, or a new one, or the refusal."""
+
+    async def read(self, session: Session, request: Request) -> Finding:
+        """Carry out one request."""
+
+    async def write(self, session: Session, requests: tuple[Request, ...]) -> tuple[Finding, ...]:
+        """Decide all before any is relayed, then carry out in order; a failed one keeps back all after it.
+
+        A finding for each request: `Refused(())` for those that were kept back. Finished and recorded whoever waits.
+        """
+
+    async def permitted(self, subject: Subject, permission: str, resource: dict[str, Any], peer: str = "") -> Decision:
+        """Decide, and record, an action that touches no device."""
+
+    def record_view(self, subject: Subject, what: str) -> None:
+        """Record that somebody looks at evidence. Raises LedgerUnavailableError: no record, no view."""
+
+    def sessions(self) -> tuple[Session, ...]:
+        """All that are open."""
+
+
+class Authenticator(Protocol):
+    """Proves subjects."""
+
+    async def authenticate(
+        self,
+        requirement: Requirement,
+        leaf: bytes | None,
+        intermediates: tuple[bytes, ...],
+        raw_token: str | None,
+    ) -> Subject:
+        """The subject proven by what was presented. Raises CertificateError, TokenError, BindingError."""
+
+
+class Tunnels(Protocol):
+    """Takes a connection over for a tunnel."""
+
+    async def serve(self, request: web.BaseRequest, subject: Subject, device: Device) -> web.StreamResponse | Refused:
+        """Open a session and take the connection over, or say why not. The handshake has been checked."""
+
+
+IdentityRefused = Callable[[str, str, str], None]
+"""Count a refusal before a subject was proven: listener, peer, code."""

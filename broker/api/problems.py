@@ -1,0 +1,190 @@
+"""Everything that the API says instead of an answer: RFC 9457 problems, from ONE table of codes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from broker.api.json_text import json_octets
+from broker.model.decision import Decision
+from broker.model.vocabulary import Reason
+from broker.model.words import REASONS, reason_text, what_to_do
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:otbroker:problem:"
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of problem: HTTP status, title, what the caller can do."""
+
+    status: int
+    title: str
+    what_to_do: str
+
+
+_FIX_REQUEST = "Correct the request and send it again."
+_AGAIN = "Nothing was sent to the device; try again in a moment."
+
+KINDS: dict[str, Kind] = {
+    "request_malformed": Kind(400, "The request is not proper HTTP.", _FIX_REQUEST),
+    "header_repeated": Kind(400, "A header that may be there once is there several times.", _FIX_REQUEST),
+    "query_invalid": Kind(400, "The query string has something that this route does not take.", _FIX_REQUEST),
+    "json_invalid": Kind(400, "The body is not acceptable JSON.", _FIX_REQUEST),
+    "handshake_invalid": Kind(
+        400, "The WebSocket handshake is not acceptable.", "Use WebSocket version 13 with subprotocol otb.modbus.v1."
+    ),
+    "credentials_missing": Kind(
+        401, "A proof of who you are is missing.", "Present a client certificate and a bearer token."
+    ),
+    "credentials_refused": Kind(
+        401, "What was presented does not prove who you are.", "Get a fresh certificate or token and try again."
+    ),
+    "subjects_differ": Kind(
+        403, "Certificate and token name two subjects.", "Present a certificate and a token of the same subject."
+    ),
+    "origin_refused": Kind(403, "Calls from other web pages are refused.", "Call without an Origin header."),
+    "denied": Kind(403, "Denied; nothing was sent to the device.", "The reasons say what was missing."),
+    "permission_denied": Kind(403, "You may not do this.", "The reasons say what was missing."),
+    "route_unknown": Kind(404, "There is nothing at this path.", "See the reference of the API for its paths."),
+    "device_unknown": Kind(
+        404, "There is no such device, or you may not see it.", REASONS[Reason.DEVICE_UNKNOWN].what_to_do
+    ),
+    "point_unknown": Kind(404, "The device has no such point.", REASONS[Reason.POINT_UNKNOWN].what_to_do),
+    "record_unknown": Kind(404, "There is no such record.", "Check the index against the size of the checkpoint."),
+    "decision_unknown": Kind(
+        404,
+        "There is no such decision, or you may not see it.",
+        "Check the id; of very many denials in a minute only the first are recorded one by one.",
+    ),
+    "method_not_allowed": Kind(405, "The path does not take this method.", "Use one of the methods in Allow."),
+    "request_timeout": Kind(408, "The request took too long to arrive.", _FIX_REQUEST),
+    "idempotency_in_flight": Kind(
+        409, "The call with this Idempotency-Key is still under way.", "Wait, then repeat it to get its answer."
+    ),
+    "body_too_large": Kind(413, "The body is too large.", "Split the call into several smaller ones."),
+    "media_type_unsupported": Kind(
+        415, "The body must be plain application/json.", "Send Content-Type: application/json and no encoding."
+    ),
+    "body_invalid": Kind(422, "The body does not fit this route.", _FIX_REQUEST),
+    "value_invalid": Kind(422, "A value cannot be put into the device's protocol.", _FIX_REQUEST),
+    "idempotency_key_invalid": Kind(
+        422, "The Idempotency-Key is not acceptable.", "Use 1 to 128 visible ASCII characters."
+    ),
+    "idempotency_key_reused": Kind(
+        422, "This Idempotency-Key belongs to another call.", "Use a new key for every new call."
+    ),
+    "upgrade_required": Kind(
+        426, "This path is a WebSocket.", "Connect with WebSocket version 13 and subprotocol otb.modbus.v1."
+    ),
+    "too_many_calls": Kind(429, "You have too many calls under way.", "Wait for some to end, then try again."),
+    "headers_too_large": Kind(431, "The headers are too large.", _FIX_REQUEST),
+    "internal_error": Kind(
+        500, "The broker failed; this is a fault of the broker.", "Tell the operator of the broker."
+    ),
+    "device_refused": Kind(502, "The device refused it.", "Look up the device's own code in its manual."),
+    "bad_reply": Kind(502, "The device's answer is not a proper answer.", "Tell whoever looks after the device."),
+    "ledger_closed": Kind(
+        503, "The ledger is closed, and nothing is relayed unrecorded.", REASONS[Reason.LEDGER_CLOSED].what_to_do
+    ),
+    "ledger_paused": Kind(
+        503, "The ledger is short of room, and nothing is relayed.", REASONS[Reason.LEDGER_PAUSED].what_to_do
+    ),
+    "device_down": Kind(503, "The device, or the way to it, is not there.", _AGAIN),
+    "budget_exhausted": Kind(503, "The device has as much to do as it bears.", _AGAIN),
+    "not_sent": Kind(503, "It was allowed, but not sent to the device.", _AGAIN),
+    "unavailable": Kind(503, "Something that the broker needs is not there.", _AGAIN),
+    "no_reply": Kind(504, "The device did not answer in time.", "Try again in a moment."),
+    "deadline_passed": Kind(504, "The call took too long.", "Ask for less in one call, or try again."),
+    "outcome_unknown": Kind(
+        504,
+        "The write may have been sent and may have taken effect; nobody can say.",
+        "Do not repeat it blindly: read the point first, or look at the device.",
+    ),
+}
+
+_BY_STATUS = {400: "request_malformed", 408: "request_timeout", 413: "body_too_large", 431: "headers_too_large"}
+_UNAVAILABLE = {Reason.LEDGER_CLOSED: "ledger_closed", Reason.LEDGER_PAUSED: "ledger_paused"}
+_NOT_DENIALS = frozenset({Reason.SESSION_ENDED, Reason.ACCESS_CHANGED, Reason.CALLER_GONE, Reason.OBLIGATION_UNMET})
+
+
+@dataclass(slots=True, eq=False)
+class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
+    """A problem on its way to the caller; `members` are extension members of the document."""
+
+    code: str
+    detail: str = ""
+    reasons: tuple[str, ...] = ()
+    decision: Decision | None = None
+    members: dict[str, Any] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return KINDS[self.code].status
+
+    def document(self) -> dict[str, Any]:
+        """The JSON document (RFC 9457, 3)."""
+        kind, decision = KINDS[self.code], self.decision
+        document: dict[str, Any] = {
+            "type": TYPE_PREFIX + self.code,
+            "title": kind.title,
+            "status": kind.status,
+            "detail": self.detail or " ".join(reason_text(word) for word in self.reasons) or kind.title,
+            "code": self.code,
+            "what_to_do": what_to_do(self.reasons) or kind.what_to_do,
+        }
+        if self.reasons:
+            document["reasons"] = reasons_document(self.reasons)
+        if decision is not None and decision.id:
+            document["decision_id"] = decision.id
+        if decision is not None and decision.next_window is not None:
+            document["next_window"] = window_document(*decision.next_window)
+        return document | self.members
+
+    def response(self) -> web.Response:
+        """The HTTP response."""
+        return web.Response(
+            status=self.status,
+            body=json_octets(self.document()),
+            headers={"Content-Type": MEDIA_TYPE, **self.headers},
+        )
+
+
+def for_status(status: int) -> Problem:
+    """The problem for something that the HTTP layer itself refused."""
+    return Problem(_BY_STATUS.get(status, "request_malformed" if status < 500 else "internal_error"))
+
+
+def refusal(reasons: tuple[str, ...], decisions: tuple[Decision, ...], **members: Any) -> Problem:
+    """The problem for an operation or session that was refused before anything was sent."""
+    denied = next((d for d in decisions if not d.allow), None)
+    code = next((_UNAVAILABLE[Reason(word)] for word in reasons if word in _UNAVAILABLE), "")
+    if not code:
+        code = "not_sent" if denied is None and _NOT_DENIALS.intersection(reasons) else "denied"
+    return Problem(code, reasons=reasons, decision=denied, members=members)
+
+
+def reasons_document(reasons: tuple[str, ...]) -> list[dict[str, str]]:
+    """Reason words with their sentences."""
+    return [{"code": str(word), "text": reason_text(word)} for word in reasons]
+
+
+def window_document(window: str, opens: float, closes: float) -> dict[str, str]:
+    """A window with its times."""
+    return {"id": window, "opens": timestamp(opens), "closes": timestamp(closes)}
+
+
+def timestamp(epoch_seconds: float) -> str:
+    """RFC 3339 in UTC, milliseconds only if there are any."""
+    moment = datetime.fromtimestamp(epoch_seconds, UTC)
+    precision = "milliseconds" if moment.microsecond >= 1000 else "seconds"
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")
+
+
+def described(kinds: Mapping[str, Kind] = KINDS) -> list[tuple[str, Kind]]:
+    """All kinds, by status and code."""
+    return sorted(kinds.items(), key=lambda item: (item[1].status, item[0]))

@@ -1,0 +1,157 @@
+"""What arrives as HTTP, read strictly before anything is made of it: headers, credentials, body, query."""
+
+import asyncio
+import re
+from collections.abc import Sequence
+from typing import Any, TypeVar
+from urllib.parse import parse_qsl
+
+from aiohttp import HttpVersion11, web
+from pydantic import BaseModel, ValidationError
+
+from broker.api.call import Limits
+from broker.api.json_text import JsonError, decode_json
+from broker.api.problems import Problem
+from broker.errors import TokenError
+
+M = TypeVar("M", bound=BaseModel)
+_ONCE = (
+    "Authorization",
+    "Connection",
+    "Content-Encoding",
+    "Content-Length",
+    "Content-Type",
+    "Expect",
+    "Host",
+    "Idempotency-Key",
+    "Origin",
+    "Sec-WebSocket-Key",
+    "Sec-WebSocket-Protocol",
+    "Sec-WebSocket-Version",
+    "Transfer-Encoding",
+    "Upgrade",
+)
+_BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.ASCII | re.IGNORECASE)
+_JSON_TYPE = re.compile(r'application/json *(?:; *charset="?utf-8"? *)?', re.ASCII | re.IGNORECASE)
+_MAX_PARAMETERS = 32
+_LONGEST_PLACE = 200
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+def check_headers(request: web.BaseRequest) -> None:
+    """Refuse what two readers could read differently. Raises Problem."""
+    for name in _ONCE:
+        if len(request.headers.getall(name, ())) > 1:
+            raise Problem("header_repeated", f"{name} is there more than once.")
+    if request.version >= HttpVersion11 and "Host" not in request.headers:
+        raise Problem("request_malformed", "Host is missing.")
+
+
+def bearer_token(request: web.BaseRequest) -> str | None:
+    """The raw token, None if there is no Authorization at all. Raises TokenError for anything but a bearer token."""
+    value = request.headers.get("Authorization")
+    if value is None:
+        return None
+    match = _BEARER.fullmatch(value)
+    if match is None:
+        raise TokenError("token_malformed", "The Authorization header holds no bearer token.")
+    return match.group(1)
+
+
+async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
+    """The whole body. Raises Problem if it is too large, too slow or not plain JSON."""
+    if (request.content_length or 0) > limits.body_octets:
+        raise Problem("body_too_large", f"At most {limits.body_octets} octets.")
+    content_type = request.headers.get("Content-Type", "")
+    if _JSON_TYPE.fullmatch(content_type) is None or "Content-Encoding" in request.headers:
+        raise Problem("media_type_unsupported")
+    try:
+        async with asyncio.timeout(limits.body_seconds):
+            return await _collect(request, limits.body_octets)
+    except TimeoutError:
+        raise Problem("request_timeout", headers={"Connection": "close"}) from None
+    except web.RequestPayloadError:
+        raise Problem("request_malformed", "The body is not properly framed.") from None
+
+
+async def _collect(request: web.BaseRequest, limit: int) -> bytes:
+    if request.headers.get("Expect", "").lower() == "100-continue":
+        await request.writer.write(_CONTINUE)
+        request.writer.output_size = 0
+    body = bytearray()
+    while chunk := await request.content.readany():
+        body += chunk
+        if len(body) > limit:
+            raise Problem("body_too_large", f"At most {limit} octets.")
+    return bytes(body)
+
+
+def refuse_body(request: web.BaseRequest) -> None:
+    """Refuse a body where none is taken. Raises Problem."""
+    if request.content_length or "Transfer-Encoding" in request.headers:
+        raise Problem("request_malformed", "This route takes no body.")
+
+
+def parse_body(octets: bytes, model: type[M]) -> M:
+    """The body as its model. Raises Problem that names every place that does not fit."""
+    try:
+        value = decode_json(octets)
+    except JsonError as error:
+        where = f"line {error.line}, column {error.column}" if error.line else "body"
+        errors = [{"at": where, "problem": error.public}]
+        raise Problem("json_invalid", f"{where}: {error.public}", members={"errors": errors}) from None
+    return _validated(value, model, "body_invalid")
+
+
+def parse_query(request: web.BaseRequest, model: type[M] | None) -> M | None:
+    """The query string as its model; without a model there must be none. Raises Problem."""
+    text = request.raw_path.partition("?")[2]
+    try:
+        pairs = parse_qsl(
+            text, keep_blank_values=True, strict_parsing=bool(text), errors="strict", max_num_fields=_MAX_PARAMETERS
+        )
+    except ValueError:
+        raise Problem("query_invalid") from None
+    if model is None:
+        if pairs:
+            raise Problem("query_invalid", "This route takes no parameters.")
+        return None
+    return _validated(_gathered(pairs, model), model, "query_invalid")
+
+
+def _gathered(pairs: Sequence[tuple[str, str]], model: type[BaseModel]) -> dict[str, Any]:
+    """Parameters by name; only those whose model is a tuple may come several times."""
+    several = {
+        name for name, field in model.model_fields.items() if getattr(field.annotation, "__origin__", None) is tuple
+    }
+    gathered: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in several:
+            gathered.setdefault(name, []).append(value)
+        elif name in gathered:
+            raise Problem("query_invalid", members={"errors": [{"at": _place((name,)), "problem": "is given twice"}]})
+        else:
+            gathered[name] = value
+    return gathered
+
+
+def _validated(value: Any, model: type[M], code: str) -> M:
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = [{"at": _place(fault["loc"]), "problem": _problem(fault["msg"])} for fault in found[:20]]
+        detail = "; ".join(f"{fault['at']}: {fault['problem']}" for fault in errors[:5])
+        raise Problem(code, detail, members={"errors": errors}) from None
+
+
+def _place(location: tuple[int | str, ...]) -> str:
+    """Where in a body: `points.zone-setpoint.priority`; names are the caller's, so they are shortened and escaped."""
+    text = ".".join(str(part) for part in location) or "body"
+    return text[:_LONGEST_PLACE].encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
+
+
+def _problem(message: str) -> str:
+    return message.removeprefix("Value error, ").replace(
+        "Extra inputs are not permitted", "is not a field of this body"
+    )

@@ -1,0 +1,273 @@
+"""ONE table of what the API serves: method, path, permission, models. Everything else is generated from it."""
+
+import re
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+from broker.api import evidence, models, operations, views
+from broker.api.call import Call
+
+_PARAMETERS = {
+    "site": r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+    "device": r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
+    "index": r"(?:0|[1-9][0-9]{0,15})",
+    "id": r"[A-Za-z0-9-]{1,64}",
+}
+_DEVICE_PROBLEMS = ("denied", "device_unknown", "ledger_closed", "ledger_paused")
+
+
+class DecidedBy(StrEnum):
+    """Where the permission of a route is decided."""
+
+    ADMIN = "admin.decision"
+    """Before the handler, by the policy, with what the path names."""
+    ADMIN_ON_RESOURCE = "admin.decision on the resource"
+    """In the handler, by the policy, because whose thing it is must be looked up first."""
+    OPERATION = "session.decision and operation.decision"
+    """In the engine, by the policy, for the session and for each operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One method of one path. `problems` are codes that it adds to those every route has."""
+
+    name: str
+    method: str
+    path: str
+    permission: str
+    decided_by: DecidedBy
+    summary: str
+    handler: Callable[[Call], Awaitable[Any]]
+    answer: type[BaseModel] | None = None
+    body: type[BaseModel] | None = None
+    query: type[BaseModel] | None = None
+    resource: str = ""
+    problems: tuple[str, ...] = ()
+    description: str = ""
+
+    @property
+    def pattern(self) -> re.Pattern[str]:
+        """What a path of this route looks like, octet for octet: nothing is decoded before it is matched."""
+        parts = re.split(r"\{(\w+)\}", self.path)
+        literal = [re.escape(part) if place % 2 == 0 else _group(part) for place, part in enumerate(parts)]
+        return re.compile("".join(literal), re.ASCII)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """The names in the path."""
+        return tuple(re.findall(r"\{(\w+)\}", self.path))
+
+
+def _group(name: str) -> str:
+    return f"(?P<{name}>{_PARAMETERS[name]})"
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        name="me",
+        method="GET",
+        path="/v1/me",
+        permission="me.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="Who you are to the broker, and what proved it",
+        handler=views.me,
+        answer=models.Me,
+        resource="me",
+    ),
+    Route(
+        name="devices",
+        method="GET",
+        path="/v1/devices",
+        permission="devices.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="The devices you may see, with what is open now and next",
+        handler=views.devices,
+        answer=models.Devices,
+        resource="devices",
+    ),
+    Route(
+        name="points",
+        method="GET",
+        path="/v1/devices/{site}/{device}/points",
+        permission="devices.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="The points of a device",
+        handler=views.points,
+        answer=models.Points,
+        resource="points",
+        problems=("device_unknown",),
+    ),
+    Route(
+        name="read",
+        method="POST",
+        path="/v1/devices/{site}/{device}/read",
+        permission="device.read",
+        decided_by=DecidedBy.OPERATION,
+        summary="Read points by name, or ranges of raw Modbus addresses",
+        handler=operations.read,
+        answer=models.ReadAnswer,
+        body=models.ReadCall,
+        problems=(
+            *_DEVICE_PROBLEMS,
+            "point_unknown",
+            "value_invalid",
+            "device_refused",
+            "bad_reply",
+            "device_down",
+            "budget_exhausted",
+            "not_sent",
+            "no_reply",
+            "deadline_passed",
+        ),
+        description=(
+            "Neighbouring points are read together. The answer is 200 if anything could be read; a point that could "
+            "not says why in `error`. If nothing could be read the answer is a problem: 403 if anything was denied."
+        ),
+    ),
+    Route(
+        name="write",
+        method="POST",
+        path="/v1/devices/{site}/{device}/write",
+        permission="device.write",
+        decided_by=DecidedBy.OPERATION,
+        summary="Write points by name, or ranges of raw Modbus addresses",
+        handler=operations.write,
+        answer=models.WriteAnswer,
+        body=models.WriteCall,
+        problems=(
+            *_DEVICE_PROBLEMS,
+            "point_unknown",
+            "value_invalid",
+            "idempotency_in_flight",
+            "idempotency_key_invalid",
+            "idempotency_key_reused",
+            "device_refused",
+            "device_down",
+            "budget_exhausted",
+            "not_sent",
+            "outcome_unknown",
+        ),
+        description=(
+            "The call is decided whole before anything is relayed: one denial and nothing is written (403). Then the "
+            "writes are carried out in the order given, each relayed at most once; the first that is not done leaves "
+            "those after it `unattempted`. 200 means that all are done; anything else is a problem with an `outcome` "
+            "for each. After `outcome: unknown` (504) a write may have taken effect: read before you repeat it.\n\n"
+            "With an `Idempotency-Key` a repeated call gets the first one's answer and writes nothing again. Answers "
+            "are kept for 24 hours, the newest 1,000 of a subject and 10,000 of all, and not over a restart of the "
+            "broker; after one, ask the ledger. A call that sent nothing to the device leaves its key unused."
+        ),
+    ),
+    Route(
+        name="tunnel",
+        method="GET",
+        path="/v1/devices/{site}/{device}/tunnel",
+        permission="device.tunnel",
+        decided_by=DecidedBy.OPERATION,
+        summary="A WebSocket that carries Modbus/TCP",
+        handler=operations.tunnel,
+        problems=(*_DEVICE_PROBLEMS, "handshake_invalid", "origin_refused", "upgrade_required"),
+        description=(
+            "Subprotocol `otb.modbus.v1`. Binary frames are a Modbus/TCP octet stream, cut anywhere; every request in "
+            "it is decided and recorded. Text frames are control messages in JSON. The broker sends "
+            '`{"type":"denied","reasons":[…],"decision_id":…,"next_window":…}` beside the exception that the stream '
+            'carries, and `{"type":"ending","reason":…,"text":…,"at":…}` before it closes. You may send '
+            '`{"type":"renew","token":"…"}` with a fresh token of the same subject, which the broker answers with '
+            '`{"type":"renewed"}` or `{"type":"renew_refused","code":…}`; a token of another subject ends the tunnel.'
+        ),
+    ),
+    Route(
+        name="windows",
+        method="GET",
+        path="/v1/windows",
+        permission="windows.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="Windows and freezes of your devices: open now, frozen now, next",
+        handler=views.windows,
+        answer=models.Windows,
+        resource="windows",
+    ),
+    Route(
+        name="sessions",
+        method="GET",
+        path="/v1/sessions",
+        permission="sessions.read",
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        summary="Open sessions: all, if you may see all, else your own",
+        handler=views.sessions,
+        answer=models.Sessions,
+    ),
+    Route(
+        name="decision",
+        method="GET",
+        path="/v1/decisions/{id}",
+        permission="decision.explain",
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        summary="Why something was allowed or denied",
+        handler=evidence.decision,
+        answer=models.DecisionAnswer,
+        problems=("decision_unknown", "ledger_closed"),
+    ),
+    Route(
+        name="records",
+        method="GET",
+        path="/v1/ledger/records",
+        permission="ledger.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="Search the ledger; the search itself is recorded",
+        handler=evidence.records,
+        answer=models.LedgerPage,
+        query=models.SearchQuery,
+        resource="records",
+        problems=("ledger_closed",),
+    ),
+    Route(
+        name="record",
+        method="GET",
+        path="/v1/ledger/records/{index}",
+        permission="ledger.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="One record",
+        handler=evidence.record,
+        answer=models.LedgerRecord,
+        resource="record",
+        problems=("record_unknown", "ledger_closed"),
+    ),
+    Route(
+        name="checkpoint",
+        method="GET",
+        path="/v1/ledger/checkpoint",
+        permission="ledger.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="The newest signed checkpoint",
+        handler=evidence.checkpoint,
+        answer=models.Checkpoint,
+        resource="checkpoint",
+        problems=("ledger_closed",),
+    ),
+    Route(
+        name="proof",
+        method="GET",
+        path="/v1/ledger/proof/{index}",
+        permission="ledger.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="Proof that a record is in the tree of the newest checkpoint",
+        handler=evidence.proof,
+        answer=models.InclusionProof,
+        resource="proof",
+        problems=("record_unknown", "ledger_closed"),
+    ),
+    Route(
+        name="openapi",
+        method="GET",
+        path="/v1/openapi.json",
+        permission="me.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="This description",
+        handler=views.openapi,
+        resource="openapi",
+    ),
+)

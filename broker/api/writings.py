@@ -1,0 +1,104 @@
+"""POST …/write: decided whole, carried out in order, and for each point what became of it."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+from broker.api import codecs
+from broker.api.models import WriteCall, WriteItem
+from broker.api.ports import Gate
+from broker.api.problems import Problem, refusal
+from broker.api.readings import Why, why_failed, why_refused
+from broker.engine.events import Answered, Finding, Refused
+from broker.engine.sessions import Session
+from broker.model.decision import Decision
+from broker.model.operation import Request
+from broker.model.place import Device
+from broker.model.vocabulary import Result
+
+_SENT = frozenset({"done", "unknown", "device_refused"})
+
+
+class Writing:
+    """One call, put in requests; nothing is asked of anybody before all of it can be. Raises Problem."""
+
+    def __init__(self, device: Device, call: WriteCall) -> None:
+        self._device = device
+        self._raw = call.raw
+        self._names = tuple(call.points or ())
+        self.requests = self._compose_points(call.points) if call.points else self._compose_ranges()
+
+    async def carry_out(self, gate: Gate, session: Session) -> tuple[dict[str, Any] | Problem, bool]:
+        """The answer or the problem, and whether anything may have reached the device."""
+        findings = await gate.write(session, self.requests)
+        decisions = [decision for finding in findings for decision in finding.decisions]
+        denied = [decision for decision in decisions if not decision.allow]
+        told = [_denied(f) if denied else _outcome(f) for f in findings]
+        sent = any(outcome in _SENT for outcome, _ in told)
+        document = self._document(told)
+        if all(outcome == "done" for outcome, _ in told):
+            return document, sent
+        return (_denial(document, denied) if denied else _failure(document, told)), sent
+
+    def _compose_points(self, asked: Mapping[str, WriteItem]) -> tuple[Request, ...]:
+        points = codecs.points_named(self._device, tuple(asked))
+        missing = [name for name, point in points.items() if point is None]
+        if missing:
+            errors = [{"at": f"points.{name}", "problem": "the device has no such point"} for name in missing]
+            raise Problem("point_unknown", f"No such point: {', '.join(missing)}.", members={"errors": errors})
+        return tuple(
+            codecs.composed(f"points.{point.id}", partial(codecs.compose_write, self._device, point, asked[point.id]))
+            for point in points.values()
+            if point is not None
+        )
+
+    def _compose_ranges(self) -> tuple[Request, ...]:
+        return tuple(
+            codecs.composed(f"raw.{place}", partial(codecs.compose_write_range, self._device, asked))
+            for place, asked in enumerate(self._raw or ())
+        )
+
+    def _document(self, told: list[tuple[str, Why | None]]) -> dict[str, Any]:
+        entries = [{"outcome": outcome} | ({"error": why.document()} if why else {}) for outcome, why in told]
+        if self._raw is None:
+            return {"device": self._device.key, "points": dict(zip(self._names, entries, strict=True))}
+        places = [{"table": asked.table.value, "address": asked.address} for asked in self._raw]
+        return {"device": self._device.key, "raw": [p | e for p, e in zip(places, entries, strict=True)]}
+
+
+def _denied(finding: Finding) -> tuple[str, Why | None]:
+    """Of a call that was denied: which of its operations were, and which would have been allowed."""
+    if isinstance(finding, Refused) and any(not decision.allow for decision in finding.decisions):
+        return "denied", why_refused(finding)
+    return "allowed", None
+
+
+def _outcome(finding: Finding) -> tuple[str, Why | None]:
+    if isinstance(finding, Refused):
+        return ("not_sent", why_refused(finding)) if finding.reasons else ("unattempted", None)
+    return _relayed(finding)
+
+
+def _relayed(finding: Answered) -> tuple[str, Why | None]:
+    """A success that could not be recorded is no success, and a reply that makes no sense proves nothing."""
+    result = finding.relayed.result
+    if result == Result.DONE and finding.recorded:
+        return "done", None
+    if result == Result.NOT_SENT:
+        return "not_sent", why_failed(finding)
+    if result == Result.DEVICE_REFUSED and finding.recorded:
+        return "device_refused", why_failed(finding)
+    return "unknown", Why("outcome_unknown", device_code=finding.relayed.code)
+
+
+def _denial(document: dict[str, Any], denied: list[Decision]) -> Problem:
+    reasons = tuple(dict.fromkeys(word for decision in denied for word in decision.reasons))
+    return refusal(reasons, tuple(denied), **document)
+
+
+def _failure(document: dict[str, Any], told: list[tuple[str, Why | None]]) -> Problem:
+    """The problem for a call that was not wholly done: an unknown outcome before anything else."""
+    if any(outcome == "unknown" for outcome, _ in told):
+        return Problem("outcome_unknown", members={"outcome": "unknown", **document})
+    why = next(why for _, why in told if why is not None)
+    return Problem(why.code, reasons=why.reasons, decision=why.decision, members=document)

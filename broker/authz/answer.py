@@ -1,0 +1,74 @@
+"""Strict reading of what a policy answered: anything unexpected is a denial, and says so."""
+
+from typing import Any
+
+import orjson
+
+from broker.model.decision import Answer, Obligation
+from broker.model.vocabulary import Reason
+
+MAX_ANSWER_OCTETS = 16_384
+MAX_EPOCH_SECONDS = 1 << 40
+MAX_RULE_CHARACTERS = 200
+REQUIRED = frozenset({"allow", "reasons", "obligations", "rule"})
+KNOWN = REQUIRED | {"valid_until"}
+UNDEFINED = Answer(False, (Reason.POLICY_UNDEFINED,))
+ODD = Answer(False, (Reason.POLICY_ODD,))
+
+
+def read_answer(raw: bytes) -> Answer:
+    """The answer that an engine gave as JSON; b"" (nothing was defined) and anything odd are denials."""
+    if not raw:
+        return UNDEFINED
+    if len(raw) > MAX_ANSWER_OCTETS:
+        return ODD
+    try:
+        document = orjson.loads(raw)
+        return _read(document)
+    except (ValueError, TypeError):
+        return ODD
+
+
+def as_document(answer: Answer) -> dict[str, Any]:
+    """The answer as it goes into a record; times in whole epoch seconds, rounded down."""
+    document: dict[str, Any] = {
+        "allow": answer.allow,
+        "reasons": list(answer.reasons),
+        "obligations": [obligation.value for obligation in answer.obligations],
+        "rule": answer.rule,
+    }
+    if answer.valid_until is not None:
+        document["valid_until"] = int(answer.valid_until)
+    return document
+
+
+def _read(document: Any) -> Answer:
+    """Raises ValueError or TypeError for what is not an answer."""
+    if not isinstance(document, dict) or not REQUIRED <= document.keys() <= KNOWN:
+        raise ValueError("keys")
+    allow = document["allow"]
+    reasons = tuple(Reason(word) for word in _distinct(document["reasons"]))
+    obligations = tuple(Obligation(word) for word in _distinct(document["obligations"]))
+    if not isinstance(allow, bool) or allow is bool(reasons) or (obligations and not allow):
+        raise ValueError("allow and its reasons")
+    return Answer(allow, reasons, obligations, _time(document.get("valid_until")), _rule(document["rule"]))
+
+
+def _distinct(words: Any) -> list[str]:
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
+        raise ValueError("words")
+    return words
+
+
+def _time(time: Any) -> float | None:
+    if time is None:
+        return None
+    if type(time) is not int or not 0 < time < MAX_EPOCH_SECONDS:
+        raise ValueError("valid_until")
+    return float(time)
+
+
+def _rule(rule: Any) -> str:
+    if not isinstance(rule, str) or len(rule) > MAX_RULE_CHARACTERS or not rule.isprintable():
+        raise ValueError("rule")
+    return rule

@@ -1,0 +1,254 @@
+"""What is asked of a policy: the input documents, complete, so that a decision is a pure function of policy and input.
+
+Documents hold no floats: times are whole epoch seconds (beginnings rounded up, ends rounded down, so that rounding
+never lengthens anything), engineering values and limits are decimal strings. Their schemas are in
+`broker/authz/schema`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from math import ceil, floor
+from typing import Any
+
+import orjson
+
+from broker.model.operation import BacnetProperty, ModbusRange, Operation, Touch
+from broker.model.place import BacnetAddress, Device, Grant, Organisation, Point
+from broker.model.schedule import CalendarState, Interval
+from broker.model.subject import Proof, Subject
+
+VERSION = 1
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What a policy may know of the session; `mfa_at` is when the subject last proved itself to its issuer."""
+
+    id: str
+    listener: str
+    peer: str
+    started: float
+    mfa_at: float | None = None
+
+
+def operation_question(
+    *,
+    now: float,
+    subject: Subject,
+    organisation: Organisation | None,
+    device: Device,
+    operation: Operation,
+    calendar: CalendarState,
+    grants: tuple[Grant, ...],
+    session: SessionFacts,
+) -> Document:
+    """May this operation be done now? `grants` are those that name this subject and device."""
+    return compose(
+        now,
+        caller_part(subject, organisation, session),
+        device_part(device),
+        {"operation": operation_part(operation)},
+        surroundings_part(calendar, grants),
+    )
+
+
+def session_question(
+    *,
+    now: float,
+    subject: Subject,
+    organisation: Organisation | None,
+    device: Device,
+    calendar: CalendarState,
+    grants: tuple[Grant, ...],
+    session: SessionFacts,
+) -> Document:
+    """May this session to the device be there now?"""
+    return compose(
+        now, caller_part(subject, organisation, session), device_part(device), surroundings_part(calendar, grants)
+    )
+
+
+def admin_question(
+    *,
+    now: float,
+    subject: Subject,
+    organisation: Organisation | None,
+    permission: str,
+    resource: Mapping[str, object],
+    session: SessionFacts,
+) -> Document:
+    """May this subject use this function? `resource`: what it is about, texts by name; `subject` is whose it is."""
+    return compose(
+        now,
+        caller_part(subject, organisation, session),
+        {"permission": permission, "resource": dict(resource)},
+    )
+
+
+def compose(now: float, *parts: Document) -> Document:
+    """A question from parts; every part but the time may be kept and used again while its sources stay the same."""
+    question: Document = {"version": VERSION, "now": floor(now)}
+    for part in parts:
+        question.update(part)
+    return question
+
+
+def encode(question: Document) -> bytes:
+    """The question as canonical JSON (RFC 8785 for documents without floats and with keys of ASCII letters)."""
+    return orjson.dumps(question, option=orjson.OPT_SORT_KEYS)
+
+
+def caller_part(subject: Subject, organisation: Organisation | None, session: SessionFacts) -> Document:
+    """Who asks, and through which session. Of an organisation that is no longer known the contract has ended."""
+    return {
+        "subject": {
+            "id": subject.id,
+            "kind": subject.kind.value,
+            "organisation": _organisation(subject.organisation, organisation),
+            "roles": list(subject.roles),
+            "modbus_role": subject.modbus_role,
+            "proofs": [_proof(proof) for proof in subject.proofs],
+        },
+        "session": {
+            "id": session.id,
+            "listener": session.listener,
+            "peer": session.peer,
+            "started": floor(session.started),
+            "mfa_at": _end(session.mfa_at),
+        },
+    }
+
+
+def device_part(device: Device) -> Document:
+    """Which device it is about."""
+    return {
+        "device": {
+            "id": device.id,
+            "site": device.site,
+            "segment": device.segment,
+            "labels": dict(device.labels),
+            "criticality": device.criticality,
+            "protocol": device.protocol.value,
+        }
+    }
+
+
+def operation_part(operation: Operation) -> Document:
+    """What is to be done, with the points it touches and what the inventory says of them."""
+    return {
+        "protocol": operation.protocol,
+        "action": operation.action.value,
+        "service": operation.service,
+        "unit_id": operation.unit_id,
+        "address": _address(operation.address),
+        "points": [_touch(touch) for touch in operation.touches],
+        "raw_values": list(operation.raw_values),
+        "values": {touch.point.id: touch.value for touch in operation.touches if touch.value is not None},
+        "priority": operation.priority,
+        "described": operation.described,
+        "writes": operation.writes,
+    }
+
+
+def surroundings_part(calendar: CalendarState, grants: tuple[Grant, ...]) -> Document:
+    """What is open, frozen and granted. `views` is False on all freezes while one of them forbids viewing too."""
+    views = not calendar.views_frozen
+    return {
+        "windows": {
+            "open": [_interval(interval) for interval in calendar.open],
+            "next": None if calendar.next is None else _interval(calendar.next),
+        },
+        "freezes": [{**_interval(interval), "views": views} for interval in calendar.frozen],
+        "grants": [_grant(grant) for grant in grants],
+    }
+
+
+def _organisation(identifier: str, organisation: Organisation | None) -> Document:
+    if organisation is None:
+        return {"id": identifier, "owner": False, "contract_from": None, "contract_until": 0}
+    return {
+        "id": identifier,
+        "owner": organisation.owner,
+        "contract_from": _beginning(organisation.contract_from),
+        "contract_until": _end(organisation.contract_until),
+    }
+
+
+def _proof(proof: Proof) -> Document:
+    return {
+        "kind": proof.kind.value,
+        "issuer": proof.issuer,
+        "identifier": proof.identifier,
+        "fingerprint": proof.fingerprint,
+        "serial": proof.serial,
+        "proven_at": floor(proof.proven_at),
+        "not_after": floor(proof.not_after),
+        "crl_next_update": _end(proof.crl_next_update),
+        "authenticated_at": _end(proof.authenticated_at),
+        "methods": list(proof.methods),
+    }
+
+
+def _grant(grant: Grant) -> Document:
+    return {
+        "id": grant.id,
+        "actions": [action.value for action in grant.actions],
+        "points": list(grant.points),
+        "windows": list(grant.windows),
+        "not_before": _beginning(grant.not_before),
+        "not_after": _end(grant.not_after),
+    }
+
+
+def _address(address: ModbusRange | BacnetProperty) -> Document:
+    if isinstance(address, ModbusRange):
+        table = None if address.table is None else address.table.value
+        return {"table": table, "start": address.start, "count": address.count}
+    return {
+        "object_type": address.object_type,
+        "instance": address.instance,
+        "property": address.property,
+        "index": address.index,
+    }
+
+
+def _touch(touch: Touch) -> Document:
+    point = touch.point
+    return {
+        "name": point.id,
+        "class": None if point.action is None else point.action.value,
+        "engineering_unit": point.engineering_unit,
+        "limits": {
+            "minimum": _decimal(point.minimum),
+            "maximum": _decimal(point.maximum),
+            "allowed": list(point.allowed),
+        },
+        "priority": _priorities(point),
+        "whole": touch.whole,
+        "value": touch.value,
+    }
+
+
+def _priorities(point: Point) -> Document | None:
+    address = point.address
+    if not isinstance(address, BacnetAddress) or address.priority_lowest is None:
+        return None
+    return {"lowest": address.priority_lowest, "highest": address.priority_highest}
+
+
+def _interval(interval: Interval) -> Document:
+    return {"id": interval.id, "opens": ceil(interval.opens), "closes": floor(interval.closes)}
+
+
+def _beginning(time: float | None) -> int | None:
+    return None if time is None else ceil(time)
+
+
+def _end(time: float | None) -> int | None:
+    return None if time is None else floor(time)
+
+
+def _decimal(number: Decimal | None) -> str | None:
+    return None if number is None else format(number, "f")

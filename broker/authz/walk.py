@@ -1,0 +1,273 @@
+"""Our own refusal of policies, before anything evaluates them: a walk of the parsed modules.
+
+Refused, each with file and line: builtins that are not on the allow-list (clock, chance, network, runtime, and
+whatever the embedded engine lacks), unknown functions (the engine would find out only while deciding), `with`,
+recursion (it would end the worker), `not` where the engines differ, names that hide a builtin, foreign packages, and
+a policy without one of the entry points. The walk knows the syntax tree of the embedded engine's parser and looks
+into every node of it, also into kinds it has no name for.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.authz.capabilities import ALLOWED_BUILTINS, RESERVED_NAMES
+from broker.model.decision import EntryPoint
+
+PACKAGE_ROOTS = ("otbroker", "site")
+ENTRY_POINTS = (EntryPoint.OPERATION, EntryPoint.SESSION, EntryPoint.ADMIN)
+MAX_PROBLEMS = 50
+CONSTANTS = frozenset({"String", "RawString", "Number", "Bool", "Null"})
+Path = tuple[str, ...]
+Node = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """Why a policy is refused, and where; line 0 stands for the policy as a whole."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file or 'policy'}: {self.text}"
+
+
+@dataclass(slots=True)
+class _Rule:
+    path: Path
+    line: int
+    function: bool
+    default: bool
+    parts: list[Any]
+
+
+@dataclass(slots=True)
+class _Module:
+    file: str
+    package: Path
+    imports: dict[str, Path]
+    rules: list[_Rule] = field(default_factory=list)
+
+
+def problems(modules: list[Node]) -> tuple[Problem, ...]:
+    """What is wrong with a policy, given its modules' syntax trees as the embedded engine's parser gives them."""
+    found: list[Problem] = []
+    read = [_module(tree, found) for tree in modules]
+    rules = {rule.path for module in read for rule in module.rules}
+    functions = {rule.path for module in read for rule in module.rules if rule.function}
+    edges: dict[Path, set[Path]] = {path: set() for path in rules}
+    for module in read:
+        for rule in module.rules:
+            _check_calls(module, rule, functions, rules, found)
+            edges[rule.path].update(_references(module, rule, rules))
+    found.extend(_recursion(read, edges))
+    found.extend(_missing_entry_points(read))
+    return tuple(sorted(set(found))[:MAX_PROBLEMS])
+
+
+def _module(tree: Node, found: list[Problem]) -> _Module:
+    file, ast = tree["source"]["file"], tree["ast"]
+    package, _ = _chain(ast["package"]["refr"])
+    line = ast["package"]["span"]["line"]
+    if package[0] not in PACKAGE_ROOTS:
+        found.append(Problem(file, line, f"package {'.'.join(package)} is not under {' or '.join(PACKAGE_ROOTS)}"))
+    module = _Module(file, package, {})
+    contents = tree["source"]["contents"].encode()
+    for imported in ast["imports"]:
+        _read_import(module, imported, contents, found)
+    for node in ast["rules"]:
+        rule = _rule(package, node)
+        module.rules.append(rule)
+        if _hides_builtin(rule.path[len(package)]):
+            found.append(Problem(file, rule.line, f"rule {rule.path[len(package)]} hides a builtin"))
+    return module
+
+
+def _read_import(module: _Module, imported: Node, contents: bytes, found: list[Problem]) -> None:
+    path, dynamic = _chain(imported["refr"])
+    line = imported["span"]["line"]
+    alias = imported.get("as")
+    name = contents[alias["start"] : alias["end"]].decode() if alias else path[-1]
+    if path[0] not in {"data", "rego", "future"} or dynamic:
+        found.append(Problem(module.file, line, f"import of {'.'.join(path)}"))
+    elif _hides_builtin(name):
+        found.append(Problem(module.file, line, f"import {name} hides a builtin"))
+    elif path[0] == "data":
+        module.imports[name] = path[1:]
+
+
+def _hides_builtin(name: str) -> bool:
+    return name in RESERVED_NAMES or name in ALLOWED_BUILTINS
+
+
+def _rule(package: Path, node: Node) -> _Rule:
+    """A rule with the parts in which calls and references count: everything but its own name."""
+    if "Default" in node:
+        default = node["Default"]
+        path, dynamic = _chain(default["refr"])
+        return _Rule(package + path, default["span"]["line"], False, True, [*dynamic, default["value"]])
+    spec = node["Spec"]
+    ((kind, head),) = spec["head"].items()
+    path, dynamic = _chain(head["refr"])
+    parts = [*dynamic, {k: v for k, v in head.items() if k != "refr"}, spec["bodies"]]
+    return _Rule(package + path, spec["span"]["line"], kind == "Func", False, parts)
+
+
+def _chain(node: Node) -> tuple[Path, list[Any]]:
+    """The constant beginning of a reference, and what else is in it (indexes, or what is not a reference at all)."""
+    names: list[str] = []
+    rest: list[Any] = []
+    while True:
+        ((kind, inner),) = node.items()
+        if kind == "Var":
+            names.append(inner["value"])
+            return tuple(reversed(names)), rest
+        if kind == "RefDot":
+            names.append(inner["field"][1])
+        elif kind == "RefBrack" and "String" in inner["index"]:
+            names.append(inner["index"]["String"]["value"])
+        elif kind == "RefBrack":
+            names.clear()
+            rest.append(inner["index"])
+        else:
+            return (), [*rest, node]
+        node = inner["refr"]
+
+
+def _nodes(part: Any) -> Iterator[tuple[str, Any]]:
+    """Every tagged node below, outermost first; the names inside a reference are not nodes of their own."""
+    if isinstance(part, list):
+        for element in part:
+            yield from _nodes(element)
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            yield key, value
+            if key in {"RefDot", "RefBrack"}:
+                yield from _nodes(_chain({key: value})[1])
+            elif key != "span":
+                yield from _nodes(value)
+
+
+def _resolve(module: _Module, path: Path, rules: set[Path]) -> Path:
+    """The path under `data` that a name means in a module; () for variables, `input` and builtins."""
+    if not path or path[0] == "input":
+        return ()
+    if path[0] == "data":
+        return path[1:]
+    if path[0] in module.imports:
+        return module.imports[path[0]] + path[1:]
+    own = module.package + path[:1]
+    return module.package + path if any(rule[: len(own)] == own for rule in rules) else ()
+
+
+def _check_calls(module: _Module, rule: _Rule, functions: set[Path], rules: set[Path], found: list[Problem]) -> None:
+    for part in rule.parts:
+        for kind, value in _nodes(part):
+            if kind == "Call":
+                _check_call(module, value, functions, rules, found)
+            elif kind == "NotExpr":
+                _check_negation(module, value, rules, rule.line, found)
+            elif kind == "with_mods" and value:
+                found.append(
+                    Problem(module.file, _line(value, rule.line), "`with` is not allowed: the input is what it is")
+                )
+
+
+def _check_call(module: _Module, call: Node, functions: set[Path], rules: set[Path], found: list[Problem]) -> None:
+    path, dynamic = _chain(call["fcn"])
+    name = ".".join(path)
+    if dynamic or not (name in ALLOWED_BUILTINS or _resolve(module, path, rules) in functions):
+        found.append(Problem(module.file, call["span"]["line"], f"call of {name or 'a computed name'} is not allowed"))
+
+
+def _check_negation(module: _Module, node: Node, rules: set[Path], line: int, found: list[Problem]) -> None:
+    """Only rules, paths and their equality may be denied, or calls on variables.
+
+    One engine takes `not f(input.x)` for true if `input.x` is undefined, the other for undefined.
+    """
+    negated = node["expr"]
+    ((kind, inner),) = negated.items()
+    sides = [inner["lhs"], inner["rhs"]] if kind == "BoolExpr" and inner["op"] == "Eq" else [negated]
+    if all(_is_plain(module, side, rules) for side in sides):
+        return
+    used = [{k: v} for k, v in _nodes([_without_function(negated)]) if k in {"Var", "RefDot", "RefBrack"}]
+    if any(not _is_variable(module, use, rules) for use in used):
+        text = "`not` over an expression with paths or rules in it: give the expression a rule of its own"
+        found.append(Problem(module.file, inner["span"]["line"] if isinstance(inner, dict) else line, text))
+
+
+def _is_plain(module: _Module, node: Node, rules: set[Path]) -> bool:
+    """A constant, or a path whose computed steps are variables."""
+    if node.keys() & CONSTANTS:
+        return True
+    if not node.keys() & {"Var", "RefDot", "RefBrack"}:
+        return False
+    return all(index.keys() & CONSTANTS or _is_variable(module, index, rules) for index in _chain(node)[1])
+
+
+def _is_variable(module: _Module, node: Node, rules: set[Path]) -> bool:
+    if "Var" not in node:
+        return False
+    name = node["Var"]["value"]
+    return name not in {"input", "data", *module.imports} and not _resolve(module, (name,), rules)
+
+
+def _without_function(part: Any) -> Any:
+    """The same without the names of called functions."""
+    if isinstance(part, list):
+        return [_without_function(element) for element in part]
+    if isinstance(part, dict):
+        return {key: _without_function(value) for key, value in part.items() if key != "fcn"}
+    return part
+
+
+def _line(nodes: list[Node], otherwise: int) -> int:
+    _, dynamic = _chain(nodes[0]["refr"])
+    inner = next(iter(nodes[0]["refr"].values()))
+    line: int = otherwise if dynamic else inner["span"]["line"]
+    return line
+
+
+def _references(module: _Module, rule: _Rule, rules: set[Path]) -> Iterator[Path]:
+    """The rules that a rule may lead to; a computed step leads to all that lie below."""
+    for part in rule.parts:
+        for kind, value in _nodes(part):
+            if kind not in {"Var", "RefDot", "RefBrack"} or not isinstance(value, dict):
+                continue
+            path = _resolve(module, _chain({kind: value})[0], rules)
+            if path or _is_data(kind, value):
+                yield from (to for to in rules if to[: len(path)] == path[: len(to)])
+
+
+def _is_data(kind: str, value: Node) -> bool:
+    return _chain({kind: value})[0] == ("data",)
+
+
+def _recursion(modules: list[_Module], edges: dict[Path, set[Path]]) -> Iterator[Problem]:
+    circular = _on_cycles(edges)
+    for module in modules:
+        for rule in module.rules:
+            if rule.path in circular:
+                yield Problem(module.file, rule.line, f"rule {'.'.join(rule.path)} leads back to itself")
+
+
+def _on_cycles(edges: dict[Path, set[Path]]) -> set[Path]:
+    """What remains after taking away, again and again, the rules that lead nowhere and those that nothing leads to."""
+    remaining = {path: set(to) for path, to in edges.items()}
+    while True:
+        targets = {to for reached in remaining.values() for to in reached}
+        kept = {
+            path: to & remaining.keys() for path, to in remaining.items() if to & remaining.keys() and path in targets
+        }
+        if kept.keys() == remaining.keys():
+            return set(kept)
+        remaining = kept
+
+
+def _missing_entry_points(modules: list[_Module]) -> Iterator[Problem]:
+    defaults = {rule.path for module in modules for rule in module.rules if rule.default}
+    for entry_point in ENTRY_POINTS:
+        if ("otbroker", *entry_point.value.split(".")) not in defaults:
+            yield Problem("", 0, f"data.otbroker.{entry_point.value} is missing or has no default")

@@ -1,0 +1,179 @@
+"""Settings and inventory from files: all problems at once, each with file, line, column and what would be right."""
+
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from broker.cli.inventory_files import read_inventory
+from broker.cli.yaml_documents import Document, read_file
+from broker.errors import ConfigError, Problem
+from broker.model.place import Inventory, Organisation
+from broker.settings.broker_file import Settings
+from broker.settings.fields import PathKind
+from broker.settings.findings import Finding
+from broker.settings.findings import Path as Place
+from broker.settings.inventory_checks import listeners_collide
+from broker.settings.words import finding_of
+
+_SHOWN_PATH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSettings:
+    """Settings, and where each given value stands (`file:line` by dotted path; what is absent has its default)."""
+
+    settings: Settings
+    origins: dict[str, str]
+    warnings: tuple[Problem, ...]
+    document: Document
+
+
+def load_settings(path: str | Path) -> LoadedSettings:
+    """Read the broker's YAML. Raises ConfigError `settings_invalid` with all problems."""
+    document = read_file(Path(path))
+    settings = None if document.problems else _settings(document)
+    found = [] if settings is None else [document.problem(finding) for finding in _path_findings(settings)]
+    problems = tuple(sorted((*document.problems, *found), key=lambda p: (p.line, p.column)))
+    raise_if_any(problems, "settings_invalid", str(path))
+    assert settings is not None
+    return LoadedSettings(settings, _origins(document), problems, document)
+
+
+def load_inventory(folder: str | Path, extra_organisations: Sequence[Organisation] = ()) -> Inventory:
+    """Read the inventory's folder. Raises ConfigError `inventory_invalid` with all problems."""
+    reading = read_inventory(Path(folder), extra_organisations)
+    raise_if_any(reading.problems, "inventory_invalid", str(folder))
+    assert reading.inventory is not None
+    return reading.inventory
+
+
+def raise_if_any(problems: Sequence[Problem], code: str, what: str) -> None:
+    """Raises ConfigError if one of the problems is more than a warning."""
+    count = sum(not problem.warning for problem in problems)
+    if count:
+        public = f"{count} problem{'s' if count > 1 else ''} in the configuration"
+        raise ConfigError(code, public, f"{what}: {describe(problems[0])}", tuple(problems))
+
+
+def describe(problem: Problem) -> str:
+    """One problem in one line."""
+    place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
+    kind = "warning: " if problem.warning else ""
+    return f"{place}: {kind}{problem.message}" + (f" ({problem.hint})" if problem.hint else "")
+
+
+def problems_together(loaded: LoadedSettings, inventory: Inventory) -> tuple[Problem, ...]:
+    """What is wrong between settings and inventory, though each is right by itself."""
+    findings = (*_unit_id_findings(loaded.settings, inventory), *_listener_findings(loaded.settings, inventory))
+    known = {organisation.id for organisation in inventory.organisations}
+    unknown = [
+        Finding(("issuers", place, "organisation"), f"the inventory has no organisation '{issuer.organisation}'")
+        for place, issuer in enumerate(loaded.settings.issuers)
+        if issuer.organisation not in known
+    ]
+    return tuple(loaded.document.problem(finding) for finding in (*findings, *unknown))
+
+
+def _settings(document: Document) -> Settings | None:
+    folder = str(Path(document.file).parent.absolute())
+    value: Any = document.value if document.value is not None else {}
+    try:
+        return Settings.model_validate(value, context={"folder": folder})
+    except ValidationError as error:
+        schema = _schema()
+        document.problems += [document.problem(finding_of(details, schema)) for details in error.errors()]
+    return None
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    return Settings.model_json_schema()
+
+
+def _path_findings(settings: Settings) -> Iterator[Finding]:
+    for place, kind, path in _paths(settings, ()):
+        fault = _path_fault(kind, Path(path))
+        if fault is not None:
+            yield Finding(place, *fault)
+
+
+def _paths(section: BaseModel, place: Place) -> Iterator[tuple[Place, PathKind, str]]:
+    """Every path that the settings name, and what must be true of it."""
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        kind = next((mark for mark in info.metadata if isinstance(mark, PathKind)), None)
+        if kind is not None and value:
+            yield (*place, name), kind, value
+        for step, part in _sections(name, value):
+            yield from _paths(part, (*place, *step))
+
+
+def _sections(name: str, value: object) -> Iterator[tuple[Place, BaseModel]]:
+    if isinstance(value, BaseModel):
+        yield (name,), value
+    elif isinstance(value, tuple):
+        yield from (((name, number), part) for number, part in enumerate(value) if isinstance(part, BaseModel))
+
+
+def _path_fault(kind: PathKind, path: Path) -> tuple[str, str] | None:
+    if kind is PathKind.MADE:
+        return None
+    # Somebody may have put the secret itself where its file belongs: it must not be shown.
+    if len(str(path)) > _SHOWN_PATH or "\n" in str(path):
+        return "this is not a path", "put the text into a file and name the file here"
+    try:
+        mode = path.stat().st_mode
+    except OSError as error:
+        return f"{path} cannot be used: {error.strerror}", f"it must be {kind.value}"
+    if kind is PathKind.FOLDER:
+        return None if stat.S_ISDIR(mode) else (f"{path} is not a folder", "")
+    if not stat.S_ISREG(mode):
+        return f"{path} is not a file", ""
+    if kind is PathKind.SECRET_FILE and mode & stat.S_IRWXO:
+        return f"{path} is a secret that every user of this machine can read", f"chmod 600 {path}"
+    return None
+
+
+def _origins(document: Document) -> dict[str, str]:
+    """Where each key of the file stands, by dotted path."""
+    return {
+        ".".join(str(step) for step in path): f"{document.file}:{line}" for path, (line, _) in document.keys.items()
+    }
+
+
+def _unit_id_findings(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
+    devices = {device.key: device for device in inventory.devices}
+    for number, listener in enumerate(settings.modbus_tls):
+        for unit_id, key in listener.unit_ids.items():
+            path = ("modbus_tls", number, "unit_ids", str(unit_id))
+            if key not in devices:
+                yield Finding(path, f"the inventory has no device '{key}'")
+            elif devices[key].protocol != "modbus":
+                yield Finding(path, f"'{key}' does not speak Modbus")
+
+
+def _listener_findings(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
+    """No address and port may be listened on twice."""
+    taken = [(device.listen, f"device {device.key}") for device in inventory.devices if device.listen]
+    for place, address in _listeners(settings):
+        other = next((name for known, name in taken if listeners_collide(known, address)), None)
+        if other is not None:
+            yield Finding(place, f"{address} already belongs to {other}", "give each its own address or port")
+        taken.append((address, ".".join(str(step) for step in place)))
+
+
+def _listeners(settings: Settings) -> Iterator[tuple[Place, str]]:
+    for number, modbus in enumerate(settings.modbus_tls):
+        yield ("modbus_tls", number, "port"), _socket_address(modbus.address, modbus.port)
+    if settings.https is not None:
+        yield ("https", "port"), _socket_address(settings.https.address, settings.https.port)
+    yield ("ops", "port"), _socket_address(settings.ops.address, settings.ops.port)
+
+
+def _socket_address(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -1,0 +1,265 @@
+"""`otbroker dev`: a development authority, four personas, a simulated building and a broker in front of it; loopback only."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+
+from broker.adapters.development_ca import (
+    NAMESPACES,
+    OWNER,
+    PERSONAS,
+    VENDOR,
+    Authority,
+    Credential,
+    create_authority,
+    issue_client,
+    issue_server,
+)
+from broker.adapters.development_tokens import AUDIENCE, TokenIssuer, create_token_issuer, mint_token
+from broker.adapters.private_files import write_private
+from broker.cli.building import Endpoints, access_yaml, devices_yaml
+from broker.cli.config_files import load_inventory, load_settings
+from broker.cli.serving import prepare, shipped_policies
+from broker.errors import UnavailableError
+from broker.ledger.notes import verifier_of
+from broker.model.place import BacnetIpWay, Device, Inventory, ModbusTcpWay, Organisation, Protocol, RtuOverTcpWay
+from broker.wiring.broker import Broker
+
+ISSUERS = {OWNER: "https://issuer.plant.example", VENDOR: "https://issuer.acme.example"}
+ORIGIN = "otbroker.dev/ledger"
+ROLES = {"bo@plant.example": ["security"], "cy@plant.example": ["auditor"]}
+TOKEN_SECONDS = 3600
+TOKEN_REFRESH_SECONDS = 600
+SIMULATOR_START_SECONDS = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class DevelopmentOptions:
+    """What `otbroker dev` was asked for."""
+
+    folder: Path
+    opa_url: str = ""
+    window_seconds: int | None = None
+    inventory: Path | None = None
+
+
+class Development:
+    """One development broker and everything around it, in one folder that can be used again."""
+
+    def __init__(self, options: DevelopmentOptions) -> None:
+        self.options = options
+        self.folder = options.folder.resolve()
+        self._now = time.time()
+        self._simulators: subprocess.Popen[str] | None = None
+        self._credentials: dict[str, Credential] = {}
+        self._issuers: dict[str, TokenIssuer] = {}
+        self._refresh: asyncio.Task[None] | None = None
+        self.broker: Broker | None = None
+
+    def set_up(self) -> Broker:
+        """Make everything that is not there yet and build the broker. Raises BrokerError."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        (self.folder / "dev.json").unlink(missing_ok=True)
+        authorities = {name: create_authority(self.folder / "ca" / name, name, self._now) for name in (OWNER, VENDOR)}
+        self._issue(authorities)
+        self._make_ledger_key()
+        self._copy_policies()
+        if self.options.inventory is None:
+            self._write_building(self._start_simulators())
+        self._write_organisations(authorities)
+        self._write_settings()
+        loaded = load_settings(self.folder / "broker.yaml")
+        extra = () if self.options.inventory is None else self._organisations()
+        self.broker, _ = prepare(loaded, extra)
+        return self.broker
+
+    async def tell(self) -> None:
+        """Once the broker serves: write `dev.json` and keep the personas' tokens fresh."""
+        self._mint_tokens()
+        self._refresh = asyncio.create_task(self._keep_tokens_fresh())
+        write_private(self.folder / "dev.json", json.dumps(self.facts(), indent=2).encode() + b"\n")
+
+    def tear_down(self) -> None:
+        """End the simulated devices."""
+        (self.folder / "dev.json").unlink(missing_ok=True)
+        if self._simulators is not None:
+            assert self._simulators.stdin is not None
+            with suppress(BrokenPipeError):
+                self._simulators.stdin.close()
+            try:
+                self._simulators.wait(5)
+            except subprocess.TimeoutExpired:
+                self._simulators.kill()
+                self._simulators.wait()
+
+    def facts(self) -> dict[str, Any]:
+        """What `dev.json` says; paths are relative to the folder."""
+        assert self.broker is not None
+        at = self.broker.addresses
+        return {
+            "api": f"https://{at.https}",
+            "modbus_tls": at.modbus_tls[0],
+            "ops": f"http://{at.ops}",
+            "ca": "ca.pem",
+            "pid": os.getpid(),
+            "ledger": "ledger",
+            "ledger_public_key": "ledger.pub",
+            "policies": "policies",
+            "personas": {
+                persona.name: {
+                    "certificate": f"personas/{persona.name}.pem",
+                    "key": f"personas/{persona.name}.key",
+                    "token": f"personas/{persona.name}.token",
+                }
+                for persona in PERSONAS
+            },
+            "devices": {d.key: _device_facts(d) for d in self.broker.desk.in_force.inventory.devices},
+        }
+
+    def _issue(self, authorities: dict[str, Authority]) -> None:
+        for persona in PERSONAS:
+            authority = authorities[persona.organisation]
+            self._credentials[persona.name] = issue_client(authority, persona.subject, self.folder / "personas" / persona.name, self._now)
+        owner = authorities[OWNER]
+        devices = [f"{name}.plant" for name in ("ahu-1", "chiller-1", "vav-1", "meter-1")]
+        issue_server(owner, ["localhost", *devices], self.folder / "server", self._now)
+        write_private(self.folder / "ca.pem", owner.anchor.read_bytes())
+        for name, issuer in ISSUERS.items():
+            self._issuers[name] = create_token_issuer(self.folder / "issuers" / name, issuer)
+
+    def _make_ledger_key(self) -> None:
+        path = self.folder / "ledger.key"
+        if path.exists():
+            key = load_pem_private_key(path.read_bytes(), None)
+            assert isinstance(key, Ed25519PrivateKey)
+        else:
+            key = Ed25519PrivateKey.generate()
+            write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        write_private(self.folder / "ledger.pub", verifier_of(ORIGIN, key).vkey.encode() + b"\n")
+
+    def _copy_policies(self) -> None:
+        """The shipped library, to be edited; what is there already is left as it is."""
+        source = shipped_policies()
+        for path in sorted(source.rglob("*.rego")):
+            target = self.folder / "policies" / path.relative_to(source)
+            if not target.exists() and not path.name.endswith("_test.rego"):
+                write_private(target, path.read_bytes())
+
+    def _start_simulators(self) -> Endpoints:
+        tty = self.folder / "chiller-1.tty"
+        tty.unlink(missing_ok=True)
+        command = [sys.executable, "-m", "broker.adapters.simulators"]
+        command += ["--plc", "0", "--meter", "0", "--bacnet", "0", "--rtu", str(tty)]
+        self._simulators = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._simulators.stdout is not None
+        line = self._simulators.stdout.readline()
+        if not line:
+            raise UnavailableError("simulators", "The simulated devices did not start.")
+        ready = json.loads(line)
+        return Endpoints(ready["plc"][0], ready["meter"][0], ready["bacnet"][0], str(tty))
+
+    def _write_building(self, at: Endpoints) -> None:
+        write_private(self.folder / "inventory" / "devices.yaml", devices_yaml(at).encode())
+        access = access_yaml(self._now, self.options.window_seconds)
+        write_private(self.folder / "inventory" / "access.yaml", access.encode())
+
+    def _write_organisations(self, authorities: dict[str, Authority]) -> None:
+        place = self.folder / ("inventory" if self.options.inventory is None else "organisations")
+        lines = ["organisations:"]
+        for name, authority in authorities.items():
+            roles = {p.subject: ROLES[p.subject] for p in PERSONAS if p.organisation == name and p.subject in ROLES}
+            lines += [
+                f"  - id: {name}",
+                f"    owner: {'true' if name == OWNER else 'false'}",
+                f"    anchors: [{json.dumps(str(authority.anchor))}]",
+                f"    crl_files: [{json.dumps(str(authority.crl))}]",
+                "    crl_required: true",
+                f"    namespaces: {json.dumps(NAMESPACES[name])}",
+                f"    roles: {json.dumps(roles)}",
+            ]
+        write_private(place / "organisations.yaml", ("\n".join(lines) + "\n").encode())
+
+    def _organisations(self) -> tuple[Organisation, ...]:
+        return load_inventory(self.folder / "organisations").organisations
+
+    def _inventory(self) -> Inventory:
+        folder = self.options.inventory or self.folder / "inventory"
+        return load_inventory(folder, () if self.options.inventory is None else self._organisations())
+
+    def _write_settings(self) -> None:
+        units: dict[int, str] = {}
+        for device in self._inventory().devices:
+            if device.protocol is Protocol.MODBUS:
+                units.setdefault(device.unit_id, device.key)
+        listener = {"address": "127.0.0.1", "port": 0, "certificate_file": "server.pem", "key_file": "server.key"}
+        issuers = [
+            {
+                "issuer": issuer.issuer,
+                "organisation": name,
+                "audiences": [AUDIENCE],
+                "subjects": [p.subject for p in PERSONAS if p.organisation == name],
+                "jwks_file": str(issuer.key_set),
+            }
+            for name, issuer in self._issuers.items()
+        ]
+        policy: dict[str, Any] = {"folder": "policies"}
+        if self.options.opa_url:
+            policy |= {"engine": "opa", "opa": {"url": self.options.opa_url}}
+        settings = {
+            "state_dir": ".",
+            "inventory": str((self.options.inventory or self.folder / "inventory").resolve()),
+            "modbus_tls": [{**listener, "unit_ids": units}],
+            "https": listener,
+            "ops": {"address": "127.0.0.1", "port": 0},
+            "issuers": issuers,
+            "policy": policy,
+            "ledger": {
+                "origin": ORIGIN,
+                "key_file": "ledger.key",
+                "public_key_file": "ledger.pub",
+                "minimum_free_octets": 16 * 1024**2,
+            },
+            "reload": {"gains": "apply"},
+        }
+        write_private(self.folder / "broker.yaml", json.dumps(settings, indent=2).encode() + b"\n")
+
+    def _mint_tokens(self) -> None:
+        for persona in PERSONAS:
+            token = mint_token(
+                self._issuers[persona.organisation],
+                persona.subject,
+                time.time(),
+                lifetime_seconds=TOKEN_SECONDS,
+                certificate_fingerprint=self._credentials[persona.name].fingerprint,
+            )
+            write_private(self.folder / "personas" / f"{persona.name}.token", token.encode() + b"\n")
+
+    async def _keep_tokens_fresh(self) -> None:
+        while True:
+            await asyncio.sleep(TOKEN_REFRESH_SECONDS)
+            self._mint_tokens()
+
+
+def _device_facts(device: Device) -> dict[str, Any]:
+    way = device.way
+    at = f"{way.host}:{way.port}" if isinstance(way, ModbusTcpWay | RtuOverTcpWay | BacnetIpWay) else way.path
+    if isinstance(way, BacnetIpWay):
+        return {"protocol": "bacnet", "instance": way.instance, "upstream": at}
+    return {"protocol": "modbus", "sni": device.sni, "unit_id": device.unit_id, "upstream": at}
+
+

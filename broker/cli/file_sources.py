@@ -1,0 +1,93 @@
+"""The files behind a running broker: inventory, policies, and what it keeps of them in its state folder."""
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import orjson
+
+from broker.adapters.policy_files import PolicyFiles, read_policies
+from broker.adapters.private_files import write_private
+from broker.cli.config_files import load_inventory
+from broker.model.place import Inventory, Organisation
+from broker.settings.canonical import decode_inventory, encode_inventory
+
+IN_FORCE = "inventory-in-force.json"
+APPROVED = "applied-revision"
+ARCHIVE = "archive"
+
+
+class FileSources:
+    """Implements the broker's `Sources`; `extra_organisations` are there besides those of the inventory's files."""
+
+    def __init__(
+        self,
+        state_dir: Path,
+        inventory_folder: Path,
+        policy_folder: Path,
+        ledger_folder: Path,
+        extra_organisations: tuple[Organisation, ...] = (),
+    ) -> None:
+        self._state_dir = state_dir
+        self._inventory_folder = inventory_folder
+        self._policy_folder = policy_folder
+        self._archive = ledger_folder / ARCHIVE
+        self._extra_organisations = extra_organisations
+
+    def inventory_mark(self) -> str:
+        """A digest of names, sizes and times of every file in the inventory's folder."""
+        return _mark(path for path in sorted(self._inventory_folder.rglob("*")) if path.is_file())
+
+    def policy_mark(self) -> str:
+        """The same of the policies."""
+        paths = sorted(self._policy_folder.rglob("*.rego")) + sorted(self._policy_folder.glob("data.json"))
+        return _mark(paths)
+
+    def approved_revision(self) -> str:
+        """What `otbroker config apply` approved last."""
+        try:
+            return (self._state_dir / APPROVED).read_text(encoding="ascii").strip()[:64]
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def inventory(self) -> Inventory:
+        """Read the inventory. Raises ConfigError."""
+        return load_inventory(self._inventory_folder, self._extra_organisations)
+
+    def last_in_force(self) -> Inventory | None:
+        """The inventory that was in force when the broker last ran; None at the first start."""
+        try:
+            return decode_inventory((self._state_dir / IN_FORCE).read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def policies(self) -> PolicyFiles:
+        """Read the policies. Raises ConfigError."""
+        return read_policies(self._policy_folder)
+
+    def keep(self, inventory: Inventory) -> None:
+        """Remember what is in force and archive it by its revision."""
+        encoded = encode_inventory(inventory)
+        self._keep_once(f"inventory-{inventory.revision}.json", encoded)
+        write_private(self._state_dir / IN_FORCE, encoded)
+
+    def archive_policies(self, files: PolicyFiles) -> None:
+        """Archive the policies by their revision."""
+        encoded = orjson.dumps({"data": files.data, "modules": files.modules}, option=orjson.OPT_SORT_KEYS)
+        self._keep_once(f"policy-{files.revision}.json", encoded)
+
+    def _keep_once(self, name: str, octets: bytes) -> None:
+        self._archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (self._archive / name).exists():
+            write_private(self._archive / name, octets)
+
+
+def _mark(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            continue
+        digest.update(f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,84 @@
+"""`otbroker`: the server and its operator's commands."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import shtab
+
+from broker.cli.config_commands import add_config_commands
+from broker.cli.config_files import describe
+from broker.cli.development import Development, DevelopmentOptions
+from broker.cli.serving import run_loop, run_until_signal, serve, set_up_logging
+from broker.errors import BrokerError, ConfigError
+from broker.settings.broker_file import LoggingSection
+
+DEFAULT_SETTINGS = "/etc/otbroker/broker.yaml"
+DEFAULT_FOLDER = ".dev"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line of `otbroker`."""
+    root = argparse.ArgumentParser(prog="otbroker", description="Zero-trust OT access broker.")
+    shtab.add_argument_to(root, "--print-completion", help="print shell completion for bash, zsh or tcsh")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    serving = commands.add_parser("serve", help="run the broker", description="Run the broker until SIGTERM.")
+    serving.add_argument("--config", default=DEFAULT_SETTINGS, metavar="FILE", help="settings (default: %(default)s)")
+    serving.set_defaults(run=lambda arguments: serve(arguments.config))
+    _add_dev(commands)
+    add_config_commands(commands)
+    return root
+
+
+def _add_dev(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    dev = commands.add_parser(
+        "dev",
+        help="a broker with a simulated building, on loopback",
+        description="Run a broker with a development authority, four personas and a simulated building; loopback only.",
+    )
+    dev.add_argument("--dir", type=Path, default=Path(DEFAULT_FOLDER), help="all state, reusable (default: %(default)s)")
+    dev.add_argument("--opa", default="", metavar="URL", help="use this OPA server instead of the embedded engine")
+    dev.add_argument("--window-seconds", type=int, metavar="N", help="the open window closes N seconds after start")
+    dev.add_argument("--inventory", type=Path, metavar="DIR", help="use the devices, windows and grants of this folder")
+    dev.add_argument("--walkthrough", action="store_true", help="tell the main job step by step and check each step")
+    dev.set_defaults(run=_dev)
+
+
+def _dev(arguments: argparse.Namespace) -> int:
+    set_up_logging(LoggingSection(level="warning"))
+    options = DevelopmentOptions(arguments.dir, arguments.opa, arguments.window_seconds, arguments.inventory)
+    development = Development(options)
+    try:
+        broker = development.set_up()
+        if arguments.walkthrough:
+            from broker.cli.walkthrough import walk_through
+
+            return walk_through(development)
+        run_loop(run_until_signal(broker, development.tell))
+        return 0
+    finally:
+        development.tear_down()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; exit status 0, 1 after an error that is explained on standard error, 2 for wrong usage."""
+    arguments = parser().parse_args(argv)
+    try:
+        status: int = arguments.run(arguments)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(describe(problem), file=sys.stderr)
+        if not error.problems:
+            print(f"otbroker: {error.public} {error.detail}".rstrip(), file=sys.stderr)
+        return 1
+    except BrokerError as error:
+        print(f"otbroker: {error.public} {error.detail}".rstrip(), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

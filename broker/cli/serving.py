@@ -1,0 +1,139 @@
+"""Runs a broker until a signal ends it."""
+
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from broker.access.losses import losses_only
+from broker.cli.config_files import LoadedSettings, load_settings, problems_together, raise_if_any
+from broker.cli.file_sources import FileSources
+from broker.model.place import Inventory, Organisation
+from broker.settings.broker_file import LoggingSection, Settings
+from broker.wiring.broker import Broker
+
+log = logging.getLogger(__name__)
+_KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+
+class JsonLines(logging.Formatter):
+    """One JSON object a line, so that nothing in a message can forge a second line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **{key: str(value) for key, value in vars(record).items() if key not in _KNOWN},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=True)
+
+
+class TextLines(logging.Formatter):
+    """One line of text; control characters of the message are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line (and an exception's lines below it)."""
+        when = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
+        message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in record.getMessage())
+        line = f"{when} {record.levelname.lower():7} {message}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def set_up_logging(settings: LoggingSection) -> None:
+    """Log to standard error as the settings say."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if settings.format == "json" else TextLines())
+    logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
+    logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
+    logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL)
+
+
+def policy_folder(settings: Settings) -> Path:
+    """The folder of the policies: the one in the settings, or the library that comes with the broker."""
+    return Path(settings.policy.folder) if settings.policy.folder else shipped_policies()
+
+
+def shipped_policies() -> Path:
+    """The library that comes with the broker: inside the package when installed, beside it in a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    inside = package / "_policies"
+    return inside if inside.is_dir() else package.parent / "policies"
+
+
+def prepare(loaded: LoadedSettings, extra_organisations: tuple[Organisation, ...] = ()) -> tuple[Broker, FileSources]:
+    """Check settings and inventory together and build the broker. Raises ConfigError with all problems."""
+    settings = loaded.settings
+    state_dir = Path(settings.state_dir)
+    state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    sources = FileSources(
+        state_dir,
+        Path(settings.inventory),
+        policy_folder(settings),
+        Path(settings.ledger_folder),
+        extra_organisations,
+    )
+    wanted = sources.inventory()
+    raise_if_any(problems_together(loaded, wanted), "settings_invalid", "settings and inventory")
+    inventory = _first_in_force(settings, sources, wanted)
+    sources.keep(inventory)
+    return Broker(settings, sources, inventory), sources
+
+
+def _first_in_force(settings: Settings, sources: FileSources, wanted: Inventory) -> Inventory:
+    """At a start losses apply as in a reload, and gains wait for approval unless this is the first start."""
+    last = sources.last_in_force()
+    if last is None or settings.reload.gains == "apply" or sources.approved_revision() == wanted.revision:
+        return wanted
+    return losses_only(last, wanted)
+
+
+async def run_until_signal(broker: Broker, started: Callable[[], Awaitable[None]] | None = None) -> None:
+    """Start, run until SIGTERM or SIGINT, stop in order. Raises BrokerError if the start fails."""
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    try:
+        await broker.start()
+        if started is not None:
+            await started()
+        await stopping.wait()
+    finally:
+        await broker.stop()
+
+
+def serve(path: str) -> int:
+    """`otbroker serve`: exit status 0 after a stop in order. Raises BrokerError."""
+    loaded = load_settings(path)
+    set_up_logging(loaded.settings.logging)
+    broker, _ = prepare(loaded)
+
+    async def tell() -> None:
+        at = broker.addresses
+        log.info("serving: modbus_tls %s, https %s, ops %s", ", ".join(at.modbus_tls) or "-", at.https or "-", at.ops)
+
+    run_loop(run_until_signal(broker, tell))
+    return 0
+
+
+def run_loop(main: Awaitable[None]) -> None:
+    """Run on uvloop where it is there, else on asyncio's own loop."""
+
+    async def entry() -> None:
+        await main
+
+    try:
+        import uvloop
+    except ImportError:
+        asyncio.run(entry())
+    else:
+        uvloop.run(entry())

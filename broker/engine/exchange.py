@@ -1,0 +1,109 @@
+"""The way of one operation.
+
+    request -> Decide (each operation) -> [before-value] -> RecordIntents -> LastLook -> Relay -> RecordOutcomes -> answer
+
+A generator yields commands and is sent their answers; one driver performs them. Whatever goes wrong at any step, nothing is
+relayed without a recorded intent, and every recorded intent gets exactly one outcome.
+"""
+
+from collections.abc import Generator
+
+from broker.engine.commands import Command, Decide, LastLook, RecordDenial, RecordIntents, RecordOutcomes, Relay
+from broker.engine.events import Answered, Finding, Refused
+from broker.engine.sessions import Session
+from broker.model.decision import Decision, Obligation
+from broker.model.operation import Relayed, Request
+from broker.model.vocabulary import Reason, Result
+from broker.wire.meaning import values_of
+
+Steps = Generator[Command, object, Finding]
+Values = tuple[tuple[str, str], ...]
+
+
+def exchange(session: Session, request: Request) -> Steps:
+    """Decide one request and carry it out if every operation of it is allowed."""
+    decisions = yield from _decide(session, request)
+    if not all(d.allow for d in decisions):
+        return (yield from _deny(session, request, decisions))
+    return (yield from carry_out(session, request, decisions))
+
+
+def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator[Command, object, tuple[Finding, ...]]:
+    """Decide several requests whole before any is relayed: one denial refuses all. Then carry them out in order.
+
+    The first that is not done keeps back those after it: they are `Refused(())`, without intent and without reason.
+    """
+    taken = []
+    for request in requests:
+        taken.append((yield from _decide(session, request)))
+    findings: list[Finding] = []
+    allowed = all(d.allow for decisions in taken for d in decisions)
+    for request, decisions in zip(requests, taken, strict=True):
+        if allowed and findings and not _done(findings[-1]):
+            findings.append(Refused((), decisions))
+            continue
+        step = carry_out(session, request, decisions) if allowed else _deny(session, request, decisions)
+        findings.append((yield from step))
+    return tuple(findings)
+
+
+def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
+    """Record, look once more, relay, record: for a request whose operations are all allowed."""
+    before: Values = ()
+    if _obliged(decisions, Obligation.BEFORE_VALUE):
+        read = yield from _read_back(session, request)
+        if read is None:
+            yield RecordDenial(session, request, decisions)
+            return Refused((Reason.OBLIGATION_UNMET,), decisions)
+        before = read
+    first = yield RecordIntents(session, request, decisions, before)
+    if not isinstance(first, int):
+        return Refused((str(first),), decisions)
+    changed = yield LastLook(session, decisions)
+    if changed:
+        yield RecordOutcomes(session, request, first, Relayed(Result.NOT_SENT, code=str(changed)), ())
+        return Refused((str(changed),), decisions)
+    relayed = yield Relay(session, request)
+    assert isinstance(relayed, Relayed)
+    after: Values = ()
+    if relayed.result == Result.DONE and _obliged(decisions, Obligation.AFTER_VALUE):
+        after = (yield from _read_back(session, request)) or ()
+    recorded = yield RecordOutcomes(session, request, first, relayed, after)
+    return Answered(relayed, decisions, recorded is True, before, after)
+
+
+def _decide(session: Session, request: Request) -> Generator[Command, object, tuple[Decision, ...]]:
+    decisions = []
+    for place in range(len(request.operations)):
+        decision = yield Decide(session, request, place)
+        assert isinstance(decision, Decision)
+        decisions.append(decision)
+    return tuple(decisions)
+
+
+def _deny(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
+    yield RecordDenial(session, request, decisions)
+    reasons = dict.fromkeys(reason for d in decisions if not d.allow for reason in d.reasons)
+    return Refused(tuple(reasons), decisions)
+
+
+def _done(finding: Finding) -> bool:
+    return isinstance(finding, Answered) and finding.recorded and finding.relayed.result == Result.DONE
+
+
+def _done(finding: Finding) -> bool:
+    return isinstance(finding, Answered) and finding.recorded and finding.relayed.result == Result.DONE
+
+
+def _obliged(decisions: tuple[Decision, ...], obligation: Obligation) -> bool:
+    return any(obligation in d.obligations for d in decisions)
+
+
+def _read_back(session: Session, request: Request) -> Generator[Command, object, Values | None]:
+    """Read what the request writes, as an operation of its own; None if that cannot be had."""
+    if request.before is None:
+        return None
+    finding = yield from exchange(session, request.before)
+    if isinstance(finding, Answered) and _done(finding):
+        return values_of(session.device, request.before, finding.relayed.payload)
+    return None

@@ -1,0 +1,41 @@
+"""The inventory in force, with its calendar and standing grants ready to be asked."""
+
+from broker.access.standing import StandingGrants
+from broker.calendar.calendar import Calendar
+from broker.engine.sessions import Situation
+from broker.model.place import Device, Inventory, Organisation
+from broker.model.schedule import CalendarState
+from broker.model.subject import Subject
+
+
+class InForce:
+    """What holds until the next reload; asking it costs a look-up."""
+
+    def __init__(self, inventory: Inventory) -> None:
+        self.inventory = inventory
+        self._calendar = Calendar(inventory.windows, inventory.freezes)
+        self._grants = StandingGrants(inventory.grants)
+        self._organisations = {organisation.id: organisation for organisation in inventory.organisations}
+        self._devices = {device.key: device for device in inventory.devices}
+
+    def organisation(self, subject: Subject) -> Organisation | None:
+        """The organisation of a subject; None if the inventory no longer knows it."""
+        return self._organisations.get(subject.organisation)
+
+    def device(self, key: str) -> Device | None:
+        """The device `site/device`."""
+        return self._devices.get(key)
+
+    def calendar_state(self, device: Device, organisation: str, now: float) -> CalendarState:
+        """What is open, frozen and next for a device and organisation."""
+        return self._calendar.state(device, organisation, now)
+
+    def situation(self, subject: Subject, device: Device, now: float) -> Situation:
+        """What the outside says about this subject at this device now."""
+        organisation = self.organisation(subject)
+        return Situation(
+            now,
+            self._grants.for_(subject, device, now),
+            self._calendar.state(device, subject.organisation, now),
+            organisation.contract_until if organisation else 0.0,
+        )

@@ -1,0 +1,78 @@
+"""What the driver needs of the world, named by role; adapters are named by technology.
+
+Answers come through a callback on the event loop, never before the call has returned, so that an operation costs no task.
+"""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from broker.errors import LedgerUnavailableError, PolicyUnavailableError
+from broker.model.decision import EntryPoint
+from broker.model.operation import Relayed, Request
+
+
+class PolicyEngine(Protocol):
+    """Evaluates the published policy; `revision` is the SHA-256 of the bundle it answers from ("" = none)."""
+
+    revision: str
+
+    def decide(
+        self, entry_point: EntryPoint, question: bytes, answered: Callable[[bytes | PolicyUnavailableError], None]
+    ) -> None:
+        """Evaluate for a question (canonical JSON, already valid by schema).
+
+        Calls `answered` once with the answer as JSON (b"" = undefined) or a `PolicyUnavailableError` whose code is
+        `policy_late` or `policy_unavailable`, within the engine's own deadline.
+        """
+
+    async def publish(self, modules: dict[str, str], data: dict[str, object], revision: str) -> None:
+        """Replace the policy (module text by file name). Raises ConfigError, leaving the old one in force."""
+
+    async def close(self) -> None:
+        """Let go of processes and connections."""
+
+
+class Ledger(Protocol):
+    """The append-only evidence; see docs/ledger.md for its rules."""
+
+    def append(self, record: bytes, *, intent: bool = False) -> int:
+        """Buffer one record (canonical JSON, at most 65,535 octets); its index.
+
+        Raises LedgerUnavailableError `ledger_closed`; for intents also `ledger_paused` (disk low: room is kept for the
+        outcomes of operations in flight).
+        """
+
+    def settle(self, durable: bool, settled: Callable[[LedgerUnavailableError | None], None]) -> bool:
+        """Bring all that was appended so far to the file (`durable`: fsynced).
+
+        True: it is there already, `settled` is not called. False: `settled` is called later, once, with None or the error.
+        """
+
+
+class Upstream(Protocol):
+    """The way to one device."""
+
+    def relay(
+        self,
+        request: Request,
+        relayed: Callable[[Relayed], None],
+        still_allowed: Callable[[], str] | None = None,
+    ) -> None:
+        """Send once, never again; `relayed` is called once, within connect and response timeouts and queue limits.
+
+        `still_allowed` is asked when a request that had to wait is about to be sent: "" or the `Reason` word of its
+        NOT_SENT.
+        """
+
+    async def close(self) -> None:
+        """Fail what is queued (`NOT_SENT`), end what is in flight (`UNKNOWN` or `NO_REPLY`) and disconnect."""
+
+
+class Clock(Protocol):
+    """Wall clock (epoch seconds, UTC) and monotonic clock (seconds)."""
+
+    def now(self) -> float:
+        """Epoch seconds."""
+
+    def monotonic(self) -> float:
+        """Monotonic seconds, not comparable across machines."""

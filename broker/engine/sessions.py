@@ -1,0 +1,96 @@
+"""One authenticated way of one subject to one device through one listener, and the rules for its end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from broker.model.decision import Decision
+from broker.model.place import Device, Grant
+from broker.model.schedule import CalendarState
+from broker.model.subject import ProofKind, Subject
+from broker.model.vocabulary import Action, EndReason
+
+NEVER = float("inf")
+_NEED_NO_WINDOW = frozenset({Action.VIEW, Action.DISCOVER})
+
+
+@dataclass(slots=True, eq=False)
+class Session:
+    """A session; mutable only through the functions of this module and the driver that owns it.
+
+    `leases` maps an operation key (request digest and place) to a decision that may be reused; `epoch` is the state of
+    policy, inventory and locks in which they were taken. `relied_on` are the grants that an open window puts in force;
+    `look_at` (epoch seconds) is when its end must be examined again.
+    """
+
+    id: str
+    subject: Subject
+    device: Device
+    listener: str
+    peer: str
+    started: float
+    ended: EndReason | None = None
+    epoch: int = 0
+    leases: dict[str, Decision] = field(default_factory=dict)
+    relied_on: frozenset[str] = frozenset()
+    look_at: float = NEVER
+    operations: int = 0
+    refusals: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What the outside says about a session at one moment: its grants, its calendar, its organisation's contract."""
+
+    now: float
+    grants: tuple[Grant, ...]
+    calendar: CalendarState
+    contract_until: float | None
+
+
+def end_of(session: Session, situation: Situation) -> EndReason | None:
+    """Whether this session must end now, and why; otherwise remembers the grants it relies on from here."""
+    when, why = _proof_end(session.subject, situation.contract_until)
+    if situation.now >= when:
+        return why
+    calendar = situation.calendar
+    if calendar.frozen and (session.relied_on or calendar.views_frozen):
+        return EndReason.FREEZE_STARTED
+    relied_on = _in_force(situation.grants, calendar)
+    lost = session.relied_on - relied_on
+    if lost:
+        known = {grant.id for grant in situation.grants}
+        return EndReason.WINDOW_CLOSED if lost & known else EndReason.GRANT_ENDED
+    session.relied_on = relied_on
+    return None
+
+
+def look_again_at(session: Session, situation: Situation) -> float:
+    """The earliest moment (epoch seconds) at which `end_of` may say something else."""
+    ends = [_proof_end(session.subject, situation.contract_until)[0], situation.calendar.changes_at]
+    ends += [end for grant in situation.grants for end in (grant.not_after, grant.not_before) if end is not None]
+    return min((end for end in ends if end > situation.now), default=NEVER)
+
+
+def _proof_end(subject: Subject, contract_until: float | None) -> tuple[float, EndReason]:
+    ends: list[tuple[float, EndReason]] = [(NEVER, EndReason.PEER_CLOSED)]
+    for proof in subject.proofs:
+        expired = EndReason.TOKEN_EXPIRED if proof.kind is ProofKind.TOKEN else EndReason.CERTIFICATE_EXPIRED
+        ends.append((proof.not_after, expired))
+        if proof.crl_next_update is not None:
+            ends.append((proof.crl_next_update, EndReason.CRL_STALE))
+    if contract_until is not None:
+        ends.append((contract_until, EndReason.CONTRACT_ENDED))
+    return min(ends)
+
+
+def _in_force(grants: Iterable[Grant], calendar: CalendarState) -> frozenset[str]:
+    """The grants that give something now which they would not give with every window closed."""
+    open_now = {interval.id for interval in calendar.open}
+    if not open_now or calendar.frozen:
+        return frozenset()
+    return frozenset(
+        grant.id
+        for grant in grants
+        if (grant.windows and open_now.intersection(grant.windows))
+        or (not grant.windows and not _NEED_NO_WINDOW.issuperset(grant.actions))
+    )

@@ -1,0 +1,244 @@
+"""What must hold between records, checked in their order: time, sessions, decisions, intents and outcomes.
+
+- time does not go back, but at a `clock_stepped` record (a clock being disciplined may slip by less than two seconds);
+- a session is opened by an allowing decision of its own, once, while the broker runs, and closed once;
+- every allow of an operation or session has an open window or a standing grant in its input, the window open at its
+  `now`;
+- every intent lies inside its session and cites a decision on an operation of that session;
+- every intent has exactly one outcome, after it; a denied one only `denied`; one whose lease had ended is not relayed;
+- when the broker starts or stops, no session is open and no intent without outcome.
+
+Records below the minimum index of a pruned ledger are not there to be cited: what refers to them is taken as it stands.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+import orjson
+
+from broker.errors import IntegrityError
+from broker.ledger.canonical import canonical
+from broker.model.decision import EntryPoint
+from broker.model.vocabulary import RecordKind, Result
+
+SLIP_SECONDS = 2.0
+LEASE_GRACE_SECONDS = 1.0
+LONGEST_OPERATION_SECONDS = 600.0
+RELAYED_NOTHING = frozenset({Result.DENIED.value, Result.NOT_SENT.value})
+
+Record = dict[str, Any]
+
+
+class _Decision:
+    __slots__ = ("allow", "entry_point", "session", "valid_until")
+
+    def __init__(self, record: Record) -> None:
+        self.session: str = record["session"]
+        self.allow: bool = record["allow"]
+        self.entry_point: str = record["entry_point"]
+        self.valid_until: float | None = record["answer"].get("valid_until")
+
+
+class _Intent:
+    __slots__ = ("denied", "late", "session", "time")
+
+    def __init__(self, session: str, time: float, denied: bool, late: bool) -> None:
+        self.session = session
+        self.time = time
+        self.denied = denied
+        self.late = late
+
+
+class Invariants:
+    """The state of the broker as the records tell it; feed it every record from `minimum` on, in order."""
+
+    def __init__(self, minimum: int = 0) -> None:
+        self.counts: dict[str, int] = {}
+        self.pruned_to = 0
+        self._minimum = minimum
+        self._index = minimum
+        self._running = False
+        self._known_start = minimum == 0
+        self._time: float | None = None
+        self._stamp = ""
+        self._decisions: dict[int, _Decision] = {}
+        self._cited_by: dict[str, list[int]] = {}
+        self._sessions: set[str] = set()
+        self._closed: set[str] = set()
+        self._intents: dict[int, _Intent] = {}
+        self._rules: dict[str, Callable[[Record], None]] = {
+            RecordKind.BROKER_STARTED.value: self._broker_started,
+            RecordKind.BROKER_STOPPED.value: self._broker_stopped,
+            RecordKind.SESSION_OPENED.value: self._session_opened,
+            RecordKind.SESSION_CLOSED.value: self._session_closed,
+            RecordKind.DECISION.value: self._decision,
+            RecordKind.INTENT.value: self._intent,
+            RecordKind.OUTCOME.value: self._outcome,
+            RecordKind.EVIDENCE_PRUNED.value: self._evidence_pruned,
+        }
+        self._kinds = frozenset(kind.value for kind in RecordKind)
+
+    def check(self, index: int, entry: bytes) -> None:
+        """Take the next record. Raises IntegrityError, whose code names the rule that it breaks."""
+        record = _read(entry)
+        kind = record["kind"]
+        if kind not in self._kinds:
+            raise _broken("kind_unknown", str(kind))
+        self._index = index
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self._check_time(record["time"], kind)
+        rule = self._rules.get(kind)
+        if rule is not None:
+            try:
+                rule(record)
+            except (KeyError, TypeError, AttributeError) as error:
+                raise _broken("record_malformed", f"{kind}: {error!r}") from None
+
+    def finish(self) -> None:
+        """Nothing may be left open for longer than a device could take. Raises IntegrityError."""
+        for index, intent in self._intents.items():
+            if self._time is not None and self._time - intent.time > LONGEST_OPERATION_SECONDS:
+                raise _broken("intent_without_outcome", f"record {index}")
+        if self._minimum > self.pruned_to:
+            raise _broken("pruning_not_recorded", f"minimum index {self._minimum}, recorded {self.pruned_to}")
+
+    @property
+    def left_open(self) -> int:
+        """Intents that wait for their outcome at the end."""
+        return len(self._intents)
+
+    def _check_time(self, stamp: object, kind: str) -> None:
+        time = self._time
+        if stamp != self._stamp:
+            time, self._stamp = _read_stamp(stamp), str(stamp)
+        if self._time is not None and time is not None and kind != RecordKind.CLOCK_STEPPED.value:
+            if time < self._time - SLIP_SECONDS:
+                raise _broken("time_went_back", str(stamp))
+            time = max(time, self._time)
+        self._time = time
+
+    def _broker_started(self, record: Record) -> None:
+        self._require_quiet("start")
+        self._running = self._known_start = True
+        self._closed.clear()
+
+    def _broker_stopped(self, record: Record) -> None:
+        self._require_quiet("stop")
+        self._running = False
+
+    def _require_quiet(self, moment: str) -> None:
+        if self._sessions:
+            raise _broken("session_left_open", f"{next(iter(self._sessions))} at the {moment} of the broker")
+        if self._intents:
+            raise _broken("intent_without_outcome", f"record {next(iter(self._intents))} at the {moment} of the broker")
+
+    def _session_opened(self, record: Record) -> None:
+        session = record["session"]
+        if not self._running and self._known_start:
+            raise _broken("broker_not_running", f"session {session}")
+        if session in self._sessions or session in self._closed:
+            raise _broken("session_opened_twice", session)
+        decision = self._cited(record["decision"], session)
+        if decision is not None and not (decision.allow and decision.entry_point == EntryPoint.SESSION.value):
+            raise _broken("session_not_allowed", session)
+        self._sessions.add(session)
+
+    def _session_closed(self, record: Record) -> None:
+        session = record["session"]
+        if session not in self._sessions and not self._may_predate(session):
+            raise _broken("session_not_open", session)
+        self._sessions.discard(session)
+        self._closed.add(session)
+        for index in self._cited_by.pop(session, ()):
+            del self._decisions[index]
+
+    def _decision(self, record: Record) -> None:
+        decision = _Decision(record)
+        if decision.entry_point not in (EntryPoint.OPERATION.value, EntryPoint.SESSION.value):
+            return
+        if decision.allow:
+            _require_access(record["input"])
+        self._decisions[self._index] = decision
+        self._cited_by.setdefault(decision.session, []).append(self._index)
+
+    def _intent(self, record: Record) -> None:
+        session = record["session"]
+        if session not in self._sessions and not self._may_predate(session):
+            raise _broken("intent_outside_session", session)
+        decision = self._cited(record["decision"], session)
+        if decision is None:
+            self._intents[self._index] = _Intent(session, self._time or 0.0, denied=False, late=False)
+            return
+        if decision.entry_point != EntryPoint.OPERATION.value:
+            raise _broken("decision_of_another_kind", f"record {record['decision']}")
+        time, end = self._time or 0.0, decision.valid_until
+        late = decision.allow and end is not None and time > end + LEASE_GRACE_SECONDS
+        self._intents[self._index] = _Intent(session, time, not decision.allow, late)
+
+    def _outcome(self, record: Record) -> None:
+        number, result = record["intent"], record["result"]
+        intent = self._intents.pop(number, None)
+        if intent is None:
+            if not 0 <= number < self._minimum:
+                raise _broken("outcome_without_intent", f"record {number}")
+            return
+        if intent.denied and result != Result.DENIED.value:
+            raise _broken("denied_but_not_refused", f"record {number}: {result}")
+        if intent.late and result not in RELAYED_NOTHING:
+            raise _broken("lease_had_ended", f"record {number}: {result}")
+
+    def _evidence_pruned(self, record: Record) -> None:
+        self.pruned_to = max(self.pruned_to, record["minimum"])
+
+    def _cited(self, index: object, session: str) -> _Decision | None:
+        """The decision at that index; None if it has been pruned."""
+        if type(index) is not int or not 0 <= index < self._index:
+            raise _broken("decision_missing", str(index))
+        decision = self._decisions.get(index)
+        if decision is None and index >= self._minimum:
+            raise _broken("decision_missing", f"record {index}")
+        if decision is not None and decision.session != session:
+            raise _broken("decision_of_another_session", f"record {index}")
+        return decision
+
+    def _may_predate(self, session: str) -> bool:
+        """Whether the session may have been opened by a record that is pruned; if so it counts as open from here."""
+        if self._known_start or session in self._closed:
+            return False
+        self._sessions.add(session)
+        return True
+
+
+def _require_access(question: Record) -> None:
+    """An allow needs a window open at its `now`, or a standing grant; parts cut for length count as there."""
+    windows = question["windows"]
+    opened = windows.get("open", ()) if "cut" not in windows else ()
+    for window in opened:
+        if not window["opens"] <= question["now"] < window["closes"]:
+            raise _broken("window_not_open", str(window["id"]))
+    if not opened and not question["grants"] and "cut" not in windows:
+        raise _broken("allow_without_window_or_grant")
+
+
+def _read(entry: bytes) -> Record:
+    try:
+        record = orjson.loads(entry)
+        if isinstance(record, dict) and "kind" in record and "time" in record and canonical(record) == entry:
+            return record
+    except ValueError as error:
+        raise _broken("record_not_canonical", str(error)) from None
+    raise _broken("record_not_canonical")
+
+
+def _read_stamp(stamp: object) -> float:
+    if not isinstance(stamp, str) or len(stamp) != 27 or not stamp.endswith("Z"):
+        raise _broken("time_malformed", str(stamp)[:40])
+    try:
+        return datetime.fromisoformat(stamp[:-1] + "+00:00").timestamp()
+    except ValueError:
+        raise _broken("time_malformed", stamp) from None
+
+
+def _broken(code: str, detail: str = "") -> IntegrityError:
+    return IntegrityError(code, code.replace("_", " "), detail)

@@ -1,0 +1,323 @@
+"""Builders of ledger records: one function for each kind, canonical JSON octets out.
+
+Every record has `kind` and `time` (RFC 3339, UTC, microseconds). `intent` and `outcome` are made for every operation:
+they are at most 300 octets, their texts cut (and counted in `omitted`) when they would be longer; the digest they carry
+covers what was cut. Other texts are cut at explicit limits, with an ellipsis where that happened.
+"""
+
+import base64
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from math import isfinite
+from time import gmtime, strftime
+
+import orjson
+
+from broker.ledger.canonical import canonical
+from broker.model.vocabulary import RecordKind
+
+LARGEST_RECORD = 65535
+LARGEST_SMALL_RECORD = 300
+LARGEST_MEMBER = 8192
+LONGEST_TEXT = 500
+LONGEST_VALUE = 40
+
+Pairs = tuple[tuple[str, str], ...]
+
+_INTENT = RecordKind.INTENT.value
+_OUTCOME = RecordKind.OUTCOME.value
+_remembered = (-1, "")
+
+
+def stamp(time: float) -> str:
+    """RFC 3339 in UTC with microseconds, rounded down; the text of the current second is remembered."""
+    global _remembered  # noqa: PLW0603 - a memory, not a state
+    second, prefix = _remembered
+    if second != int(time):
+        second = int(time)
+        prefix = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(second))
+        _remembered = second, prefix
+    return "%s%06dZ" % (prefix, (time - second) * 1_000_000)  # noqa: UP031 - the fastest form
+
+
+def intent(
+    time: float,
+    *,
+    session: str,
+    decision: int,
+    service: str,
+    digest: str,
+    values: tuple[str, ...] = (),
+    before: Pairs = (),
+) -> bytes:
+    """What is about to be sent: `decision` is the index of the record that allowed (or denied) it."""
+    record: dict[str, object] = {
+        "decision": decision,
+        "digest": digest,
+        "kind": _INTENT,
+        "service": service,
+        "session": session,
+        "time": stamp(time),
+    }
+    if values:
+        record["values"] = values
+    if before:
+        record["before"] = dict(before)
+    return _small(record)
+
+
+def outcome(
+    time: float,
+    *,
+    intent: int,
+    result: str,
+    code: str = "",
+    reply: str = "",
+    values: Pairs = (),
+    after: Pairs = (),
+) -> bytes:
+    """What became of the intent at that index: `reply` is the digest of the reply, `values` what was read."""
+    record: dict[str, object] = {"intent": intent, "kind": _OUTCOME, "result": result, "time": stamp(time)}
+    if code:
+        record["code"] = code
+    if reply:
+        record["reply"] = reply
+    if values:
+        record["values"] = dict(values)
+    if after:
+        record["after"] = dict(after)
+    return _small(record)
+
+
+def decision(
+    time: float,
+    *,
+    id: str,
+    session: str,
+    entry_point: str,
+    input: Mapping[str, object],
+    answer: Mapping[str, object],
+    revision: str,
+    allow: bool,
+    reasons: Sequence[str],
+) -> bytes:
+    """The full question and answer of one decision, so that it can be taken again.
+
+    If it would be too long, members of the input above 8,192 octets are replaced by their size and digest.
+    Raises ValueError for an input that is not canonical.
+    """
+    fields = {
+        "id": _text(id),
+        "session": _text(session),
+        "entry_point": _text(entry_point),
+        "input": dict(input),
+        "answer": _plain(answer),
+        "revision": _text(revision),
+        "allow": allow,
+        "reasons": _texts(reasons),
+    }
+    record = canonical({"kind": RecordKind.DECISION.value, "time": stamp(time), **fields})
+    if len(record) <= LARGEST_RECORD:
+        return record
+    return _record(RecordKind.DECISION, time, {**fields, "input": _shortened(input)})
+
+
+def session_opened(
+    time: float,
+    *,
+    session: str,
+    subject: Mapping[str, object],
+    device: str,
+    listener: str,
+    peer: str,
+    proofs: Sequence[Mapping[str, object]],
+    decision: int,
+    windows: Sequence[str] = (),
+) -> bytes:
+    """Who was let in, where, proven by what, and by which decision (its index)."""
+    return _record(
+        RecordKind.SESSION_OPENED,
+        time,
+        {
+            "session": session,
+            "subject": _plain(subject),
+            "device": device,
+            "listener": listener,
+            "peer": _text(peer),
+            "proofs": _plain(proofs),
+            "decision": decision,
+            "windows": _texts(windows),
+        },
+    )
+
+
+def session_closed(
+    time: float, *, session: str, reason: str, operations: int, refusals: int, detail: str = ""
+) -> bytes:
+    """The true reason for which a session ended, and how much was done in it."""
+    fields = {"session": session, "reason": reason, "operations": operations, "refusals": refusals}
+    return _record(RecordKind.SESSION_CLOSED, time, fields | _optional(detail=detail))
+
+
+def identity_refused(
+    time: float, *, source: str, code: str, count: int, first: float, last: float, listener: str
+) -> bytes:
+    """Refusals before authentication, counted per source and cause between two moments."""
+    fields = {"source": _text(source), "code": _text(code), "count": count, "listener": _text(listener)}
+    return _record(RecordKind.IDENTITY_REFUSED, time, fields | {"first": stamp(first), "last": stamp(last)})
+
+
+def frame_refused(
+    time: float, *, session: str, device: str, direction: str, code: str, digest: str, size: int
+) -> bytes:
+    """Octets that were not forwarded; `direction` is who sent them, `caller` or `device`."""
+    fields = {"session": session, "device": device, "direction": direction, "code": _text(code), "digest": digest}
+    return _record(RecordKind.FRAME_REFUSED, time, fields | {"size": size})
+
+
+def denials_suppressed(time: float, *, subject: str, count: int, first: float, last: float) -> bytes:
+    """How many denials of a subject beyond its quota were not recorded one by one."""
+    fields = {"subject": _text(subject), "count": count, "first": stamp(first), "last": stamp(last)}
+    return _record(RecordKind.DENIALS_SUPPRESSED, time, fields)
+
+
+def broker_started(time: float, *, version: str, revisions: Mapping[str, object]) -> bytes:
+    """The broker serves from here on; `revisions` names settings, policy, inventory and time zone data in force."""
+    return _record(RecordKind.BROKER_STARTED, time, {"version": version, "revisions": _plain(revisions)})
+
+
+def broker_stopped(time: float, *, reason: str) -> bytes:
+    """The broker ended in order: no session is open and no intent without outcome."""
+    return _record(RecordKind.BROKER_STOPPED, time, {"reason": _text(reason)})
+
+
+def changed(
+    kind: RecordKind, time: float, *, revision: str, previous: str, detail: Mapping[str, object] | None = None
+) -> bytes:
+    """New settings, policy or inventory in force (`settings_changed`, `policy_changed`, `inventory_changed`)."""
+    return _record(kind, time, {"revision": revision, "previous": previous, "detail": _plain(detail or {})})
+
+
+def reload_refused(time: float, *, what: str, problems: Sequence[str]) -> bytes:
+    """New files that could not be used; the last good state stays. At most 20 problems are named, `count` is of all."""
+    fields = {"what": _text(what), "problems": _texts(problems[:20]), "count": len(problems)}
+    return _record(RecordKind.RELOAD_REFUSED, time, fields)
+
+
+def clock_stepped(time: float, *, step_seconds: float) -> bytes:
+    """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
+    return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})
+
+
+def tail_healed(time: float, *, dropped_octets: int, orphans: int) -> bytes:
+    """The last run did not end in order: octets of an unfinished write were cut, orphan intents became `unknown`."""
+    return _record(RecordKind.TAIL_HEALED, time, {"dropped_octets": dropped_octets, "orphans": orphans})
+
+
+def evidence_viewed(time: float, *, subject: str, what: str) -> bytes:
+    """Who looked at the evidence, and at what."""
+    return _record(RecordKind.EVIDENCE_VIEWED, time, {"subject": _text(subject), "what": _text(what)})
+
+
+def evidence_pruned(time: float, *, minimum: int) -> bytes:
+    """Records below index `minimum` may be gone from here on; their hashes stay."""
+    return _record(RecordKind.EVIDENCE_PRUNED, time, {"minimum": minimum})
+
+
+def _record(kind: RecordKind, time: float, fields: Mapping[str, object]) -> bytes:
+    record = {"kind": kind.value, "time": stamp(time), **fields}
+    encoded = canonical(record)
+    if len(encoded) > LARGEST_RECORD:
+        encoded = canonical(_shortened(record))
+    if len(encoded) > LARGEST_RECORD:
+        raise ValueError(f"a {kind.value} record of {len(encoded)} octets")
+    return encoded
+
+
+def _shortened(members: Mapping[str, object]) -> dict[str, object]:
+    """The same with every large member replaced by its size and digest."""
+    kept: dict[str, object] = {}
+    for name, member in members.items():
+        encoded = canonical(member)
+        digest = base64.urlsafe_b64encode(sha256(encoded).digest()).rstrip(b"=").decode()
+        kept[name] = member if len(encoded) <= LARGEST_MEMBER else {"cut": {"octets": len(encoded), "digest": digest}}
+    return kept
+
+
+def _small(record: dict[str, object]) -> bytes:
+    """Canonical octets without the walk of `canonical`: the types are known and the keys plain."""
+    try:
+        encoded = orjson.dumps(record, option=orjson.OPT_SORT_KEYS)
+    except TypeError:
+        encoded = orjson.dumps(_clean(record), option=orjson.OPT_SORT_KEYS)
+    return encoded if len(encoded) <= LARGEST_SMALL_RECORD else _cut_small(record)
+
+
+def _cut_small(record: dict[str, object]) -> bytes:
+    """Values shortened, then left out from the end, until the record is small; `omitted` counts those left out."""
+    cut = {name: _cut(m, 2 * LONGEST_VALUE) if isinstance(m, str) else m for name, m in record.items()}
+    pieces = {name: _pieces(member) for name, member in record.items() if isinstance(member, tuple | dict)}
+    omitted = 0
+    while True:
+        for name, kept in pieces.items():
+            cut[name] = _assembled(kept)
+        encoded = canonical({name: member for name, member in cut.items() if member or name not in pieces})
+        if len(encoded) <= LARGEST_SMALL_RECORD or not any(pieces.values()):
+            return encoded
+        longest = max(pieces.values(), key=len)
+        dropped = -(-len(longest) // 4)
+        del longest[-dropped:]
+        omitted += dropped
+        cut["omitted"] = omitted
+
+
+def _pieces(member: tuple[str, ...] | dict[str, str]) -> list[tuple[str, ...]]:
+    """A list's texts or an object's pairs, each cut."""
+    if isinstance(member, dict):
+        return [(_cut(name, 2 * LONGEST_VALUE), _cut(value, LONGEST_VALUE)) for name, value in member.items()]
+    return [(_cut(value, LONGEST_VALUE),) for value in member]
+
+
+def _assembled(pieces: list[tuple[str, ...]]) -> object:
+    return dict(pieces) if pieces and len(pieces[0]) == 2 else [value for (value,) in pieces]
+
+
+def _clean(member: object) -> object:
+    """The same without lone surrogates, which JSON cannot carry."""
+    if isinstance(member, str):
+        return member.encode(errors="replace").decode()
+    if isinstance(member, dict):
+        return {_clean(key): _clean(item) for key, item in member.items()}
+    return tuple(_clean(item) for item in member) if isinstance(member, tuple) else member
+
+
+def _plain(value: object) -> object:
+    """Any document of ours in types that a record may hold; floats are epoch seconds and become stamps."""
+    if isinstance(value, float):
+        return stamp(value) if isfinite(value) else "never"
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, Mapping):
+        return {_text(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _texts(values: Sequence[str]) -> list[str]:
+    return [_text(value) for value in values]
+
+
+def _text(value: str) -> str:
+    return _cut(value, LONGEST_TEXT)
+
+
+def _cut(value: str, limit: int) -> str:
+    """A text of at most that many characters, without lone surrogates."""
+    if not value.isascii():
+        value = value.encode(errors="replace").decode()
+    return value if len(value) <= limit else value[: limit - 1] + "\u2026"
+
+
+def _optional(**texts: str) -> dict[str, str]:
+    return {name: _text(text) for name, text in texts.items() if text}

@@ -1,0 +1,147 @@
+"""What a caller presents becomes a subject, for every listener in the same way.
+
+It joins the pure rules of `identity` with the world's keys and clock. It does not perform the TLS handshake, which has
+already proven that the caller holds the certificate's private key, and it decides nothing about access.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from broker.engine.ports import Clock
+from broker.errors import ConfigError, TokenError
+from broker.identity.binding import bind
+from broker.identity.certificate import Trust, fingerprint
+from broker.identity.keys import VerificationKey
+from broker.identity.names import Namespace
+from broker.identity.token import verify_token
+from broker.model.subject import ProofKind, Subject
+from broker.model.trust import Issuer, Requirement
+
+_MOST_VERIFIED = 4096
+
+
+class TokenKeys(Protocol):
+    """Public keys of token issuers: `keys` from memory, `ensure` tries once to learn one that is not known."""
+
+    def keys(self, issuer: str, key_id: str) -> tuple[VerificationKey, ...]:
+        """The keys of that issuer and id."""
+
+    async def ensure(self, issuer: str, key_id: str) -> None:
+        """Try to learn a key, within a time limit and a rate limit; says nothing about success."""
+
+
+@dataclass(slots=True)
+class _Lookup:
+    """Remembers which key a verification asked for, and what it was given."""
+
+    source: TokenKeys
+    issuer: str = ""
+    key_id: str = ""
+    found: tuple[VerificationKey, ...] = ()
+
+    def __call__(self, issuer: str, key_id: str) -> tuple[VerificationKey, ...]:
+        self.issuer, self.key_id = issuer, key_id
+        self.found = self.source.keys(issuer, key_id)
+        return self.found
+
+    def unchanged(self) -> bool:
+        return self.source.keys(self.issuer, self.key_id) == self.found
+
+
+class Authenticator:
+    """Proves subjects. Raises ConfigError for issuers that clash or speak for an organisation that is not there."""
+
+    def __init__(self, trust: Trust, issuers: Iterable[Issuer], key_cache: TokenKeys, clock: Clock) -> None:
+        self._issuers: dict[str, Issuer] = {}
+        self._keys = key_cache
+        self._clock = clock
+        self._verified: OrderedDict[bytes, tuple[Subject, _Lookup]] = OrderedDict()
+        self.replace_trust(trust)
+        for issuer in issuers:
+            self._add(issuer)
+
+    @property
+    def trust(self) -> Trust:
+        """The trust in force."""
+        return self._trust
+
+    def replace_trust(self, trust: Trust) -> None:
+        """Believe these organisations from now on; live sessions are asked about with `Trust.revoked_or_stale`."""
+        self._trust = trust
+        self._namespaces: dict[str, tuple[Namespace, ...]] = {d.organisation.id: d.namespaces for d in trust.domains}
+        self._verified.clear()
+
+    def certificate_subject(self, leaf: bytes, intermediates: tuple[bytes, ...]) -> Subject:
+        """The subject of a client certificate (DER). Raises CertificateError."""
+        return self._trust.verify(leaf, intermediates, self._clock.now())
+
+    async def token_subject(self, raw_token: str, certificate_fingerprint: str | None) -> Subject:
+        """The subject of a token beside the certificate of that fingerprint. Raises TokenError or BindingError."""
+        digest = _digest(raw_token, certificate_fingerprint)
+        known = self._remembered(digest)
+        if known is not None:
+            return known
+        lookup = _Lookup(self._keys)
+        try:
+            subject = self._verify(raw_token, lookup, certificate_fingerprint)
+        except TokenError as error:
+            if error.code != "token_key_unknown" or not lookup.key_id:
+                raise
+            await self._keys.ensure(lookup.issuer, lookup.key_id)
+            subject = self._verify(raw_token, lookup, certificate_fingerprint)
+        self._remember(digest, subject, lookup)
+        return subject
+
+    async def authenticate(
+        self, requirement: Requirement, leaf: bytes | None, intermediates: tuple[bytes, ...], raw_token: str | None
+    ) -> Subject:
+        """The one subject of everything presented; a faulty proof refuses even if another would do.
+
+        Raises CertificateError, TokenError or BindingError.
+        """
+        certificate = None if leaf is None else self.certificate_subject(leaf, intermediates)
+        presented = None if leaf is None else fingerprint(leaf)
+        token = None if raw_token is None else await self.token_subject(raw_token, presented)
+        return bind(requirement, certificate, token)
+
+    def _add(self, issuer: Issuer) -> None:
+        if issuer.issuer in self._issuers:
+            raise ConfigError("issuer_duplicate", f"The token issuer {issuer.issuer} is there twice.")
+        if issuer.organisation not in self._namespaces:
+            public = f"The token issuer {issuer.issuer} speaks for {issuer.organisation}, which is not there."
+            raise ConfigError("issuer_organisation_unknown", public)
+        self._issuers[issuer.issuer] = issuer
+
+    def _verify(self, raw_token: str, lookup: _Lookup, certificate_fingerprint: str | None) -> Subject:
+        now = self._clock.now()
+        return verify_token(raw_token, self._issuers, lookup, now, certificate_fingerprint, self._namespaces)
+
+    def _remembered(self, digest: bytes) -> Subject | None:
+        """A subject verified before, while its token lives and its key is still the issuer's."""
+        entry = self._verified.get(digest)
+        if entry is None:
+            return None
+        subject, lookup = entry
+        if _proof_end(subject) <= self._clock.now() or not lookup.unchanged():
+            del self._verified[digest]
+            return None
+        self._verified.move_to_end(digest)
+        return subject
+
+    def _remember(self, digest: bytes, subject: Subject, lookup: _Lookup) -> None:
+        self._verified[digest] = (subject, lookup)
+        if len(self._verified) > _MOST_VERIFIED:
+            self._verified.popitem(last=False)
+
+
+def _proof_end(subject: Subject) -> float:
+    proof = subject.proof(ProofKind.TOKEN)
+    return proof.not_after if proof is not None else 0.0
+
+
+def _digest(raw_token: str, certificate_fingerprint: str | None) -> bytes:
+    """Of everything a verification depends on but trust, keys and time; the token itself is not kept."""
+    return hashlib.sha256(f"{certificate_fingerprint or ''} {raw_token}".encode(errors="surrogatepass")).digest()

@@ -1,0 +1,187 @@
+"""Where decisions are taken: lease, or question -> engine -> strict answer -> clamp -> ledger record."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+from broker.authz import answer as answers
+from broker.authz import question as questions
+from broker.authz.clamp import clamp
+from broker.authz.validation import invalid_because
+from broker.engine.in_force import InForce
+from broker.engine.ports import Clock, Ledger, PolicyEngine
+from broker.engine.sessions import Session, Situation, look_again_at
+from broker.errors import LedgerUnavailableError, PolicyUnavailableError
+from broker.ledger import records
+from broker.listeners.denial_quota import DenialQuota
+from broker.model.decision import Answer, Decision, EntryPoint
+from broker.model.operation import Request
+from broker.model.subject import Subject
+from broker.model.vocabulary import Reason
+
+MAX_LEASES = 512
+HOLDS_SECONDS = 60.0
+PENDING: Final = object()
+Decided = Callable[[Decision], None]
+
+
+class DecisionDesk:
+    """Takes decisions; `epoch` counts changes of policy, inventory and locks, each of which ends every lease at once."""
+
+    def __init__(
+        self, clock: Clock, ledger: Ledger, policy: PolicyEngine, in_force: InForce, chance: Callable[[str], str]
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._policy = policy
+        self._chance = chance
+        self.in_force = in_force
+        self.epoch = 1
+        self.quota = DenialQuota()
+        self.taken = 0
+        self.leased = 0
+
+    def operation(self, session: Session, request: Request, place: int, decided: Decided) -> Decision | object:
+        """Decide one operation of a request: at once from a lease, else PENDING and `decided` is called later."""
+        now = self._clock.now()
+        if session.epoch != self.epoch:
+            session.leases.clear()
+            session.epoch = self.epoch
+        key = f"{request.digest}/{place}" if place else request.digest
+        lease = session.leases.get(key)
+        if lease is not None and lease.valid_until is not None and now < lease.valid_until:
+            self.leased += 1
+            return lease
+        situation = self.in_force.situation(session.subject, session.device, now)
+        question = questions.operation_question(
+            now=now, operation=request.operations[place], **self._about(session, situation)
+        )
+
+        def settle(decision: Decision) -> None:
+            if decision.valid_until is not None and decision.epoch == session.epoch:
+                if len(session.leases) >= MAX_LEASES:
+                    session.leases.clear()
+                session.leases[key] = decision
+            decided(decision)
+
+        self._ask(EntryPoint.OPERATION, question, session, look_again_at(session, situation), settle)
+        return PENDING
+
+    def session(self, session: Session, decided: Decided) -> None:
+        """Decide whether this session may be there."""
+        now = self._clock.now()
+        situation = self.in_force.situation(session.subject, session.device, now)
+        question = questions.session_question(now=now, **self._about(session, situation))
+        self._ask(EntryPoint.SESSION, question, session, look_again_at(session, situation), decided)
+
+    def admin(
+        self, subject: Subject, permission: str, resource: dict[str, object], about: questions.SessionFacts, decided: Decided
+    ) -> None:
+        """Decide one action of the API or console that touches no device."""
+        organisation = self.in_force.organisation(subject)
+        if organisation is None:
+            decided(self._own_denial(Reason.CONTRACT_ENDED))
+            return
+        question = questions.admin_question(
+            now=self._clock.now(),
+            subject=subject,
+            organisation=organisation,
+            permission=permission,
+            resource=resource,
+            session=about,
+        )
+        self._ask(EntryPoint.ADMIN, question, None, float("inf"), decided)
+
+    def still_holds(self, decisions: tuple[Decision, ...]) -> bool:
+        """Whether nothing that these decisions rest on has changed or ended since."""
+        now = self._clock.now()
+        return all(d.epoch == self.epoch and now < d.holds_until for d in decisions)
+
+    def _about(self, session: Session, situation: Situation) -> dict[str, Any]:
+        mfa = max((p.authenticated_at for p in session.subject.proofs if p.authenticated_at is not None), default=None)
+        return {
+            "subject": session.subject,
+            "organisation": self.in_force.organisation(session.subject),
+            "device": session.device,
+            "calendar": situation.calendar,
+            "grants": situation.grants,
+            "session": questions.SessionFacts(
+                id=session.id, listener=session.listener, peer=session.peer, started=session.started, mfa_at=mfa
+            ),
+        }
+
+    def _ask(
+        self,
+        entry_point: EntryPoint,
+        question: dict[str, Any],
+        session: Session | None,
+        ends: float,
+        decided: Decided,
+    ) -> None:
+        epoch, revision = self.epoch, self._policy.revision
+
+        def answered(raw: bytes | PolicyUnavailableError) -> None:
+            now = self._clock.now()
+            if isinstance(raw, PolicyUnavailableError):
+                answer = _denial(_unavailable(raw))
+            else:
+                answer = clamp(answers.read_answer(raw), now, ends)
+            decision = self._record(entry_point, question, session, answer, revision)
+            decided(replace(decision, epoch=epoch, holds_until=min(now + HOLDS_SECONDS, ends)))
+
+        if invalid_because(entry_point, question):
+            answer = _denial(Reason.INPUT_INVALID)
+            decided(self._record(entry_point, question, session, answer, revision))
+            return
+        self._policy.decide(entry_point, questions.encode(question), answered)
+
+    def _record(
+        self, entry_point: EntryPoint, question: dict[str, Any], session: Session | None, answer: Answer, revision: str
+    ) -> Decision:
+        now = self._clock.now()
+        self.taken += 1
+        subject = question["subject"]["id"]
+        if not answer.allow and not self.quota.admits(subject, now):
+            return _as_decision("", -1, answer, question)
+        decision_id = self._chance("dec")
+        record = records.decision(
+            now,
+            id=decision_id,
+            session=session.id if session else "",
+            entry_point=entry_point.value,
+            input=question,
+            answer=answers.as_document(answer),
+            revision=revision,
+            allow=answer.allow,
+            reasons=answer.reasons,
+        )
+        try:
+            index = self._ledger.append(record)
+        except LedgerUnavailableError:
+            return self._own_denial(Reason.LEDGER_CLOSED)
+        return _as_decision(decision_id, index, answer, question)
+
+    def _own_denial(self, reason: Reason) -> Decision:
+        return Decision("", -1, False, (reason,), epoch=self.epoch)
+
+
+def _denial(reason: Reason) -> Answer:
+    return Answer(False, (reason,))
+
+
+def _unavailable(error: PolicyUnavailableError) -> Reason:
+    return Reason.POLICY_LATE if error.code == Reason.POLICY_LATE else Reason.POLICY_UNAVAILABLE
+
+
+def _as_decision(decision_id: str, index: int, answer: Answer, question: dict[str, Any]) -> Decision:
+    upcoming = (question.get("windows") or {}).get("next")
+    return Decision(
+        decision_id,
+        index,
+        answer.allow,
+        answer.reasons,
+        answer.obligations,
+        answer.valid_until,
+        answer.rule,
+        (upcoming["id"], upcoming["opens"], upcoming["closes"]) if upcoming else None,
+    )

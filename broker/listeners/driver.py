@@ -1,0 +1,200 @@
+"""Performs what the engine commands. A command that can be answered at once is answered without creating a task."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Generator
+from typing import Any
+
+from broker.engine.commands import (
+    Command,
+    Decide,
+    LastLook,
+    RecordDenial,
+    RecordIntents,
+    RecordOutcomes,
+    Relay,
+)
+from broker.engine.events import Refused
+from broker.engine.ports import Clock, Ledger, Upstream
+from broker.engine.sessions import Session
+from broker.errors import DeviceUnavailableError, LedgerUnavailableError
+from broker.ledger import records
+from broker.listeners.decision_desk import PENDING, DecisionDesk
+from broker.model.operation import Relayed
+from broker.model.vocabulary import EndReason, Reason, Result
+
+log = logging.getLogger(__name__)
+Resume = Callable[[Any], None]
+Steps = Generator[Command, Any, Any]
+
+
+class Driver:
+    """One per broker. `upstream_of` gives the way to a device; `fault` ends a session after a bug of ours."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        desk: DecisionDesk,
+        upstream_of: Callable[[str], Upstream],
+        fault: Callable[[Session, EndReason], None],
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._desk = desk
+        self._upstream_of = upstream_of
+        self._fault = fault
+        self._running = 0
+        self._quiet: list[asyncio.Future[None]] = []
+        self._performers: dict[type, Callable[[Any, _Run], Any]] = {
+            Decide: self._decide,
+            RecordIntents: self._record_intents,
+            RecordDenial: self._record_denial,
+            LastLook: self._last_look,
+            Relay: self._relay,
+            RecordOutcomes: self._record_outcomes,
+        }
+
+    def run(self, session: Session, steps: Steps, done: Callable[[Any], None]) -> None:
+        """Drive an exchange to its end; `done` gets what it returns, at once if nothing had to wait."""
+        self._running += 1
+        _Run(self, session, steps, done).advance(None)
+
+    async def quiet(self, seconds: float) -> bool:
+        """Wait until no exchange is under way, at most that long."""
+        if not self._running:
+            return True
+        waiter = asyncio.get_running_loop().create_future()
+        self._quiet.append(waiter)
+        done, _ = await asyncio.wait({waiter}, timeout=seconds)
+        return bool(done)
+
+    def perform(self, command: Command, run: "_Run") -> Any:
+        """One command: its answer, or PENDING."""
+        return self._performers[type(command)](command, run)
+
+    def finished(self, run: "_Run") -> None:
+        """An exchange has ended, well or not."""
+        self._running -= 1
+        if not self._running:
+            for waiter in self._quiet:
+                if not waiter.done():
+                    waiter.set_result(None)
+            self._quiet.clear()
+
+    def failed(self, run: "_Run") -> None:
+        """A bug: nothing is carried on. An intent without outcome becomes `unknown`; the session ends."""
+        log.exception("exchange failed; the session ends", extra={"session": run.session.id})
+        try:
+            for intent in run.open_intents:
+                self._ledger.append(records.outcome(self._clock.now(), intent=intent, result=Result.UNKNOWN))
+        except LedgerUnavailableError:
+            log.error("outcome of a failed exchange was not recorded; the next start records it as unknown")
+        self._fault(run.session, EndReason.BROKER_FAULT)
+
+    def _decide(self, command: Decide, run: "_Run") -> Any:
+        return self._desk.operation(command.session, command.request, command.place, run.advance)
+
+    def _record_intents(self, command: RecordIntents, run: "_Run") -> Any:
+        session, request = command.session, command.request
+        if session.ended is not None:
+            return Reason.SESSION_ENDED
+        now, first = self._clock.now(), -1
+        try:
+            for operation, decision in zip(request.operations, command.decisions, strict=True):
+                record = records.intent(
+                    now,
+                    session=session.id,
+                    decision=decision.index,
+                    service=operation.service,
+                    digest=request.digest,
+                    values=operation.raw_values if operation.writes else (),
+                    before=command.before,
+                )
+                index = self._ledger.append(record, intent=True)
+                first = index if first < 0 else first
+                run.open_intents.append(index)
+        except LedgerUnavailableError as error:
+            return Reason.LEDGER_PAUSED if error.code == Reason.LEDGER_PAUSED else Reason.LEDGER_CLOSED
+        session.operations += 1
+
+        def settled(error: LedgerUnavailableError | None) -> None:
+            run.advance(first if error is None else Reason.LEDGER_CLOSED)
+
+        return first if self._ledger.settle(request.writes, settled) else PENDING
+
+    def _record_denial(self, command: RecordDenial, run: "_Run") -> Any:
+        session, now = command.session, self._clock.now()
+        session.refusals += 1
+        if session.ended is not None or any(d.index < 0 for d in command.decisions):
+            self._desk.quota.suppress(session.subject.id, now)
+            return None
+        request = command.request
+        try:
+            for operation, decision in zip(request.operations, command.decisions, strict=True):
+                intent = records.intent(
+                    now,
+                    session=session.id,
+                    decision=decision.index,
+                    service=operation.service,
+                    digest=request.digest,
+                    values=operation.raw_values if operation.writes else (),
+                )
+                index = self._ledger.append(intent)
+                self._ledger.append(records.outcome(now, intent=index, result=Result.DENIED))
+        except LedgerUnavailableError:
+            return None
+        return None if self._ledger.settle(False, lambda _: run.advance(None)) else PENDING
+
+    def _last_look(self, command: LastLook, run: "_Run") -> Any:
+        if command.session.ended is not None:
+            return Reason.SESSION_ENDED
+        return "" if self._desk.still_holds(command.decisions) else Reason.ACCESS_CHANGED
+
+    def _relay(self, command: Relay, run: "_Run") -> Any:
+        try:
+            upstream = self._upstream_of(command.session.device.key)
+        except DeviceUnavailableError as error:
+            return Relayed(Result.NOT_SENT, code=error.code)
+        upstream.relay(command.request, run.advance)
+        return PENDING
+
+    def _record_outcomes(self, command: RecordOutcomes, run: "_Run") -> Any:
+        now, relayed, first = self._clock.now(), command.relayed, command.first_intent
+        try:
+            for intent in range(first, first + len(command.request.operations)):
+                self._ledger.append(
+                    records.outcome(now, intent=intent, result=relayed.result, code=relayed.code, after=command.after)
+                )
+                run.open_intents.remove(intent)
+        except LedgerUnavailableError:
+            return False
+        return True if self._ledger.settle(command.request.writes, lambda e: run.advance(e is None)) else PENDING
+
+
+class _Run:
+    """One exchange under way."""
+
+    __slots__ = ("_done", "_driver", "_steps", "open_intents", "session")
+
+    def __init__(self, driver: Driver, session: Session, steps: Steps, done: Callable[[Any], None]) -> None:
+        self._driver = driver
+        self._steps = steps
+        self._done = done
+        self.session = session
+        self.open_intents: list[int] = []
+
+    def advance(self, answer: Any) -> None:
+        perform, send = self._driver.perform, self._steps.send
+        try:
+            while True:
+                answer = perform(send(answer), self)
+                if answer is PENDING:
+                    return
+        except StopIteration as stop:
+            result = stop.value
+        except Exception:
+            self._driver.failed(self)
+            result = Refused((Reason.SESSION_ENDED,))
+        self._driver.finished(self)
+        self._done(result)

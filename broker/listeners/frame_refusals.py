@@ -1,0 +1,52 @@
+"""Records frames that were refused, aggregated a source so that a fuzzer cannot fill the disk."""
+
+from broker.engine.ports import Clock, Ledger
+from broker.engine.sessions import Session
+from broker.errors import LedgerUnavailableError
+from broker.ledger import records
+
+RECORDS_PER_MINUTE = 60
+MINUTE_SECONDS = 60.0
+
+
+class FrameRefusals:
+    """At most so many records a session and minute; the rest is counted into the next one."""
+
+    def __init__(self, clock: Clock, ledger: Ledger) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._recent: dict[str, tuple[float, int]] = {}
+        self.count = 0
+
+    def stream(self, session: Session | None, code: str) -> None:
+        """Octets that are no frame: the connection is closed."""
+        self.pdu(session, code, "", 0)
+
+    def pdu(self, session: Session | None, code: str, digest: str, size: int, direction: str = "caller") -> None:
+        """A frame whose content is not acceptable; nothing of it is passed on."""
+        self.count += 1
+        now = self._clock.now()
+        key = session.subject.id if session else ""
+        began, count = self._recent.get(key, (now, 0))
+        if not began <= now < began + MINUTE_SECONDS:
+            began, count = now, 0
+        if len(self._recent) > 10_000:
+            self._recent.clear()
+        self._recent[key] = (began, count + 1)
+        if count >= RECORDS_PER_MINUTE:
+            return
+        try:
+            self._ledger.append(
+                records.frame_refused(
+                    now,
+                    session=session.id if session else "",
+                    device=session.device.key if session else "",
+                    direction=direction,
+                    code=code,
+                    digest=digest,
+                    size=size,
+                )
+            )
+            self._ledger.settle(False, lambda _: None)
+        except LedgerUnavailableError:
+            return

@@ -1,0 +1,172 @@
+"""What the API and the tunnel may ask of the broker: admission, operations, permissions, evidence."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from broker.authz.question import SessionFacts
+from broker.engine.events import Finding, Refused
+from broker.engine.exchange import exchange, exchange_whole
+from broker.engine.ports import Clock, Ledger
+from broker.engine.sessions import Session
+from broker.errors import LedgerUnavailableError
+from broker.ledger import records
+from broker.listeners.decision_desk import DecisionDesk
+from broker.listeners.driver import Driver
+from broker.listeners.frame_refusals import FrameRefusals
+from broker.listeners.interpreters import Interpreters
+from broker.listeners.modbus_stream import ModbusStream
+from broker.listeners.session_register import SessionRegister
+from broker.model.decision import Decision
+from broker.model.operation import Request
+from broker.model.place import Device, Inventory
+from broker.model.schedule import CalendarState
+from broker.model.subject import Subject
+from broker.model.vocabulary import EndReason
+
+MAX_SESSIONS_PER_CONNECTION = 256
+
+
+@dataclass(slots=True)
+class Parts:
+    """The parts of a running broker that a gate leads to."""
+
+    clock: Clock
+    ledger: Ledger
+    desk: DecisionDesk
+    driver: Driver
+    register: SessionRegister
+    interpreters: Interpreters
+    frame_refusals: FrameRefusals
+
+
+class Gate:
+    """One per broker; the API knows it only as a Protocol of its own."""
+
+    def __init__(self, parts: Parts, ledger_view: Any, readiness: Callable[[], Mapping[str, tuple[bool, str]]]) -> None:
+        self._parts = parts
+        self.ledger_view = ledger_view
+        self.readiness = readiness
+        self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
+
+    @property
+    def inventory(self) -> Inventory:
+        """The inventory in force."""
+        return self._parts.desk.in_force.inventory
+
+    def calendar_state(self, device: Device, organisation: str) -> CalendarState:
+        """What is open, frozen and next."""
+        return self._parts.desk.in_force.calendar_state(device, organisation, self._parts.clock.now())
+
+    def visible_devices(self, subject: Subject) -> tuple[Device, ...]:
+        """The devices for which the subject holds a grant, its window open or not."""
+        in_force, now = self._parts.desk.in_force, self._parts.clock.now()
+        devices = in_force.inventory.devices
+        return tuple(device for device in devices if in_force.situation(subject, device, now).grants)
+
+    async def admit(
+        self, subject: Subject, device: Device, listener: str, peer: str, connection: object
+    ) -> Session | Refused:
+        """The open session of this connection, subject, proofs and device, or a new one, or the refusal."""
+        key = (subject.id, device.key, listener, *(proof.fingerprint for proof in subject.proofs))
+        mine = self._admitted.setdefault(connection, {})
+        known = mine.get(key)
+        if known is not None and known.ended is None:
+            return known
+        if len(mine) >= MAX_SESSIONS_PER_CONNECTION:
+            self._forget(mine)
+        result = await self.open(subject, device, listener, peer, lambda reason: None)
+        if isinstance(result, Session):
+            if connection in self._admitted:
+                mine[key] = result
+            else:
+                self._parts.register.close(result, EndReason.PEER_CLOSED)
+        return result
+
+    async def open(
+        self, subject: Subject, device: Device, listener: str, peer: str, cut: Callable[[EndReason], None]
+    ) -> Session | Refused:
+        """A session of its own (tunnels); `cut` is called once if it must end."""
+        opened: asyncio.Future[Session | Refused] = asyncio.get_running_loop().create_future()
+        self._parts.register.open(subject, device, listener, peer, cut, opened.set_result)
+        return await asyncio.shield(opened)
+
+    def close(self, session: Session, reason: EndReason) -> None:
+        """End a session that `open` gave."""
+        self._parts.register.close(session, reason)
+
+    async def leave(self, connection: object) -> None:
+        """The connection is gone, and its sessions with it."""
+        for session in self._admitted.pop(connection, {}).values():
+            self._parts.register.close(session, EndReason.PEER_CLOSED)
+
+    async def read(self, session: Session, request: Request) -> Finding:
+        """Carry out one request."""
+        finding: Finding = await self._run(session, exchange(session, request))
+        return finding
+
+    async def write(self, session: Session, requests: tuple[Request, ...]) -> tuple[Finding, ...]:
+        """Decide all, then carry out in order; goes on and is recorded even if the caller stops waiting."""
+        findings: tuple[Finding, ...] = await self._run(session, exchange_whole(session, requests))
+        return findings
+
+    async def permitted(self, subject: Subject, permission: str, resource: dict[str, Any], peer: str = "") -> Decision:
+        """Decide an action that touches no device."""
+        decided: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
+        facts = SessionFacts(id="", listener="https", peer=peer, started=self._parts.clock.now(), mfa_at=None)
+        self._parts.desk.admin(subject, permission, resource, facts, decided.set_result)
+        return await asyncio.shield(decided)
+
+    def record_view(self, subject: Subject, what: str) -> None:
+        """Record that somebody looked at evidence. Raises LedgerUnavailableError: no record, no view."""
+        self._parts.ledger.append(records.evidence_viewed(self._parts.clock.now(), subject=subject.id, what=what))
+        self._parts.ledger.settle(False, _ignore)
+
+    def sessions(self) -> tuple[Session, ...]:
+        """All that are open."""
+        return self._parts.register.sessions()
+
+    def renew(self, session: Session, subject: Subject) -> None:
+        """Let a session go on with fresh proofs of the same subject; the policy is asked again."""
+        self._parts.register.renew(session, subject)
+
+    def tunnel(
+        self,
+        session: Session,
+        *,
+        write: Callable[[bytes], None],
+        hold: Callable[[bool], None],
+        denied: Callable[[Refused], None],
+        close: Callable[[EndReason], None],
+    ) -> ModbusStream:
+        """The stream of a tunnel whose session is open."""
+        device = session.device
+        stream = ModbusStream(
+            self._parts.driver,
+            self._parts.interpreters,
+            self._parts.frame_refusals,
+            device_of=lambda unit: device if unit in (device.unit_id, 0, 255) else None,
+            admit=lambda _, opened: opened(session),
+            write=write,
+            hold=hold,
+            close=close,
+            denied=lambda _, refused: denied(refused),
+        )
+        stream.enter(session)
+        return stream
+
+    def _forget(self, sessions: dict[tuple[str, ...], Session]) -> None:
+        for session in sessions.values():
+            self._parts.register.close(session, EndReason.IDLE)
+        sessions.clear()
+
+    async def _run(self, session: Session, steps: Any) -> Any:
+        """Shielded: an exchange is finished and recorded whoever still waits for it."""
+        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._parts.driver.run(session, steps, lambda result: done.cancelled() or done.set_result(result))
+        return await asyncio.shield(done)
+
+
+def _ignore(error: LedgerUnavailableError | None) -> None:
+    """A failed ledger has already been latched; there is nothing more to do about it here."""

@@ -1,0 +1,192 @@
+"""One caller's Modbus/TCP stream, over TLS or in a tunnel: every request of it goes the way of one operation."""
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+
+from broker.engine.conversation import Asked, Conversation, Malformed, Misaddressed, reply_octets
+from broker.engine.events import Finding, Refused
+from broker.engine.exchange import exchange
+from broker.engine.sessions import Session
+from broker.errors import FrameError
+from broker.listeners.driver import Driver
+from broker.listeners.frame_refusals import FrameRefusals
+from broker.listeners.interpreters import Interpreters
+from broker.listeners.refusals import DENIED, modbus_reply
+from broker.model.place import Device
+from broker.model.vocabulary import EndReason, Reason
+from broker.wire.modbus.meaning import Interpreter, exception_reply
+
+BACKLOG_OCTETS = 4096
+DIRECT_UNITS = frozenset({0, 255})
+Denied = Callable[[Session | None, Refused], None]
+Admit = Callable[[Device, Callable[[Session | Refused], None]], None]
+
+
+class ModbusStream:
+    """Requests in order, one under way at a time.
+
+    `device_of` says which device a unit id means (None: none of this connection's); `admit` opens the session for a
+    device the first time one of its units is named. `write` and `close` reach the caller; `pause`/`resume` hold it back.
+    """
+
+    __slots__ = (
+        "_admit",
+        "_busy",
+        "_close",
+        "_conversation",
+        "_denied",
+        "_device_of",
+        "_driver",
+        "_ended",
+        "_frame_refusals",
+        "_hold",
+        "_interpreters",
+        "_lost",
+        "_looping",
+        "_sessions",
+        "_write",
+    )
+
+    def __init__(
+        self,
+        driver: Driver,
+        interpreters: Interpreters,
+        frame_refusals: FrameRefusals,
+        *,
+        device_of: Callable[[int], Device | None],
+        admit: Admit,
+        write: Callable[[bytes], None],
+        hold: Callable[[bool], None],
+        close: Callable[[EndReason], None],
+        denied: Denied | None = None,
+    ) -> None:
+        self._driver = driver
+        self._interpreters = interpreters
+        self._frame_refusals = frame_refusals
+        self._device_of = device_of
+        self._admit = admit
+        self._write = write
+        self._hold = hold
+        self._close = close
+        self._denied = denied
+        self._sessions: dict[str, Session] = {}
+        self._conversation = Conversation(self._interpreter_of, BACKLOG_OCTETS)
+        self._busy = False
+        self._ended = False
+        self._lost = False
+        self._looping = False
+
+    def start(self, device: Device) -> None:
+        """Open the session of a connection that leads to one device only, before anything is asked."""
+        self._busy = True
+
+        def opened(result: Session | Refused) -> None:
+            if isinstance(result, Session):
+                self.enter(result)
+            else:
+                self._tell_denied(None, result)
+            self._busy = False
+            self._go_on()
+
+        self._admit(device, opened)
+
+    def received(self, data: bytes | memoryview) -> None:
+        """Octets of the caller."""
+        self._conversation.receive(data)
+        if not self._busy:
+            self._go_on()
+        if self._busy and self._conversation.full:
+            self._hold(True)
+
+    def ended(self) -> None:
+        """The caller will send nothing more; what it asked is still answered."""
+        self._ended = True
+        if not self._busy:
+            self._close(EndReason.PEER_CLOSED)
+
+    def lost(self) -> None:
+        """The caller is gone: what is not sent yet will not be."""
+        self._lost = True
+
+    def enter(self, session: Session) -> None:
+        """Take an open session as the one for its device."""
+        self._sessions[session.device.key] = session
+
+    def _interpreter_of(self, unit: int) -> Interpreter | None:
+        device = self._device_of(unit)
+        return self._interpreters.of(device) if device else None
+
+    def _go_on(self) -> None:
+        """Take requests until one has to wait. A loop, not recursion: leased denials are answered many in a row at once."""
+        if self._looping:
+            return
+        self._looping = True
+        try:
+            self._take_all()
+        finally:
+            self._looping = False
+        if self._busy or self._lost:
+            return
+        if self._ended:
+            self._close(EndReason.PEER_CLOSED)
+        else:
+            self._hold(False)
+
+    def _take_all(self) -> None:
+        while not self._busy and not self._lost:
+            try:
+                asked = self._conversation.next_request()
+            except FrameError as error:
+                self._frame_refusals.stream(self._any_session(), error.code)
+                self._close(EndReason.FRAME_REFUSED)
+                return
+            if asked is None:
+                return
+            self._take(asked)
+
+    def _take(self, asked: Asked | Malformed | Misaddressed) -> None:
+        if isinstance(asked, Asked):
+            self._busy = True
+            device = self._device_of(asked.unit)
+            assert device is not None
+            session = self._sessions.get(device.key)
+            if session is not None:
+                self._exchange(asked, session)
+            else:
+                self._admit(device, lambda opened: self._admitted(asked, opened))
+        elif isinstance(asked, Malformed):
+            digest = urlsafe_b64encode(hashlib.sha256(asked.pdu).digest()).rstrip(b"=").decode()
+            self._frame_refusals.pdu(self._any_session(), asked.code, digest, len(asked.pdu))
+            self._write(asked.reply)
+        else:
+            self._tell_denied(None, Refused((Reason.DEVICE_UNKNOWN,)))
+            self._write(reply_octets(asked, exception_reply(asked.function, DENIED)))
+
+    def _admitted(self, asked: Asked, opened: Session | Refused) -> None:
+        if isinstance(opened, Session):
+            self.enter(opened)
+            self._exchange(asked, opened)
+        else:
+            self._answer(asked, None, opened)
+
+    def _exchange(self, asked: Asked, session: Session) -> None:
+        self._driver.run(
+            session, exchange(session, asked.request), lambda finding: self._answer(asked, session, finding)
+        )
+
+    def _answer(self, asked: Asked, session: Session | None, finding: Finding) -> None:
+        """Reply in the caller's ids, then go on; re-entered from a loop that is already running if all was at hand."""
+        if isinstance(finding, Refused):
+            self._tell_denied(session, finding)
+        if not self._lost:
+            self._write(reply_octets(asked, modbus_reply(asked.function, finding)))
+        self._busy = False
+        self._go_on()
+
+    def _tell_denied(self, session: Session | None, refused: Refused) -> None:
+        if self._denied is not None:
+            self._denied(session, refused)
+
+    def _any_session(self) -> Session | None:
+        return next(iter(self._sessions.values()), None)

@@ -1,0 +1,42 @@
+"""ONE table: what a caller is told, in its own protocol's words, when something was not done.
+
+Modbus exception codes (Application Protocol v1.1b3, 7; Modbus/TCP Security R-31). Masters repeat a request on 06 and 0B,
+therefore a write that may have been sent is never answered with one of them.
+"""
+
+from broker.engine.events import Answered, Finding
+from broker.model.operation import Relayed
+from broker.model.vocabulary import Reason, Result
+from broker.wire.modbus.meaning import exception_reply
+
+DENIED = 0x01
+MALFORMED = 0x03
+FAULT = 0x04
+BUSY = 0x06
+WAY_DOWN = 0x0A
+SILENT = 0x0B
+
+_REFUSED = {
+    Reason.LEDGER_CLOSED: FAULT,
+    Reason.LEDGER_PAUSED: FAULT,
+    Reason.BUDGET_EXHAUSTED: BUSY,
+    Reason.DEVICE_DOWN: WAY_DOWN,
+}
+_NOT_SENT = {"budget_exhausted": BUSY, "device_down": WAY_DOWN}
+_RELAYED = {Result.NO_REPLY: SILENT, Result.BAD_REPLY: FAULT, Result.UNKNOWN: FAULT}
+_PASSED_ON = frozenset({Result.DONE, Result.DEVICE_REFUSED})
+
+
+def modbus_reply(function: int, finding: Finding) -> bytes:
+    """The reply PDU for what came of a request of that function."""
+    if isinstance(finding, Answered):
+        if finding.recorded and finding.relayed.result in _PASSED_ON:
+            return finding.relayed.payload
+        return exception_reply(function, _failure(finding.relayed) if finding.recorded else FAULT)
+    return exception_reply(function, next((_REFUSED[r] for r in finding.reasons if r in _REFUSED), DENIED))
+
+
+def _failure(relayed: Relayed) -> int:
+    if relayed.result == Result.NOT_SENT:
+        return _NOT_SENT.get(relayed.code, FAULT)
+    return _RELAYED.get(Result(relayed.result), FAULT)

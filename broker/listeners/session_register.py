@@ -1,0 +1,181 @@
+"""Opens, watches and ends sessions: access ends when it ends, on every listener, within one second."""
+
+import heapq
+import itertools
+import logging
+from collections.abc import Callable
+
+from broker.engine.events import Refused
+from broker.engine.ports import Clock, Ledger
+from broker.engine.sessions import Session, end_of, look_again_at
+from broker.errors import LedgerUnavailableError
+from broker.ledger import records
+from broker.listeners.decision_desk import DecisionDesk
+from broker.model.decision import Decision
+from broker.model.place import Device
+from broker.model.subject import Subject
+from broker.model.vocabulary import EndReason, Reason
+
+SPARE_LOOKS = 1024
+log = logging.getLogger(__name__)
+Cut = Callable[[EndReason], None]
+Opened = Callable[[Session | Refused], None]
+Doubt = Callable[[Subject, float], EndReason | None]
+
+
+class SessionRegister:
+    """Every session of every listener.
+
+    `doubt` says whether a subject's proofs no longer hold (revoked, stale CRL). While `shut_for` names anything (the broker
+    stops, the clock is behind the record, files are invalid too long) no session is opened.
+    """
+
+    def __init__(
+        self, clock: Clock, ledger: Ledger, desk: DecisionDesk, chance: Callable[[str], str], doubt: Doubt
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._desk = desk
+        self._chance = chance
+        self._doubt = doubt
+        self._cuts: dict[str, tuple[Session, Cut]] = {}
+        self._looks: list[tuple[float, int, Session]] = []
+        self._order = itertools.count()
+        self.shut_for: set[str] = set()
+        self.opened = 0
+
+    def sessions(self) -> tuple[Session, ...]:
+        """All that are open."""
+        return tuple(session for session, _ in self._cuts.values())
+
+    def open(self, subject: Subject, device: Device, listener: str, peer: str, cut: Cut, opened: Opened) -> None:
+        """Ask the policy, record, and give a session or the refusal; `cut` is called once if it must end."""
+        session = Session(self._chance("ses"), subject, device, listener, peer, self._clock.now())
+        if self.shut_for:
+            opened(Refused((Reason.SESSION_ENDED,)))
+            return
+
+        def decided(decision: Decision) -> None:
+            if not decision.allow:
+                opened(Refused(decision.reasons, (decision,)))
+            elif self.shut_for or not self._desk.still_holds((decision,)):
+                opened(Refused((Reason.ACCESS_CHANGED,), (decision,)))
+            else:
+                self._enter(session, decision, cut, opened)
+
+        self._desk.session(session, decided)
+
+    def close(self, session: Session, reason: EndReason, detail: str = "") -> None:
+        """End a session from the listener's side (the peer left, a frame was refused); no cut is called."""
+        if session.ended is not None:
+            return
+        session.ended = reason
+        session.leases.clear()
+        self._cuts.pop(session.id, None)
+        self._forget_old_looks()
+        try:
+            self._ledger.append(
+                records.session_closed(
+                    self._clock.now(),
+                    session=session.id,
+                    reason=reason,
+                    operations=session.operations,
+                    refusals=session.refusals,
+                    detail=detail,
+                )
+            )
+            self._ledger.settle(False, lambda _: None)
+        except LedgerUnavailableError:
+            log.error("end of a session was not recorded: the ledger is closed", extra={"session": session.id})
+
+    def end(self, session: Session, reason: EndReason) -> None:
+        """End a session from our side: record the true reason, then cut the live path."""
+        entry = self._cuts.get(session.id)
+        self.close(session, reason)
+        if entry is not None:
+            entry[1](reason)
+
+    def renew(self, session: Session, subject: Subject) -> None:
+        """Go on with fresh proofs of the same subject: leases die and the policy is asked again."""
+        session.subject = subject
+        session.leases.clear()
+        if self._examine(session, self._clock.now()):
+            self._ask_again(session, EndReason.DENIED)
+
+    def end_all(self, reason: EndReason) -> None:
+        """End every session."""
+        for session in self.sessions():
+            self.end(session, reason)
+
+    def tick(self, now: float) -> None:
+        """End what has run out by `now`; called several times a second."""
+        while self._looks and self._looks[0][0] <= now:
+            when, _, session = heapq.heappop(self._looks)
+            if session.ended is None and session.look_at == when:
+                self._examine(session, now)
+
+    def examine_all(self, cause: EndReason) -> None:
+        """After a change of inventory, policy, trust or time: end what no longer holds, ask the policy about the rest."""
+        now = self._clock.now()
+        for session in self.sessions():
+            device = self._desk.in_force.device(session.device.key)
+            if device != session.device:
+                self.end(session, EndReason.INVENTORY_CHANGED)
+            elif self._examine(session, now):
+                self._ask_again(session, cause)
+
+    def _ask_again(self, session: Session, cause: EndReason) -> None:
+        def decided(decision: Decision) -> None:
+            if not decision.allow and session.ended is None:
+                self.end(session, cause)
+
+        self._desk.session(session, decided)
+
+    def _enter(self, session: Session, decision: Decision, cut: Cut, opened: Opened) -> None:
+        subject, now = session.subject, self._clock.now()
+        try:
+            self._ledger.append(
+                records.session_opened(
+                    now,
+                    session=session.id,
+                    subject={"id": subject.id, "kind": subject.kind.value, "organisation": subject.organisation},
+                    device=session.device.key,
+                    listener=session.listener,
+                    peer=session.peer,
+                    proofs=[{"kind": p.kind.value, "fingerprint": p.fingerprint} for p in subject.proofs],
+                    decision=decision.index,
+                )
+            )
+        except LedgerUnavailableError:
+            opened(Refused((Reason.LEDGER_CLOSED,), (decision,)))
+            return
+
+        def recorded(error: LedgerUnavailableError | None) -> None:
+            if error is None and session.ended is None:
+                opened(session)
+            else:
+                opened(Refused((Reason.LEDGER_CLOSED if error else Reason.SESSION_ENDED,), (decision,)))
+
+        self._cuts[session.id] = (session, cut)
+        self.opened += 1
+        if not self._examine(session, now):
+            opened(Refused((Reason.ACCESS_CHANGED,), (decision,)))
+        elif self._ledger.settle(False, recorded):
+            opened(session)
+
+    def _examine(self, session: Session, now: float) -> bool:
+        """Whether the session may go on; if so, when to look again is noted."""
+        situation = self._desk.in_force.situation(session.subject, session.device, now)
+        reason = self._doubt(session.subject, now) or end_of(session, situation)
+        if reason is not None:
+            self.end(session, reason)
+            return False
+        session.look_at = look_again_at(session, situation)
+        heapq.heappush(self._looks, (session.look_at, next(self._order), session))
+        return True
+
+    def _forget_old_looks(self) -> None:
+        """Drop looks at sessions that are gone, so that many short sessions do not pile up until their certificates end."""
+        if len(self._looks) > 2 * len(self._cuts) + SPARE_LOOKS:
+            self._looks = [look for look in self._looks if look[2].ended is None and look[2].look_at == look[0]]
+            heapq.heapify(self._looks)

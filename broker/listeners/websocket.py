@@ -1,0 +1,163 @@
+"""WebSocket frames (RFC 6455) of a server, sans I/O: strict, without extensions, without keeping what can be passed on.
+
+A tunnel's binary messages are one octet stream, so their payload is handed over as it arrives, frame by frame; only text and
+control frames are gathered, within small bounds.
+"""
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+from typing import Final
+
+from broker.errors import FrameError, LimitError
+
+MAX_BINARY_OCTETS: Final = 65_536
+MAX_TEXT_OCTETS: Final = 16_384
+MAX_CONTROL_OCTETS: Final = 125  # 5.5
+_GUID: Final = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # 1.3
+_FIN, _RESERVED, _MASKED = 0x80, 0x70, 0x80
+_SHORT, _LONG = Struct(">H"), Struct(">Q")
+
+
+class Opcode(IntEnum):
+    """What a frame is (5.2)."""
+
+    CONTINUATION = 0
+    TEXT = 1
+    BINARY = 2
+    CLOSE = 8
+    PING = 9
+    PONG = 10
+
+
+class CloseCode(IntEnum):
+    """Why a connection is closed (7.4.1)."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL = 1002
+    UNSUPPORTED = 1003
+    NOT_UTF8 = 1007
+    POLICY = 1008
+    TOO_BIG = 1009
+    FAULT = 1011
+
+
+@dataclass(slots=True)
+class Message:
+    """Part of the binary stream, a whole text, or a control frame."""
+
+    opcode: Opcode
+    payload: bytes
+
+
+class FrameDecoder:
+    """Octets of a client in, messages out. Raises FrameError (close with 1002) or LimitError (close with 1009)."""
+
+    __slots__ = ("_kind", "_octets", "_text")
+
+    def __init__(self) -> None:
+        self._octets = b""
+        self._kind: Opcode | None = None
+        self._text = b""
+
+    def receive(self, data: bytes) -> list[Message]:
+        """Take octets; what is complete."""
+        octets = self._octets + data if self._octets else data
+        messages: list[Message] = []
+        place = 0
+        while (frame := _frame(octets, place)) is not None:
+            first, payload, place = frame
+            message = self._take(first, payload)
+            if message is not None:
+                messages.append(message)
+        self._octets = octets[place:]
+        return messages
+
+    def _take(self, first: int, payload: bytes) -> Message | None:
+        opcode, final = Opcode(first & 0x0F), bool(first & _FIN)
+        if opcode >= Opcode.CLOSE:
+            return Message(opcode, payload)
+        if (opcode is Opcode.CONTINUATION) is (self._kind is None):
+            raise FrameError("frame_order", "a fragment out of order")
+        kind = self._kind or opcode
+        self._kind = None if final else kind
+        return Message(kind, payload) if kind is Opcode.BINARY else self._gather(payload, final)
+
+    def _gather(self, payload: bytes, final: bool) -> Message | None:
+        self._text += payload
+        if len(self._text) > MAX_TEXT_OCTETS:
+            raise LimitError("message_too_long", "a text message is too long")
+        if not final:
+            return None
+        text, self._text = self._text, b""
+        return Message(Opcode.TEXT, text)
+
+
+def _frame(octets: bytes, place: int) -> tuple[int, bytes, int] | None:
+    """First octet, unmasked payload and end of the frame at `place`; None if it is not complete."""
+    if len(octets) - place < 2:
+        return None
+    first, second = octets[place], octets[place + 1]
+    _check_head(first, second)
+    start, length = place + 2, second & 0x7F
+    if length >= 126:
+        layout = _SHORT if length == 126 else _LONG
+        if len(octets) - start < layout.size:
+            return None
+        (length,) = layout.unpack_from(octets, start)
+        if length < (126 if layout is _SHORT else 65_536):  # 5.2: the minimal number of octets
+            raise FrameError("frame_length", "a length is not in its shortest form")
+        start += layout.size
+    if length > (MAX_TEXT_OCTETS if first & 0x0F == Opcode.TEXT else MAX_BINARY_OCTETS):
+        raise LimitError("frame_too_long", "a frame is too long")
+    end = start + 4 + length
+    if len(octets) < end:
+        return None
+    return first, _masked(octets[start + 4 : end], octets[start : start + 4]), end
+
+
+def _check_head(first: int, second: int) -> None:
+    opcode = first & 0x0F
+    if first & _RESERVED:
+        raise FrameError("frame_reserved", "reserved bits are set though no extension was agreed")
+    if opcode not in _OPCODES:
+        raise FrameError("frame_opcode", "an unknown opcode")
+    if not second & _MASKED:  # 5.1
+        raise FrameError("frame_unmasked", "a frame of a client is not masked")
+    if opcode >= Opcode.CLOSE and (not first & _FIN or second & 0x7F > MAX_CONTROL_OCTETS):
+        raise FrameError("frame_control", "a control frame is fragmented or too long")
+
+
+_OPCODES = frozenset(Opcode)
+
+
+def _masked(payload: bytes, mask: bytes) -> bytes:
+    """The payload with its mask taken off, or put on (5.3)."""
+    length = len(payload)
+    if not length:
+        return b""
+    pad = (mask * (length // 4 + 1))[:length]
+    return (int.from_bytes(payload, "big") ^ int.from_bytes(pad, "big")).to_bytes(length, "big")
+
+
+def encode_frame(opcode: Opcode, payload: bytes) -> bytes:
+    """One whole, unmasked frame of a server."""
+    length = len(payload)
+    if length < 126:
+        return bytes((_FIN | opcode, length)) + payload
+    if length < 65_536:
+        return bytes((_FIN | opcode, 126)) + _SHORT.pack(length) + payload
+    return bytes((_FIN | opcode, 127)) + _LONG.pack(length) + payload
+
+
+def encode_close(code: CloseCode, reason: str) -> bytes:
+    """A close frame; the reason is cut to what fits."""
+    return encode_frame(Opcode.CLOSE, _SHORT.pack(code) + reason.encode("ascii", "replace")[: MAX_CONTROL_OCTETS - 2])
+
+
+def accept_key(key: str) -> str:
+    """`Sec-WebSocket-Accept` for a client's key (4.2.2)."""
+    return base64.b64encode(hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()).decode()

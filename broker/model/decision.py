@@ -1,0 +1,54 @@
+"""Allow or deny, as the policy said and as the broker holds it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class EntryPoint(StrEnum):
+    """The documents that a policy answers (`data.otbroker.` + value)."""
+
+    OPERATION = "operation.decision"
+    SESSION = "session.decision"
+    REVIEW = "access.review"
+    ADMIN = "admin.decision"
+
+
+class Obligation(StrEnum):
+    """What an allow may ask of the broker before or around the relay."""
+
+    BEFORE_VALUE = "before_value"
+    AFTER_VALUE = "after_value"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A policy's answer after strict reading; anything else is a denial with a reason of the broker's own.
+
+    `valid_until` (epoch seconds) is absent if the decision may not be reused; `rule` names the rule that allowed.
+    """
+
+    allow: bool
+    reasons: tuple[str, ...] = ()
+    obligations: tuple[Obligation, ...] = ()
+    valid_until: float | None = None
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """An answer with its place in the record: `id` is what people quote, `index` the ledger record that holds it all.
+
+    It may be acted upon before `holds_until` (epoch seconds) in the state of policy, inventory and locks `epoch`, and reused
+    for the same question before `valid_until`, if there is one. `index` is -1 for a denial that was only counted.
+    """
+
+    id: str
+    index: int
+    allow: bool
+    reasons: tuple[str, ...] = ()
+    obligations: tuple[Obligation, ...] = ()
+    valid_until: float | None = None
+    rule: str = ""
+    next_window: tuple[str, float, float] | None = None
+    holds_until: float = 0.0
+    epoch: int = 0

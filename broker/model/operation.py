@@ -1,0 +1,99 @@
+"""What is asked, in protocol-neutral form, and what came back."""
+
+from dataclasses import dataclass
+
+from broker.model.place import Point, Table
+from broker.model.vocabulary import Action
+
+
+@dataclass(frozen=True, slots=True)
+class Touch:
+    """One point that an operation touches; `whole` is False if only some of its registers or bits are.
+
+    `value` is the engineering value written, as a decimal string, `true`/`false`, or text; None for reads and for
+    parts. A relinquished BACnet priority is the string `null`.
+    """
+
+    point: Point
+    whole: bool
+    value: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModbusRange:
+    """A range of one table (addresses are zero-based), or no range for services that name none (`table` None)."""
+
+    table: Table | None
+    start: int = 0
+    count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class BacnetProperty:
+    """One property of one object; words as in `BacnetAddress`."""
+
+    object_type: str
+    instance: int
+    property: str
+    index: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One thing asked of one point or range.
+
+    `service` is the standard's name in kebab case (`read-holding-registers`, `write-property`). `raw_values` are the
+    register or coil values written, in order, as decimal strings. A write that touches an address no point describes
+    has `described` False. `address` ranges over what is touched.
+    """
+
+    protocol: str
+    action: Action
+    service: str
+    address: ModbusRange | BacnetProperty
+    touches: tuple[Touch, ...] = ()
+    raw_values: tuple[str, ...] = ()
+    described: bool = True
+    unit_id: int | None = None
+    priority: int | None = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether it changes anything; only `view` and `discover` do not."""
+        return self.action is not Action.VIEW and self.action is not Action.DISCOVER
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One protocol request: the operations it carries and the octets that will be sent, re-encoded from them.
+
+    `payload` is the Modbus PDU (function code first, no unit id) or, for BACnet, the canonical JSON of the operations,
+    which the adapter encodes. `digest` is the base64url SHA-256 of what is sent. `before` reads what this one writes.
+    """
+
+    operations: tuple[Operation, ...]
+    payload: bytes
+    digest: str
+    unit_id: int = 0
+    before: "Request | None" = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether any of its operations changes something."""
+        return any(operation.writes for operation in self.operations)
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """What became of a request that was handed to an upstream.
+
+    `result` is one of DONE, DEVICE_REFUSED, NOT_SENT, NO_REPLY (views only), BAD_REPLY, UNKNOWN (a write that may have been
+    sent). `payload` is the reply re-encoded from its decoded form (Modbus PDU, exceptions included; BACnet: canonical
+    JSON). `values` are engineering values by point id, as decimal strings, of a read. `code` is the protocol's own error
+    (`exception-2`, `property/unknown-property`) or ours (`device_down`, `budget_exhausted`, `timeout`).
+    """
+
+    result: str
+    payload: bytes = b""
+    values: tuple[tuple[str, str], ...] = ()
+    code: str = ""

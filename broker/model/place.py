@@ -1,0 +1,242 @@
+"""Where an operation goes: site, segment, device and point, and the inventory that holds them all."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+from enum import StrEnum
+
+from broker.model.schedule import Freeze, Scope, Window
+from broker.model.vocabulary import Action
+
+
+class Table(StrEnum):
+    """The four tables of the Modbus data model (Application Protocol v1.1b3, 4.3)."""
+
+    COIL = "coil"
+    DISCRETE_INPUT = "discrete-input"
+    INPUT_REGISTER = "input-register"
+    HOLDING_REGISTER = "holding-register"
+
+
+class ValueType(StrEnum):
+    """How the octets of a Modbus point are read; widths in registers are 1, 2 or 4, `string` is as long as its count."""
+
+    BOOL = "bool"
+    UINT16 = "uint16"
+    INT16 = "int16"
+    UINT32 = "uint32"
+    INT32 = "int32"
+    UINT64 = "uint64"
+    INT64 = "int64"
+    FLOAT32 = "float32"
+    FLOAT64 = "float64"
+    BIT = "bit"
+    STRING = "string"
+
+
+class Order(StrEnum):
+    """Order of words in a value, or of octets in a word."""
+
+    BIG = "big"
+    LITTLE = "little"
+
+
+@dataclass(frozen=True, slots=True)
+class ModbusAddress:
+    """A Modbus datum: `start` is the zero-based protocol address, `count` its width in coils or registers.
+
+    engineering value = raw * scale + offset. `bit` (0 = least significant) only with `ValueType.BIT`.
+    """
+
+    table: Table
+    start: int
+    count: int
+    value_type: ValueType
+    word_order: Order = Order.BIG
+    byte_order: Order = Order.BIG
+    bit: int | None = None
+    scale: Decimal = Decimal(1)
+    offset: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class BacnetAddress:
+    """A BACnet property: object type in ASHRAE's hyphenated words (`analog-value`), instance, property, array index.
+
+    `priority_lowest`/`priority_highest` bound the write priority by number (10..16 means 10 <= priority <= 16);
+    both None: the property is not commandable.
+    """
+
+    object_type: str
+    instance: int
+    property: str = "present-value"
+    index: int | None = None
+    priority_lowest: int | None = None
+    priority_highest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A named datum of a device; `action` is the class of a write to it, None if it is read-only."""
+
+    id: str
+    address: ModbusAddress | BacnetAddress
+    action: Action | None = None
+    engineering_unit: str = ""
+    minimum: Decimal | None = None
+    maximum: Decimal | None = None
+    allowed: tuple[str, ...] = ()
+    description: str = ""
+
+
+class Protocol(StrEnum):
+    """What a device speaks."""
+
+    MODBUS = "modbus"
+    BACNET = "bacnet"
+
+
+@dataclass(frozen=True, slots=True)
+class ModbusTcpWay:
+    """Modbus/TCP to `host:port` (4.1 of the messaging guide)."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class RtuOverTcpWay:
+    """RTU frames with CRC in a TCP stream, as serial device servers carry them."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class SerialWay:
+    """RTU on a serial line; parity is N, E or O."""
+
+    path: str
+    baud: int = 19200
+    parity: str = "N"
+    stop_bits: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class BacnetIpWay:
+    """BACnet/IP unicast to `host:port`; `instance` is the device's object instance."""
+
+    host: str
+    port: int
+    instance: int
+
+
+Way = ModbusTcpWay | RtuOverTcpWay | SerialWay | BacnetIpWay
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What a device or endpoint bears; times in seconds, 0 operations per second means unlimited."""
+
+    connections: int = 1
+    queue: int = 64
+    operations_per_second: float = 0.0
+    gap_seconds: float = 0.0
+    idle_seconds: float = 10.0
+    connect_timeout_seconds: float = 3.0
+    response_timeout_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A zone of IEC 62443; the broker is its conduit."""
+
+    id: str
+    site: str
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One controller. `unit_id` is what callers use; `upstream_unit_id` is what goes to the device.
+
+    `listen` is an own listener address for this device ("host:port"); `sni` the TLS name that selects it.
+    """
+
+    site: str
+    id: str
+    segment: str
+    protocol: Protocol
+    way: Way
+    points: tuple[Point, ...] = ()
+    unit_id: int = 1
+    upstream_unit_id: int = 1
+    sni: str = ""
+    listen: str = ""
+    budget: Budget = field(default_factory=Budget)
+    labels: tuple[tuple[str, str], ...] = ()
+    criticality: str = "low"
+    description: str = ""
+
+    @property
+    def key(self) -> str:
+        """`site/device`, unique in the inventory."""
+        return f"{self.site}/{self.id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Organisation:
+    """Who subjects belong to. `anchors` are PEM certificates; `namespaces` are the SAN patterns they may name.
+
+    A namespace is `spiffe://domain/path/*`, `*@mail.domain`, or `*.dns.domain`; contract times are epoch seconds.
+    `roles` maps a subject id to its roles. `crl_required`: without a fresh CRL of every CA nobody is let in.
+    """
+
+    id: str
+    anchors: tuple[str, ...]
+    namespaces: tuple[str, ...]
+    owner: bool = False
+    crls: tuple[bytes, ...] = ()
+    crl_required: bool = False
+    max_path_length: int = 1
+    contract_from: float | None = None
+    contract_until: float | None = None
+    roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """A standing grant: which subjects may do which actions on which points, until when (epoch seconds).
+
+    Empty `points` means every point of the device. `windows`: the grant holds only while one of these is open; a grant
+    without windows still needs *some* open window for everything but `view` (policy).
+    """
+
+    id: str
+    scope: Scope
+    actions: tuple[Action, ...]
+    subjects: tuple[str, ...] = ()
+    organisations: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    points: tuple[str, ...] = ()
+    windows: tuple[str, ...] = ()
+    not_before: float | None = None
+    not_after: float | None = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """All that the folder of YAML says, frozen; `revision` is the SHA-256 of its canonical form, base64url."""
+
+    revision: str
+    sites: tuple[str, ...]
+    segments: tuple[Segment, ...]
+    devices: tuple[Device, ...]
+    organisations: tuple[Organisation, ...]
+    windows: tuple[Window, ...]
+    freezes: tuple[Freeze, ...]
+    grants: tuple[Grant, ...]
+
+    def device(self, site: str, device: str) -> Device | None:
+        """The device of that name, if there is one."""
+        return next((d for d in self.devices if d.site == site and d.id == device), None)

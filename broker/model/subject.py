@@ -1,0 +1,56 @@
+"""The proven caller and the facts that proved it."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class SubjectKind(StrEnum):
+    """A person answers for what it does; a service acts for an organisation."""
+
+    PERSON = "person"
+    SERVICE = "service"
+
+
+class ProofKind(StrEnum):
+    """By what a subject was proven."""
+
+    CERTIFICATE = "certificate"
+    TOKEN = "token"
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """One fact that was proven: what kind, by which issuer, when, and until when it holds (epoch seconds).
+
+    `fingerprint` is the SHA-256 of the certificate (DER) or of the token's signing input, base64url without padding:
+    enough to recognise the proof, never enough to replay it. `chain` is the verified path (DER, the leaf first, the
+    anchor left out), kept so that a live session can be verified again; it belongs into no record.
+    """
+
+    kind: ProofKind
+    issuer: str
+    identifier: str
+    fingerprint: str
+    proven_at: float
+    not_after: float
+    crl_next_update: float | None = None
+    serial: str = ""
+    authenticated_at: float | None = None
+    methods: tuple[str, ...] = ()
+    chain: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A person or service, its organisation and roles, and the proofs; never built from anything a caller only says."""
+
+    id: str
+    kind: SubjectKind
+    organisation: str
+    roles: tuple[str, ...] = ()
+    modbus_role: str | None = None
+    proofs: tuple[Proof, ...] = field(default=())
+
+    def proof(self, kind: ProofKind) -> Proof | None:
+        """The proof of that kind, if it was given."""
+        return next((p for p in self.proofs if p.kind is kind), None)

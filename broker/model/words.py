@@ -1,0 +1,145 @@
+"""The constant words in plain sentences: ONE table that the command line, the API and the documentation share."""
+
+from dataclasses import dataclass
+
+from broker.model.vocabulary import EndReason, Reason, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a word means, and what the reader can do about it."""
+
+    text: str
+    what_to_do: str
+
+
+_ASK_FOR_GRANT = "Ask the owner of the site for a grant that covers this."
+_TRY_AGAIN = "Nothing was sent to the device; try again in a moment."
+_TELL_OPERATOR = "Tell the operator of the broker; nothing is relayed until this is put right."
+_WAIT_FOR_WINDOW = "Wait for the next window, or ask the owner of the site to open one."
+_WITHIN_LIMITS = "Write a value within the limits that the list of points shows."
+_RENEW_CERTIFICATE = "Get a new certificate from your organisation and connect again."
+_CONNECT_AGAIN = "Connect again; if you are refused, the answer says why."
+
+REASONS: dict[Reason, Words] = {
+    Reason.NO_GRANT: Words("No grant gives you access to this device.", _ASK_FOR_GRANT),
+    Reason.ACTION_NOT_GRANTED: Words("Your grant does not include this kind of action.", _ASK_FOR_GRANT),
+    Reason.POINT_NOT_GRANTED: Words("Your grant does not include this point.", _ASK_FOR_GRANT),
+    Reason.POINT_NOT_DESCRIBED: Words(
+        "The inventory describes no point at this address.",
+        "Use a point by its name, or ask the owner of the site to describe the address.",
+    ),
+    Reason.POINT_READ_ONLY: Words("The point can only be read.", "Read it, or choose a point that may be written."),
+    Reason.WINDOW_CLOSED: Words("No window is open for this device now.", _WAIT_FOR_WINDOW),
+    Reason.FREEZE_ACTIVE: Words(
+        "A freeze is in force: nothing may be changed, whatever a window or grant says.", "Wait until the freeze ends."
+    ),
+    Reason.VALUE_BELOW_LIMIT: Words("The value is below the lowest that the point takes.", _WITHIN_LIMITS),
+    Reason.VALUE_ABOVE_LIMIT: Words("The value is above the highest that the point takes.", _WITHIN_LIMITS),
+    Reason.VALUE_NOT_ALLOWED: Words("The value is not one that the point takes.", _WITHIN_LIMITS),
+    Reason.PRIORITY_NOT_ALLOWED: Words(
+        "The write priority is outside the range of this point.",
+        "Use a priority within the range that the list of points shows.",
+    ),
+    Reason.SERVICE_NOT_ALLOWED: Words(
+        "This service of the protocol is not allowed here.", "Use a plain read or write of a point."
+    ),
+    Reason.CONTRACT_ENDED: Words(
+        "The contract of your organisation does not cover this time.", "Ask the owner of the site about the contract."
+    ),
+    Reason.CRITICALITY_NEEDS_BOTH_PROOFS: Words(
+        "A device this critical needs a certificate and a token of the same subject.",
+        "Connect through a way that takes both, and present both.",
+    ),
+    Reason.ROLE_MISSING: Words("You do not have a role that this needs.", "Ask your organisation for the role."),
+    Reason.DEVICE_UNKNOWN: Words(
+        "There is no such device, or you may not see it.", "Check the name against the list of your devices."
+    ),
+    Reason.POINT_UNKNOWN: Words(
+        "The device has no such point.", "Check the name against the list of points of the device."
+    ),
+    Reason.OBLIGATION_UNMET: Words(
+        "What the policy asks for around this operation could not be done.",
+        "Nothing was sent; check that the point can be read, then try again.",
+    ),
+    Reason.POLICY_UNDEFINED: Words("The policy has no answer for this; no answer is a denial.", _TELL_OPERATOR),
+    Reason.POLICY_ODD: Words("The policy gave an answer that cannot be used; that is a denial.", _TELL_OPERATOR),
+    Reason.POLICY_LATE: Words("The policy did not answer in time; that is a denial.", _TRY_AGAIN),
+    Reason.POLICY_UNAVAILABLE: Words("The policy engine is not available; that is a denial.", _TRY_AGAIN),
+    Reason.INPUT_INVALID: Words(
+        "The operation cannot be put to the policy as it is; that is a denial.", "Check the operation you ask for."
+    ),
+    Reason.LEDGER_CLOSED: Words("The ledger is closed, and nothing is relayed unrecorded.", _TELL_OPERATOR),
+    Reason.LEDGER_PAUSED: Words(
+        "The ledger is short of room, and nothing is relayed unrecorded.",
+        "Relaying goes on by itself when there is room again; tell the operator of the broker.",
+    ),
+    Reason.SESSION_ENDED: Words("The session had ended before this was sent.", _CONNECT_AGAIN),
+    Reason.ACCESS_CHANGED: Words(
+        "What the decision rested on changed before this was sent.", "Try again; it will be decided anew."
+    ),
+    Reason.CALLER_GONE: Words("You had left before this was sent.", _TRY_AGAIN),
+    Reason.BUDGET_EXHAUSTED: Words("The device already has as much to do as it bears.", _TRY_AGAIN),
+    Reason.DEVICE_DOWN: Words("The device, or the way to it, is not there.", _TRY_AGAIN),
+}
+
+END_REASONS: dict[EndReason, Words] = {
+    EndReason.PEER_CLOSED: Words("You closed the connection.", "Nothing needs to be done."),
+    EndReason.WINDOW_CLOSED: Words("The window in which you worked has closed.", _WAIT_FOR_WINDOW),
+    EndReason.FREEZE_STARTED: Words("A freeze has begun.", "Wait until the freeze ends."),
+    EndReason.GRANT_ENDED: Words("The grant you relied on has ended.", _ASK_FOR_GRANT),
+    EndReason.CONTRACT_ENDED: Words(
+        "The contract of your organisation has ended.", "Ask the owner of the site about the contract."
+    ),
+    EndReason.CERTIFICATE_EXPIRED: Words("Your certificate has expired.", _RENEW_CERTIFICATE),
+    EndReason.CERTIFICATE_REVOKED: Words("Your certificate has been revoked.", _RENEW_CERTIFICATE),
+    EndReason.CRL_STALE: Words(
+        "The revocation list of your certificate's issuer is out of date, so nobody of that issuer is let in.",
+        "Ask your organisation to publish a fresh revocation list.",
+    ),
+    EndReason.TOKEN_EXPIRED: Words("Your token has expired.", "Get a fresh token and connect again."),
+    EndReason.POLICY_CHANGED: Words("A new policy no longer allows this session.", _CONNECT_AGAIN),
+    EndReason.INVENTORY_CHANGED: Words(
+        "The inventory changed, and what the session led to is no longer the same.", _CONNECT_AGAIN
+    ),
+    EndReason.DENIED: Words("The session was denied.", _CONNECT_AGAIN),
+    EndReason.FRAME_REFUSED: Words(
+        "What was sent is not the protocol spoken here.", "Check the settings of the program that sent it."
+    ),
+    EndReason.LIMIT_EXCEEDED: Words(
+        "More was asked, or less was read, than the limits of a connection allow.", "Ask more slowly, and read replies."
+    ),
+    EndReason.IDLE: Words("Nothing was asked for too long.", "Connect again when you need to."),
+    EndReason.CLOCK_STEPPED: Words("The broker's clock was set, and sessions do not outlive that.", _CONNECT_AGAIN),
+    EndReason.LEDGER_CLOSED: Words("The ledger is closed, and nothing is relayed unrecorded.", _TELL_OPERATOR),
+    EndReason.BROKER_STOPPED: Words("The broker was stopped.", "Connect again when it is back."),
+    EndReason.BROKER_FAULT: Words("A fault of the broker ended the session.", _TELL_OPERATOR),
+    EndReason.BROKER_KILLED: Words("The broker ended without closing its sessions.", "Connect again when it is back."),
+}
+
+RESULTS: dict[Result, Words] = {
+    Result.DONE: Words("Done.", "Nothing needs to be done."),
+    Result.DEVICE_REFUSED: Words(
+        "The device refused it; nothing was changed.", "Look up the device's own code in its manual."
+    ),
+    Result.DENIED: Words("Denied; nothing was sent to the device.", "The reasons say what was missing."),
+    Result.NOT_SENT: Words("It was allowed, but not sent to the device.", _TRY_AGAIN),
+    Result.NO_REPLY: Words("The device did not answer the read in time.", "Try again in a moment."),
+    Result.BAD_REPLY: Words(
+        "The device's answer is not a proper answer to what was asked.", "Tell whoever looks after the device."
+    ),
+    Result.UNKNOWN: Words(
+        "It may have been sent and may have taken effect; nobody can say.",
+        "Do not repeat it blindly: read the point first, or look at the device.",
+    ),
+}
+
+
+def reason_text(word: str) -> str:
+    """The sentence for a `Reason` word; the word itself if it is not one."""
+    return REASONS[Reason(word)].text if word in REASONS else word
+
+
+def what_to_do(words: tuple[str, ...]) -> str:
+    """What to do about the first of these `Reason` words that is known."""
+    return next((REASONS[Reason(word)].what_to_do for word in words if word in REASONS), "")

@@ -1,0 +1,218 @@
+"""The broker's one YAML file."""
+
+from pathlib import PurePath
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, field_validator, model_validator
+
+from broker.model.trust import Issuer, Requirement
+from broker.settings.fields import (
+    File,
+    Folder,
+    Host,
+    MadePath,
+    Port,
+    SecretFile,
+    Section,
+    is_loopback,
+)
+from broker.settings.issuing import IssuerSection
+from broker.settings.listening import HttpsListener, ModbusTlsListener, OpsListener
+
+Milliseconds = Annotated[int, Field(ge=1, le=10_000)]
+
+
+def _https_or_loopback(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError("must not contain a user name or password; use token_file")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))):
+        raise ValueError("must be an https:// address (http:// only to this machine)")
+    return url.rstrip("/")
+
+
+class OpaServer(Section):
+    """An OPA server that evaluates the policy."""
+
+    url: str
+    """Address of the server; http only to this machine."""
+    ca_file: File = ""
+    """PEM certificates that the server must chain to; without it, those of the host."""
+    certificate_file: File = ""
+    """PEM client certificate to show to the server."""
+    key_file: SecretFile = ""
+    """PEM private key of that certificate."""
+    token_file: SecretFile = ""
+    """File with the bearer token for the server."""
+
+    @field_validator("url")
+    @classmethod
+    def _protected(cls, url: str) -> str:
+        return _https_or_loopback(url)
+
+    @model_validator(mode="after")
+    def _certificate_with_key(self) -> "OpaServer":
+        if bool(self.certificate_file) != bool(self.key_file):
+            raise ValueError("certificate_file and key_file belong together: give both or neither")
+        return self
+
+
+class PolicySection(Section):
+    """The policy and the engine that evaluates it."""
+
+    engine: Literal["embedded", "opa"] = "embedded"
+    """`embedded` needs nothing else; `opa` asks the server under `opa`."""
+    opa: OpaServer | None = None
+    """The OPA server, for `engine: opa`."""
+    folder: Folder = ""
+    """Folder of the Rego files; without it, the library that comes with the broker."""
+    embedded_deadline_milliseconds: Milliseconds = 50
+    """Time for one evaluation by the embedded engine; later means denied."""
+    opa_deadline_milliseconds: Milliseconds = 250
+    """Time for one answer of the OPA server; later means denied."""
+    lease_seconds: Annotated[float, Field(ge=0, le=60)] = 60.0
+    """Longest time for which a decision may be reused, whatever the policy says."""
+
+    @model_validator(mode="after")
+    def _opa_if_asked_for(self) -> "PolicySection":
+        if (self.engine == "opa") != (self.opa is not None):
+            raise ValueError("engine: opa and the section opa belong together: give both or neither")
+        return self
+
+
+class FileExport(Section):
+    """Checkpoints appended to a file, on a mount that is not this host's disk."""
+
+    kind: Literal["file"]
+    """`file`"""
+    path: MadePath
+    """File that checkpoints are appended to."""
+
+
+class SyslogExport(Section):
+    """Checkpoints sent to a syslog receiver by RFC 5425 (TLS)."""
+
+    kind: Literal["syslog"]
+    """`syslog`"""
+    host: Host
+    """The receiver."""
+    port: Port = 6514
+    """Its TCP port."""
+    ca_file: File
+    """PEM certificates that the receiver must chain to."""
+    certificate_file: File = ""
+    """PEM client certificate to show."""
+    key_file: SecretFile = ""
+    """PEM private key of that certificate."""
+
+
+class HttpExport(Section):
+    """Checkpoints sent by HTTP POST."""
+
+    kind: Literal["http"]
+    """`http`"""
+    url: str
+    """Address to post to; http only to this machine."""
+    ca_file: File = ""
+    """PEM certificates that the server must chain to; without it, those of the host."""
+    token_file: SecretFile = ""
+    """File with the bearer token for the server."""
+
+    @field_validator("url")
+    @classmethod
+    def _protected(cls, url: str) -> str:
+        return _https_or_loopback(url)
+
+
+Export = Annotated[FileExport | SyslogExport | HttpExport, Field(discriminator="kind")]
+
+
+class LedgerSection(Section):
+    """The evidence: where it is, how durable, and where its checkpoints go."""
+
+    origin: Annotated[str, Field(pattern=r"^[^\s+\x00-\x1f]{1,200}$")]
+    """Name of this ledger in its checkpoints, such as `broker-1.acme.example/ledger`; never change it."""
+    folder: MadePath = ""
+    """Folder of the ledger; without it, `ledger` in `state_dir`."""
+    key_file: SecretFile
+    """PEM private key (Ed25519) that signs checkpoints."""
+    public_key_file: File = ""
+    """Its public key, for checking at start that the two belong together."""
+    durability: Literal["writes", "strict"] = "writes"
+    """`writes`: what changes anything is on disk before it is relayed, views soon after; `strict`: views too."""
+    minimum_free_octets: Annotated[int, Field(ge=1024**2)] = 256 * 1024**2
+    """Free disk space below which nothing is relayed until there is more."""
+    segment_octets: Annotated[int, Field(ge=65536, le=4 * 1024**3)] = 64 * 1024**2
+    """Size at which a ledger file is finished and the next begun."""
+    retention_days: Annotated[int, Field(ge=0, le=36500)] = 0
+    """Age after which finished files may be removed; 0 keeps everything."""
+    checkpoint_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """Longest time between two checkpoints while there are new records."""
+    checkpoint_records: Annotated[int, Field(ge=1, le=65536)] = 256
+    """Most records between two checkpoints."""
+    exports: tuple[Export, ...] = ()
+    """Where checkpoints are sent, off this host."""
+
+
+class ReloadSection(Section):
+    """How changed files come into force while the broker runs."""
+
+    gains: Literal["apply", "review"] = "review"
+    """`review`: who gains access waits for `otbroker config apply`; `apply`: at once. Losses always apply at once."""
+    invalid_stop_seconds: Annotated[int, Field(ge=0, le=86400)] = 300
+    """Time with invalid files after which no new session is opened."""
+    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
+    """How often files are looked at for changes."""
+
+
+class LoggingSection(Section):
+    """The operator's log, on standard error; evidence is in the ledger."""
+
+    format: Literal["text", "json"] = "text"
+    """One line of text or one JSON object for each event."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is logged."""
+
+
+class Settings(Section):
+    """The broker's settings."""
+
+    state_dir: MadePath = "/var/lib/otbroker"
+    """Folder of everything the broker keeps; only the broker's user may enter it."""
+    inventory: Folder
+    """Folder of the inventory's YAML files."""
+    modbus_tls: tuple[ModbusTlsListener, ...] = ()
+    """Listeners for Modbus/TCP Security."""
+    https: HttpsListener | None = None
+    """Listener for the API and the tunnels."""
+    ops: OpsListener = OpsListener()
+    """Health and metrics on loopback."""
+    issuers: tuple[IssuerSection, ...] = ()
+    """Token issuers that are believed."""
+    policy: PolicySection = PolicySection()
+    """The policy and its engine."""
+    ledger: LedgerSection
+    """The evidence."""
+    reload: ReloadSection = ReloadSection()
+    """How changes come into force."""
+    logging: LoggingSection = LoggingSection()
+    """The operator's log."""
+
+    @model_validator(mode="after")
+    def _someone_can_connect(self) -> "Settings":
+        if not self.modbus_tls and self.https is None:
+            raise ValueError("there is no listener: give modbus_tls or https")
+        wants_tokens = self.https is not None and self.https.requirement in (Requirement.TOKEN, Requirement.BOTH)
+        if wants_tokens and not self.issuers:
+            raise ValueError("https asks for tokens but there are no issuers: add one, or set requirement: certificate")
+        return self
+
+    @property
+    def ledger_folder(self) -> str:
+        """The ledger's folder, with its default."""
+        return self.ledger.folder or str(PurePath(self.state_dir) / "ledger")
+
+    def trust_issuers(self) -> tuple[Issuer, ...]:
+        """The issuers as the rest of the broker knows them."""
+        return tuple(issuer.to_model() for issuer in self.issuers)

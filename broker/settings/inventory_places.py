@@ -1,0 +1,242 @@
+"""Sites, segments and devices as the inventory writes them."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints
+
+from broker.model.place import (
+    BacnetIpWay,
+    Budget,
+    Device,
+    ModbusTcpWay,
+    Protocol,
+    RtuOverTcpWay,
+    Segment,
+    SerialWay,
+    Way,
+)
+from broker.settings.fields import LABEL, DnsLabel, Host, Port, Section, Text
+from broker.settings.inventory_points import BacnetPointEntry, ModbusPointEntry
+
+UnitId = Annotated[int, Field(ge=0, le=255)]
+LabelKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+Labels = dict[LabelKey, Annotated[str, StringConstraints(min_length=1, max_length=100)]]
+TlsName = Annotated[str, StringConstraints(pattern=rf"^{LABEL}(\.{LABEL})*$", max_length=253, to_lower=True)]
+ListenAddress = Annotated[str, StringConstraints(pattern=r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$")]
+
+
+def _site(raw: object) -> object:
+    return {"id": raw} if isinstance(raw, str) else raw
+
+
+class SiteEntry(Section):
+    """A place with devices: a plant or a building."""
+
+    id: DnsLabel
+    """Name of the site."""
+    description: Text = ""
+    """What it is, for people."""
+
+
+class SegmentEntry(Section):
+    """A zone of IEC 62443 in a site."""
+
+    id: DnsLabel
+    """Name of the segment, unique in its site."""
+    site: DnsLabel
+    """The site it is in."""
+    description: Text = ""
+    """What it is, for people."""
+
+    def to_model(self) -> Segment:
+        """The segment as the rest of the broker knows it."""
+        return Segment(self.id, self.site, self.description)
+
+
+class ModbusTcpEntry(Section):
+    """A Modbus/TCP device or gateway."""
+
+    host: Host
+    """Address of the device or gateway."""
+    port: Port = 502
+    """Its TCP port."""
+
+
+class RtuOverTcpEntry(Section):
+    """A serial device server that carries RTU frames in TCP."""
+
+    host: Host
+    """Address of the device server."""
+    port: Port
+    """Its TCP port."""
+
+
+class SerialEntry(Section):
+    """A serial line of this machine."""
+
+    path: Annotated[str, StringConstraints(pattern=r"^/[^\x00]{1,200}$")]
+    """The line, such as `/dev/ttyS1`."""
+    baud: Annotated[int, Field(ge=300, le=4_000_000)] = 19200
+    """Bits per second."""
+    parity: Literal["N", "E", "O"] = "N"
+    """Parity: none, even or odd."""
+    stop_bits: Annotated[int, Field(ge=1, le=2)] = 1
+    """Stop bits."""
+
+
+class BacnetIpEntry(Section):
+    """A BACnet/IP device."""
+
+    host: Host
+    """Address of the device."""
+    port: Port = 47808
+    """Its UDP port."""
+    instance: Annotated[int, Field(ge=0, le=4194302)]
+    """Instance of its device object."""
+
+
+class ModbusUpstreamEntry(Section):
+    """The way to a Modbus device: exactly one of modbus_tcp, rtu_over_tcp and serial."""
+
+    modbus_tcp: ModbusTcpEntry | None = None
+    """Modbus/TCP."""
+    rtu_over_tcp: RtuOverTcpEntry | None = None
+    """RTU frames over TCP."""
+    serial: SerialEntry | None = None
+    """RTU on a serial line of this machine."""
+    unit_id: UnitId | None = None
+    """Unit id that goes to the device; default is the device's `unit_id`."""
+
+    def ways(self) -> tuple[Way, ...]:
+        """The ways that are given; one is right."""
+        ways: list[Way] = []
+        if self.modbus_tcp is not None:
+            ways.append(ModbusTcpWay(self.modbus_tcp.host, self.modbus_tcp.port))
+        if self.rtu_over_tcp is not None:
+            ways.append(RtuOverTcpWay(self.rtu_over_tcp.host, self.rtu_over_tcp.port))
+        if self.serial is not None:
+            ways.append(SerialWay(**self.serial.model_dump()))
+        return tuple(ways)
+
+
+class BacnetUpstreamEntry(Section):
+    """The way to a BACnet device."""
+
+    bacnet_ip: BacnetIpEntry
+    """BACnet/IP."""
+
+    def ways(self) -> tuple[Way, ...]:
+        """The one way."""
+        return (BacnetIpWay(self.bacnet_ip.host, self.bacnet_ip.port, self.bacnet_ip.instance),)
+
+
+class BudgetEntry(Section):
+    """What a device bears."""
+
+    connections: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Connections to it at once."""
+    queue: Annotated[int, Field(ge=1, le=65536)] = 64
+    """Requests that may wait for it; further ones are refused at once."""
+    operations_per_second: Annotated[float, Field(ge=0, le=100_000)] = 0.0
+    """Requests a second; 0 is unlimited."""
+    gap_milliseconds: Annotated[float, Field(ge=0, le=60_000)] = 0.0
+    """Least time between a reply and the next request."""
+    idle_seconds: Annotated[float, Field(gt=0, le=86_400)] = 10.0
+    """Time without a request after which a connection to it is closed."""
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 3.0
+    """Time for a connection to it to be made."""
+    response_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+    """Time for its reply."""
+
+    def to_model(self) -> Budget:
+        """The budget as the rest of the broker knows it."""
+        values = self.model_dump()
+        return Budget(gap_seconds=values.pop("gap_milliseconds") / 1000, **values)
+
+
+class _DeviceEntry(Section):
+    """What every device has."""
+
+    id: DnsLabel
+    """Name of the device, unique in its site."""
+    site: DnsLabel
+    """The site it is in."""
+    segment: DnsLabel
+    """The segment of that site it is in."""
+    sni: TlsName = ""
+    """TLS server name that selects it; default is `<device>.<site>`."""
+    listen: ListenAddress = ""
+    """Listener of its own, as `address:port`."""
+    criticality: Literal["low", "medium", "high", "critical"] = "low"
+    """How bad a mistake with it would be; policies look at it."""
+    labels: Labels = Field(default_factory=dict, max_length=64)
+    """Freely chosen words by which windows and grants can name groups of devices."""
+    budget: BudgetEntry = BudgetEntry()
+    """What it bears."""
+    description: Text = ""
+    """What it is, for people."""
+
+    @property
+    def key(self) -> str:
+        """`site/device`."""
+        return f"{self.site}/{self.id}"
+
+    @property
+    def tls_name(self) -> str:
+        """The TLS server name, with its default."""
+        return self.sni or f"{self.id}.{self.site}"
+
+
+class ModbusDeviceEntry(_DeviceEntry):
+    """A device that speaks Modbus."""
+
+    protocol: Literal["modbus"]
+    """`modbus`"""
+    upstream: ModbusUpstreamEntry
+    """The way to it."""
+    unit_id: UnitId = 1
+    """Unit id that callers use."""
+    points: tuple[ModbusPointEntry, ...] = ()
+    """Its points."""
+
+    @property
+    def upstream_unit_id(self) -> int:
+        """The unit id that goes to the device, with its default."""
+        return self.unit_id if self.upstream.unit_id is None else self.upstream.unit_id
+
+
+class BacnetDeviceEntry(_DeviceEntry):
+    """A device that speaks BACnet."""
+
+    protocol: Literal["bacnet"]
+    """`bacnet`"""
+    upstream: BacnetUpstreamEntry
+    """The way to it."""
+    points: tuple[BacnetPointEntry, ...] = ()
+    """Its points."""
+
+
+DeviceEntry = Annotated[ModbusDeviceEntry | BacnetDeviceEntry, Field(discriminator="protocol")]
+SiteOrName = Annotated[SiteEntry, BeforeValidator(_site)]
+
+
+def device_model(entry: ModbusDeviceEntry | BacnetDeviceEntry) -> Device:
+    """The device as the rest of the broker knows it."""
+    units = (entry.unit_id, entry.upstream_unit_id) if isinstance(entry, ModbusDeviceEntry) else (1, 1)
+    points = tuple(point.to_model() for point in entry.points)
+    return Device(
+        site=entry.site,
+        id=entry.id,
+        segment=entry.segment,
+        protocol=Protocol(entry.protocol),
+        way=entry.upstream.ways()[0],
+        points=tuple(sorted(points, key=lambda point: point.id)),
+        unit_id=units[0],
+        upstream_unit_id=units[1],
+        sni=entry.tls_name,
+        listen=entry.listen,
+        budget=entry.budget.to_model(),
+        labels=tuple(sorted(entry.labels.items())),
+        criticality=entry.criticality,
+        description=entry.description,
+    )

@@ -1,0 +1,140 @@
+"""The acknowledgements of property services, strictly (ASHRAE 135-2020, 15.5 and 15.7): numbers and primitives."""
+
+from typing import NamedTuple
+
+from broker.errors import FrameError
+from broker.wire.bacnet.tags import ENUMERATED, Tag, decode_tags, malformed
+
+_INSTANCE_BITS = 22
+_LARGEST_PROPERTY = 0x3FFFFF
+
+
+class Reference(NamedTuple):
+    """A property of an object, in numbers."""
+
+    object_type: int
+    instance: int
+    property: int
+    array_index: int | None
+
+
+class Reported(NamedTuple):
+    """What a device says of one property: its primitive values, or an error class and code."""
+
+    reference: Reference
+    values: tuple[Tag, ...] = ()
+    error: tuple[int, int] | None = None
+
+
+class _Reader:
+    """Takes tags one by one, each of which must be the one expected."""
+
+    def __init__(self, tags: tuple[Tag, ...]) -> None:
+        self._tags = tags
+        self._position = 0
+
+    def at_end(self) -> bool:
+        return self._position == len(self._tags)
+
+    def is_next(self, kind: str, number: int) -> bool:
+        return not self.at_end() and self._tags[self._position][:2] == (kind, number)
+
+    def take(self, kind: str, number: int) -> bytes:
+        if not self.is_next(kind, number):
+            raise malformed(f"{kind} tag {number} is missing")
+        content = self._tags[self._position].content
+        self._position += 1
+        return content
+
+    def unsigned(self, number: int, most_octets: int = 4) -> int:
+        content = self.take("context", number)
+        if not 1 <= len(content) <= most_octets:
+            raise malformed(f"a number of {len(content)} octets")
+        return int.from_bytes(content, "big")
+
+    def index(self, number: int) -> int | None:
+        return self.unsigned(number) if self.is_next("context", number) else None
+
+    def object_identifier(self, number: int) -> tuple[int, int]:
+        content = self.take("context", number)
+        if len(content) != 4:
+            raise malformed("an object identifier is four octets")
+        identifier = int.from_bytes(content, "big")
+        return identifier >> _INSTANCE_BITS, identifier & ((1 << _INSTANCE_BITS) - 1)
+
+    def values(self, number: int) -> tuple[Tag, ...]:
+        """The primitive values between an opening and its closing tag; constructed ones are refused."""
+        self.take("opening", number)
+        start = self._position
+        while not self.is_next("closing", number):
+            if self._tags[self._position].kind != "application":
+                raise malformed("a constructed value")
+            self._position += 1
+        values = self._tags[start : self._position]
+        self._position += 1
+        return values
+
+    def enumerated(self) -> int:
+        content = self.take("application", ENUMERATED)
+        if len(content) > 4:
+            raise malformed("an enumeration of more than four octets")
+        return int.from_bytes(content, "big")
+
+    def property(self, number: int) -> int:
+        value = self.unsigned(number)
+        if value > _LARGEST_PROPERTY:
+            raise malformed("a property identifier that cannot be")
+        return value
+
+
+def decode_read_property_ack(octets: bytes) -> Reported:
+    """What ReadProperty brought. Raises FrameError."""
+    reader = _Reader(decode_tags(octets))
+    object_type, instance = reader.object_identifier(0)
+    reference = Reference(object_type, instance, reader.property(1), reader.index(2))
+    values = reader.values(3)
+    if not reader.at_end():
+        raise malformed("tags behind the reply")
+    return Reported(reference, values)
+
+
+def decode_read_property_multiple_ack(octets: bytes) -> tuple[Reported, ...]:
+    """What ReadPropertyMultiple brought, in the device's order. Raises FrameError."""
+    reader = _Reader(decode_tags(octets))
+    reported: list[Reported] = []
+    while not reader.at_end():
+        object_type, instance = reader.object_identifier(0)
+        reader.take("opening", 1)
+        while not reader.is_next("closing", 1):
+            reference = Reference(object_type, instance, reader.property(2), reader.index(3))
+            reported.append(_result(reader, reference))
+        reader.take("closing", 1)
+    return tuple(reported)
+
+
+def _result(reader: _Reader, reference: Reference) -> Reported:
+    if not reader.is_next("opening", 5):
+        return Reported(reference, reader.values(4))
+    reader.take("opening", 5)
+    error = (reader.enumerated(), reader.enumerated())
+    reader.take("closing", 5)
+    return Reported(reference, error=error)
+
+
+def decode_error(octets: bytes) -> tuple[int, int]:
+    """Error class and code of an Error PDU of a property service (20.1.7). Raises FrameError."""
+    reader = _Reader(decode_tags(octets))
+    error = (reader.enumerated(), reader.enumerated())
+    if not reader.at_end():
+        raise malformed("tags behind the error")
+    return error
+
+
+__all__ = [
+    "FrameError",
+    "Reference",
+    "Reported",
+    "decode_error",
+    "decode_read_property_ack",
+    "decode_read_property_multiple_ack",
+]

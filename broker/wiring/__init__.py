@@ -1,0 +1,1 @@
+"""The one place that names every class: settings and files become a running broker."""

@@ -1,0 +1,191 @@
+"""Brings changed inventory, revocation lists and policies into force: losses at once, gains as the settings say."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from broker.access.losses import losses_only
+from broker.adapters.policy_files import PolicyFiles
+from broker.adapters.upstreams import Upstreams
+from broker.engine.in_force import InForce
+from broker.engine.ports import Clock, Ledger, PolicyEngine
+from broker.errors import BrokerError, ConfigError, LedgerUnavailableError
+from broker.identity.certificate import Trust
+from broker.ledger import records
+from broker.listeners.authentication import Authenticator
+from broker.listeners.decision_desk import DecisionDesk
+from broker.listeners.session_register import SessionRegister
+from broker.model.place import Inventory
+from broker.model.vocabulary import EndReason, RecordKind
+
+log = logging.getLogger(__name__)
+INVALID = "files have been invalid for too long"
+
+
+class Sources(Protocol):
+    """The files behind; every method reads files and is called from a worker thread."""
+
+    def inventory_mark(self) -> str:
+        """Changes whenever the inventory's files do."""
+
+    def policy_mark(self) -> str:
+        """Changes whenever the policy's files do."""
+
+    def approved_revision(self) -> str:
+        """The inventory revision whose gains were approved last."""
+
+    def inventory(self) -> Inventory:
+        """Read the inventory. Raises ConfigError."""
+
+    def policies(self) -> PolicyFiles:
+        """Read the policies. Raises ConfigError."""
+
+    def keep(self, inventory: Inventory) -> None:
+        """Remember the inventory in force for the next start, and archive it by its revision."""
+
+    def archive_policies(self, files: PolicyFiles) -> None:
+        """Archive the policies by their revision."""
+
+
+class Reload:
+    """Polls the files; `trust_changed` lets listeners take new anchors into their handshakes."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        desk: DecisionDesk,
+        register: SessionRegister,
+        authenticator: Authenticator,
+        upstreams: Upstreams,
+        policy: PolicyEngine,
+        sources: Sources,
+        *,
+        review_gains: bool,
+        invalid_stop_seconds: float,
+        trust_changed: Callable[[Inventory], None],
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._desk = desk
+        self._register = register
+        self._authenticator = authenticator
+        self._upstreams = upstreams
+        self._policy = policy
+        self._sources = sources
+        self._review_gains = review_gains
+        self._invalid_stop_seconds = invalid_stop_seconds
+        self._trust_changed = trust_changed
+        self._inventory_seen = ("", "")
+        self._policy_seen = ""
+        self._invalid_since: dict[str, float] = {}
+        self.waiting_revision = ""
+
+    @property
+    def invalid(self) -> tuple[str, ...]:
+        """What cannot be used as it stands in the files: `inventory`, `policy`."""
+        return tuple(self._invalid_since)
+
+    async def remember(self) -> None:
+        """Take the files as they are now for seen."""
+        self._inventory_seen = await asyncio.to_thread(self._inventory_marks)
+        self._policy_seen = await asyncio.to_thread(self._sources.policy_mark) if self._policy.revision else ""
+
+    async def run(self, poll_seconds: float) -> None:
+        """Poll until cancelled."""
+        while True:
+            await asyncio.sleep(poll_seconds)
+            try:
+                await self.look()
+            except OSError as error:
+                log.error("files could not be looked at: %s", error)
+
+    async def look(self) -> None:
+        """One look at the files; whatever changed comes into force or is refused."""
+        marks = await asyncio.to_thread(self._inventory_marks)
+        if marks != self._inventory_seen:
+            self._inventory_seen = marks
+            await self._attempt("inventory", self._take_inventory)
+        mark = await asyncio.to_thread(self._sources.policy_mark)
+        if mark != self._policy_seen:
+            if await self._attempt("policy", self._take_policy):
+                self._policy_seen = mark
+        self._shut_if_invalid_too_long()
+
+    async def _attempt(self, what: str, take: Callable[[], "asyncio.Future[None] | object"]) -> bool:
+        """Whether nothing more is to be done about this state of the files."""
+        try:
+            await take()  # type: ignore[misc]
+        except ConfigError as error:
+            self._refuse(what, error)
+            return True
+        except BrokerError as error:
+            log.warning("%s is not in force yet: %s", what, error)
+            return False
+        self._invalid_since.pop(what, None)
+        return True
+
+    async def _take_inventory(self) -> None:
+        wanted = await asyncio.to_thread(self._sources.inventory)
+        previous = self._desk.in_force.inventory
+        approved = await asyncio.to_thread(self._sources.approved_revision)
+        held_back = self._review_gains and approved != wanted.revision
+        inventory = losses_only(previous, wanted) if held_back else wanted
+        self.waiting_revision = wanted.revision if inventory.revision != wanted.revision else ""
+        if inventory.revision == previous.revision:
+            return
+        trust = Trust(inventory.organisations)
+        await self._upstreams.replace(inventory.devices)
+        await asyncio.to_thread(self._sources.keep, inventory)
+        self._authenticator.replace_trust(trust)
+        self._trust_changed(inventory)
+        self._desk.in_force = InForce(inventory)
+        self._in_force(
+            RecordKind.INVENTORY_CHANGED,
+            inventory.revision,
+            previous.revision,
+            {"gains_waiting_for": self.waiting_revision},
+            EndReason.INVENTORY_CHANGED,
+        )
+
+    async def _take_policy(self) -> None:
+        files = await asyncio.to_thread(self._sources.policies)
+        previous = self._policy.revision
+        if files.revision == previous:
+            return
+        await asyncio.to_thread(self._sources.archive_policies, files)
+        await self._policy.publish(files.modules, files.data, files.revision)
+        self._in_force(RecordKind.POLICY_CHANGED, files.revision, previous, {}, EndReason.POLICY_CHANGED)
+
+    def _in_force(
+        self, kind: RecordKind, revision: str, previous: str, detail: dict[str, object], cause: EndReason
+    ) -> None:
+        self._desk.epoch += 1
+        try:
+            self._ledger.append(
+                records.changed(kind, self._clock.now(), revision=revision, previous=previous, detail=detail)
+            )
+        except LedgerUnavailableError:
+            log.error("a change was not recorded: the ledger is closed")
+        log.info("%s: revision %s in force", kind.value, revision)
+        self._register.examine_all(cause)
+
+    def _refuse(self, what: str, error: ConfigError) -> None:
+        self._invalid_since.setdefault(what, self._clock.monotonic())
+        problems = [f"{p.file}:{p.line}:{p.column}: {p.message}" for p in error.problems] or [str(error)]
+        log.error("%s not reloaded, the last good state stays: %s", what, "; ".join(problems[:5]))
+        try:
+            self._ledger.append(records.reload_refused(self._clock.now(), what=what, problems=problems))
+        except LedgerUnavailableError:
+            log.error("a refused reload was not recorded: the ledger is closed")
+
+    def _shut_if_invalid_too_long(self) -> None:
+        now = self._clock.monotonic()
+        if any(now - since >= self._invalid_stop_seconds for since in self._invalid_since.values()):
+            self._register.shut_for.add(INVALID)
+        else:
+            self._register.shut_for.discard(INVALID)
+
+    def _inventory_marks(self) -> tuple[str, str]:
+        return self._sources.inventory_mark(), self._sources.approved_revision()

@@ -1,0 +1,63 @@
+# METADATA
+# title: May this subject use this function of the broker?
+# description: |
+#   Functions of the API and console that touch no device. `input.permission` is the word that the route declares;
+#   `input.resource.subject`, if given, is whose thing it is about.
+# entrypoint: true
+package otbroker.admin
+
+import data.otbroker.answer
+import data.otbroker.contract
+
+default decision := {"allow": false, "reasons": ["input_invalid"], "obligations": [], "rule": "default"}
+
+# What every proven subject may do.
+for_everybody := {
+	"devices.read",
+	"me.read",
+	"windows.read",
+}
+
+# What every proven subject may do with what is its own.
+for_owners := {
+	"decision.explain",
+	"sessions.read",
+}
+
+# What roles add, for subjects of the organisation that owns the plant: other organisations name their own roles.
+for_roles := {
+	"auditor": {"config.read", "decision.explain", "ledger.read", "policy.read", "sessions.read"},
+	"operator": {"config.apply", "config.read", "sessions.read"},
+	"policy-author": {"config.read", "policy.read"},
+	"security": {"config.read", "decision.explain", "ledger.read", "policy.read", "sessions.read"},
+}
+
+decision := answer.denied(reasons) if {
+	is_number(input.now)
+	count(reasons) > 0
+}
+
+decision := answer.allowed(min(rules), []) if {
+	is_number(input.now)
+	count(reasons) == 0
+}
+
+reasons contains "contract_ended" if not contract.in_force
+
+reasons contains "role_missing" if count(rules) == 0
+
+reasons contains reason if some reason in data.site.admin.reasons
+
+rules contains "everybody" if input.permission in for_everybody
+
+rules contains "own" if {
+	input.permission in for_owners
+	is_string(input.subject.id)
+	input.resource.subject == input.subject.id
+}
+
+rules contains concat("/", ["role", role]) if {
+	input.subject.organisation.owner == true
+	some role in input.subject.roles
+	input.permission in for_roles[role]
+}

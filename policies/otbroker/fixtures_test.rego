@@ -1,0 +1,92 @@
+package otbroker.fixtures_test
+
+now := 1790000000
+
+grants := [
+	{"id": "look", "actions": ["view", "discover"], "points": [], "windows": [], "not_before": null, "not_after": null},
+	{
+		"id": "adjust",
+		"actions": ["adjust"],
+		"points": ["supply-temp-setpoint"],
+		"windows": [],
+		"not_before": now - 10,
+		"not_after": now + 10,
+	},
+]
+
+point := {
+	"name": "supply-temp-setpoint",
+	"class": "adjust",
+	"engineering_unit": "°C",
+	"limits": {"minimum": "16.0", "maximum": "22.0", "allowed": []},
+	"priority": null,
+	"whole": true,
+	"value": "21.5",
+}
+
+adjust := {
+	"protocol": "modbus",
+	"action": "adjust",
+	"service": "write-single-register",
+	"unit_id": 1,
+	"address": {"table": "holding-register", "start": 10, "count": 1},
+	"points": [point],
+	"raw_values": ["215"],
+	"values": {"supply-temp-setpoint": "21.5"},
+	"priority": null,
+	"described": true,
+	"writes": true,
+}
+
+view := object.union(adjust, {
+	"action": "view",
+	"service": "read-holding-registers",
+	"points": [object.union(point, {"value": null})],
+	"raw_values": [],
+	"values": {},
+	"writes": false,
+})
+
+bacnet := object.union(adjust, {
+	"protocol": "bacnet",
+	"service": "write-property",
+	"unit_id": null,
+	"address": {"object_type": "analog-value", "instance": 1, "property": "present-value", "index": null},
+	"points": [object.union(point, {"priority": {"lowest": 10, "highest": 16}})],
+	"priority": 12,
+})
+
+session := {
+	"version": 1,
+	"now": now,
+	"subject": {
+		"id": "ana@vendor.example",
+		"kind": "person",
+		"organisation": {"id": "vendor", "owner": false, "contract_from": now - 100, "contract_until": now + 100},
+		"roles": ["auditor"],
+		"modbus_role": null,
+		"proofs": [{"kind": "certificate"}],
+	},
+	"device": {
+		"id": "ahu-1",
+		"site": "plant",
+		"segment": "hvac",
+		"labels": {},
+		"criticality": "low",
+		"protocol": "modbus",
+	},
+	"windows": {"open": [{"id": "night", "opens": now - 5, "closes": now + 5}], "next": null},
+	"freezes": [],
+	"grants": grants,
+	"session": {"id": "s", "listener": "modbus_tls", "peer": "127.0.0.1:1", "started": now, "mfa_at": null},
+}
+
+operation(asked) := object.union(session, {"operation": asked})
+
+freeze(views) := {"id": "holidays", "opens": now - 1, "closes": now + 1, "views": views}
+
+changed(document, changes) := object.union(document, changes)
+
+write(changes) := operation(object.union(adjust, {"points": [object.union(point, changes)]}))
+
+priority(changes) := operation(object.union(bacnet, changes))

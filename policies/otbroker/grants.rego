@@ -1,0 +1,59 @@
+# METADATA
+# title: Standing grants
+# description: |
+#   `input.grants` holds the grants that the broker found for this subject and device. An operation needs one grant that
+#   covers all of it: every action, every touched point, and a window if the grant names windows.
+package otbroker.grants
+
+import data.otbroker.calendar
+import data.otbroker.contract
+
+current := [grant |
+	some grant in input.grants
+	contract.begun(grant.not_before)
+	contract.lasting(grant.not_after)
+]
+
+covering_actions := [grant |
+	some grant in current
+	every action in needed_actions {
+		action in grant.actions
+	}
+]
+
+covering_points := [grant |
+	some grant in covering_actions
+	covers_points(grant)
+]
+
+usable := [grant |
+	some grant in covering_points
+	timely(grant)
+]
+
+# A write needs the class of every point that it writes, whatever the operation as a whole is called.
+needed_actions := {input.operation.action} | {point.class |
+	input.operation.action in {"adjust", "control"}
+	some point in input.operation.points
+	point.whole == true
+	is_string(point.class)
+}
+
+# No points named: all of them, and the addresses that no point describes.
+covers_points(grant) if grant.points == []
+
+covers_points(grant) if {
+	input.operation.described == true
+	input.operation.points != []
+	every point in input.operation.points {
+		point.name in grant.points
+	}
+}
+
+# A grant that names windows holds only while one of them is open.
+timely(grant) if grant.windows == []
+
+timely(grant) if {
+	some id in grant.windows
+	id in calendar.open_windows
+}

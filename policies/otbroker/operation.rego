@@ -1,0 +1,97 @@
+# METADATA
+# title: May this operation be done, by this subject, on this device, now?
+# description: |
+#   Deny by default. Every reason is the absence of a condition that must hold, so what is missing from the input denies.
+#   All missing conditions are named. A site adds reasons of its own in `data.site.operation.reasons`.
+# entrypoint: true
+package otbroker.operation
+
+import data.otbroker.answer
+import data.otbroker.calendar
+import data.otbroker.contract
+import data.otbroker.criticality
+import data.otbroker.grants
+import data.otbroker.services
+import data.otbroker.values
+
+default decision := {"allow": false, "reasons": ["input_invalid"], "obligations": [], "rule": "default"}
+
+decision := answer.denied(reasons) if {
+	is_number(input.now)
+	count(reasons) > 0
+}
+
+decision := answer.allowed(concat("/", ["grant", grant_used]), criticality.obligations) if {
+	is_number(input.now)
+	count(reasons) == 0
+}
+
+grant_used := min({grant.id | some grant in grants.usable})
+
+reasons contains "contract_ended" if not contract.in_force
+
+reasons contains "no_grant" if not grants.current[0]
+
+reasons contains "action_not_granted" if {
+	grants.current[0]
+	not grants.covering_actions[0]
+}
+
+reasons contains "point_not_granted" if {
+	grants.covering_actions[0]
+	not grants.covering_points[0]
+	input.operation.described == true
+}
+
+# Only a grant for all points reaches an address that no point describes.
+reasons contains "point_not_described" if {
+	grants.covering_actions[0]
+	not grants.covering_points[0]
+	not input.operation.described == true
+}
+
+# Writing what no point describes, or part of a point, is configuration.
+reasons contains "point_not_described" if {
+	input.operation.action in {"adjust", "control", "override"}
+	not writes_whole_points
+}
+
+reasons contains "point_read_only" if not writes_writable_points
+
+reasons contains "window_closed" if not calendar.window_suffices
+
+reasons contains "window_closed" if {
+	grants.covering_points[0]
+	not grants.usable[0]
+}
+
+reasons contains "freeze_active" if not calendar.thaw_suffices
+
+reasons contains "service_not_allowed" if not services.fitting
+
+reasons contains "value_below_limit" if count(values.too_low) > 0
+
+reasons contains "value_above_limit" if count(values.too_high) > 0
+
+reasons contains "value_not_allowed" if count(values.unfit) > 0
+
+reasons contains "priority_not_allowed" if not values.priority_allowed
+
+reasons contains "criticality_needs_both_proofs" if not criticality.proofs_suffice
+
+reasons contains reason if some reason in data.site.operation.reasons
+
+writes_whole_points if {
+	input.operation.described == true
+	every point in input.operation.points {
+		point.whole == true
+	}
+}
+
+writes_writable_points if input.operation.writes == false
+
+writes_writable_points if {
+	every point in input.operation.points {
+		is_string(point.class)
+	}
+}

@@ -1,0 +1,185 @@
+package otbroker.operation_test
+
+import data.otbroker.fixtures_test as given
+import data.otbroker.operation
+
+reasons(question) := r if {
+	answer := operation.decision with input as question
+	answer.allow == false
+	answer.obligations == []
+	r := answer.reasons
+}
+
+allowed(question) if {
+	answer := operation.decision with input as question
+	answer.allow == true
+	answer.reasons == []
+}
+
+denied_for(question, reason) if reasons(question) == [reason]
+
+test_adjust_inside_the_window_is_allowed_for_a_minute if {
+	answer := operation.decision with input as given.operation(given.adjust)
+	answer == {"allow": true, "reasons": [], "obligations": [], "valid_until": given.now + 60, "rule": "grant/adjust"}
+}
+
+test_nothing_is_denied_by_default if {
+	operation.decision.allow == false with input as {}
+	operation.decision.rule == "default" with input as {}
+}
+
+test_nothing_but_the_time_names_what_is_missing if {
+	r := reasons({"now": given.now})
+	"no_grant" in r
+	"contract_ended" in r
+	"window_closed" in r
+	"freeze_active" in r
+	"service_not_allowed" in r
+}
+
+test_view_needs_no_window if allowed(closed(given.view))
+
+test_adjust_needs_a_window if denied_for(closed(given.adjust), "window_closed")
+
+test_a_window_that_is_over_is_not_open if {
+	over := {"open": [{"id": "night", "opens": given.now - 5, "closes": given.now}], "next": null}
+	denied_for(given.changed(given.operation(given.adjust), {"windows": over}), "window_closed")
+}
+
+test_a_freeze_wins_over_the_window if denied_for(frozen(given.adjust, true), "freeze_active")
+
+test_a_freeze_lets_view if allowed(frozen(given.view, true))
+
+test_a_freeze_may_stop_views_too if denied_for(frozen(given.view, false), "freeze_active")
+
+test_no_grant if "no_grant" in reasons(granted(given.view, []))
+
+test_an_ended_grant_is_none if {
+	denied_for(granted(given.view, [given.changed(given.grants[0], {"not_after": given.now})]), "no_grant")
+}
+
+test_a_grant_that_has_not_begun_is_none if {
+	denied_for(granted(given.view, [given.changed(given.grants[0], {"not_before": given.now + 1})]), "no_grant")
+}
+
+test_action_not_granted if denied_for(granted(given.adjust, [given.grants[0]]), "action_not_granted")
+
+test_point_not_granted if {
+	other := given.changed(given.grants[1], {"points": ["fan-speed"]})
+	denied_for(granted(given.adjust, [other]), "point_not_granted")
+}
+
+test_one_grant_must_cover_all_points if {
+	two := [given.point, given.changed(given.point, {"name": "fan-speed"})]
+	question := given.operation(given.changed(given.adjust, {"points": two}))
+	denied_for(question, "point_not_granted")
+	allowed(given.changed(question, {"grants": [given.changed(given.grants[1], {"points": []})]}))
+}
+
+test_a_write_needs_the_class_of_every_point if {
+	question := given.write({"class": "control"})
+	denied_for(question, "action_not_granted")
+	both := given.changed(given.grants[1], {"actions": ["adjust", "control"]})
+	allowed(given.changed(question, {"grants": [both]}))
+}
+
+test_the_grant_window_must_be_open if {
+	bound := given.changed(given.grants[1], {"windows": ["saturday"]})
+	denied_for(granted(given.adjust, [bound]), "window_closed")
+	allowed(granted(given.adjust, [given.changed(bound, {"windows": ["saturday", "night"]})]))
+}
+
+test_a_grant_bound_to_a_window_does_not_even_view_outside if {
+	bound := given.changed(given.grants[0], {"windows": ["saturday"]})
+	denied_for(granted(given.view, [bound]), "window_closed")
+}
+
+test_undescribed_view_needs_a_grant_for_all_points if {
+	view := given.changed(given.view, {"described": false})
+	allowed(given.operation(view))
+	named := given.changed(given.grants[0], {"points": ["supply-temp-setpoint"]})
+	denied_for(granted(view, [named]), "point_not_described")
+}
+
+test_undescribed_write_is_config if {
+	write := given.changed(given.adjust, {"described": false, "action": "config", "points": []})
+	denied_for(given.operation(write), "action_not_granted")
+	allowed(granted(write, [given.changed(given.grants[1], {"actions": ["config"], "points": []})]))
+}
+
+test_an_adjustment_of_undescribed_or_of_part_is_refused if {
+	all := given.changed(given.grants[1], {"points": []})
+	denied_for(granted(given.changed(given.adjust, {"described": false}), [all]), "point_not_described")
+	part := given.changed(given.adjust, {"points": [given.changed(given.point, {"whole": false, "value": null})]})
+	denied_for(granted(part, [all]), "point_not_described")
+}
+
+test_config_may_write_part_of_a_point if {
+	part := [given.changed(given.point, {"whole": false, "value": null})]
+	config := given.changed(given.adjust, {"action": "config", "points": part})
+	allowed(granted(config, [given.changed(given.grants[1], {"actions": ["config"]})]))
+}
+
+test_a_read_only_point_is_never_written if {
+	points := [given.changed(given.point, {"class": null})]
+	config := given.changed(given.adjust, {"action": "config", "points": points})
+	denied_for(granted(config, [given.changed(given.grants[1], {"actions": ["config"]})]), "point_read_only")
+	denied_for(given.write({"class": null}), "point_read_only")
+}
+
+test_services_have_their_place if {
+	denied_for(given.operation(given.changed(given.view, {"service": "life-safety-operation"})), "service_not_allowed")
+	"service_not_allowed" in reasons(given.operation(given.changed(given.view, {"writes": true})))
+	denied_for(given.operation(given.changed(given.adjust, {"service": "reinitialize-device"})), "service_not_allowed")
+	allowed(given.operation(given.changed(
+		given.view,
+		{"action": "discover", "service": "report-server-id", "points": []},
+	)))
+}
+
+test_contract if {
+	ended := {"subject": {"organisation": {"contract_until": given.now}}}
+	denied_for(given.changed(given.operation(given.view), ended), "contract_ended")
+	early := {"subject": {"organisation": {"contract_from": given.now + 1}}}
+	denied_for(given.changed(given.operation(given.view), early), "contract_ended")
+	none := {"subject": {"organisation": {"contract_from": null, "contract_until": null}}}
+	allowed(given.changed(given.operation(given.view), none))
+}
+
+test_critical_devices_need_both_proofs if {
+	critical := {"device": {"criticality": "critical"}}
+	denied_for(given.changed(given.operation(given.adjust), critical), "criticality_needs_both_proofs")
+	allowed(given.changed(given.operation(given.view), critical))
+	both := {"device": {"criticality": "critical"}, "subject": {"proofs": [{"kind": "certificate"}, {"kind": "token"}]}}
+	answer := operation.decision with input as given.changed(given.operation(given.adjust), both)
+	answer.allow
+	answer.obligations == ["before_value"]
+}
+
+test_an_unknown_criticality_counts_as_critical if {
+	question := given.changed(given.operation(given.adjust), {"device": {"criticality": "severe"}})
+	denied_for(question, "criticality_needs_both_proofs")
+}
+
+test_writes_to_high_devices_need_the_value_before if {
+	high := {"device": {"criticality": "high"}}
+	operation.decision.obligations == ["before_value"] with input as given.changed(given.operation(given.adjust), high)
+	operation.decision.obligations == [] with input as given.changed(given.operation(given.view), high)
+}
+
+test_a_site_adds_its_own_reasons if {
+	answer := operation.decision with input as given.operation(given.adjust)
+		with data.site.operation.reasons as {"role_missing"}
+	answer.reasons == ["role_missing"]
+}
+
+test_all_missing_conditions_are_named if {
+	question := given.changed(frozen(given.adjust, true), {"grants": [], "windows": {"open": [], "next": null}})
+	reasons(question) == ["freeze_active", "no_grant", "window_closed"]
+}
+
+closed(asked) := given.changed(given.operation(asked), {"windows": {"open": [], "next": null}})
+
+frozen(asked, views) := given.changed(given.operation(asked), {"freezes": [given.freeze(views)]})
+
+granted(asked, grants) := given.changed(given.operation(asked), {"grants": grants})

@@ -1,0 +1,167 @@
+"""One contract for BACnet/IP, held by the simulator and by a device that nobody here wrote."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from broker.adapters.simulators.bacnet_device import BacnetDeviceSimulator
+from broker.model.operation import Relayed, Request
+from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol
+from broker.model.vocabulary import Action, Reason, Result
+from broker.wire.bacnet.meaning import compose_read, compose_write, errors_of
+from tests.integration.upstreams.asking import asked, upstreams
+
+INSTANCE = 1001
+SETPOINT = Point("setpoint", BacnetAddress("analog-value", 1, priority_lowest=8, priority_highest=16), Action.ADJUST)
+TEMPERATURE = Point("temperature", BacnetAddress("analog-input", 1))
+OCCUPIED = Point(
+    "occupied", BacnetAddress("binary-value", 1, priority_lowest=8, priority_highest=16), action=Action.CONTROL
+)
+UNITS = Point("units", BacnetAddress("analog-value", 1, "units"))
+NAME = Point("name", BacnetAddress("device", INSTANCE, "object-name"))
+SLOT_16 = Point("slot-16", BacnetAddress("analog-value", 1, "priority-array", 16))
+MISSING = Point("missing", BacnetAddress("analog-value", 77))
+UNKNOWN_PROPERTY = Point("unknown", BacnetAddress("analog-value", 1, "setpoint"))
+
+
+@asynccontextmanager
+async def simulated() -> AsyncIterator[int]:
+    device = BacnetDeviceSimulator(INSTANCE)
+    yield await device.start()
+    await device.stop()
+
+
+@asynccontextmanager
+async def rusty() -> AsyncIterator[int]:
+    """A device in Rust."""
+    rusty_bacnet = pytest.importorskip("rusty_bacnet", reason="needs rusty-bacnet")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = rusty_bacnet.BACnetServer(INSTANCE, f"simulated-{INSTANCE}", interface="127.0.0.1", port=port)
+    server.add_analog_value(1, "setpoint")
+    server.add_analog_input(1, "temperature", present_value=21.0)
+    server.add_binary_value(1, "occupied")
+    await server.start()
+    yield port
+    await server.stop()
+
+
+DEVICES = {"BacnetDeviceSimulator": simulated, "rusty-bacnet": rusty}
+every_device = pytest.mark.parametrize("name", DEVICES)
+Ask = Callable[[Request], Awaitable[Relayed]]
+
+
+def with_device(name: str, test: Callable[[Ask, Device], Awaitable[None]]) -> None:
+    async def play() -> None:
+        async with DEVICES[name]() as port:
+            way = BacnetIpWay("127.0.0.1", port, INSTANCE)
+            budget = Budget(response_timeout_seconds=5.0)
+            device = Device("plant", "vav-1", "hvac", Protocol.BACNET, way, budget=budget)
+            async with upstreams(device) as ways:
+                await test(lambda request: asked(ways.upstream(device.key), request), device)
+                (state,) = ways.states()
+                assert (state.faults, state.timeouts, state.in_flight) == (0, 0, 0)
+
+    asyncio.run(play())
+
+
+async def read(ask: Ask, device: Device, *points: Point) -> dict[str, str]:
+    (request,) = compose_read(device, points)
+    relayed = await ask(request)
+    assert relayed.result == Result.DONE, relayed
+    return dict(relayed.values)
+
+
+@every_device
+def test_values_come_as_decimals_and_words(name: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        assert await read(ask, device, TEMPERATURE) == {"temperature": "21"}
+        several = await read(ask, device, TEMPERATURE, UNITS, NAME, SLOT_16)
+        assert several == {
+            "temperature": "21",
+            "units": "degrees-celsius",
+            "name": f"simulated-{INSTANCE}",
+            "slot-16": "null",
+        }
+
+    with_device(name, test)
+
+
+@every_device
+def test_one_unknown_property_among_several_is_an_error_of_its_own(name: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        (request,) = compose_read(device, (TEMPERATURE, UNKNOWN_PROPERTY, MISSING))
+        relayed = await ask(request)
+        assert relayed.result == Result.DONE
+        assert relayed.values == (("temperature", "21"),)
+        assert errors_of(request, relayed.payload) == (
+            ("unknown", "property/unknown-property"),
+            ("missing", "object/unknown-object"),
+        )
+
+    with_device(name, test)
+
+
+@every_device
+def test_a_write_at_a_priority_holds_until_it_is_released(name: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        assert (await ask(compose_write(device, SETPOINT, "19.5"))).result == Result.DONE
+        assert await read(ask, device, SETPOINT, SLOT_16) == {"setpoint": "19.5", "slot-16": "19.5"}
+        assert (await ask(compose_write(device, SETPOINT, "20.3", 10))).result == Result.DONE
+        assert await read(ask, device, SETPOINT) == {"setpoint": "20.3"}
+        assert (await ask(compose_write(device, SETPOINT, None, 10))).result == Result.DONE
+        assert await read(ask, device, SETPOINT) == {"setpoint": "19.5"}
+
+    with_device(name, test)
+
+
+@every_device
+def test_a_binary_value_is_commanded_by_word_or_truth(name: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        for value, word in (("active", "active"), (False, "inactive"), ("true", "active")):
+            relayed = await ask(compose_write(device, OCCUPIED, value, 9))
+            assert (relayed.result, json.loads(relayed.payload)["results"][0]["object_type"]) == ("done", "binary-value")
+            assert await read(ask, device, OCCUPIED) == {"occupied": word}
+
+    with_device(name, test)
+
+
+@every_device
+def test_the_devices_refusals_keep_its_words(name: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        for request, code in (
+            (compose_read(device, (MISSING,))[0], "object/unknown-object"),
+            (compose_read(device, (UNKNOWN_PROPERTY,))[0], "property/unknown-property"),
+            (compose_write(device, TEMPERATURE, "30"), "property/write-access-denied"),
+        ):
+            relayed = await ask(request)
+            assert (relayed.result, relayed.code) == (Result.DEVICE_REFUSED, code)
+
+    with_device(name, test)
+
+
+@every_device
+def test_priority_6_and_what_has_no_octets_are_never_sent(name: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        reserved = await ask(compose_write(device, SETPOINT, "19.5", 6))
+        assert (reserved.result, reserved.code) == (Result.NOT_SENT, Reason.PRIORITY_NOT_ALLOWED)
+        wordless = await ask(compose_write(device, OCCUPIED, "perhaps", 9))
+        assert (wordless.result, wordless.code) == (Result.NOT_SENT, "illegal_value")
+        assert await read(ask, device, TEMPERATURE) == {"temperature": "21"}
+
+    with_device(name, test)
+
+
+@every_device
+def test_callers_at_once_each_get_their_own_answer(name: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        points = (TEMPERATURE, UNITS, NAME) * 8
+        answers = await asyncio.gather(*(read(ask, device, point) for point in points))
+        assert [list(answer) for answer in answers] == [[point.id] for point in points]
+
+    with_device(name, test)

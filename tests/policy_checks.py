@@ -1,0 +1,87 @@
+"""Checks of the policy library: `python -m tests.policy_checks`; exit code 0 if all that could run passed.
+
+Needs `opa` (see `find_opa`); `regal` is run if it is on the path. What is skipped is said and counted.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from broker.authz.capabilities import opa_capabilities
+
+ROOT = Path(__file__).resolve().parent.parent
+POLICIES = ROOT / "policies"
+LEAST_COVERAGE = 95.0
+
+
+def find_opa() -> str | None:
+    """The real `opa`: from OTB_OPA, else from `.tools/bin` of the checkout, else from the path."""
+    named = os.environ.get("OTB_OPA")
+    if named:
+        return named
+    local = ROOT / ".tools" / "bin" / "opa"
+    return str(local) if local.exists() else shutil.which("opa")
+
+
+def main() -> int:
+    """Run every check that can be run."""
+    failed, skipped = [], []
+    opa = find_opa()
+    if opa is None:
+        skipped.append("opa fmt, check and test: no `opa` found (OTB_OPA, .tools/bin/opa, PATH)")
+    else:
+        failed += [check.__name__ for check in (formatted, strict, covered) if not check(opa)]
+    regal = shutil.which("regal")
+    if regal is None:
+        skipped.append("regal lint: no `regal` on the path")
+    elif not _passes(regal, "lint", str(POLICIES)):
+        failed.append("regal")
+    for line in skipped:
+        print(f"SKIPPED {line}")
+    print(f"policy checks: {len(failed)} failed{': ' + ', '.join(failed) if failed else ''}, {len(skipped)} skipped")
+    return 1 if failed else 0
+
+
+def formatted(opa: str) -> bool:
+    """Every file is as `opa fmt` writes it."""
+    return _passes(opa, "fmt", "--fail", "--list", str(POLICIES))
+
+
+def strict(opa: str) -> bool:
+    """The library, without its tests, keeps to the allow-list; with them it compiles strictly."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as file:
+        json.dump(opa_capabilities(), file)
+        file.flush()
+        library = _passes(
+            opa, "check", "--strict", "--ignore", "*_test.rego", "--capabilities", file.name, str(POLICIES)
+        )
+    return library and _passes(opa, "check", "--strict", str(POLICIES))
+
+
+def covered(opa: str) -> bool:
+    """The Rego tests pass and cover enough of every file."""
+    if not _passes(opa, "test", str(POLICIES)):
+        return False
+    run = subprocess.run([opa, "test", "--coverage", str(POLICIES)], capture_output=True, text=True, check=False)
+    report = json.loads(run.stdout)
+    library = {name: file["coverage"] for name, file in report["files"].items() if not name.endswith("_test.rego")}
+    low = {name: coverage for name, coverage in library.items() if coverage < LEAST_COVERAGE}
+    print(f"coverage of the library: lowest {min(library.values()):.1f} %, all {report['coverage']:.1f} %")
+    for name, coverage in low.items():
+        print(f"{name}: {coverage:.1f} % is less than {LEAST_COVERAGE} %")
+    return not low
+
+
+def _passes(*command: str) -> bool:
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    if run.returncode:
+        print(run.stdout + run.stderr)
+    return run.returncode == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

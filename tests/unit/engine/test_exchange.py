@@ -1,0 +1,146 @@
+"""The way of one operation, with every failure at every step."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.engine.commands import Decide, RecordIntents, RecordOutcomes, Relay
+from broker.engine.events import Answered, Refused
+from broker.engine.exchange import exchange, exchange_whole
+from broker.model.decision import Obligation
+from broker.model.operation import Relayed
+from broker.model.vocabulary import Action, Reason, Result
+from tests.unit.engine.playbook import DONE, READ, Playbook, allow, deny, request, session
+
+
+def test_an_allowed_request_goes_the_whole_way_in_order():
+    book = Playbook()
+    finding = book.play(exchange(session(), request(Action.ADJUST)))
+    assert book.names() == ["Decide", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"]
+    assert isinstance(finding, Answered) and finding.relayed is DONE and finding.recorded
+
+
+def test_every_operation_of_a_request_is_decided_before_anything_is_recorded_or_relayed():
+    book = Playbook()
+    book.play(exchange(session(), request(Action.ADJUST, Action.VIEW)))
+    assert book.names()[:3] == ["Decide", "Decide", "RecordIntents"]
+    assert [c.place for c in book.trace if isinstance(c, Decide)] == [0, 1]
+
+
+def test_one_denied_operation_refuses_the_request_and_nothing_is_relayed():
+    book = Playbook(Decide=lambda c: allow() if c.place == 0 else deny(Reason.WINDOW_CLOSED))
+    finding = book.play(exchange(session(), request(Action.ADJUST, Action.VIEW)))
+    assert book.names() == ["Decide", "Decide", "RecordDenial"]
+    assert isinstance(finding, Refused) and finding.reasons == (Reason.WINDOW_CLOSED,)
+
+
+@pytest.mark.parametrize("reason", [Reason.LEDGER_CLOSED, Reason.LEDGER_PAUSED, Reason.SESSION_ENDED])
+def test_without_a_recorded_intent_nothing_is_relayed(reason):
+    book = Playbook(RecordIntents=lambda c: reason)
+    finding = book.play(exchange(session(), request(Action.ADJUST)))
+    assert "Relay" not in book.names() and "RecordOutcomes" not in book.names()
+    assert isinstance(finding, Refused) and finding.reasons == (reason,)
+
+
+@pytest.mark.parametrize("reason", [Reason.ACCESS_CHANGED, Reason.SESSION_ENDED])
+def test_what_changed_before_the_last_look_is_not_sent_and_recorded_as_not_sent(reason):
+    book = Playbook(LastLook=lambda c: reason)
+    finding = book.play(exchange(session(), request(Action.ADJUST)))
+    outcome = book.trace[-1]
+    assert "Relay" not in book.names()
+    assert isinstance(outcome, RecordOutcomes) and outcome.relayed.result == Result.NOT_SENT
+    assert isinstance(finding, Refused) and finding.reasons == (reason,)
+
+
+@pytest.mark.parametrize("result", [r for r in Result if r is not Result.DENIED])
+def test_whatever_the_relay_gives_is_recorded_as_it_is(result):
+    book = Playbook(Relay=lambda c: Relayed(result))
+    finding = book.play(exchange(session(), request(Action.ADJUST)))
+    outcome = book.trace[-1]
+    assert isinstance(outcome, RecordOutcomes) and outcome.relayed.result == result
+    assert isinstance(finding, Answered) and finding.relayed.result == result
+
+
+def test_an_outcome_that_cannot_be_recorded_is_not_reported_as_recorded():
+    finding = Playbook(RecordOutcomes=lambda c: False).play(exchange(session(), request(Action.ADJUST)))
+    assert isinstance(finding, Answered) and not finding.recorded
+
+
+def test_a_before_value_is_read_as_an_operation_of_its_own_and_goes_into_the_intent():
+    book = Playbook(
+        Decide=lambda c: allow(Obligation.BEFORE_VALUE) if c.request.writes else allow(),
+        Relay=lambda c: DONE if c.request.writes else READ,
+    )
+    book.play(exchange(session(), request(Action.ADJUST, before=True)))
+    assert book.names() == [
+        *["Decide"],
+        *["Decide", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"],
+        *["RecordIntents", "LastLook", "Relay", "RecordOutcomes"],
+    ]
+
+
+@pytest.mark.parametrize(
+    "failing",
+    [
+        {"Decide": lambda c: allow(Obligation.BEFORE_VALUE) if c.request.writes else deny()},
+        {"Relay": lambda c: Relayed(Result.NO_REPLY)},
+        {"RecordIntents": lambda c: Reason.LEDGER_CLOSED},
+        {"RecordOutcomes": lambda c: False},
+    ],
+)
+def test_an_obligation_that_cannot_be_met_keeps_the_write_back(failing):
+    answers = {"Decide": lambda c: allow(Obligation.BEFORE_VALUE) if c.request.writes else allow(), **failing}
+    book = Playbook(**answers)
+    finding = book.play(exchange(session(), request(Action.ADJUST, before=True)))
+    assert not [c for c in book.trace if isinstance(c, Relay) and c.request.writes]
+    assert isinstance(finding, Refused) and finding.reasons == (Reason.OBLIGATION_UNMET,)
+
+
+def test_a_call_of_several_requests_is_decided_whole_before_any_is_relayed():
+    book = Playbook(Decide=lambda c: deny() if c.request.digest == "second" else allow())
+    first, second = request(Action.ADJUST), request(Action.ADJUST)
+    object.__setattr__(second, "digest", "second")
+    findings = book.play(exchange_whole(session(), (first, second)))
+    assert "Relay" not in book.names() and "RecordIntents" not in book.names()
+    assert all(isinstance(finding, Refused) for finding in findings)
+
+
+@pytest.mark.parametrize("result", [Result.UNKNOWN, Result.DEVICE_REFUSED, Result.NOT_SENT])
+def test_the_first_request_of_a_call_that_is_not_done_keeps_back_all_after_it(result):
+    book = Playbook(Relay=lambda c: Relayed(result))
+    findings = book.play(exchange_whole(session(), (request(Action.ADJUST), request(Action.ADJUST))))
+    assert book.names().count("Relay") == 1
+    assert isinstance(findings[0], Answered) and findings[0].relayed.result == result
+    assert isinstance(findings[1], Refused) and findings[1].reasons == ()
+
+
+_DECISIONS = st.sampled_from([allow(), allow(Obligation.BEFORE_VALUE), allow(Obligation.AFTER_VALUE), deny()])
+_RESULTS = st.sampled_from([Relayed(r) for r in Result if r is not Result.DONE] + [READ])
+
+
+@given(data=st.data(), actions=st.lists(st.sampled_from([Action.VIEW, Action.ADJUST]), min_size=1, max_size=3))
+def test_whatever_fails_no_relay_lacks_an_intent_and_no_intent_lacks_its_one_outcome(data, actions):
+    numbers = iter(range(0, 10_000, 10))
+    book = Playbook(
+        Decide=lambda c: data.draw(_DECISIONS),
+        RecordIntents=lambda c: data.draw(st.sampled_from([next(numbers), Reason.LEDGER_CLOSED])),
+        LastLook=lambda c: data.draw(st.sampled_from(["", Reason.ACCESS_CHANGED])),
+        Relay=lambda c: data.draw(_RESULTS),
+        RecordOutcomes=lambda c: data.draw(st.booleans()),
+    )
+    open_intents: list[int] = []
+    original = book._answer
+
+    def watched(command):
+        answer = original(command)
+        if isinstance(command, RecordIntents) and isinstance(answer, int):
+            open_intents.append(answer)
+        elif isinstance(command, Relay):
+            assert open_intents, "relayed without a recorded intent"
+        elif isinstance(command, RecordOutcomes):
+            open_intents.remove(command.first_intent)
+        return answer
+
+    book._answer = watched
+    book.play(exchange(session(), request(*actions, before=True)))
+    assert open_intents == []

@@ -1,0 +1,92 @@
+"""When a session ends, and the true reason."""
+
+from dataclasses import replace
+
+import pytest
+
+from broker.engine.sessions import Situation, end_of, look_again_at
+from broker.model.place import Grant
+from broker.model.schedule import CalendarState, Interval, Scope
+from broker.model.subject import Proof, ProofKind
+from broker.model.vocabulary import Action, EndReason
+from tests.unit.engine.playbook import SUBJECT, session
+
+OPEN = CalendarState((Interval("evening", 0, 100),), (), None, 100.0)
+CLOSED = CalendarState((), (), Interval("evening", 500, 600), 500.0)
+FROZEN = CalendarState((Interval("evening", 0, 100),), (Interval("holiday", 50, 80),), None, 80.0)
+VIEW = Grant("view", Scope(), (Action.VIEW,))
+ADJUST = Grant("adjust", Scope(), (Action.VIEW, Action.ADJUST))
+BOUND = Grant("bound", Scope(), (Action.VIEW,), windows=("evening",))
+CERTIFICATE = Proof(ProofKind.CERTIFICATE, "ca", "ana", "f", 0.0, 1000.0, crl_next_update=900.0)
+TOKEN = Proof(ProofKind.TOKEN, "idp", "ana", "t", 0.0, 300.0)
+
+
+def at(now, calendar, *grants, contract=None):
+    return Situation(now, grants, calendar, contract)
+
+
+def proven(*proofs):
+    live = session()
+    live.subject = replace(SUBJECT, proofs=proofs)
+    return live
+
+
+@pytest.mark.parametrize("grant", [ADJUST, BOUND])
+def test_a_session_that_relies_on_a_window_ends_when_it_closes(grant):
+    live = session()
+    assert end_of(live, at(1, OPEN, VIEW, grant)) is None
+    assert end_of(live, at(100, CLOSED, VIEW, grant)) is EndReason.WINDOW_CLOSED
+
+
+def test_a_session_that_only_views_outlives_a_window():
+    live = session()
+    assert end_of(live, at(1, OPEN, VIEW)) is None
+    assert end_of(live, at(100, CLOSED, VIEW)) is None
+
+
+def test_a_session_opened_while_all_is_closed_is_not_ended_by_that():
+    assert end_of(session(), at(100, CLOSED, ADJUST)) is None
+
+
+def test_a_second_window_that_is_still_open_keeps_the_session():
+    both = replace(OPEN, open=(Interval("evening", 0, 100), Interval("late", 0, 200)))
+    only_late = replace(OPEN, open=(Interval("late", 0, 200),), changes_at=200.0)
+    live = session()
+    assert end_of(live, at(1, both, ADJUST)) is None
+    assert end_of(live, at(100, only_late, ADJUST)) is None
+
+
+def test_a_freeze_ends_sessions_that_rely_on_a_window_and_only_those():
+    relying, viewing = session(), session()
+    assert end_of(relying, at(1, OPEN, ADJUST)) is None and end_of(viewing, at(1, OPEN, VIEW)) is None
+    assert end_of(relying, at(50, FROZEN, ADJUST)) is EndReason.FREEZE_STARTED
+    assert end_of(viewing, at(50, FROZEN, VIEW)) is None
+    assert end_of(viewing, at(50, replace(FROZEN, views_frozen=True), VIEW)) is EndReason.FREEZE_STARTED
+
+
+def test_a_grant_that_is_gone_ends_what_relied_on_it():
+    live = session()
+    assert end_of(live, at(1, OPEN, ADJUST, VIEW)) is None
+    assert end_of(live, at(2, OPEN, VIEW)) is EndReason.GRANT_ENDED
+
+
+@pytest.mark.parametrize(
+    ("proofs", "contract", "now", "reason"),
+    [
+        ((CERTIFICATE,), None, 900, EndReason.CRL_STALE),
+        ((replace(CERTIFICATE, crl_next_update=None),), None, 1000, EndReason.CERTIFICATE_EXPIRED),
+        ((CERTIFICATE, TOKEN), None, 300, EndReason.TOKEN_EXPIRED),
+        ((CERTIFICATE, TOKEN), 200.0, 200, EndReason.CONTRACT_ENDED),
+    ],
+)
+def test_the_earliest_end_of_what_was_proven_ends_the_session_with_its_own_reason(proofs, contract, now, reason):
+    calm = CalendarState((), (), None, 1e9)
+    assert end_of(proven(*proofs), at(now - 1, calm, VIEW, contract=contract)) is None
+    assert end_of(proven(*proofs), at(now, calm, VIEW, contract=contract)) is reason
+
+
+def test_the_next_look_is_at_the_earliest_moment_that_can_change_anything():
+    live = proven(CERTIFICATE, TOKEN)
+    assert look_again_at(live, at(1, OPEN, ADJUST)) == 100.0
+    assert look_again_at(live, at(101, CLOSED, replace(ADJUST, not_after=150.0))) == 150.0
+    assert look_again_at(live, at(151, CLOSED, ADJUST)) == 300.0
