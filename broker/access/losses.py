@@ -84,7 +84,7 @@ class _Meeting:
         actions = tuple(action for action in new.actions if action in old.actions)
         names = ("subjects", "organisations", "roles", "points", "windows")
         words = {name: meet_words(getattr(old, name), getattr(new, name)) for name in names}
-        if scope is None or not actions or None in words.values():
+        if scope is None or not actions or None in words.values() or not (_names_anybody(old) and _names_anybody(new)):
             return None
         begins, ends = latest(old.not_before, new.not_before), earliest(old.not_after, new.not_after)
         if begins is not None and ends is not None and ends <= begins:
@@ -108,6 +108,10 @@ class _Meeting:
 def covered(scope: Scope, devices: Iterable[Device]) -> set[str]:
     """The keys of the devices that lie in a scope."""
     return {device.key for device in devices if scope.covers(device.site, device.key, device.labels)}
+
+
+def _names_anybody(grant: Grant) -> bool:
+    return bool(grant.subjects or grant.organisations or grant.roles)
 
 
 def _contains(outer: Grant, inner: Grant) -> bool:

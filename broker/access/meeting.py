@@ -71,7 +71,8 @@ def same_datum(old: Point, new: Point) -> bool:
 def meet_device(old: Device, new: Device) -> Device | None:
     """The device, if it is still the same controller, with the points of both versions.
 
-    A point of only one version stays described and read-only: otherwise a write to its address would change its class.
+    A point of only one version stays described, read-only and under a name that no grant can give: otherwise a write to
+    its address would change its class.
     """
     if (old.protocol, old.way, old.upstream_unit_id) != (new.protocol, new.way, new.upstream_unit_id):
         return None
@@ -108,17 +109,19 @@ def _given(*limits: Decimal | None) -> Iterable[Decimal]:
 def _meet_points(old: Device, new: Device) -> Iterable[Point]:
     before = {point.id: point for point in old.points}
     for point in new.points:
-        known = before.pop(point.id, None)
+        known = before.get(point.id)
         if known is not None and same_datum(known, point):
+            del before[point.id]
             yield meet_point(known, point)
-        elif known is None:
-            yield dataclasses.replace(point, action=None)
         else:
-            # No grant can name these two, because an id has no full stop.
-            yield dataclasses.replace(known, id=f"{known.id}.old", action=None)
-            yield dataclasses.replace(point, id=f"{point.id}.new", action=None)
+            yield _nameless(point, "new")
     for point in before.values():
-        yield dataclasses.replace(point, action=None)
+        yield _nameless(point, "old")
+
+
+def _nameless(point: Point, version: str) -> Point:
+    """A point that no grant can name, because an id has no full stop, and nobody can write."""
+    return dataclasses.replace(point, id=f"{point.id}.{version}", action=None)
 
 
 def _bare(address: ModbusAddress | BacnetAddress) -> ModbusAddress | BacnetAddress:

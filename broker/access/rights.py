@@ -93,8 +93,9 @@ def _rights(inventory: Inventory, device: Device) -> Iterator[Right]:
             everybody = tuple(_everybody(grant, inventory.organisations))
             for action in grant.actions:
                 terms = _terms(grant, action, device, windows, freezes)
-                points = _points(grant, action, device) if terms is not None else ()
-                yield from (replace(terms, who=who, point=p) for who in everybody for p in points if terms is not None)
+                if terms is not None:
+                    points = tuple(_points(grant, action, device))
+                    yield from (replace(terms, who=who, point=point) for who in everybody for point in points)
 
 
 def _terms(

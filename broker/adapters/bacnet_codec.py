@@ -51,6 +51,8 @@ _MAX_APDU_1476 = 0x05  # 20.1.2.5; no segmented reply is accepted, so what does 
 _SERVICES = {READ: 12, WRITE: 15, READ_MULTIPLE: 14}  # 21.10 confirmed service choices
 _SIMPLE_ACK, _COMPLEX_ACK, _ERROR, _REJECT, _ABORT = 2, 3, 5, 6, 7  # 20.1.1 PDU types
 _RESERVED_PRIORITY = 6  # 19.2.3: minimum on/off time, never writable
+_UNREADABLE = "value/unreadable"
+"""Our word for a value that is constructed, no finite number or not printable; its neighbours are still read."""
 _REFUSALS = (_ERROR, _REJECT, _ABORT)
 _TYPES: tuple[type[Any], ...] = (Real, Double, Unsigned, Integer, Boolean, CharacterString)
 
@@ -222,13 +224,20 @@ def _acknowledged(question: Question, kind: int, parameters: bytes) -> Relayed:
     if tuple(each.reference for each in reported) != question.references:
         raise FrameError("reply_mismatch", "other properties than were asked for")
     results = [word | _found(each) for word, each in zip(question.words, reported, strict=True)]
+    if question.service == READ and results[0].get("error") == _UNREADABLE:
+        raise FrameError("reply_invalid", "a value that cannot be put in words")
     return Relayed(Result.DONE, canonical({"results": results}))
 
 
 def _found(reported: Reported) -> dict[str, Any]:
     if reported.error is not None:
         return {"error": _error_text(*reported.error)}
-    texts = [_text(reported.reference, tag) for tag in reported.values]
+    try:
+        texts = [_text(reported.reference, tag) for tag in reported.values or ()]
+    except FrameError:
+        return {"error": _UNREADABLE}
+    if reported.values is None:
+        return {"error": _UNREADABLE}
     return {"value": texts[0] if len(texts) == 1 else texts}
 
 

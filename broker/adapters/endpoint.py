@@ -69,7 +69,7 @@ class Endpoint:
         """End the lane and all that is under way in it; the last one takes the endpoint's links along."""
         if lane.closed:
             return
-        lane.closed = True
+        lane.closed, lane.direct = True, False
         while lane.queue:
             self._refuse(self._take(lane), DEVICE_DOWN)
         for link in [link for link in self.links if link.job is not None and link.job.lane is lane]:

@@ -58,10 +58,12 @@ class FileLedger(LedgerWriter):
         if durability not in ("writes", "strict"):
             raise ValueError("durability is `writes` or `strict`")
         self._verifier = verifier_of(origin, key)
-        strict = durability == "strict"
         super().__init__(
-            PublishedFiles(folder), origin, key, strict=strict, segment_octets=segment_octets, on_state=on_state
+            folder / "journal", strict=durability == "strict", segment_octets=segment_octets, on_state=on_state
         )
+        self._files = PublishedFiles(folder)
+        self._origin = origin
+        self._key = key
         self._now = now
         self._on_checkpoint = on_checkpoint
         self._note = ""
@@ -79,6 +81,7 @@ class FileLedger(LedgerWriter):
         recovered = await self._loop.run_in_executor(None, self._open_files)
         self._bell = Bell()
         self._loop.add_reader(self._bell.waiting, self._on_committed)
+        self._sealer.listen(self._loop)
         self._begin(recovered)
 
     def _open_files(self) -> Recovered:
@@ -87,39 +90,35 @@ class FileLedger(LedgerWriter):
             make_folder(journal)
             self._lock = FolderLock(self._files.folder)
             try:
-                return self._heal(recover(self._files, journal, self._verifier, self._now()))
+                recovered = recover(self._files, journal, self._verifier, self._now())
+                self._heal(recovered)
+                self._sealer.start(self._files.folder, self._key, self._origin, self._lock.descriptor)
             except BaseException:
                 self._lock.release()
                 raise
         except OSError as error:
             raise closed_error(f"the ledger's folder cannot be used: {error}") from error
+        return recovered
 
-    def _heal(self, recovered: Recovered) -> Recovered:
+    def _heal(self, recovered: Recovered) -> None:
         """Write what heals the last run's end into a new segment, durably, before anything else happens."""
-        sequence = 1 + max((int(path.name) for path in recovered.segments), default=0)
-        segment = self._committer.current = self._segment = self._committer.open_segment(sequence)
-        size = recovered.edge.size + len(recovered.tail)
+        segment = self._committer.current = self._segment = self._committer.open_segment(recovered.last_sequence + 1)
+        size = recovered.published.edge.size + len(recovered.tail)
         if recovered.healing:
             segment.write(segment.begin(size) + segment.frame(size, parts_of(recovered.healing)))
             os.fdatasync(segment.descriptor)
-        self._old_segments.extend((size, path) for path in recovered.segments)
-        return recovered
 
     def _begin(self, recovered: Recovered) -> None:
         self._room = self._segment.allocated - self._segment.offset
-        self._note = recovered.note
-        first = recovered.edge.size
-        self._sealer.begin(recovered.edge, recovered.things, recovered.bundle)
+        self._note = recovered.published.note
+        self._sealed = recovered.published.edge.size
         replayed = recovered.tail + recovered.healing
-        self._next = self._written = self._opened_size = first + len(replayed)
-        if replayed:
-            batch = (first, parts_of(replayed))
-            self._tail.append(batch)
-            self._sealer.hand_over(batch)
-            self._sealer.synced(self._next)
+        self._next = self._written = self._opened_size = self._sealed + len(replayed)
         self._committer.written = self._committer.synced = self._next
+        if replayed:
+            self._tail.append((self._sealed, parts_of(replayed)))
+            self._sealer.synced(self._next)
         self._committer.start()
-        self._sealer.start()
         self._opened_at = monotonic()
         self._set_state(State.OPEN, "")
         self._evaluate()
@@ -131,19 +130,20 @@ class FileLedger(LedgerWriter):
         self._flush()
         fault = self._state is State.CLOSED
         self._set_state(State.CLOSED, self._detail or "closed in order")
-        await self._loop.run_in_executor(None, self._stop_threads, fault)
+        self._sealer.ignore(self._loop)
+        said = await self._loop.run_in_executor(None, self._stop, fault)
         self._answer_durable()
+        self._sealer.finish(said)
         self._loop.remove_reader(self._bell.waiting)
         self._bell.close()
         self._lock.release()
         self._bell = self._lock = None
 
-    def _stop_threads(self, fault: bool) -> None:
+    def _stop(self, fault: bool) -> bytes:
         self._committer.stop()
-        if fault:
-            self._sealer.halt()
-        self._sealer.stop()
+        said = self._sealer.stop(self._committer.synced, abandon=fault)
         self._committer.close()
+        return said
 
     # Reading
 
@@ -171,14 +171,14 @@ class FileLedger(LedgerWriter):
         """Records [start, stop) as far as they are written; reads files. Raises IntegrityError for pruned ones."""
         stop = min(stop, self._written)
         while start < stop:
-            sealed = self._sealer.size
+            sealed = self._sealed
             unsealed = list(self._tail) if start >= sealed else []
             found = 0
             for record in self._unsealed(unsealed, start, stop) if unsealed else ():
                 found += 1
                 yield record
             if not found:
-                for record in self._files.entries(start, min(stop, self._sealer.size), self._sealer.size):
+                for record in self._files.entries(start, min(stop, self._sealed), self._sealed):
                     found += 1
                     yield record
             start += found
@@ -207,7 +207,7 @@ class FileLedger(LedgerWriter):
 
         The declaration is recorded and fsynced before anything is removed. Raises LedgerUnavailableError.
         """
-        minimum = min(minimum, self._sealer.size) // WIDTH * WIDTH
+        minimum = min(minimum, self._sealed) // WIDTH * WIDTH
         previous = self._files.read_minimum()
         if minimum <= previous:
             return 0
@@ -225,7 +225,7 @@ class FileLedger(LedgerWriter):
     def days_of_disk(self) -> float:
         """For how long the disk lasts at the pace since opening; infinite if nothing was written."""
         elapsed = max(1.0, monotonic() - self._opened_at)
-        a_day = self._sealer.octets / elapsed * SECONDS_A_DAY
+        a_day = self._sealed_octets / elapsed * SECONDS_A_DAY
         return free_octets(self._files.folder) / a_day if a_day else float("inf")
 
     def metrics(self) -> dict[str, float]:
@@ -233,12 +233,12 @@ class FileLedger(LedgerWriter):
         return {
             "records": self._next - self._opened_size,
             "size": self._next,
-            "sealed": self._sealer.size,
+            "sealed": self._sealed,
             "synced": self._committer.synced,
             "writes": self._writes,
             "fsyncs": self._committer.fsyncs,
             "fsync_seconds": self._committer.fsync_seconds,
-            "checkpoints": self._sealer.checkpoints,
+            "checkpoints": self._checkpoints,
             "room_octets": self._room,
             "waiting": len(self._waiting) + len(self._durable),
             "open": float(self._state is State.OPEN),

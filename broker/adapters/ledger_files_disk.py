@@ -7,22 +7,36 @@ import fcntl
 import os
 from collections.abc import Callable
 from pathlib import Path
+from time import monotonic, sleep
 
 from broker.errors import LedgerUnavailableError
 
 FALLOC_FL_KEEP_SIZE = 0x01
+LOCK_SECONDS = 2.0
+LOCK_RETRY_SECONDS = 0.05
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 
 
-def write_durable(path: Path, octets: bytes) -> None:
+def write_durable(path: Path, octets: bytes, mode: int = 0o640) -> None:
     """Replace a file as a whole, its content on disk before its name; the folder is not synced. Raises OSError."""
     temporary = path.with_name(path.name + ".tmp")
     with open(temporary, "wb", buffering=0) as file:
-        os.fchmod(file.fileno(), 0o640)
+        os.fchmod(file.fileno(), mode)
         write_all(file.fileno(), octets)
         os.fsync(file.fileno())
     os.replace(temporary, path)
+
+
+def write_new(file: tuple[Path, bytes]) -> None:
+    """Write a file that nobody reads yet, its content on disk when this returns. Raises OSError."""
+    path, octets = file
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o640)
+    try:
+        write_all(descriptor, octets)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_all(descriptor: int, octets: bytes) -> None:
@@ -91,19 +105,30 @@ _fallocate = _load_fallocate()
 
 
 class FolderLock:
-    """One broker at a time owns a ledger: an advisory lock that ends with the process."""
+    """One broker at a time owns a ledger: an advisory lock that ends with the processes that hold its descriptor.
+
+    The sealer of a broker that was killed holds it a moment longer, so it is asked for a few times.
+    """
 
     def __init__(self, folder: Path) -> None:
         """Take it. Raises LedgerUnavailableError `ledger_locked`."""
-        self._descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self.descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        deadline = monotonic() + LOCK_SECONDS
+        while not self._try():
+            if monotonic() > deadline:
+                os.close(self.descriptor)
+                raise LedgerUnavailableError(
+                    "ledger_locked", "the ledger is in use", f"another broker has {folder} open; only one may write it"
+                )
+            sleep(LOCK_RETRY_SECONDS)
+
+    def _try(self) -> bool:
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._descriptor)
-            raise LedgerUnavailableError(
-                "ledger_locked", "the ledger is in use", f"another broker has {folder} open; only one may write it"
-            ) from None
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def release(self) -> None:
         """Let the next one have it."""
-        os.close(self._descriptor)
+        os.close(self.descriptor)

@@ -79,53 +79,114 @@ class StoredFrame:
     first: int
     records: list[bytes]
 
+    @property
+    def end(self) -> int:
+        """The index behind its last record."""
+        return self.first + len(self.records)
+
 
 class StoredSegment:
-    """One journal file as found at start; `good_octets` is how far it holds whole frames, `octets` its size."""
+    """One journal file as it is read; it may still grow. `good_octets` is how far it was found to hold whole frames."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.sequence = int(path.name)
-        self._content = path.read_bytes()
-        self.octets = len(self._content)
         self.good_octets = 0
         self.first: int | None = None
-        header = self._content[:HEADER_OCTETS]
-        if len(header) == HEADER_OCTETS and CRC.unpack(header[HEADER.size :])[0] == crc32(header[: HEADER.size]):
-            magic, sequence, first = HEADER.unpack(header[: HEADER.size])
-            if magic == MAGIC and sequence == self.sequence:
-                self.first, self.good_octets = first, HEADER_OCTETS
+        self._seed = 0
+        self._expected = 0
+        self._file = open(path, "rb")  # noqa: SIM115 - read in parts over time, closed by `close`
+        self._read_header()
+
+    def _read_header(self) -> None:
+        header = self._file.read(HEADER_OCTETS)
+        if len(header) < HEADER_OCTETS or CRC.unpack(header[HEADER.size :])[0] != crc32(header[: HEADER.size]):
+            return
+        magic, sequence, first = HEADER.unpack(header[: HEADER.size])
+        if magic == MAGIC and sequence == self.sequence:
+            self.first = self._expected = first
+            self._seed = crc32(header[: HEADER.size])
+            self.good_octets = HEADER_OCTETS
 
     @property
     def torn_octets(self) -> int:
         """Octets behind the last whole frame, once all frames have been read."""
-        return self.octets - self.good_octets
+        return os.fstat(self._file.fileno()).st_size - self.good_octets
 
     def frames(self) -> Iterator[StoredFrame]:
-        """Whole frames in order, up to the first that is not whole."""
-        if self.first is None:
-            return
-        seed, expected = crc32(self._content[: HEADER.size]), self.first
-        while (frame := self._frame_at(self.good_octets, seed, expected)) is not None:
-            stored, end = frame
-            self.good_octets, expected = end, expected + len(stored.records)
-            yield stored
+        """Whole frames in order, up to the first that is not whole (yet)."""
+        while self.first is not None and (frame := self._next_frame()) is not None:
+            self._expected = frame.end
+            yield frame
 
-    def _frame_at(self, at: int, seed: int, expected: int) -> tuple[StoredFrame, int] | None:
-        head = self._content[at : at + FRAME_OCTETS]
+    def _next_frame(self) -> StoredFrame | None:
+        self._file.seek(self.good_octets)
+        head = self._file.read(FRAME_OCTETS)
         if len(head) < FRAME_OCTETS:
             return None
         length, check, first, count = FRAME.unpack(head)
-        payload = self._content[at + FRAME_OCTETS : at + FRAME_OCTETS + length]
-        if not 0 < length <= LARGEST_FRAME or len(payload) < length or first != expected:
+        if not 0 < length <= LARGEST_FRAME or first != self._expected:
             return None
-        if check != crc32(payload, crc32(FRAME.pack(length, 0, first, count), seed)):
+        payload = self._file.read(length)
+        if len(payload) < length or check != crc32(payload, crc32(FRAME.pack(length, 0, first, count), self._seed)):
             return None
         try:
             records = decode_bundle(payload, count)
         except IntegrityError:
             return None
-        return StoredFrame(first, records), at + FRAME_OCTETS + length
+        self.good_octets += FRAME_OCTETS + length
+        return StoredFrame(first, records)
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._file.close()
+
+
+class JournalCursor:
+    """Reads records from an index on, through one segment after another, while the journal is being written."""
+
+    def __init__(self, folder: Path, position: int) -> None:
+        self._folder = folder
+        self._position = position
+        self._segment: StoredSegment | None = None
+        self.passed: list[tuple[int, Path]] = []
+
+    def read_to(self, target: int) -> Iterator[list[bytes]]:
+        """Records up to `target` at least, which must be in the journal, frame by frame.
+
+        Raises IntegrityError if they are not. Segments read to their end are added to `passed` with the index they end
+        at.
+        """
+        while self._position < target:
+            segment = self._segment or self._advance()
+            for frame in segment.frames():
+                if frame.end > self._position:
+                    yield frame.records[self._position - frame.first :]
+                    self._position = frame.end
+                if self._position >= target:
+                    return
+            self._advance()
+
+    def _advance(self) -> StoredSegment:
+        """Go to the next segment; at first, to the first that there is."""
+        done = self._segment
+        for path in stored_segments(self._folder):
+            if done is None or int(path.name) > done.sequence:
+                following = StoredSegment(path)
+                if following.first is None or following.first > self._position:
+                    following.close()
+                    break
+                if done is not None:
+                    self.passed.append((following.first, done.path))
+                    done.close()
+                self._segment = following
+                return following
+        raise IntegrityError("journal_gap", "records are missing from the journal", f"record {self._position}")
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self._segment is not None:
+            self._segment.close()
 
 
 def stored_segments(folder: Path) -> list[Path]:

@@ -1,5 +1,6 @@
 """Opening a ledger: find the last published tree, replay the journal behind it, tell what was left undone."""
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,19 +20,27 @@ ORPHANED = EndReason.BROKER_KILLED.value
 
 
 @dataclass(slots=True)
-class Recovered:
-    """The state to go on from: the published tree, what was open at its size, and the records of its partial bundle.
-
-    `tail` are records in the journal behind that tree; `healing` are those to add; `segments` hold the journal so far.
-    """
+class Published:
+    """The tree as last published: its edge, its signed note, what was open, and the records of its partial bundle."""
 
     edge: Edge
     note: str
     things: OpenThings
     bundle: list[bytes]
+
+
+@dataclass(slots=True)
+class Recovered:
+    """The state to go on from.
+
+    `tail` are the records in the journal behind the published tree, `healing` those to add, `last_sequence` the number
+    of the last segment.
+    """
+
+    published: Published
     tail: list[bytes]
     healing: list[bytes]
-    segments: list[Path]
+    last_sequence: int
 
 
 @dataclass(slots=True)
@@ -40,26 +49,32 @@ class _Journal:
     dropped_octets: int = 0
 
 
-def recover(files: PublishedFiles, journal: Path, log: Verifier, now: float) -> Recovered:
-    """Read what is there, changing nothing.
-
-    Raises IntegrityError if the files contradict the last checkpoint or each other, LedgerUnavailableError
-    `clock_behind` if the clock is earlier than the last record.
-    """
+def load_published(files: PublishedFiles, log: Verifier) -> Published:
+    """Read the last published tree. Raises IntegrityError if the files contradict its checkpoint."""
     head, note = _latest(files, log)
     edge = Edge.load(head.size, files.tile)
     if edge.root() != head.root:
         raise IntegrityError("root_mismatch", "the ledger does not match its last checkpoint", f"size {head.size}")
-    segments = stored_segments(journal)
-    found = _replay([StoredSegment(path) for path in segments], head.size)
-    _require_clock(files, head.size, found.records, now)
-    things = _open_things(files, head.size)
-    later = things.copy()
-    for record in found.records:
-        later.follow(record)
     bundle = list(files.entries(head.size // WIDTH * WIDTH, head.size, head.size))
-    healing = _healing(later, found.dropped_octets, now)
-    return Recovered(edge, note, things, bundle, found.records, healing, segments)
+    return Published(edge, note, _open_things(files, head.size), bundle)
+
+
+def recover(files: PublishedFiles, journal: Path, log: Verifier, now: float) -> Recovered:
+    """Read everything that is there, changing nothing.
+
+    Raises IntegrityError if the files contradict the last checkpoint or each other, LedgerUnavailableError
+    `clock_behind` if the clock is earlier than the last record.
+    """
+    published = load_published(files, log)
+    size = published.edge.size
+    paths = stored_segments(journal)
+    found = _replay(paths, size)
+    _require_clock(files, size, found.records, now)
+    things = published.things.copy()
+    for record in found.records:
+        things.follow(record)
+    healing = _healing(things, found.dropped_octets, now)
+    return Recovered(published, found.records, healing, int(paths[-1].name) if paths else 0)
 
 
 def _latest(files: PublishedFiles, log: Verifier) -> tuple[Checkpoint, str]:
@@ -71,21 +86,22 @@ def _latest(files: PublishedFiles, log: Verifier) -> tuple[Checkpoint, str]:
     return best, best_note
 
 
-def _replay(segments: list[StoredSegment], size: int) -> _Journal:
+def _replay(paths: list[Path], size: int) -> _Journal:
     """Records behind the tree of that size.
 
-    A frame that is not whole is an unfinished write if nothing of it can have been fsynced: everything below `size`
-    was.
+    A frame that is not whole is an unfinished write if nothing of it was fsynced; everything below `size` was.
     """
     found, expected = _Journal(), None
-    for segment in segments:
-        if segment.first is not None:
-            expected = _join(segment, expected, size)
-        for frame in segment.frames():
-            expected = frame.first + len(frame.records)
-            found.records += frame.records[max(0, size - frame.first) :]
-            found.dropped_octets = 0
-        found.dropped_octets += segment.torn_octets
+    for path in paths:
+        segment = StoredSegment(path)
+        with contextlib.closing(segment):
+            if segment.first is not None:
+                expected = _join(segment, expected, size)
+            for frame in segment.frames():
+                expected = frame.end
+                found.records += frame.records[max(0, size - frame.first) :]
+                found.dropped_octets = 0
+            found.dropped_octets += segment.torn_octets
     if expected is not None and expected < size:
         raise IntegrityError("journal_damaged", "the journal is damaged where it was fsynced", f"record {expected}")
     return found

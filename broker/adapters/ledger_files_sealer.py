@@ -1,34 +1,39 @@
-"""The sealer: a thread that turns fsynced records into tiles, signs checkpoints over them and publishes both.
+"""The sealer: turns fsynced records into tiles, signs checkpoints over them and publishes both.
 
-It holds the interpreter only for small slices, so that the event loop is not kept waiting. A full disk makes it try
-again; any other I/O error closes the ledger.
+It is a process of its own, so that hashing takes nothing from the event loop; it reads the journal's files. It is
+started by `ledger_files_sealing`, which hands it the key through its standard input, then lines: how many records are
+on disk, and `close` at the end. End of input without `close` means that the broker is gone: it stops at once. It
+answers with lines of JSON. It holds the ledger's lock as long as it lives. A full disk makes it try again; any other
+fault ends it.
 """
 
+import os
+import signal
+import sys
 import threading
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
-from time import monotonic, sleep
+from time import monotonic
 
+import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.adapters.ledger_files_disk import NO_ROOM
-from broker.adapters.ledger_files_open import OpenThings
+from broker.adapters.ledger_files_journal import JournalCursor
+from broker.adapters.ledger_files_recovery import load_published
 from broker.adapters.ledger_files_tiles import PublishedFiles
+from broker.errors import IntegrityError
 from broker.ledger.checkpoint import Checkpoint, sign_checkpoint
-from broker.ledger.tiles import WIDTH, Edge, Tile, bundle_path, encode_bundle, tile_path
+from broker.ledger.notes import verifier_of
+from broker.ledger.tiles import WIDTH, Tile, bundle_path, encode_bundle, tile_path
 
 CHECKPOINT_SECONDS = 0.8
 OPEN_THINGS_SECONDS = 5.0
 RETRY_SECONDS = 0.25
 GIVE_UP_SECONDS = 2.0
-SLICE = 32
-SLICE_PAUSE_SECONDS = 0.0001
-TILES_A_PASS = 16
-
-Batch = tuple[int, list[bytes]]
+TILES_A_PASS = 64
 
 
 @dataclass(slots=True)
@@ -38,81 +43,47 @@ class _Pass:
     files: list[tuple[str, bytes]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     superseded: list[str] = field(default_factory=list)
+    octets: int = 0
 
 
 class Sealer:
-    """Owns the published files while the ledger is open."""
+    """Owns the published files while the ledger is open; `synced` and `stop` are called by another thread."""
 
     def __init__(
-        self,
-        files: PublishedFiles,
-        key: Ed25519PrivateKey,
-        origin: str,
-        *,
-        published: Callable[[str, int], None],
-        blocked: Callable[[bool], None],
-        failed: Callable[[OSError], None],
+        self, folder: Path, key: Ed25519PrivateKey, origin: str, tell: Callable[[dict[str, object]], None]
     ) -> None:
-        """`published(note, size)`, `blocked(disk is full)` and `failed(error)` are called on this thread."""
-        self._files = files
+        """Load the published tree. Raises IntegrityError."""
+        self._files = PublishedFiles(folder)
         self._key = key
         self._origin = origin
-        self._published = published
-        self._blocked = blocked
-        self._failed = failed
-        self._edge = Edge()
-        self._things = OpenThings()
-        self._bundle: list[bytes] = []
-        self._queue: deque[Batch] = deque()
-        self._synced = 0
+        self._tell = tell
+        published = load_published(self._files, verifier_of(origin, key))
+        self._edge, self._things, self._bundle = published.edge, published.things, published.bundle
+        self.size = self._synced = self._edge.size
+        self._cursor = JournalCursor(folder / "journal", self.size)
         self._wake = threading.Condition()
         self._stopping = False
-        self._thread = threading.Thread(target=self._run, name="ledger-sealer", daemon=True)
+        self._abandoned = False
         self._noted_at = 0.0
-        self.size = 0
-        self.checkpoints = 0
-        self.octets = 0
-
-    def begin(self, edge: Edge, things: OpenThings, bundle: list[bytes]) -> None:
-        """Go on from a recovered tree; `bundle` are the records of its last partial bundle, `things` fit its size."""
-        self._edge, self._things, self._bundle = edge, things, bundle
-        self.size = self._synced = edge.size
-
-    def start(self) -> None:
-        """Start the thread."""
-        self._thread.start()
-
-    def hand_over(self, batch: Batch) -> None:
-        """Records that have been written (on the event loop; not yet to be sealed)."""
-        self._queue.append(batch)
 
     def synced(self, size: int) -> None:
         """Everything below `size` is on disk and may be sealed."""
         with self._wake:
-            self._synced = size
+            self._synced = max(size, self._synced)
             self._wake.notify()
 
-    def stop(self) -> None:
-        """Seal what is synced and end the thread."""
+    def stop(self, *, abandon: bool) -> None:
+        """End after sealing what is synced, or without."""
         with self._wake:
-            self._stopping = True
-            self._wake.notify()
-        if self._thread.ident is not None:
-            self._thread.join()
-
-    def halt(self) -> None:
-        """End without sealing anything more: the ledger is closed for a fault."""
-        with self._wake:
-            self._stopping, self._synced = True, self.size
+            self._stopping, self._abandoned = True, abandon
             self._wake.notify()
 
-    def _run(self) -> None:
-        try:
-            while self._await_work():
-                self.seal()
-            self._note_open_things(always=True)
-        except OSError as error:
-            self._failed(error)
+    def run(self) -> None:
+        """Seal until stopped. Raises OSError and IntegrityError."""
+        while self._await_work() and not self._abandoned:
+            self._seal()
+        if not self._abandoned:
+            self._note_open_things()
 
     def _await_work(self) -> bool:
         """Wait until a checkpoint is due; False when the ledger ends and nothing is left to do."""
@@ -124,28 +95,28 @@ class Sealer:
                 self._wake.wait(left)
             return self._synced > self.size
 
-    def seal(self) -> None:
-        """One pass over what is synced. Raises OSError for all but a full disk."""
-        target = min(self._synced, self.size + TILES_A_PASS * WIDTH)
+    def _seal(self) -> None:
+        """One pass over what is synced."""
         work = _Pass()
-        while self._queue and self._edge.size < target:
-            self._take(self._queue.popleft()[1], work)
-        if self._edge.size % WIDTH and self._edge.size > self.size:
+        for entries in self._cursor.read_to(min(self._synced, self.size + TILES_A_PASS * WIDTH)):
+            for record in entries:
+                self._take(record, work)
+        if self._edge.size % WIDTH:
             self._checkpoint(work)
-        if work.notes and self._publish(work):
-            self._files.drop_partials(work.superseded)
-            self._note_open_things(always=False)
+        self._add_partials(work)
+        if not self._publish(work):
+            return
+        self._files.drop_partials(work.superseded)
+        self._drop_segments()
+        if monotonic() - self._noted_at > OPEN_THINGS_SECONDS:
+            self._note_open_things()
 
-    def _take(self, parts: list[bytes], work: _Pass) -> None:
-        for at in range(1, len(parts), 2):
-            record = parts[at]
-            self._bundle.append(record)
-            self._things.follow(record)
-            completed = self._edge.append(sha256(b"\x00" + record).digest())
-            if completed:
-                self._complete(completed, work)
-            elif not self._edge.size % SLICE:
-                sleep(SLICE_PAUSE_SECONDS)
+    def _take(self, record: bytes, work: _Pass) -> None:
+        self._bundle.append(record)
+        self._things.follow(record)
+        completed = self._edge.append(sha256(b"\x00" + record).digest())
+        if completed:
+            self._complete(completed, work)
 
     def _complete(self, tiles: list[Tile], work: _Pass) -> None:
         number = self._edge.size // WIDTH - 1
@@ -155,48 +126,59 @@ class Sealer:
         work.files += [(tile.path, tile.octets) for tile in tiles]
         work.superseded.append(bundle_path(number))
         work.superseded += [tile_path(tile.level, tile.number) for tile in tiles]
-        self.octets += len(bundle) + sum(len(tile.octets) for tile in tiles)
+        work.octets += len(bundle) + sum(len(tile.octets) for tile in tiles)
         self._checkpoint(work)
 
     def _checkpoint(self, work: _Pass) -> None:
         """Checkpoints are never farther apart than a bundle, however fast records come."""
-        partials = self._edge.partials()
-        work.files += [(tile.path, tile.octets) for tile in partials]
+        head = Checkpoint(self._origin, self._edge.size, self._edge.root())
+        note = sign_checkpoint(head, self._key)
+        work.notes.append(note)
+        work.octets += len(note) + 1
+
+    def _add_partials(self, work: _Pass) -> None:
+        """What the last checkpoint of the pass, the one that is published, needs besides full tiles."""
+        work.files += [(tile.path, tile.octets) for tile in self._edge.partials()]
         if self._bundle:
             work.files.append((bundle_path(self._edge.size // WIDTH, len(self._bundle)), encode_bundle(self._bundle)))
-        head = Checkpoint(self._origin, self._edge.size, self._edge.root())
-        work.notes.append(sign_checkpoint(head, self._key))
 
     def _publish(self, work: _Pass) -> bool:
         """Tiles before the chain, the chain before the checkpoint. False: the disk stayed full while stopping."""
         stuck_since = None
-        while True:
-            try:
-                self._files.write_files(work.files)
-                self._files.append_chain(work.notes)
-                self._files.publish(work.notes[-1])
-                break
-            except OSError as error:
-                if error.errno not in NO_ROOM:
-                    raise
-            stuck_since = monotonic() if stuck_since is None else stuck_since
-            self._blocked(True)
-            if self._stopping and monotonic() - stuck_since > GIVE_UP_SECONDS:
-                self._synced = self.size
+        while not self._try_publish(work):
+            if stuck_since is None:
+                stuck_since = monotonic()
+                self._tell({"blocked": True})
+            if self._stopping and (self._abandoned or monotonic() - stuck_since > GIVE_UP_SECONDS):
+                self._abandoned = True
                 return False
-            sleep(RETRY_SECONDS)
+            with self._wake:
+                self._wake.wait(RETRY_SECONDS)
         if stuck_since is not None:
-            self._blocked(False)
+            self._tell({"blocked": False})
         self.size = self._edge.size
-        self.checkpoints += len(work.notes)
-        self.octets += sum(len(note) + 1 for note in work.notes)
-        self._published(work.notes[-1], self.size)
+        self._tell({"note": work.notes[-1], "size": self.size, "checkpoints": len(work.notes), "octets": work.octets})
         return True
 
-    def _note_open_things(self, *, always: bool) -> None:
+    def _try_publish(self, work: _Pass) -> bool:
+        try:
+            self._files.write_files(work.files)
+            self._files.append_chain(work.notes)
+            self._files.publish(work.notes[-1])
+        except OSError as error:
+            if error.errno not in NO_ROOM:
+                raise
+            return False
+        return True
+
+    def _drop_segments(self) -> None:
+        """Journal segments whose records are all published go, oldest first, so that those left follow each other."""
+        passed = self._cursor.passed
+        while passed and passed[0][0] <= self.size:
+            passed.pop(0)[1].unlink(missing_ok=True)
+
+    def _note_open_things(self) -> None:
         """Losing this note costs time at the next start, nothing else; a full disk may therefore drop it."""
-        if not always and monotonic() - self._noted_at < OPEN_THINGS_SECONDS:
-            return
         self._noted_at = monotonic()
         try:
             self._files.write_open_things(self._things.document())
@@ -205,7 +187,33 @@ class Sealer:
                 raise
 
 
-def drop_segments(paths: list[Path]) -> None:
-    """Remove journal segments, oldest first, so that those left still follow each other."""
-    for path in paths:
-        path.unlink(missing_ok=True)
+def _listen(sealer: Sealer) -> None:
+    """Follow the lines from the broker until it closes the ledger, or is gone."""
+    for line in sys.stdin.buffer:
+        if line == b"close\n":
+            sealer.stop(abandon=False)
+            return
+        sealer.synced(int(line))
+    sealer.stop(abandon=True)
+
+
+def _tell(document: dict[str, object]) -> None:
+    os.write(sys.stdout.fileno(), orjson.dumps(document) + b"\n")
+
+
+def main() -> int:
+    """Run as a process; the broker decides when it ends, so signals meant for the broker are left to it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    start = orjson.loads(sys.stdin.buffer.readline())
+    key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(start.pop("key")))
+    try:
+        sealer = Sealer(Path(start["folder"]), key, start["origin"], _tell)
+        threading.Thread(target=_listen, args=(sealer,), daemon=True).start()
+        sealer.run()
+    except BrokenPipeError:
+        return 1
+    except (OSError, IntegrityError) as error:
+        _tell({"failed": str(error)})
+        return 1
+    return 0

@@ -4,12 +4,13 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 
 import orjson
 
-from broker.adapters.ledger_files_disk import make_folder, sync_folder, write_all, write_durable
+from broker.adapters.ledger_files_disk import make_folder, sync_folder, write_all, write_durable, write_new
 from broker.errors import IntegrityError
 from broker.ledger.tiles import WIDTH, bundle_path, decode_bundle, tile_path, width_at
 
@@ -18,6 +19,7 @@ CHAIN = "checkpoints"
 MINIMUM = "minimum"
 ARCHIVE = "archive"
 OPEN_THINGS = "open.json"
+AT_A_TIME = 4
 CHAIN_TAIL = 64 * 1024
 SIGNATURE_MARK = "\u2014 ".encode()
 
@@ -28,6 +30,7 @@ class PublishedFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.chain_octets = 0
+        self._pool = ThreadPoolExecutor(AT_A_TIME, "ledger-files")
 
     def tile(self, level: int, number: int, width: int) -> bytes:
         """The octets of a tile. Raises IntegrityError if it is not there."""
@@ -50,15 +53,16 @@ class PublishedFiles:
         raise IntegrityError("file_missing", "a file of the ledger is missing", path)
 
     def write_files(self, files: Sequence[tuple[str, bytes]]) -> None:
-        """Write published files, then make their names durable."""
-        folders: dict[Path, None] = {}
-        for path, octets in files:
-            target = self.folder / path
-            make_folder(target.parent)
-            write_durable(target, octets)
-            folders[target.parent] = None
+        """Write files that no published checkpoint needs yet, then make their names durable.
+
+        Several at a time, because a file system makes many of them durable in one go.
+        """
+        targets = [(self.folder / path, octets) for path, octets in files]
+        folders = list(dict.fromkeys(target.parent for target, _ in targets))
         for folder in folders:
-            sync_folder(folder)
+            make_folder(folder)
+        list(self._pool.map(write_new, targets))
+        list(self._pool.map(sync_folder, folders))
 
     def append_chain(self, notes: Sequence[str]) -> None:
         """Add checkpoints to the chain; what a failed attempt left behind is cut first."""

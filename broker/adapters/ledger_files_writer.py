@@ -5,13 +5,11 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
-
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from typing import Any
 
 from broker.adapters.ledger_files_commit import Bell, Committer
 from broker.adapters.ledger_files_journal import FRAME_OCTETS, Segment
-from broker.adapters.ledger_files_sealer import Batch, Sealer, drop_segments
-from broker.adapters.ledger_files_tiles import PublishedFiles
+from broker.adapters.ledger_files_sealing import SealerProcess
 from broker.errors import LedgerUnavailableError
 from broker.ledger.tiles import LARGEST_ENTRY
 
@@ -27,6 +25,7 @@ UNSETTLED_SECONDS = 0.02
 _OUTCOME = b'"kind":"outcome"'
 _ENDS = (b'"kind":"session_closed"', b'"kind":"broker_stopped"', b'"kind":"clock_stepped"')
 
+Batch = tuple[int, list[bytes]]
 Settled = Callable[[LedgerUnavailableError | None], None]
 
 
@@ -46,9 +45,7 @@ class LedgerWriter:
 
     def __init__(
         self,
-        files: PublishedFiles,
-        origin: str,
-        key: Ed25519PrivateKey,
+        journal: Path,
         *,
         strict: bool,
         segment_octets: int,
@@ -56,10 +53,9 @@ class LedgerWriter:
     ) -> None:
         self._strict = strict
         self._on_state = on_state
-        self._files = files
-        self._sealer = Sealer(files, key, origin, published=self._published, blocked=self._blocked, failed=self._failed)
+        self._sealer = SealerProcess(self._on_sealer, self._on_sealer_ended)
         self._committer = Committer(
-            files.folder / "journal",
+            journal,
             RESERVE_OCTETS,
             segment_octets,
             committed=self._committed,
@@ -83,7 +79,9 @@ class LedgerWriter:
         self._direct = 0
         self._timer = False
         self._tail: deque[Batch] = deque()
-        self._old_segments: deque[tuple[int, Path]] = deque()
+        self._sealed = 0
+        self._sealed_octets = 0
+        self._checkpoints = 0
         self._bell: Bell | None = None
 
     @property
@@ -204,7 +202,7 @@ class LedgerWriter:
             return self._state is not State.CLOSED
         first, self._parts = self._written, []
         if self._committer.following is not None:
-            self._rotate(self._committer.following, first, parts)
+            self._rotate(self._committer.following, parts)
         segment = self._segment
         header = b"" if segment.offset else segment.begin(first)
         try:
@@ -216,15 +214,13 @@ class LedgerWriter:
         self._writes += 1
         batch = (first, parts)
         self._tail.append(batch)
-        self._sealer.hand_over(batch)
         self._committer.reserve_octets = self._reserve
         self._written = self._committer.written = self._next
         if self._committer.idle:
             self._committer.wake()
         return True
 
-    def _rotate(self, following: Segment, first: int, parts: list[bytes]) -> None:
-        self._old_segments.append((first, self._segment.path))
+    def _rotate(self, following: Segment, parts: list[bytes]) -> None:
         self._committer.retired.append(self._segment)
         self._segment = self._committer.current = following
         self._committer.following = None
@@ -255,24 +251,22 @@ class LedgerWriter:
             self._room += octets
         self._evaluate()
 
-    def _blocked(self, full: bool) -> None:
-        self._loop.call_soon_threadsafe(self._on_blocked, full)
-
-    def _on_blocked(self, full: bool) -> None:
-        self._disk_full = full
+    def _on_sealer(self, said: dict[str, Any]) -> None:
+        """What the sealer says, on the event loop."""
+        if "failed" in said:
+            self._close_for(OSError(said["failed"]))
+        self._disk_full = said.get("blocked", self._disk_full)
+        if "note" in said:
+            self._sealed = said["size"]
+            self._sealed_octets += said["octets"]
+            self._checkpoints += said["checkpoints"]
+            while self._tail and self._tail[0][0] + len(self._tail[0][1]) // 2 <= self._sealed:
+                self._tail.popleft()
+            self._on_note(said["note"])
         self._evaluate()
 
-    def _published(self, note: str, size: int) -> None:
-        drop_segments([path for end, path in list(self._old_segments) if end <= size])
-        self._loop.call_soon_threadsafe(self._on_published, note, size)
-
-    def _on_published(self, note: str, size: int) -> None:
-        while self._old_segments and self._old_segments[0][0] <= size:
-            self._old_segments.popleft()
-        while self._tail and self._tail[0][0] + len(self._tail[0][1]) // 2 <= size:
-            self._tail.popleft()
-        self._evaluate()
-        self._on_note(note)
+    def _on_sealer_ended(self) -> None:
+        self._close_for(OSError("the sealer ended"))
 
     def _failed(self, error: OSError) -> None:
         self._state, self._detail = State.CLOSED, str(error)
@@ -304,7 +298,7 @@ class LedgerWriter:
         resuming = RESUME_OCTETS if self._state is State.PAUSED else 0
         if self._disk_full or self._room < self._reserve + resuming:
             self._set_state(State.PAUSED, "the disk is nearly full")
-        elif self._next - self._sealer.size > MOST_UNSEALED:
+        elif self._next - self._sealed > MOST_UNSEALED:
             self._set_state(State.PAUSED, "records come faster than they can be sealed")
         else:
             self._set_state(State.OPEN, "")
@@ -317,9 +311,10 @@ class LedgerWriter:
                 self._on_state(state, detail)
 
     def _close_for(self, error: OSError) -> None:
-        """Latch: nobody is told of a success any more, and nothing is tried again."""
+        """Latch: nobody is told of a success any more, and nothing is tried again. The first cause stays."""
+        if self._told is State.CLOSED:
+            return
         self._set_state(State.CLOSED, f"the ledger cannot be written: {error}")
-        self._sealer.halt()
         waiting = [settled for _, settled in self._durable] + self._waiting
         self._durable.clear()
         self._waiting = []

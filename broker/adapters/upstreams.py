@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from broker.adapters.bacnet_ip import bacnet_ip_opener
 from broker.adapters.endpoint import Endpoint, OpenLink
 from broker.adapters.lane import Lane
 from broker.adapters.modbus_rtu_over_tcp import rtu_over_tcp_opener
@@ -134,6 +133,8 @@ class Upstreams:
             return rtu_over_tcp_opener(way.host, way.port)
         if isinstance(way, SerialWay):
             return serial_opener(way)
+        from broker.adapters.bacnet_ip import bacnet_ip_opener  # a third of a second that only BACnet plants need
+
         return bacnet_ip_opener(way.host, way.port, self._bacnet_bind)
 
 

@@ -24,6 +24,7 @@ from broker.model.trust import Requirement
 
 log = logging.getLogger(__name__)
 _MISSING = frozenset({"certificate_missing", "token_missing", "proof_missing"})
+_ROUTE = web.RequestKey("route", str)
 _RESOURCE = {"index": "id"}
 _ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 _CLOSING = frozenset({"body_too_large", "request_malformed", "request_timeout"})
@@ -64,8 +65,8 @@ class Api:
         )
         self._calls_of: Counter[str] = Counter()
         self._patterns = tuple((route, route.pattern) for route in ROUTES)
-        self.answers: Counter[tuple[str, int]] = Counter()
-        """How many answers by route name and status, for the metrics."""
+        self.answers: Counter[tuple[str, ...]] = Counter()
+        """How many answers by route name and status: the figure `http_answers`."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever happens; nothing of our insides is shown."""
@@ -85,7 +86,7 @@ class Api:
         except Exception:
             log.exception("a call failed")
             response = Problem("internal_error").response()
-        self.answers[request.get("route", "none"), response.status] += 1
+        self.answers[request.get(_ROUTE, "none"), str(response.status)] += 1
         if not response.prepared:
             response.headers.update(_ALWAYS)
         return response
@@ -94,7 +95,7 @@ class Api:
         """The answer to something that the HTTP layer could not even read."""
         response = problems.for_status(status).response()
         response.headers.update(_ALWAYS)
-        self.answers["none", response.status] += 1
+        self.answers["none", str(response.status)] += 1
         return response
 
     async def quiet(self, seconds: float) -> bool:
@@ -106,7 +107,7 @@ class Api:
         connection = _connection(request)
         subject = await self._authenticate(request, connection)
         route, parameters = self._route(request)
-        request["route"] = route.name
+        request[_ROUTE] = route.name
         self._check_origin(request, route)
         if self._calls_of[subject.id] >= self._limits.calls_of_subject:
             raise Problem("too_many_calls", headers={"Retry-After": "1"})

@@ -21,7 +21,6 @@ EVERYWHERE = (
     "subjects_differ",
     "permission_denied",
     "too_many_calls",
-    "headers_too_large",
     "internal_error",
     "unavailable",
     "deadline_passed",
@@ -53,10 +52,9 @@ _KEY = {
 
 def openapi_document() -> dict[str, Any]:
     """The description of all that the API serves."""
-    models = {m for route in ROUTES for m in (route.answer, route.body, route.query) if m} | {
-        ProblemDocument,
-        WriteValue,
-    }
+    models: set[type[BaseModel]] = {ProblemDocument, WriteValue}
+    for route in ROUTES:
+        models.update(model for model in (route.answer, route.body, route.query) if model)
     in_order = sorted(models, key=lambda model: model.__name__)
     modes: list[tuple[type[BaseModel], Literal["validation", "serialization"]]] = [(m, "validation") for m in in_order]
     _, schemas = models_json_schema(modes, ref_template=_REF, by_alias=True)

@@ -80,7 +80,6 @@ KINDS: dict[str, Kind] = {
         426, "This path is a WebSocket.", "Connect with WebSocket version 13 and subprotocol otb.modbus.v1."
     ),
     "too_many_calls": Kind(429, "You have too many calls under way.", "Wait for some to end, then try again."),
-    "headers_too_large": Kind(431, "The headers are too large.", _FIX_REQUEST),
     "internal_error": Kind(
         500, "The broker failed; this is a fault of the broker.", "Tell the operator of the broker."
     ),
@@ -105,7 +104,6 @@ KINDS: dict[str, Kind] = {
     ),
 }
 
-_BY_STATUS = {400: "request_malformed", 408: "request_timeout", 413: "body_too_large", 431: "headers_too_large"}
 _UNAVAILABLE = {Reason.LEDGER_CLOSED: "ledger_closed", Reason.LEDGER_PAUSED: "ledger_paused"}
 _NOT_DENIALS = frozenset({Reason.SESSION_ENDED, Reason.ACCESS_CHANGED, Reason.CALLER_GONE, Reason.OBLIGATION_UNMET})
 
@@ -156,7 +154,7 @@ class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
 
 def for_status(status: int) -> Problem:
     """The problem for something that the HTTP layer itself refused."""
-    return Problem(_BY_STATUS.get(status, "request_malformed" if status < 500 else "internal_error"))
+    return Problem("request_malformed" if status < 500 else "internal_error")
 
 
 def refusal(reasons: tuple[str, ...], decisions: tuple[Decision, ...], **members: Any) -> Problem:

@@ -1,6 +1,7 @@
 """docs/reference/api.md, generated from the same tables that the API runs on."""
 
 from broker.api.call import Limits
+from broker.api.models import MAX_POINTS
 from broker.api.openapi import problem_codes
 from broker.api.problems import described
 from broker.api.routes import ROUTES, Route
@@ -20,7 +21,7 @@ else says who you are: `Host`, `X-Forwarded-*` and the like are never looked at.
 
 Bodies are `application/json`, at most {body} octets, nested at most 8 deep. Numbers are exact decimals in both
 directions: read them with a decimal parser. Names given twice, NaN, and fields that are not described are errors. At
-most 256 points a call, {calls} calls of a subject at a time, {body_seconds:g} s for a body to arrive and
+most {points} points a call, {calls} calls of a subject at a time, {body_seconds:g} s for a body to arrive and
 {read_seconds:g} s for a read.
 
 Raw Modbus addresses are zero-based, as on the wire. A device that you may not see does not exist for you: 404
@@ -38,6 +39,7 @@ def api_reference() -> str:
     limits = Limits()
     head = _HEAD.format(
         body=limits.body_octets,
+        points=MAX_POINTS,
         calls=limits.calls_of_subject,
         body_seconds=limits.body_seconds,
         read_seconds=limits.read_seconds,

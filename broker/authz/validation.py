@@ -9,6 +9,8 @@ import orjson
 from broker.model.decision import EntryPoint
 
 MAX_COMPLAINT_CHARACTERS = 300
+# A question goes into one ledger record, of 65,535 octets at most, together with its answer.
+MAX_QUESTION_OCTETS = 60_000
 ENTRY_POINTS = (EntryPoint.OPERATION, EntryPoint.SESSION, EntryPoint.ADMIN)
 
 
@@ -44,7 +46,7 @@ def _complaint(name: str, document: Any) -> str:
         return "no schema for this entry point"
     try:
         if validator.is_valid(document):
-            return ""
+            return "" if len(orjson.dumps(document)) <= MAX_QUESTION_OCTETS else "too long for a record"
         error = next(iter(validator.iter_errors(document)))
         path = "/".join(str(step) for step in error.instance_path)
         return f"{path}: {error.message}"[:MAX_COMPLAINT_CHARACTERS]

@@ -2,9 +2,9 @@
 
 Refused, each with file and line: builtins that are not on the allow-list (clock, chance, network, runtime, and
 whatever the embedded engine lacks), unknown functions (the engine would find out only while deciding), `with`,
-recursion (it would end the worker), `not` where the engines differ, names that hide a builtin, foreign packages, and
-a policy without one of the entry points. The walk knows the syntax tree of the embedded engine's parser and looks
-into every node of it, also into kinds it has no name for.
+recursion (it would end the worker), `not` where the engines differ, imports, names that hide a builtin, foreign
+packages, and a policy without one of the entry points. The walk knows the syntax tree of the embedded engine's parser
+and looks into every node of it, also into kinds it has no name for.
 """
 
 from collections.abc import Iterator
@@ -17,6 +17,7 @@ from broker.model.decision import EntryPoint
 PACKAGE_ROOTS = ("otbroker", "site")
 ENTRY_POINTS = (EntryPoint.OPERATION, EntryPoint.SESSION, EntryPoint.ADMIN)
 MAX_PROBLEMS = 50
+OPERATORS = {"Add": "plus", "Sub": "minus", "Mul": "mul", "Div": "div", "Mod": "rem"}
 CONSTANTS = frozenset({"String", "RawString", "Number", "Bool", "Null"})
 Path = tuple[str, ...]
 Node = dict[str, Any]
@@ -40,6 +41,7 @@ class _Rule:
     line: int
     function: bool
     default: bool
+    keys: list[Any]
     parts: list[Any]
 
 
@@ -47,7 +49,6 @@ class _Rule:
 class _Module:
     file: str
     package: Path
-    imports: dict[str, Path]
     rules: list[_Rule] = field(default_factory=list)
 
 
@@ -57,6 +58,7 @@ def problems(modules: list[Node]) -> tuple[Problem, ...]:
     read = [_module(tree, found) for tree in modules]
     rules = {rule.path for module in read for rule in module.rules}
     functions = {rule.path for module in read for rule in module.rules if rule.function}
+    found.extend(_undefinable_heads(read, rules))
     edges: dict[Path, set[Path]] = {path: set() for path in rules}
     for module in read:
         for rule in module.rules:
@@ -73,10 +75,9 @@ def _module(tree: Node, found: list[Problem]) -> _Module:
     line = ast["package"]["span"]["line"]
     if package[0] not in PACKAGE_ROOTS:
         found.append(Problem(file, line, f"package {'.'.join(package)} is not under {' or '.join(PACKAGE_ROOTS)}"))
-    module = _Module(file, package, {})
-    contents = tree["source"]["contents"].encode()
+    module = _Module(file, package)
     for imported in ast["imports"]:
-        _read_import(module, imported, contents, found)
+        _check_import(file, imported, found)
     for node in ast["rules"]:
         rule = _rule(package, node)
         module.rules.append(rule)
@@ -85,17 +86,12 @@ def _module(tree: Node, found: list[Problem]) -> _Module:
     return module
 
 
-def _read_import(module: _Module, imported: Node, contents: bytes, found: list[Problem]) -> None:
-    path, dynamic = _chain(imported["refr"])
-    line = imported["span"]["line"]
-    alias = imported.get("as")
-    name = contents[alias["start"] : alias["end"]].decode() if alias else path[-1]
-    if path[0] not in {"data", "rego", "future"} or dynamic:
-        found.append(Problem(module.file, line, f"import of {'.'.join(path)}"))
-    elif _hides_builtin(name):
-        found.append(Problem(module.file, line, f"import {name} hides a builtin"))
-    elif path[0] == "data":
-        module.imports[name] = path[1:]
+def _check_import(file: str, imported: Node, found: list[Problem]) -> None:
+    """No aliases: the embedded engine, having looked through one, looks through others from the wrong package."""
+    path, _ = _chain(imported["refr"])
+    if path != ("rego", "v1"):
+        text = f"import of {'.'.join(path)}: write the whole path where it is used"
+        found.append(Problem(file, imported["span"]["line"], text))
 
 
 def _hides_builtin(name: str) -> bool:
@@ -107,12 +103,31 @@ def _rule(package: Path, node: Node) -> _Rule:
     if "Default" in node:
         default = node["Default"]
         path, dynamic = _chain(default["refr"])
-        return _Rule(package + path, default["span"]["line"], False, True, [*dynamic, default["value"]])
+        return _Rule(package + path, default["span"]["line"], False, True, [], [*dynamic, default["value"]])
     spec = node["Spec"]
     ((kind, head),) = spec["head"].items()
     path, dynamic = _chain(head["refr"])
+    terms = [head["key"]] if kind == "Set" else [head["assign"]["value"]] if dynamic and head["assign"] else []
     parts = [*dynamic, {k: v for k, v in head.items() if k != "refr"}, spec["bodies"]]
-    return _Rule(package + path, spec["span"]["line"], kind == "Func", False, parts)
+    return _Rule(package + path, spec["span"]["line"], kind == "Func", False, [*dynamic, *terms], parts)
+
+
+def _undefinable_heads(modules: list[_Module], rules: set[Path]) -> Iterator[Problem]:
+    """A set's member or an object's key must be bound in the body: one that is undefined once loses all others.
+
+    So it is in the embedded engine; the other leaves out that one only.
+    """
+    for module in modules:
+        for rule in module.rules:
+            if not all(_is_bound(module, key, rules) for key in rule.keys):
+                yield Problem(module.file, rule.line, "the head holds an expression: give it a name in the body")
+
+
+def _is_bound(module: _Module, node: Node, rules: set[Path]) -> bool:
+    """A constant, a variable, or an array of such."""
+    if "Array" in node:
+        return all(_is_bound(module, item, rules) for item in node["Array"]["items"])
+    return bool(node.keys() & CONSTANTS) or _is_variable(module, node, rules)
 
 
 def _chain(node: Node) -> tuple[Path, list[Any]]:
@@ -156,8 +171,6 @@ def _resolve(module: _Module, path: Path, rules: set[Path]) -> Path:
         return ()
     if path[0] == "data":
         return path[1:]
-    if path[0] in module.imports:
-        return module.imports[path[0]] + path[1:]
     own = module.package + path[:1]
     return module.package + path if any(rule[: len(own)] == own for rule in rules) else ()
 
@@ -167,6 +180,8 @@ def _check_calls(module: _Module, rule: _Rule, functions: set[Path], rules: set[
         for kind, value in _nodes(part):
             if kind == "Call":
                 _check_call(module, value, functions, rules, found)
+            elif kind == "ArithExpr" and OPERATORS.get(value["op"]) not in ALLOWED_BUILTINS:
+                found.append(Problem(module.file, value["span"]["line"], f"operator {value['op']} is not allowed"))
             elif kind == "NotExpr":
                 _check_negation(module, value, rules, rule.line, found)
             elif kind == "with_mods" and value:
@@ -211,7 +226,7 @@ def _is_variable(module: _Module, node: Node, rules: set[Path]) -> bool:
     if "Var" not in node:
         return False
     name = node["Var"]["value"]
-    return name not in {"input", "data", *module.imports} and not _resolve(module, (name,), rules)
+    return name not in {"input", "data"} and not _resolve(module, (name,), rules)
 
 
 def _without_function(part: Any) -> Any:

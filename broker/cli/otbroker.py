@@ -11,6 +11,7 @@ from broker.cli.config_commands import add_config_commands
 from broker.cli.config_files import describe
 from broker.cli.development import Development, DevelopmentOptions
 from broker.cli.serving import run_loop, run_until_signal, serve, set_up_logging
+from broker.cli.walkthrough import walk_through
 from broker.errors import BrokerError, ConfigError
 from broker.settings.broker_file import LoggingSection
 
@@ -52,9 +53,7 @@ def _dev(arguments: argparse.Namespace) -> int:
     try:
         broker = development.set_up()
         if arguments.walkthrough:
-            from broker.cli.walkthrough import walk_through
-
-            return walk_through(development)
+            return walk_through(development, broker)
         run_loop(run_until_signal(broker, development.tell))
         return 0
     finally:

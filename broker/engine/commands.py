@@ -52,13 +52,14 @@ class LastLook:
 
 
 class Relay:
-    """Send the request to the session's device. Answer: `Relayed`."""
+    """Send the request to the session's device, if nothing changed while it had to wait. Answer: `Relayed`."""
 
-    __slots__ = ("request", "session")
+    __slots__ = ("decisions", "request", "session")
 
-    def __init__(self, session: Session, request: Request) -> None:
+    def __init__(self, session: Session, request: Request, decisions: tuple[Decision, ...]) -> None:
         self.session = session
         self.request = request
+        self.decisions = decisions
 
 
 class RecordOutcomes:

@@ -63,7 +63,7 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
     if changed:
         yield RecordOutcomes(session, request, first, Relayed(Result.NOT_SENT, code=str(changed)), ())
         return Refused((str(changed),), decisions)
-    relayed = yield Relay(session, request)
+    relayed = yield Relay(session, request, decisions)
     assert isinstance(relayed, Relayed)
     after: Values = ()
     if relayed.result == Result.DONE and _obliged(decisions, Obligation.AFTER_VALUE):
@@ -85,10 +85,6 @@ def _deny(session: Session, request: Request, decisions: tuple[Decision, ...]) -
     yield RecordDenial(session, request, decisions)
     reasons = dict.fromkeys(reason for d in decisions if not d.allow for reason in d.reasons)
     return Refused(tuple(reasons), decisions)
-
-
-def _done(finding: Finding) -> bool:
-    return isinstance(finding, Answered) and finding.recorded and finding.relayed.result == Result.DONE
 
 
 def _done(finding: Finding) -> bool:

@@ -64,6 +64,8 @@ class Trust:
         proof = subject.proof(ProofKind.CERTIFICATE)
         if proof is None:
             return None
+        if not proof.chain:
+            return "certificate_missing"
         try:
             again = self.verify(proof.chain[0], proof.chain[1:], now)
         except CertificateError as error:

@@ -279,7 +279,9 @@ def _pieces(member: tuple[str, ...] | dict[str, str]) -> list[tuple[str, ...]]:
 
 
 def _assembled(pieces: list[tuple[str, ...]]) -> object:
-    return dict(pieces) if pieces and len(pieces[0]) == 2 else [value for (value,) in pieces]
+    return (
+        {piece[0]: piece[1] for piece in pieces} if pieces and len(pieces[0]) == 2 else [piece[0] for piece in pieces]
+    )
 
 
 def _clean(member: object) -> object:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -44,7 +45,8 @@ class Driver:
         self._desk = desk
         self._upstream_of = upstream_of
         self._fault = fault
-        self._running = 0
+        self.running = 0
+        self.results: Counter[str] = Counter()
         self._quiet: list[asyncio.Future[None]] = []
         self._performers: dict[type, Callable[[Any, _Run], Any]] = {
             Decide: self._decide,
@@ -57,12 +59,12 @@ class Driver:
 
     def run(self, session: Session, steps: Steps, done: Callable[[Any], None]) -> None:
         """Drive an exchange to its end; `done` gets what it returns, at once if nothing had to wait."""
-        self._running += 1
+        self.running += 1
         _Run(self, session, steps, done).advance(None)
 
     async def quiet(self, seconds: float) -> bool:
         """Wait until no exchange is under way, at most that long."""
-        if not self._running:
+        if not self.running:
             return True
         waiter = asyncio.get_running_loop().create_future()
         self._quiet.append(waiter)
@@ -75,8 +77,8 @@ class Driver:
 
     def finished(self, run: "_Run") -> None:
         """An exchange has ended, well or not."""
-        self._running -= 1
-        if not self._running:
+        self.running -= 1
+        if not self.running:
             for waiter in self._quiet:
                 if not waiter.done():
                     waiter.set_result(None)
@@ -126,6 +128,7 @@ class Driver:
     def _record_denial(self, command: RecordDenial, run: "_Run") -> Any:
         session, now = command.session, self._clock.now()
         session.refusals += 1
+        self.results[Result.DENIED] += 1
         if session.ended is not None or any(d.index < 0 for d in command.decisions):
             self._desk.quota.suppress(session.subject.id, now)
             return None
@@ -146,7 +149,7 @@ class Driver:
             return None
         return None if self._ledger.settle(False, lambda _: run.advance(None)) else PENDING
 
-    def _last_look(self, command: LastLook, run: "_Run") -> Any:
+    def _last_look(self, command: LastLook | Relay, run: "_Run") -> str:
         if command.session.ended is not None:
             return Reason.SESSION_ENDED
         return "" if self._desk.still_holds(command.decisions) else Reason.ACCESS_CHANGED
@@ -156,11 +159,12 @@ class Driver:
             upstream = self._upstream_of(command.session.device.key)
         except DeviceUnavailableError as error:
             return Relayed(Result.NOT_SENT, code=error.code)
-        upstream.relay(command.request, run.advance)
+        upstream.relay(command.request, run.advance, lambda: self._last_look(command, run))
         return PENDING
 
     def _record_outcomes(self, command: RecordOutcomes, run: "_Run") -> Any:
         now, relayed, first = self._clock.now(), command.relayed, command.first_intent
+        self.results[relayed.result] += 1
         try:
             for intent in range(first, first + len(command.request.operations)):
                 self._ledger.append(

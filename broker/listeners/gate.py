@@ -164,7 +164,7 @@ class Gate:
     async def _run(self, session: Session, steps: Any) -> Any:
         """Shielded: an exchange is finished and recorded whoever still waits for it."""
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._parts.driver.run(session, steps, lambda result: done.cancelled() or done.set_result(result))
+        self._parts.driver.run(session, steps, done.set_result)
         return await asyncio.shield(done)
 
 

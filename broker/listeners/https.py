@@ -1,4 +1,4 @@
-"""HTTP on the TLS layer of our own: aiohttp's request handler, with limits, and refusals that show nothing of our insides.
+"""HTTP on the TLS layer of our own: aiohttp's request handler, with limits, and refusals that show nothing of us.
 
 It knows nothing of routes: `handle` answers every request, and `left` learns of every connection that is gone.
 """
@@ -21,7 +21,10 @@ READ_OCTETS = 16_384
 
 
 class HttpConnection(web.RequestHandler):
-    """One HTTP connection. A request's head must be complete within a time of its first octet."""
+    """One HTTP connection. A request's head must be complete within a time of its first octet.
+
+    aiohttp has no such limit and no hook for it: `_request_count` and `_current_request` are its own, see the tests.
+    """
 
     __slots__ = ("_head_timer", "_hosted")
 

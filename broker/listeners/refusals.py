@@ -16,7 +16,7 @@ BUSY = 0x06
 WAY_DOWN = 0x0A
 SILENT = 0x0B
 
-_REFUSED = {
+_REFUSED: dict[str, int] = {
     Reason.LEDGER_CLOSED: FAULT,
     Reason.LEDGER_PAUSED: FAULT,
     Reason.BUDGET_EXHAUSTED: BUSY,

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 class Consumer(Protocol):
-    """What reads the plaintext of one connection."""
+    """What reads the plaintext of one connection; an exception from it is a fault and ends the connection."""
 
     def received(self, data: memoryview) -> None:
         """Take plaintext; `data` is only valid during the call."""

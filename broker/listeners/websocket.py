@@ -1,7 +1,7 @@
 """WebSocket frames (RFC 6455) of a server, sans I/O: strict, without extensions, without keeping what can be passed on.
 
-A tunnel's binary messages are one octet stream, so their payload is handed over as it arrives, frame by frame; only text and
-control frames are gathered, within small bounds.
+A tunnel's binary messages are one octet stream, so their payload is handed over as it arrives, frame by frame; only
+text and control frames are gathered, within small bounds.
 """
 
 import base64

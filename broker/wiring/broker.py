@@ -4,7 +4,7 @@ import asyncio
 import importlib.metadata
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.opa_connection import OpaServer
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
 from broker.adapters.upstreams import Upstreams
+from broker.api.application import Api
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
 from broker.errors import BrokerError, ConfigError, LedgerUnavailableError, UnavailableError
@@ -26,28 +27,43 @@ from broker.ledger import records
 from broker.listeners.authentication import Authenticator
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
+from broker.listeners.figures import Figures
 from broker.listeners.frame_refusals import FrameRefusals
 from broker.listeners.gate import Gate, Parts
+from broker.listeners.https import HttpsListener
 from broker.listeners.identity_refusals import IdentityRefusals
 from broker.listeners.interpreters import Interpreters
 from broker.listeners.modbus_tls import LISTENER as MODBUS_TLS
 from broker.listeners.modbus_tls import Floor, established
+from broker.listeners.ops import OpsListener
 from broker.listeners.session_register import SessionRegister
 from broker.listeners.tls import TlsConnection, TlsListener, server_context
+from broker.listeners.tls_context import ServerContext
+from broker.listeners.tls_transport import protocol_established
+from broker.listeners.tunnel import TunnelListener
 from broker.listeners.watch import Watch
 from broker.model.place import Device, Inventory, Protocol
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason
 from broker.settings.broker_file import Settings
+from broker.settings.listening import HttpsListener as HttpsSettings
 from broker.settings.listening import ModbusTlsListener
+from broker.wiring.figures import figures
+from broker.wiring.ledger_view import RunningLedgerView
 from broker.wiring.reload import Reload, Sources
 
 log = logging.getLogger(__name__)
+HTTPS = "https"
 SWITCH_INTERVAL_SECONDS = 0.0005
 DRAIN_SECONDS = 5.0
 STOPPING = "the broker stops"
 LEDGER_CLOSED = "the ledger is closed"
-_REVOKED = {"certificate_revoked": EndReason.CERTIFICATE_REVOKED, "crl_stale": EndReason.CRL_STALE}
+_DOUBTS = {
+    "certificate_revoked": EndReason.CERTIFICATE_REVOKED,
+    "crl_stale": EndReason.CRL_STALE,
+    "crl_missing": EndReason.CRL_STALE,
+    "certificate_expired": EndReason.CERTIFICATE_EXPIRED,
+}
 
 
 @dataclass(slots=True)
@@ -103,7 +119,27 @@ class Broker:
             invalid_stop_seconds=settings.reload.invalid_stop_seconds,
             trust_changed=self._trust_changed,
         )
-        self._listeners: list[tuple[TlsListener, Callable[[Inventory], object]]] = []
+        self.gate = Gate(
+            Parts(
+                self.clock,
+                self.ledger,
+                self.desk,
+                self.driver,
+                self.register,
+                self.interpreters,
+                self.frame_refusals,
+            ),
+            RunningLedgerView(self.ledger),
+            self.readiness,
+        )
+        self.tunnels = TunnelListener(self.gate, self._prove, self.identity_refusals.count)
+        self._api: Api | None = None
+        self._https: HttpsListener | None = None
+        self._https_tls: TlsListener | None = None
+        self._checkpoint_at = 0.0
+        self._ops = OpsListener(self.readiness, self.figures)
+        self._leaving: set[asyncio.Task[None]] = set()
+        self._listeners: list[tuple[TlsListener, Callable[[Inventory], ServerContext]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
@@ -124,7 +160,12 @@ class Broker:
         for listener, _ in self._listeners:
             await listener.stop()
         self.register.end_all(EndReason.BROKER_STOPPED)
+        if self._api is not None:
+            await self._api.quiet(DRAIN_SECONDS)
         await self.driver.quiet(DRAIN_SECONDS)
+        if self._https is not None:
+            await self._https.close(1.0)
+        await self._ops.close()
         for listener, _ in self._listeners:
             listener.close_all()
         for task in self._tasks:
@@ -151,6 +192,23 @@ class Broker:
             "files": (not invalid, f"invalid: {invalid}" if invalid else "valid"),
             "sessions": (not shut, shut or "accepted"),
         }
+
+    def figures(self) -> Figures:
+        """What the metrics show."""
+        return figures(self)
+
+    def tls_listeners(self) -> Iterator[tuple[str, TlsListener]]:
+        """The TLS listeners by the name that sessions carry."""
+        for listener, _ in self._listeners:
+            yield (HTTPS if listener is self._https_tls else MODBUS_TLS), listener
+
+    def http_answers(self) -> Mapping[tuple[str, int], int]:
+        """Answers of the API by route and status."""
+        return self._api.answers if self._api is not None else {}
+
+    def checkpoint_age_seconds(self) -> float:
+        """How old the newest checkpoint is; 0 before the first."""
+        return self.clock.monotonic() - self._checkpoint_at if self._checkpoint_at else 0.0
 
     async def _publish_policy(self) -> None:
         files = await asyncio.to_thread(self._sources.policies)
@@ -179,6 +237,55 @@ class Broker:
                     host, _, port = device.listen.rpartition(":")
                     await self._open_modbus(self.settings.modbus_tls[0], device.key, host.strip("[]"), int(port))
         self.addresses.modbus_tls = tuple(addresses)
+        if self.settings.https is not None:
+            self.addresses.https = await self._open_https(self.settings.https)
+        ops_host, ops_port = await self._ops.start(self.settings.ops.address, self.settings.ops.port)
+        self.addresses.ops = f"{ops_host}:{ops_port}"
+
+    async def _open_https(self, settings: HttpsSettings) -> str:
+        api = Api(
+            self.gate,
+            self.authenticator,
+            self.tunnels,
+            identity_refused=self.identity_refusals.count,
+            requirement=settings.requirement,
+        )
+        self._api = api
+        self._https = HttpsListener(api.handle, api.refuse, self._left)
+
+        def context(inventory: Inventory) -> ServerContext:
+            return server_context(
+                Path(settings.certificate_file),
+                Path(settings.key_file),
+                client_anchors_pem=_anchors(inventory),
+                client_certificate="optional",
+            )
+
+        listener = TlsListener(
+            context(self.desk.in_force.inventory),
+            established=protocol_established(self._https.protocol),
+            refused=lambda peer, code, detail: self.identity_refusals.count(HTTPS, peer, code),
+            handshake_seconds=settings.limits.handshake_seconds,
+            max_connections=settings.limits.max_connections + settings.limits.max_tunnels,
+            max_connections_per_peer=settings.limits.max_connections_per_peer,
+            idle_seconds=settings.limits.tunnel_idle_seconds,
+        )
+        self._https_tls = listener
+        self._listeners.append((listener, context))
+        host, port = await listener.start(settings.address, settings.port)
+        return f"{host}:{port}"
+
+    def _left(self, connection: object) -> None:
+        """An HTTP connection is gone, and its sessions with it."""
+        task = asyncio.get_running_loop().create_task(self.gate.leave(connection))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _prove(self, connection: TlsConnection, raw_token: str) -> Subject:
+        assert self.settings.https is not None
+        return await self.authenticator.authenticate(
+            self.settings.https.requirement, connection.leaf, connection.intermediates, raw_token
+        )
 
     async def _open_modbus(self, settings: ModbusTlsListener, own_device: str, host: str, port: int) -> str:
         floor = Floor(
@@ -194,7 +301,7 @@ class Broker:
         )
         limits = settings.limits
 
-        def context(inventory: Inventory) -> object:
+        def context(inventory: Inventory) -> ServerContext:
             return server_context(
                 Path(settings.certificate_file),
                 Path(settings.key_file),
@@ -203,7 +310,7 @@ class Broker:
             )
 
         listener = TlsListener(
-            context(self.desk.in_force.inventory),  # type: ignore[arg-type]
+            context(self.desk.in_force.inventory),
             established=lambda connection: established(floor, connection),
             refused=lambda peer, code, detail: self.identity_refusals.count(MODBUS_TLS, peer, code),
             handshake_seconds=limits.handshake_seconds,
@@ -222,11 +329,11 @@ class Broker:
 
     def _doubt(self, subject: Subject, now: float) -> EndReason | None:
         code = self.authenticator.trust.revoked_or_stale(subject, now)
-        return None if code is None else _REVOKED.get(code, EndReason.INVENTORY_CHANGED)
+        return None if code is None else _DOUBTS.get(code, EndReason.INVENTORY_CHANGED)
 
     def _trust_changed(self, inventory: Inventory) -> None:
         for listener, context in self._listeners:
-            listener.context = context(inventory)  # type: ignore[assignment]
+            listener.context = context(inventory)
 
     def _ledger_state(self, state: State, detail: str) -> None:
         log.warning("ledger %s: %s", state, detail)
@@ -236,6 +343,7 @@ class Broker:
 
     def _checkpoint(self, note: str) -> None:
         """Hand a new checkpoint to the exports, which never block."""
+        self._checkpoint_at = self.clock.monotonic()
 
 
 def _anchors(inventory: Inventory) -> list[str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from broker.access.losses import losses_only
@@ -81,6 +81,7 @@ class Reload:
         self._policy_seen = ""
         self._invalid_since: dict[str, float] = {}
         self.waiting_revision = ""
+        self.inventory_since = self.policy_since = clock.monotonic()
 
     @property
     def invalid(self) -> tuple[str, ...]:
@@ -113,10 +114,10 @@ class Reload:
                 self._policy_seen = mark
         self._shut_if_invalid_too_long()
 
-    async def _attempt(self, what: str, take: Callable[[], "asyncio.Future[None] | object"]) -> bool:
+    async def _attempt(self, what: str, take: Callable[[], Awaitable[None]]) -> bool:
         """Whether nothing more is to be done about this state of the files."""
         try:
-            await take()  # type: ignore[misc]
+            await take()
         except ConfigError as error:
             self._refuse(what, error)
             return True
@@ -141,6 +142,7 @@ class Reload:
         self._authenticator.replace_trust(trust)
         self._trust_changed(inventory)
         self._desk.in_force = InForce(inventory)
+        self.inventory_since = self._clock.monotonic()
         self._in_force(
             RecordKind.INVENTORY_CHANGED,
             inventory.revision,
@@ -156,6 +158,7 @@ class Reload:
             return
         await asyncio.to_thread(self._sources.archive_policies, files)
         await self._policy.publish(files.modules, files.data, files.revision)
+        self.policy_since = self._clock.monotonic()
         self._in_force(RecordKind.POLICY_CHANGED, files.revision, previous, {}, EndReason.POLICY_CHANGED)
 
     def _in_force(

@@ -6,9 +6,6 @@
 # entrypoint: true
 package otbroker.admin
 
-import data.otbroker.answer
-import data.otbroker.contract
-
 default decision := {"allow": false, "reasons": ["input_invalid"], "obligations": [], "rule": "default"}
 
 # What every proven subject may do.
@@ -32,17 +29,17 @@ for_roles := {
 	"security": {"config.read", "decision.explain", "ledger.read", "policy.read", "sessions.read"},
 }
 
-decision := answer.denied(reasons) if {
+decision := data.otbroker.answer.denied(reasons) if {
 	is_number(input.now)
 	count(reasons) > 0
 }
 
-decision := answer.allowed(min(rules), []) if {
+decision := data.otbroker.answer.allowed(min(rules), []) if {
 	is_number(input.now)
 	count(reasons) == 0
 }
 
-reasons contains "contract_ended" if not contract.in_force
+reasons contains "contract_ended" if not data.otbroker.contract.in_force
 
 reasons contains "role_missing" if count(rules) == 0
 
@@ -56,8 +53,10 @@ rules contains "own" if {
 	input.resource.subject == input.subject.id
 }
 
-rules contains concat("/", ["role", role]) if {
+rules contains rule if {
 	input.subject.organisation.owner == true
+	is_array(input.subject.roles)
 	some role in input.subject.roles
 	input.permission in for_roles[role]
+	rule := concat("/", ["role", role])
 }

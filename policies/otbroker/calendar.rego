@@ -12,12 +12,14 @@ window_suffices if window_for(input.operation.action)
 
 thaw_suffices if thawed_for(input.operation.action)
 
-open_windows contains window.id if {
+open_windows contains id if {
+	is_array(input.windows.open)
 	some window in input.windows.open
 	is_number(window.opens)
 	is_number(window.closes)
 	window.opens <= input.now
 	input.now < window.closes
+	id := window.id
 }
 
 thawed if input.freezes == []

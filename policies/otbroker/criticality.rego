@@ -10,6 +10,7 @@ proofs_suffice if input.operation.action == "view"
 proofs_suffice if input.device.criticality in {"low", "medium", "high"}
 
 proofs_suffice if {
+	is_array(input.subject.proofs)
 	kinds := {proof.kind | some proof in input.subject.proofs}
 	"certificate" in kinds
 	"token" in kinds

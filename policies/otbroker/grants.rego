@@ -5,13 +5,11 @@
 #   covers all of it: every action, every touched point, and a window if the grant names windows.
 package otbroker.grants
 
-import data.otbroker.calendar
-import data.otbroker.contract
-
 current := [grant |
+	is_array(input.grants)
 	some grant in input.grants
-	contract.begun(grant.not_before)
-	contract.lasting(grant.not_after)
+	data.otbroker.contract.begun(grant.not_before)
+	data.otbroker.contract.lasting(grant.not_after)
 ]
 
 covering_actions := [grant |
@@ -34,6 +32,7 @@ usable := [grant |
 # A write needs the class of every point that it writes, whatever the operation as a whole is called.
 needed_actions := {input.operation.action} | {point.class |
 	input.operation.action in {"adjust", "control"}
+	is_array(input.operation.points)
 	some point in input.operation.points
 	point.whole == true
 	is_string(point.class)
@@ -54,6 +53,7 @@ covers_points(grant) if {
 timely(grant) if grant.windows == []
 
 timely(grant) if {
+	is_array(grant.windows)
 	some id in grant.windows
-	id in calendar.open_windows
+	id in data.otbroker.calendar.open_windows
 }

@@ -6,47 +6,41 @@
 # entrypoint: true
 package otbroker.operation
 
-import data.otbroker.answer
-import data.otbroker.calendar
-import data.otbroker.contract
-import data.otbroker.criticality
-import data.otbroker.grants
-import data.otbroker.services
-import data.otbroker.values
-
 default decision := {"allow": false, "reasons": ["input_invalid"], "obligations": [], "rule": "default"}
 
-decision := answer.denied(reasons) if {
+decision := data.otbroker.answer.denied(reasons) if {
 	is_number(input.now)
 	count(reasons) > 0
 }
 
-decision := answer.allowed(concat("/", ["grant", grant_used]), criticality.obligations) if {
+decision := data.otbroker.answer.allowed(concat("/", ["grant", grant_used]), data.otbroker.criticality.obligations) if {
 	is_number(input.now)
 	count(reasons) == 0
 }
 
-grant_used := min({grant.id | some grant in grants.usable})
+grant_used := min({grant.id | some grant in data.otbroker.grants.usable})
 
-reasons contains "contract_ended" if not contract.in_force
+reasons contains "contract_ended" if not data.otbroker.contract.in_force
 
-reasons contains "no_grant" if not grants.current[0]
+reasons contains "device_unknown" if not device_named
+
+reasons contains "no_grant" if not data.otbroker.grants.current[0]
 
 reasons contains "action_not_granted" if {
-	grants.current[0]
-	not grants.covering_actions[0]
+	data.otbroker.grants.current[0]
+	not data.otbroker.grants.covering_actions[0]
 }
 
 reasons contains "point_not_granted" if {
-	grants.covering_actions[0]
-	not grants.covering_points[0]
+	data.otbroker.grants.covering_actions[0]
+	not data.otbroker.grants.covering_points[0]
 	input.operation.described == true
 }
 
 # Only a grant for all points reaches an address that no point describes.
 reasons contains "point_not_described" if {
-	grants.covering_actions[0]
-	not grants.covering_points[0]
+	data.otbroker.grants.covering_actions[0]
+	not data.otbroker.grants.covering_points[0]
 	not input.operation.described == true
 }
 
@@ -58,26 +52,26 @@ reasons contains "point_not_described" if {
 
 reasons contains "point_read_only" if not writes_writable_points
 
-reasons contains "window_closed" if not calendar.window_suffices
+reasons contains "window_closed" if not data.otbroker.calendar.window_suffices
 
 reasons contains "window_closed" if {
-	grants.covering_points[0]
-	not grants.usable[0]
+	data.otbroker.grants.covering_points[0]
+	not data.otbroker.grants.usable[0]
 }
 
-reasons contains "freeze_active" if not calendar.thaw_suffices
+reasons contains "freeze_active" if not data.otbroker.calendar.thaw_suffices
 
-reasons contains "service_not_allowed" if not services.fitting
+reasons contains "service_not_allowed" if not data.otbroker.services.fitting
 
-reasons contains "value_below_limit" if count(values.too_low) > 0
+reasons contains "value_below_limit" if count(data.otbroker.values.too_low) > 0
 
-reasons contains "value_above_limit" if count(values.too_high) > 0
+reasons contains "value_above_limit" if count(data.otbroker.values.too_high) > 0
 
-reasons contains "value_not_allowed" if count(values.unfit) > 0
+reasons contains "value_not_allowed" if count(data.otbroker.values.unfit) > 0
 
-reasons contains "priority_not_allowed" if not values.priority_allowed
+reasons contains "priority_not_allowed" if not data.otbroker.values.priority_allowed
 
-reasons contains "criticality_needs_both_proofs" if not criticality.proofs_suffice
+reasons contains "criticality_needs_both_proofs" if not data.otbroker.criticality.proofs_suffice
 
 reasons contains reason if some reason in data.site.operation.reasons
 
@@ -95,3 +89,5 @@ writes_writable_points if {
 		is_string(point.class)
 	}
 }
+
+device_named if is_string(input.device.id)

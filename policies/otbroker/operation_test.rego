@@ -183,3 +183,8 @@ closed(asked) := given.changed(given.operation(asked), {"windows": {"open": [], 
 frozen(asked, views) := given.changed(given.operation(asked), {"freezes": [given.freeze(views)]})
 
 granted(asked, grants) := given.changed(given.operation(asked), {"grants": grants})
+
+test_without_a_device_there_is_nothing_to_decide if {
+	answer := operation.decision with input as json.remove(given.operation(given.adjust), ["/device"])
+	"device_unknown" in answer.reasons
+}

@@ -6,29 +6,26 @@
 # entrypoint: true
 package otbroker.session
 
-import data.otbroker.answer
-import data.otbroker.calendar
-import data.otbroker.contract
-import data.otbroker.grants
-
 default decision := {"allow": false, "reasons": ["input_invalid"], "obligations": [], "rule": "default"}
 
-decision := answer.denied(reasons) if {
+decision := data.otbroker.answer.denied(reasons) if {
 	is_number(input.now)
 	count(reasons) > 0
 }
 
-decision := answer.allowed(concat("/", ["grant", min(useful)]), []) if {
+decision := data.otbroker.answer.allowed(concat("/", ["grant", min(useful)]), []) if {
 	is_number(input.now)
 	count(reasons) == 0
 }
 
-reasons contains "contract_ended" if not contract.in_force
+reasons contains "contract_ended" if not data.otbroker.contract.in_force
 
-reasons contains "no_grant" if not grants.current[0]
+reasons contains "device_unknown" if not device_named
+
+reasons contains "no_grant" if not data.otbroker.grants.current[0]
 
 reasons contains "window_closed" if {
-	grants.current[0]
+	data.otbroker.grants.current[0]
 	count(in_time) == 0
 }
 
@@ -40,14 +37,18 @@ reasons contains "freeze_active" if {
 reasons contains reason if some reason in data.site.session.reasons
 
 # Pairs of a grant and an action that the calendar's windows let happen now.
-in_time contains [grant.id, action] if {
-	some grant in grants.current
-	grants.timely(grant)
+in_time contains [id, action] if {
+	some grant in data.otbroker.grants.current
+	data.otbroker.grants.timely(grant)
+	is_array(grant.actions)
 	some action in grant.actions
-	calendar.window_for(action)
+	data.otbroker.calendar.window_for(action)
+	id := grant.id
 }
 
 useful contains id if {
 	some [id, action] in in_time
-	calendar.thawed_for(action)
+	data.otbroker.calendar.thawed_for(action)
 }
+
+device_named if is_string(input.device.id)

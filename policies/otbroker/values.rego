@@ -8,26 +8,32 @@ package otbroker.values
 views if input.operation.writes == false
 
 # Points whose value cannot be judged or is not in the list of allowed values.
-unfit contains point.name if {
+unfit contains name if {
 	not views
+	is_array(input.operation.points)
 	some point in input.operation.points
 	not fit(point)
+	name := point.name
 }
 
-too_low contains point.name if {
+too_low contains name if {
 	not views
+	is_array(input.operation.points)
 	some point in input.operation.points
 	is_string(point.limits.minimum)
 	decimal(point.value) < decimal(point.limits.minimum)
 	not relinquishes(point)
+	name := point.name
 }
 
-too_high contains point.name if {
+too_high contains name if {
 	not views
+	is_array(input.operation.points)
 	some point in input.operation.points
 	is_string(point.limits.maximum)
 	decimal(point.value) > decimal(point.limits.maximum)
 	not relinquishes(point)
+	name := point.name
 }
 
 # Part of a point has no engineering value; writing it is a matter of configuration.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.bench.plant import Plant
+from tests.bench.plant import Plant, free_port
 
 SECONDS = 3.0
 ROUNDS = 3
@@ -24,7 +24,7 @@ FIGURES = ("ops_per_s", "p50_us", "p99_us")
 @contextmanager
 def proxies(plant: Plant, folder: Path) -> Iterator[dict[str, int]]:
     """HAProxy and nginx with the broker's own server certificate, one process each."""
-    ports = {"haproxy": plant.device_port + 101, "nginx": plant.device_port + 102}
+    ports = {"haproxy": free_port(), "nginx": free_port()}
     both = folder / "both.pem"
     both.write_text(plant.server_certificate.read_text() + plant.server_key.read_text())
     anchors = folder / "anchors.pem"

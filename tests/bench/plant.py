@@ -72,7 +72,7 @@ devices:
     points:
       - {{id: setpoint, table: holding-register, address: 10, type: uint16, minimum: 0, maximum: 100, action: adjust}}
 windows:
-  - {{id: now, scope: {{sites: [plant]}}, starts: 2020-01-01T00:00:00, zone: UTC, duration: P36500D}}
+  - {{id: now, scope: {{sites: [plant]}}, starts: 2020-01-01T00:00:00, zone: UTC, duration: PT87000H}}
 grants:
   - {{id: ana, subjects: [ana@acme.example], scope: {{sites: [plant]}}, actions: [view, adjust]}}
 """)
@@ -83,7 +83,7 @@ grants:
 def running(folder: Path, *, connections: int = 1000) -> Iterator[Plant]:
     """Device and broker as processes of their own."""
     device_program, load_program = build(folder)
-    device_port = _free_port()
+    device_port = free_port()
     device = subprocess.Popen([device_program, str(device_port)])
     state = folder / "state"
     command = [sys.executable, "-m", "broker.cli.otbroker", "dev", "--dir", str(state)]
@@ -127,7 +127,7 @@ def _ready(path: Path, broker: subprocess.Popen[bytes]) -> dict:  # type: ignore
     raise SystemExit("the broker did not start; see broker.log")
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

@@ -125,7 +125,10 @@ def test_a_binary_value_is_commanded_by_word_or_truth(name: str) -> None:
     async def test(ask: Ask, device: Device) -> None:
         for value, word in (("active", "active"), (False, "inactive"), ("true", "active")):
             relayed = await ask(compose_write(device, OCCUPIED, value, 9))
-            assert (relayed.result, json.loads(relayed.payload)["results"][0]["object_type"]) == ("done", "binary-value")
+            assert (relayed.result, json.loads(relayed.payload)["results"][0]["object_type"]) == (
+                "done",
+                "binary-value",
+            )
             assert await read(ask, device, OCCUPIED) == {"occupied": word}
 
     with_device(name, test)

@@ -19,10 +19,10 @@ class Reference(NamedTuple):
 
 
 class Reported(NamedTuple):
-    """What a device says of one property: its primitive values, or an error class and code."""
+    """What a device says of one property: its primitive values (None: constructed ones), or an error class and code."""
 
     reference: Reference
-    values: tuple[Tag, ...] = ()
+    values: tuple[Tag, ...] | None = ()
     error: tuple[int, int] | None = None
 
 
@@ -62,17 +62,16 @@ class _Reader:
         identifier = int.from_bytes(content, "big")
         return identifier >> _INSTANCE_BITS, identifier & ((1 << _INSTANCE_BITS) - 1)
 
-    def values(self, number: int) -> tuple[Tag, ...]:
-        """The primitive values between an opening and its closing tag; constructed ones are refused."""
+    def values(self, number: int) -> tuple[Tag, ...] | None:
+        """The primitive values between an opening and its closing tag; None if they are constructed ones."""
         self.take("opening", number)
-        start = self._position
-        while not self.is_next("closing", number):
-            if self._tags[self._position].kind != "application":
-                raise malformed("a constructed value")
+        start, depth = self._position, 1
+        while depth:  # every opening tag has its closing one: `decode_tags` saw to it
+            kind = self._tags[self._position].kind
+            depth += (kind == "opening") - (kind == "closing")
             self._position += 1
-        values = self._tags[start : self._position]
-        self._position += 1
-        return values
+        values = self._tags[start : self._position - 1]
+        return values if all(tag.kind == "application" for tag in values) else None
 
     def enumerated(self) -> int:
         content = self.take("application", ENUMERATED)

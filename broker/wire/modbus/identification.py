@@ -47,9 +47,10 @@ class ReadDeviceIdentificationReply:
         if self.conformity not in _CONFORMITY_LEVELS:  # 6.21: conformity level
             raise illegal_value(f"conformity level 0x{self.conformity:02X} is not known")
         require_between("next object id", self.next_object, 0, 0xFF if self.more_follows else 0)
-        require_between("number of objects", len(self.objects), 1, 1 if self.code == _ONE_OBJECT else 0xFF)
+        if self.code == _ONE_OBJECT:
+            require_between("number of objects", len(self.objects), 1, 1)  # 6.21: individual access
         octets = _HEADER + sum(len(thing.value) + 2 for thing in self.objects)
-        require_between("length of the PDU", octets, _HEADER + 2, _MOST_OCTETS)
+        require_between("length of the PDU", octets, _HEADER, _MOST_OCTETS)
 
     def encode(self) -> bytes:
         """The octets of the PDU."""

@@ -4,7 +4,7 @@ import asyncio
 import json
 import ssl
 import time
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from aiohttp import web
@@ -44,12 +44,15 @@ class Provider:
         self.status = 200
         self.headers = {}
         self.requests = []
+        self.handle_with = None
         self.gate = asyncio.Event()
         self.gate.set()
 
     async def handle(self, request):
         self.requests.append(request)
         await self.gate.wait()
+        if self.handle_with is not None:
+            return await self.handle_with(request)
         return web.Response(body=self.body, status=self.status, headers=self.headers)
 
 
@@ -182,6 +185,24 @@ def test_a_bad_answer_leaves_the_last_good_keys_in_force(pki, what):
             assert len(provider.requests) == 2, "the redirect was not followed"
             assert ids(cache, "one", "two") == ["one"]
             assert cache.states()[0].failure and cache.states()[0].usable
+
+    asyncio.run(story())
+
+
+def test_an_endless_answer_is_not_read_to_its_end(pki):
+    async def endless(request):
+        response = web.StreamResponse()
+        await response.prepare(request)
+        with suppress(ConnectionError):
+            while True:
+                await response.write(b" " * 4096)
+        return response
+
+    async def story():
+        async with caching(pki, started=False, timeout=30.0) as (cache, provider, _):
+            provider.handle_with = endless
+            await cache.ensure(ISS, "one")
+            assert "ValueError" in cache.states()[0].failure
 
     asyncio.run(story())
 

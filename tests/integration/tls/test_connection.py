@@ -5,7 +5,9 @@ import contextlib
 import ssl
 
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
+from broker.errors import ConfigError
 from broker.listeners.tls import server_context
 from tests.integration.tls.stage import Client, Echo, client_context, s_client, serving
 
@@ -268,3 +270,35 @@ def test_a_fault_in_a_consumer_ends_its_connection_only(run, pki):
             await two.close()
 
     run(story(), allow_reports=True)
+
+
+def test_a_stopped_listener_takes_nobody_new_and_keeps_the_others(run, pki):
+    async def story():
+        async with serving(pki) as stage:
+            client = await Client.connect(stage, client_context(pki, pki.client))
+            await stage.listener.stop()
+            with pytest.raises(OSError):
+                await Client.connect(stage, client_context(pki, pki.client))
+            assert await client.echo(b"goes on") == b"goes on"
+            stage.listener.close_all()
+            assert await client.read(1) == b""
+            await client.close()
+            assert await stage.consumers[0].gone == "closed"
+
+    run(story())
+
+
+def test_files_that_cannot_be_used_are_a_settings_error(pki, tmp_path):
+    encrypted = tmp_path / "encrypted.key"
+    key = BestAvailableEncryption(b"secret")
+    encrypted.write_bytes(pki.leaf.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, key))
+    good = (pki.server.certificate, pki.server.key)
+    for certificate, key, anchor in (
+        (tmp_path / "missing", good[1], pki.root.pem),
+        (good[0], pki.client.key, pki.root.pem),
+        (good[0], encrypted, pki.root.pem),
+        (*good, "no certificate"),
+    ):
+        with pytest.raises(ConfigError) as caught:
+            server_context(certificate, key, client_anchors_pem=[anchor], client_certificate="required")
+        assert caught.value.code == "tls_files"

@@ -11,7 +11,7 @@ from broker.model.operation import Relayed, Request
 from broker.model.place import Budget, Device, ModbusTcpWay, Protocol, Way
 from broker.wire.modbus.meaning import interpret
 
-QUICK = Budget(connect_timeout_seconds=0.5, response_timeout_seconds=0.15)
+QUICK = Budget(connect_timeout_seconds=0.5, response_timeout_seconds=0.3)
 VIEW = "03000a0001"
 WRITE = "06000a00c8"
 

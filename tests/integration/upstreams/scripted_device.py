@@ -1,6 +1,7 @@
 """A Modbus/TCP device that answers what a test tells it to, and notes every frame it was sent."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -65,7 +66,7 @@ class ScriptedDevice:
             while True:
                 header = await reader.readexactly(7)
                 body = await reader.readexactly(int.from_bytes(header[4:6], "big") - 1)
-                at = asyncio.get_running_loop().time()
+                at = time.monotonic()
                 seen = Seen(int.from_bytes(header[:2], "big"), header[6], body, number, at)
                 self.seen.append(seen)
                 self.arrived.set()

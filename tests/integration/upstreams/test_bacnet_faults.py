@@ -5,13 +5,14 @@ import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 
 import pytest
 
 from broker.model.operation import Relayed
 from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
-from broker.wire.bacnet.meaning import compose_read, compose_write
+from broker.wire.bacnet.meaning import compose_read, compose_write, errors_of
 from tests.integration.upstreams.asking import QUICK, asked, upstreams
 
 POINT = Point("setpoint", BacnetAddress("analog-value", 1, priority_lowest=8, priority_highest=16), Action.ADJUST)
@@ -49,7 +50,9 @@ class ScriptedBacnetDevice(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         assert data[:2] == b"\x81\x0a" and int.from_bytes(data[2:4], "big") == len(data)
-        assert data[4:8] == bytes((1, 4, 0, 5)), "NPDU that expects a reply, unsegmented request, nothing segmented taken"
+        assert data[4:8] == bytes((1, 4, 0, 5)), (
+            "NPDU that expects a reply, unsegmented request, nothing segmented taken"
+        )
         invoke, service = data[8], data[9]
         self.seen.append((invoke, service))
         answer = self.reply(invoke, service)
@@ -104,7 +107,9 @@ MATRIX: dict[str, Row] = {
     "answers from another network": ignored(
         lambda invoke, service: datagram(bytes((0x20, invoke, service)), b"\x01\x08\x00\x05\x01\x07")
     ),
-    "announces itself instead": ignored(lambda invoke, service: datagram(bytes.fromhex("1000c4020003e92205c4910021ff"))),
+    "announces itself instead": ignored(
+        lambda invoke, service: datagram(bytes.fromhex("1000c4020003e92205c4910021ff"))
+    ),
     "answers another service": bad(lambda invoke, service: honest_reply(invoke, 27 - service)),
     "acknowledges a read simply, a write with data": bad(
         lambda invoke, service: (
@@ -143,7 +148,9 @@ MATRIX: dict[str, Row] = {
     "refuses with an error that is none": bad(
         lambda invoke, service: datagram(bytes((0x50, invoke, service)) + bytes.fromhex("9102"))
     ),
-    "rejects": same(lambda invoke, service: datagram(bytes((0x60, invoke, 9))), Result.DEVICE_REFUSED, "reject-unrecognized-service"),
+    "rejects": same(
+        lambda invoke, service: datagram(bytes((0x60, invoke, 9))), Result.DEVICE_REFUSED, "reject-unrecognized-service"
+    ),
     "aborts": same(
         lambda invoke, service: datagram(bytes((0x71, invoke, 4))),
         Result.DEVICE_REFUSED,
@@ -179,7 +186,7 @@ def test_a_late_reply_is_not_taken_for_the_next_ones() -> None:
             lane = ways.upstream(device.key)
             late = VALUE.replace(b"\x41\xac\x00\x00", b"\x41\xa0\x00\x00")
             script.reply = lambda invoke, service: complex_ack(invoke, READ, late if len(script.seen) == 1 else VALUE)
-            script.delays = [0.2, 0.1]
+            script.delays = [0.4, 0.2]
             first = await asked(lane, compose_read(device, (POINT,))[0])
             second = await asked(lane, compose_read(device, (POINT,))[0])
             assert first.result == Result.NO_REPLY
@@ -198,6 +205,20 @@ def test_several_properties_come_in_the_order_asked_or_not_at_all() -> None:
             for parameters in (turned, BOTH[: len(BOTH) // 2], BOTH * 2, b""):
                 script.reply = lambda invoke, service, p=parameters: complex_ack(invoke, service, p)
                 assert (await asked(lane, compose_read(device, (POINT, OTHER))[0])).result == Result.BAD_REPLY
+
+    asyncio.run(play())
+
+
+def test_a_sensor_that_reports_no_number_does_not_hide_its_neighbours() -> None:
+    async def play() -> None:
+        async with scripted(honest_reply) as (script, device), upstreams(device) as ways:
+            request = compose_read(device, (POINT, OTHER))[0]
+            for value in (b"\x44\x7f\xc0\x00\x00", b"\x2e\x44\x41\xac\x00\x00\x2f"):
+                parameters = BOTH.replace(b"\x44\x41\xac\x00\x00", value)
+                script.reply = lambda invoke, service, p=parameters: complex_ack(invoke, service, p)
+                relayed = await asked(ways.upstream(device.key), request)
+                assert (relayed.result, relayed.values) == (Result.DONE, (("other", "20"),))
+                assert errors_of(request, relayed.payload) == (("setpoint", "value/unreadable"),)
 
     asyncio.run(play())
 
@@ -233,7 +254,7 @@ def test_one_confirmed_request_is_outstanding_at_a_time() -> None:
             assert len(script.seen) <= 2
             assert {(await answer).result for answer in answers} == {Result.DONE}
             invokes = [invoke for invoke, _ in script.seen]
-            assert [(b - a) & 0xFF for a, b in zip(invokes, invokes[1:], strict=False)] == [1, 1]
+            assert [(b - a) & 0xFF for a, b in pairwise(invokes)] == [1, 1]
 
     asyncio.run(play())
 

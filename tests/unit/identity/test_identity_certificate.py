@@ -1,7 +1,5 @@
 """A certificate proves exactly the subject that its organisation may name, or is refused with a constant code."""
 
-import dataclasses
-
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -10,7 +8,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from broker.errors import CertificateError, ConfigError
+from broker.errors import CertificateError
 from broker.identity.certificate import Trust, fingerprint
 from broker.identity.codes import CERTIFICATE_CODES
 from broker.identity.explanation import explain_certificate
@@ -106,7 +104,7 @@ def test_the_proof_ends_with_the_first_certificate_of_the_path_that_ends():
 
 
 def test_key_usage_may_be_absent_and_a_critical_purpose_is_understood():
-    for holder in (leaf(ISSUING, ANA, uses=()), leaf(ISSUING, ANA, purpose_critical=True)):
+    for holder in leaf(ISSUING, ANA, uses=()), leaf(ISSUING, ANA, purpose_critical=True):
         assert TRUST.verify(holder.der, (ISSUING.der,), NOW).id == ANA
 
 
@@ -252,8 +250,7 @@ def test_a_hostile_certificate_is_refused_and_the_explanation_agrees(what):
 
 
 def test_a_certificate_signed_with_sha_1_is_refused():
-    holder = forge_sha1()
-    assert refusal(holder) in ("certificate_untrusted", "certificate_malformed")
+    assert refusal(forge_sha1()) in ("certificate_untrusted", "certificate_malformed")
 
 
 def forge_sha1():
@@ -288,8 +285,7 @@ def test_a_chain_across_two_organisations_gives_neither_of_their_subjects():
 
 
 def test_more_than_four_intermediates_are_not_looked_at():
-    others = [authority(f"filler {place}") for place in range(5)]
-    assert refusal(GOOD, ISSUING, *others[:4]) == "chain_too_long"
+    assert refusal(GOOD, ISSUING, *(authority(f"filler {place}") for place in range(4))) == "chain_too_long"
 
 
 def test_a_longer_path_is_accepted_where_the_organisation_allows_it():
@@ -354,35 +350,6 @@ def test_an_extension_that_occurs_twice_refuses_the_certificate():
     assert refusal(twice, ISSUING) == "certificate_malformed"
 
 
-def settings_error(*organisations):
-    with pytest.raises(ConfigError) as raised:
-        Trust(organisations)
-    return raised.value.code
-
-
-def test_organisations_that_could_share_a_subject_are_a_settings_error():
-    acme, other = organisation(anchors=[ROOT]), "other"
-    assert settings_error(acme, acme) == "organisation_duplicate"
-    assert settings_error(acme, organisation(other, [PLANT], ("*.sub.acme.example",))) == "namespace_overlap"
-    assert settings_error(acme, organisation(other, [ROOT], ("*@other.example",))) == "anchor_shared"
-    same_key = authority("renamed", holder_key=ROOT.key)
-    assert settings_error(acme, organisation(other, [same_key], ("*@other.example",))) == "anchor_shared"
-    assert settings_error(acme, organisation(other, [ISSUING], ("*@other.example",))) == "anchor_shared"
-
-
-def test_anchors_that_are_no_authorities_are_a_settings_error():
-    assert settings_error(organisation(anchors=[GOOD])) == "anchor_not_an_authority"
-    assert settings_error(organisation(anchors=[authority("weak", holder_key=rsa_key(1024))])) == (
-        "anchor_not_an_authority"
-    )
-    for pem in ("", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "ä"):
-        assert settings_error(dataclasses.replace(organisation(), anchors=(pem,))) == "anchor_malformed"
-
-
-def test_an_organisation_without_anchors_lets_nobody_in_by_certificate():
-    assert refusal(GOOD, ISSUING, trust=Trust((organisation(),))) == "certificate_untrusted"
-
-
 def test_an_rsa_certificate_is_as_good():
     holder = leaf(ISSUING, ANA, holder_key=rsa_key(2048))
     assert isinstance(holder.certificate.public_key(), rsa.RSAPublicKey)
@@ -392,9 +359,8 @@ def test_an_rsa_certificate_is_as_good():
 def test_the_explanation_names_every_problem_with_a_remedy():
     holder = leaf(ISSUING, "eve@evil.example", ends=NOW - 1, purpose=SERVER, key_identifier=False)
     findings = explain_certificate(holder.pem.encode(), TRUST, NOW)
-    problems = " ".join(finding.problem for finding in findings)
-    for word in ("expired", "clientAuth", "authority key identifier", "eve@evil.example", "no anchor"):
-        assert word in problems
+    words = ("expired", "clientAuth", "authority key identifier", "eve@evil.example", "no anchor")
+    assert all(any(word in finding.problem for finding in findings) for word in words)
     assert all(finding.remedy and finding.problem for finding in findings)
 
 

@@ -85,6 +85,11 @@ def test_a_list_in_an_anchor_s_name_with_another_s_signature_is_a_settings_error
     assert settings_error(crl(ROOT, signer=ISSUING)) == "crl_signature_invalid"
 
 
+def test_a_list_in_another_name_is_not_the_authority_s_even_if_the_key_is():
+    renamed = authority("acme renamed", ROOT, holder_key=ISSUING.key)
+    assert refusal(crl(renamed), ROOT_LIST, required=True) == "crl_missing"
+
+
 def test_an_authority_that_may_not_sign_lists_has_none():
     mute = authority("acme mute", ROOT, uses=("key_cert_sign",))
     believed = trust(crl(mute), ROOT_LIST, required=True)
@@ -169,5 +174,7 @@ def test_a_live_subject_is_looked_at_again_under_new_trust():
     assert Trust(()).revoked_or_stale(subject, NOW) == "certificate_untrusted"
     moved = organisation("renamed", [ROOT])
     assert Trust((moved,)).revoked_or_stale(subject, NOW) == "certificate_name_refused"
+    chainless = dataclasses.replace(subject, proofs=(dataclasses.replace(subject.proofs[0], chain=()),))
+    assert trust().revoked_or_stale(chainless, NOW) == "certificate_missing"
     tokens_only = dataclasses.replace(subject, proofs=())
     assert Trust(()).revoked_or_stale(tokens_only, NOW) is None

@@ -98,7 +98,7 @@ def _identification_replies(request):
     ids = st.just(request.object_id) if one else st.integers(0, 255)
     objects = st.lists(
         st.builds(identification.IdentificationObject, ids, st.binary(max_size=40)),
-        min_size=1,
+        min_size=1 if one else 0,
         max_size=1 if one else 5,
     )
     more = st.just(False) if one else st.booleans()

@@ -197,7 +197,7 @@ REPLIES = [
     ("18 0000", "18 0006 0001 0001", "a byte count too high"),
     ("18 0000", "18 0042 0020" + "0000" * 32, "32 registers queued"),
     ("18 0000", "18 0000", "cut short"),
-    (BASIC, "2b 0e 01 01 00 00 00", "no objects"),
+    (BASIC, "2b 0e 01 01 00 00 00 41", "no objects, yet an octet"),
     (BASIC, "2b 0d 01 01 00 00 01 00 01 41", "another MEI type"),
     (BASIC, "2b 0e 02 01 00 00 01 00 01 41", "another code"),
     (BASIC, "2b 0e 01 04 00 00 01 00 01 41", "conformity level 4"),

@@ -1,0 +1,44 @@
+"""Collects what the parts of the broker count, by the names of `listeners/figures`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from broker.adapters.ledger_files import State
+
+if TYPE_CHECKING:
+    from broker.listeners.figures import Figures
+    from broker.wiring.broker import Broker
+
+
+def figures(broker: Broker) -> Figures:
+    """All figures now; called when somebody asks for the metrics."""
+    ledger = broker.ledger.metrics()
+    sessions: Counter[tuple[str, ...]] = Counter((session.listener,) for session in broker.register.sessions())
+    listeners = broker.tls_listeners()
+    return {
+        "sessions_open": dict(sessions),
+        "sessions_opened": {(): broker.register.opened},
+        "connections_open": {(name,): listener.connections for name, listener in listeners},
+        "connections_refused": {
+            (name, code): count for name, listener in listeners for code, count in listener.refusals.items()
+        },
+        "identity_refused": {(): broker.identity_refusals.total},
+        "frames_refused": {(): broker.frame_refusals.count},
+        "decisions": {(): broker.desk.taken},
+        "decisions_leased": {(): broker.desk.leased},
+        "exchanges_running": {(): broker.driver.running},
+        "operations": {(str(result),): count for result, count in broker.driver.results.items()},
+        "http_answers": {(route, str(status)): count for (route, status), count in broker.http_answers().items()},
+        "tunnels_open": {(): len(broker.tunnels.tunnels)},
+        "upstream_up": {(state.address,): float(not state.down) for state in broker.upstreams.states()},
+        "upstream_queue": {(state.address,): state.queued for state in broker.upstreams.states()},
+        "ledger_records": {(): ledger["size"]},
+        "ledger_closed": {(): float(broker.ledger.state is State.CLOSED)},
+        "ledger_paused": {(): float(broker.ledger.state is State.PAUSED)},
+        "ledger_checkpoint_age_seconds": {(): broker.checkpoint_age_seconds()},
+        "ledger_disk_days": {(): ledger["days_of_disk"]},
+        "policy_age_seconds": {(): broker.clock.monotonic() - broker.reload.policy_since},
+        "inventory_age_seconds": {(): broker.clock.monotonic() - broker.reload.inventory_since},
+    }

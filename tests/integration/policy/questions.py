@@ -1,0 +1,191 @@
+"""Questions for both engines, the same in every run: well-typed ones across all rules, and broken ones."""
+
+import copy
+import random
+from dataclasses import replace
+from decimal import Decimal
+from itertools import product
+from typing import Any
+
+from broker.model.decision import EntryPoint
+from broker.model.operation import Operation, Touch
+from broker.model.schedule import CalendarState, Interval
+from broker.model.vocabulary import Action
+from tests.unit.authz import given
+
+Asked = tuple[EntryPoint, dict[str, Any]]
+NIGHT = Interval("night", given.NOW - 10, given.NOW + 100)
+HOLIDAYS = Interval("holidays", given.NOW - 10, given.NOW + 100)
+VALUES = [
+    "16", "22.0", "15.99", "22.01", "21.899999618530273", "-0", "0", "-21.5", "9007199254740993", "99999999999999.5",
+    "abc", "", "null", "true", "1e1", " 20", "020", "+20", "20.", ".5", "٢٠", "20\n", "0x14", "16.0000000000000001",
+]  # fmt: skip
+SERVICES = [
+    "write-single-register",
+    "write-property",
+    "read-holding-registers",
+    "report-server-id",
+    "reinitialize-device",
+]
+PERMISSIONS = ["me.read", "ledger.read", "sessions.read", "decision.explain", "config.apply", "policy.publish"]
+JUNK: list[Any] = [
+    None,
+    True,
+    False,
+    0,
+    -1,
+    5,
+    2**60,
+    "",
+    "x",
+    "view",
+    [],
+    ["x"],
+    [None],
+    [[]],
+    {},
+    {"id": 1},
+    {"0": []},
+]
+
+
+def well_typed() -> list[Asked]:
+    """Every rule of the library is touched, most of them from both sides."""
+    return [*_values(), *_priorities(), *_surroundings(), *_operations(), *_sessions(), *_admin()]
+
+
+def broken(count: int) -> list[Asked]:
+    """Well-typed questions with one to three places removed or replaced by something else."""
+    chance = random.Random(20261122)
+    sources = well_typed()
+    return [
+        (entry_point, _break(copy.deepcopy(asked), chance)) for entry_point, asked in chance.choices(sources, k=count)
+    ]
+
+
+def _values() -> list[Asked]:
+    limits = [
+        (None, None, ()),
+        (Decimal("16.0"), Decimal("22.0"), ()),
+        (Decimal("16.0"), None, ()),
+        (None, None, ("20", "abc")),
+    ]
+    return [
+        _operation(replace(given.ADJUST, touches=(Touch(_point(low, high, allowed), True, value),)))
+        for value, (low, high, allowed) in product(VALUES, limits)
+    ]
+
+
+def _priorities() -> list[Asked]:
+    asked = []
+    for priority, action, value in product(
+        [None, 1, 6, 8, 9, 10, 16], [Action.ADJUST, Action.OVERRIDE], ["21", "null"]
+    ):
+        for bounds in [(10, 16), (1, 16), (None, None)]:
+            address = replace(given.ZONE.address, priority_lowest=bounds[0], priority_highest=bounds[1])  # type: ignore[type-var]
+            touches = (Touch(replace(given.ZONE, address=address), True, value),)
+            grants = (replace(given.GRANTS[1], actions=(action,)),)
+            write = replace(given.ZONE_WRITE, action=action, priority=priority, touches=touches)
+            asked.append(_operation(write, grants=grants))
+    return asked
+
+
+def _surroundings() -> list[Asked]:
+    asked = []
+    calendars = [
+        CalendarState(opened, frozen, NIGHT if not opened else None, given.NOW + 100, views_frozen)
+        for opened, frozen, views_frozen in product([(), (NIGHT,)], [(), (HOLIDAYS,)], [False, True])
+    ]
+    grants = [
+        (),
+        given.GRANTS,
+        given.GRANTS[:1],
+        (replace(given.GRANTS[1], windows=("night",)),),
+        (replace(given.GRANTS[0], windows=("saturday",)), replace(given.GRANTS[1], windows=("saturday", "night"))),
+        (replace(given.GRANTS[0], not_after=given.NOW - 5), replace(given.GRANTS[1], not_before=given.NOW + 5)),
+    ]
+    for calendar, granted in product(calendars, grants):
+        asked += [_operation(operation, calendar=calendar, grants=granted) for operation in (given.ADJUST, given.VIEW)]
+        asked.append((EntryPoint.SESSION, given.session_question(calendar=calendar, grants=granted)))
+    return asked
+
+
+def _operations() -> list[Asked]:
+    asked = []
+    for action, service, described, whole in product(Action, SERVICES, [True, False], [True, False]):
+        value = "20" if whole and action not in {Action.VIEW, Action.DISCOVER} else None
+        operation = replace(
+            given.ADJUST,
+            action=action,
+            service=service,
+            described=described,
+            touches=(Touch(given.SETPOINT, whole, value),),
+        )
+        everything = replace(given.GRANTS[0], actions=tuple(Action))
+        asked.append(_operation(operation, grants=(everything,)))
+        asked.append(_operation(operation, grants=(replace(everything, points=("supply-temp-setpoint",)),)))
+    unnamed = replace(given.VIEW, touches=())
+    readable = replace(given.ADJUST, touches=(Touch(replace(given.SETPOINT, action=None), True, "20"),))
+    return [*asked, _operation(unnamed), _operation(unnamed, grants=given.GRANTS[1:]), _operation(readable)]
+
+
+def _sessions() -> list[Asked]:
+    asked = []
+    organisations = [
+        None,
+        replace(given.ORGANISATION, contract_from=None, contract_until=None),
+        replace(given.ORGANISATION, contract_until=given.NOW - 1),
+        replace(given.ORGANISATION, contract_from=given.NOW + 1),
+    ]
+    subjects = [given.SUBJECT, *(replace(given.SUBJECT, proofs=(proof,)) for proof in given.SUBJECT.proofs)]
+    for organisation, subject, criticality in product(organisations, subjects, ["low", "high", "critical", "odd"]):
+        where = {
+            "organisation": organisation,
+            "subject": subject,
+            "device": replace(given.DEVICE, criticality=criticality),
+        }
+        asked.append((EntryPoint.SESSION, given.session_question(**where)))
+        asked += [_operation(operation, **where) for operation in (given.ADJUST, given.VIEW)]
+    return asked
+
+
+def _admin() -> list[Asked]:
+    asked = []
+    resources: list[dict[str, object]] = [{}, {"subject": given.SUBJECT.id}, {"subject": "bo@owner.example"}]
+    for permission, resource, role, owner in product(
+        PERMISSIONS, resources, ["auditor", "security", "operator", "technician"], [True, False]
+    ):
+        subject = replace(given.SUBJECT, roles=(role, "policy-author"))
+        organisation = replace(given.ORGANISATION, owner=owner)
+        question = given.admin_question(permission, resource, subject=subject, organisation=organisation)
+        asked.append((EntryPoint.ADMIN, question))
+    return asked
+
+
+def _operation(operation: Operation, **changes: Any) -> Asked:
+    return EntryPoint.OPERATION, given.operation_question(operation, **changes)
+
+
+def _point(low: Decimal | None, high: Decimal | None, allowed: tuple[str, ...]) -> Any:
+    return replace(given.SETPOINT, minimum=low, maximum=high, allowed=allowed)
+
+
+def _break(document: dict[str, Any], chance: random.Random) -> dict[str, Any]:
+    for _ in range(chance.randint(1, 3)):
+        places = list(_places(document))
+        if not places:
+            break
+        container, key = chance.choice(places)
+        if chance.random() < 0.4:
+            del container[key]
+        else:
+            container[key] = chance.choice(JUNK)
+    return document
+
+
+def _places(node: Any) -> Any:
+    """Every place below as (container, key or index)."""
+    if isinstance(node, dict | list):
+        for key in list(node) if isinstance(node, dict) else range(len(node)):
+            yield node, key
+            yield from _places(node[key])

@@ -1,0 +1,106 @@
+"""The embedded engine and a real OPA server answer every question alike, however broken it is."""
+
+import asyncio
+import json
+import re
+from typing import Any
+
+import pytest
+
+from broker.adapters.opa import OpaPolicyEngine
+from broker.adapters.opa_connection import OpaServer
+from broker.adapters.rego_embedded import EmbeddedPolicyEngine
+from broker.authz.answer import read_answer
+from broker.authz.capabilities import ALLOWED_BUILTINS
+from broker.authz.validation import invalid_because, odd_because
+from broker.engine.ports import PolicyEngine
+from broker.model.decision import EntryPoint
+from broker.model.vocabulary import Reason
+from tests.integration.policy import builtin_samples, questions
+from tests.integration.policy.asking import submit
+from tests.integration.policy.opa_server import running_opa
+from tests.unit.authz import given
+
+BROKEN = 600
+AT_ONE_TIME = 16
+
+
+def _answers(asked: list[questions.Asked], modules: dict[str, str]) -> tuple[list[bytes], list[bytes]]:
+    """What the embedded engine and OPA say to each question."""
+
+    async def both() -> tuple[list[bytes], list[bytes]]:
+        with running_opa() as opa:
+            embedded = EmbeddedPolicyEngine(budget_seconds=5, wait_seconds=30)
+            server = OpaPolicyEngine(OpaServer(opa.url), deadline_seconds=30)
+            try:
+                engines: list[PolicyEngine] = [embedded, server]
+                for engine in engines:
+                    await engine.publish(modules, {}, "revision-1")
+                return await _ask_all(embedded, asked), await _ask_all(server, asked)
+            finally:
+                await embedded.close()
+                await server.close()
+
+    return asyncio.run(both())
+
+
+async def _ask_all(engine: PolicyEngine, asked: list[questions.Asked]) -> list[bytes]:
+    replies: list[bytes] = []
+    for start in range(0, len(asked), AT_ONE_TIME):
+        batch = [submit(engine, *one) for one in asked[start : start + AT_ONE_TIME]]
+        for reply in await asyncio.gather(*batch):
+            assert isinstance(reply, bytes), reply
+            replies.append(reply)
+    return replies
+
+
+def _decoded(raw: bytes) -> Any:
+    return json.loads(raw) if raw else None
+
+
+def test_well_typed_questions_are_answered_alike() -> None:
+    asked = questions.well_typed()
+    assert len(asked) >= 300
+    embedded, opa = _answers(asked, given.library().modules)
+    reasons: set[str] = set()
+    for (entry_point, question), ours, theirs in zip(asked, embedded, opa, strict=True):
+        assert _decoded(ours) == _decoded(theirs), question
+        if invalid_because(entry_point, question) == "":
+            assert odd_because(_decoded(ours)) == "", question
+            assert Reason.POLICY_ODD not in read_answer(ours).reasons
+        reasons.update(read_answer(ours).reasons)
+    assert any(read_answer(raw).allow for raw in embedded)
+    library = "".join(given.library().modules.values())
+    assert reasons >= set(re.findall(r'reasons contains "(\w+)"', library)) - {"device_unknown"}
+
+
+def test_broken_questions_are_answered_alike_even_if_no_schema_had_stopped_them() -> None:
+    asked = questions.broken(BROKEN)
+    embedded, opa = _answers(asked, given.library().modules)
+    stopped = [invalid_because(*one) != "" for one in asked]
+    assert sum(stopped) > BROKEN / 2
+    for (_, question), ours, theirs in zip(asked, embedded, opa, strict=True):
+        assert _decoded(ours) == _decoded(theirs), question
+        assert read_answer(ours) == read_answer(theirs)
+
+
+@pytest.mark.parametrize("missing", ["subject", "device", "operation", "windows", "freezes", "grants", "now"])
+def test_nothing_that_is_missing_allows(missing: str) -> None:
+    question = {key: value for key, value in given.operation_question().items() if key != missing}
+    if missing == "device":
+        question["operation"] = {**question["operation"], "action": "adjust"}
+    asked: list[questions.Asked] = [(EntryPoint.OPERATION, question)]
+    for answers in _answers(asked, given.library().modules):
+        assert not read_answer(answers[0]).allow
+
+
+def test_every_allowed_builtin_answers_alike_on_both() -> None:
+    assert builtin_samples.names() | builtin_samples.OPERATORS == ALLOWED_BUILTINS
+    modules = {**given.library().modules, "site/sample.rego": builtin_samples.module()}
+    asked: list[questions.Asked] = [
+        (EntryPoint.ADMIN, {"now": 1, "permission": "me.read", "sample": name, "values": values})
+        for name, values in builtin_samples.cases()
+    ]
+    embedded, opa = _answers(asked, modules)
+    for (_, question), ours, theirs in zip(asked, embedded, opa, strict=True):
+        assert _decoded(ours) == _decoded(theirs), question

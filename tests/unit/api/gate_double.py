@@ -1,0 +1,320 @@
+"""A broker in memory, as far as the API can see: one Modbus and one BACnet device, and a policy of sets."""
+
+import asyncio
+import json
+from decimal import Decimal
+
+from broker.api.ports import Page
+from broker.engine.events import Answered, Refused
+from broker.engine.sessions import Session
+from broker.errors import LedgerUnavailableError
+from broker.model.decision import Decision
+from broker.model.operation import BacnetProperty, Relayed
+from broker.model.place import (
+    BacnetAddress,
+    BacnetIpWay,
+    Device,
+    Inventory,
+    ModbusAddress,
+    ModbusTcpWay,
+    Point,
+    Protocol,
+    Table,
+    ValueType,
+)
+from broker.model.schedule import CalendarState, Interval, Occurrence, Scope, Window
+from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
+from broker.model.vocabulary import Action, Reason, Result
+from broker.wire.modbus.pdu import decode_request
+
+SECRET_UPSTREAM = "192.0.2.77"
+NEXT_WINDOW = ("saturday", 1_795_852_800.0, 1_795_881_600.0)
+
+
+def register(name, start, *, table=Table.HOLDING_REGISTER, action=None, value_type=ValueType.INT16, count=1, **more):
+    address = ModbusAddress(table, start, count, value_type, scale=Decimal(more.pop("scale", "0.1")))
+    return Point(name, address, action, **more)
+
+
+AHU = Device(
+    "plant",
+    "ahu-1",
+    "hvac",
+    Protocol.MODBUS,
+    ModbusTcpWay(SECRET_UPSTREAM, 502),
+    points=(
+        register("supply-temp", 0, engineering_unit="°C"),
+        register("return-temp", 1, engineering_unit="°C"),
+        register("outside-temp", 2, engineering_unit="°C"),
+        register(
+            "supply-temp-setpoint",
+            10,
+            action=Action.ADJUST,
+            engineering_unit="°C",
+            minimum=Decimal("16.0"),
+            maximum=Decimal("22.0"),
+        ),
+        register("energy", 20, value_type=ValueType.UINT64, count=4, scale="1", engineering_unit="kWh"),
+        register("fan", 5, table=Table.COIL, value_type=ValueType.BOOL, action=Action.CONTROL, scale="1"),
+        register("fan-speed", 30, action=Action.ADJUST, scale="1"),
+        register("label", 40, value_type=ValueType.STRING, count=2, scale="1"),
+    ),
+    description="Air handling unit",
+)
+VAV = Device(
+    "plant",
+    "vav-1",
+    "hvac",
+    Protocol.BACNET,
+    BacnetIpWay(SECRET_UPSTREAM, 47808, 1001),
+    points=(
+        Point("zone-temp", BacnetAddress("analog-input", 1), None, "°C"),
+        Point(
+            "zone-setpoint",
+            BacnetAddress("analog-value", 1, priority_lowest=10, priority_highest=16),
+            Action.ADJUST,
+            "°C",
+        ),
+    ),
+)
+HIDDEN = Device("plant", "meter-1", "power", Protocol.MODBUS, ModbusTcpWay(SECRET_UPSTREAM, 503))
+INVENTORY = Inventory(
+    "rev",
+    ("plant",),
+    (),
+    (AHU, VAV, HIDDEN),
+    (),
+    (Window("work", Scope(), Occurrence("2026-11-28T08:00:00", "UTC", 28800), "Working hours"),),
+    (),
+    (),
+)
+
+
+def subject(name="ana@acme.example", organisation="acme"):
+    proof = Proof(ProofKind.TOKEN, "iss", name, "fp-" + name, 1_795_000_000.0, 1_795_900_000.0)
+    return Subject(name, SubjectKind.PERSON, organisation, ("vendor",), proofs=(proof,))
+
+
+ANA = subject()
+BO = subject("bo@plant.example", "plant-owner")
+
+
+class GateDouble:
+    """Denies the points in `denied`, fails the ones in `failing`; everything it relays is in `relayed`."""
+
+    def __init__(self):
+        self.inventory = INVENTORY
+        self.registers = {0: 185, 1: 190, 2: 65_436, 10: 200, 30: 7, 20: 0xFFFF, 21: 0xFFFF, 22: 0xFFFF, 23: 0xFFFF}
+        self.registers |= {40: 0x6869, 41: 0}
+        self.coils = {5: 1}
+        self.properties = {("analog-input", 1): "21.5", ("analog-value", 1): "20"}
+        self.denied = {}
+        self.failing = {}
+        self.unpermitted = set()
+        self.admission = None
+        self.unrecorded = False
+        self.relayed = []
+        self.asked = []
+        self.views = []
+        self.left = []
+        self.closed = []
+        self.renewed = []
+        self.opened = []
+        self.streams = []
+        self.go = asyncio.Event()
+        self.go.set()
+        self.begun = asyncio.Event()
+        self.open_sessions = {}
+        self.ledger_view = LedgerDouble()
+
+    def calendar_state(self, device, organisation):
+        opens, closes = 1_795_000_000.0, 1_795_028_800.0
+        later = Interval(*NEXT_WINDOW)
+        return CalendarState((Interval("work", opens, closes),), (), later, closes)
+
+    def visible_devices(self, subject):
+        return (AHU, VAV) if subject.organisation == "acme" else ()
+
+    async def admit(self, subject, device, listener, peer, connection):
+        if self.admission is not None:
+            return self.admission
+        key = (connection, subject.id, device.key)
+        if key not in self.open_sessions:
+            number = len(self.open_sessions)
+            self.open_sessions[key] = Session(f"ses-{number}", subject, device, listener, peer, 1_795_000_000.0)
+        return self.open_sessions[key]
+
+    def leave(self, connection):
+        self.left.append(connection)
+
+    async def open(self, subject, device, listener, peer, cut):
+        if self.admission is not None:
+            return self.admission
+        session = Session(f"tun-{len(self.opened)}", subject, device, listener, peer, 1_795_000_000.0)
+        self.opened.append((session, cut))
+        return session
+
+    def close(self, session, reason):
+        self.closed.append((session.id, reason))
+        session.ended = reason
+
+    def renew(self, session, subject):
+        self.renewed.append((session.id, subject.id))
+
+    def tunnel(self, session, *, write, hold, denied, close):
+        stream = StreamDouble(write, hold, denied, close)
+        self.streams.append(stream)
+        return stream
+
+    async def read(self, session, request):
+        await asyncio.sleep(0)
+        decisions = tuple(self._decide(request, place) for place in range(len(request.operations)))
+        if not all(d.allow for d in decisions):
+            return Refused(_reasons(decisions), decisions)
+        return self._relay(session, request, decisions)
+
+    async def write(self, session, requests):
+        return await asyncio.shield(asyncio.ensure_future(self._write(session, requests)))
+
+    async def _write(self, session, requests):
+        self.begun.set()
+        await self.go.wait()
+        taken = [tuple(self._decide(r, place) for place in range(len(r.operations))) for r in requests]
+        if not all(d.allow for decisions in taken for d in decisions):
+            return tuple(Refused(_reasons(decisions), decisions) for decisions in taken)
+        findings = []
+        for request, decisions in zip(requests, taken, strict=True):
+            if findings and not _done(findings[-1]):
+                findings.append(Refused((), decisions))
+            else:
+                findings.append(self._relay(session, request, decisions))
+        return tuple(findings)
+
+    async def permitted(self, subject, permission, resource, peer=""):
+        self.asked.append((subject.id, permission, resource))
+        allow = permission not in self.unpermitted and (permission, resource.get("subject")) not in self.unpermitted
+        reasons = () if allow else (Reason.ROLE_MISSING,)
+        return Decision("dec-admin", 9, allow, reasons)
+
+    def record_view(self, subject, what):
+        if self.unrecorded:
+            raise LedgerUnavailableError("ledger_closed", "The ledger is closed.", "/var/lib/secret: EIO")
+        self.views.append((subject.id, what))
+
+    def sessions(self):
+        return tuple(self.open_sessions.values())
+
+    def _decide(self, request, place):
+        touched = {touch.point.id for touch in request.operations[place].touches}
+        reasons = tuple(dict.fromkeys(r for point in sorted(touched) for r in self.denied.get(point, ())))
+        if reasons:
+            return Decision("dec-denied", 5, False, reasons, next_window=NEXT_WINDOW)
+        return Decision("dec-allowed", 4, True)
+
+    def _relay(self, session, request, decisions):
+        self.relayed.append(request)
+        touched = [touch.point.id for operation in request.operations for touch in operation.touches]
+        for point in touched:
+            if point in self.failing:
+                failure = self.failing[point]
+                if isinstance(failure, Exception):
+                    raise failure
+                return failure(decisions) if callable(failure) else Answered(failure, decisions)
+        payload = self._modbus(request) if session.device is AHU else self._bacnet(request)
+        return Answered(Relayed(Result.DONE, payload), decisions)
+
+    def _modbus(self, request):
+        pdu = decode_request(request.payload)
+        if request.writes:
+            return request.payload[:5]
+        cells = range(pdu.start, pdu.start + pdu.count)
+        if request.payload[0] in (1, 2):
+            packed = sum(self.coils.get(cell, 0) << place for place, cell in enumerate(cells))
+            octets = packed.to_bytes((pdu.count + 7) // 8, "little")
+        else:
+            octets = b"".join(self.registers.get(cell, 0).to_bytes(2, "big") for cell in cells)
+        return bytes((request.payload[0], len(octets))) + octets
+
+    def _bacnet(self, request):
+        results = []
+        for operation in request.operations:
+            address = operation.address
+            assert isinstance(address, BacnetProperty)
+            result = {"object_type": address.object_type, "instance": address.instance, "property": address.property}
+            if not request.writes:
+                result["value"] = self.properties[address.object_type, address.instance]
+            results.append(result)
+        return json.dumps({"results": results}).encode()
+
+
+class StreamDouble:
+    """Echoes what it receives."""
+
+    def __init__(self, write, hold, denied, close):
+        self.write, self.hold, self.denied, self.close = write, hold, denied, close
+        self.octets = b""
+        self.was_lost = False
+
+    def received(self, data):
+        self.octets += bytes(data)
+        self.write(bytes(data))
+
+    def ended(self):
+        from broker.model.vocabulary import EndReason
+
+        self.close(EndReason.PEER_CLOSED)
+
+    def lost(self):
+        self.was_lost = True
+
+
+class LedgerDouble:
+    """Three records; finds a decision by id."""
+
+    RECORDS = (
+        {"kind": "session_opened", "subject": {"id": "ana@acme.example"}},
+        {
+            "kind": "decision",
+            "id": "dec-abc",
+            "allow": False,
+            "reasons": ["window_closed"],
+            "input": {"subject": {"id": "ana@acme.example"}, "device": {"site": "plant", "id": "ahu-1"}},
+        },
+        {"kind": "intent", "decision": 1},
+    )
+
+    def __init__(self):
+        self.searched = []
+
+    @property
+    def size(self):
+        return len(self.RECORDS)
+
+    def checkpoint(self):
+        return "broker.example/ledger\n3\nAAAA\n\n— broker.example BBBB\n"
+
+    def records(self, start, stop):
+        return ((i, r) for i, r in enumerate(self.RECORDS) if start <= i < stop)
+
+    def stored(self, index):
+        return json.dumps(self.RECORDS[index], sort_keys=True, separators=(",", ":")).encode()
+
+    def inclusion_proof(self, index, size):
+        return [f"hash-{index}-{size}"]
+
+    def search(self, filters):
+        self.searched.append(filters)
+        if filters.decision:
+            if filters.cursor is None:
+                return Page((), 1)
+            found = tuple((i, r) for i, r in enumerate(self.RECORDS) if r.get("id") == filters.decision)
+            return Page(found, None)
+        return Page(tuple(enumerate(self.RECORDS))[: filters.limit], 7)
+
+
+def _reasons(decisions):
+    return tuple(dict.fromkeys(reason for d in decisions if not d.allow for reason in d.reasons))
+
+
+def _done(finding):
+    return isinstance(finding, Answered) and finding.recorded and finding.relayed.result == Result.DONE
