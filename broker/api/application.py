@@ -65,8 +65,8 @@ class Api:
         )
         self._calls_of: Counter[str] = Counter()
         self._patterns = tuple((route, route.pattern) for route in ROUTES)
-        self.answers: Counter[tuple[str, ...]] = Counter()
-        """How many answers by route name and status: the figure `http_answers`."""
+        self.answers: Counter[tuple[str, int]] = Counter()
+        """How many answers by route name and status: for the figure `http_answers`."""
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request, whatever happens; nothing of our insides is shown."""
@@ -86,7 +86,7 @@ class Api:
         except Exception:
             log.exception("a call failed")
             response = Problem("internal_error").response()
-        self.answers[request.get(_ROUTE, "none"), str(response.status)] += 1
+        self.answers[request.get(_ROUTE, "none"), response.status] += 1
         if not response.prepared:
             response.headers.update(_ALWAYS)
         return response
@@ -95,7 +95,7 @@ class Api:
         """The answer to something that the HTTP layer could not even read."""
         response = problems.for_status(status).response()
         response.headers.update(_ALWAYS)
-        self.answers["none", str(response.status)] += 1
+        self.answers["none", response.status] += 1
         return response
 
     async def quiet(self, seconds: float) -> bool:

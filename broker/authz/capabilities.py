@@ -2,7 +2,8 @@
 
 Everything on it is a pure function that both engines have and that answers alike on both (the differential suite
 calls each on both). Not on it: clock, chance, network, runtime, printing; `regex.*` and `glob.*` (different
-dialects); `upper` and `lower` (different Unicode tables); `sprintf` and `json.*` (different ways to write a number); division (different numbers).
+dialects); `upper` and `lower` (different Unicode tables); `sprintf` and `json.*` (different ways to write a number);
+division (different numbers).
 """
 
 from importlib.resources import files

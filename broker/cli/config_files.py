@@ -18,7 +18,7 @@ from broker.settings.fields import PathKind
 from broker.settings.findings import Finding
 from broker.settings.findings import Path as Place
 from broker.settings.inventory_checks import listeners_collide
-from broker.settings.words import finding_of
+from broker.settings.words import findings_of
 
 _SHOWN_PATH = 200
 
@@ -86,7 +86,7 @@ def _settings(document: Document) -> Settings | None:
         return Settings.model_validate(value, context={"folder": folder})
     except ValidationError as error:
         schema = _schema()
-        document.problems += [document.problem(finding_of(details, schema)) for details in error.errors()]
+        document.problems += [document.problem(finding) for finding in findings_of(error.errors(), schema)]
     return None
 
 

@@ -20,7 +20,7 @@ from broker.settings.grant_checks import grant_findings
 from broker.settings.inventory_checks import Names, inventory_findings
 from broker.settings.inventory_file import InventoryFile
 from broker.settings.inventory_places import device_model
-from broker.settings.words import finding_of
+from broker.settings.words import findings_of
 
 MAXIMUM_FILES = 1000
 KINDS = tuple(InventoryFile.model_fields)
@@ -114,9 +114,7 @@ def _take_entry(document: Document, kind: str, place: int, raw: Any, reading: _R
     try:
         (entry,) = _ADAPTERS[kind].validate_python([raw])
     except ValidationError as error:
-        schema = _schema(kind)
-        for details in error.errors():
-            finding = finding_of(details, schema)
+        for finding in findings_of(error.errors(), _schema(kind)):
             moved = Finding((kind, place, *finding.path[1:]), finding.message, finding.hint, at_key=finding.at_key)
             reading.problems.append(document.problem(moved))
         _remember(kind, raw, reading.names)

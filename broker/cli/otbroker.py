@@ -7,6 +7,8 @@ from pathlib import Path
 
 import shtab
 
+from broker.api.openapi import openapi_octets
+from broker.api.reference import api_reference
 from broker.cli.config_commands import add_config_commands
 from broker.cli.config_files import describe
 from broker.cli.development import Development, DevelopmentOptions
@@ -29,6 +31,7 @@ def parser() -> argparse.ArgumentParser:
     serving.set_defaults(run=lambda arguments: serve(arguments.config))
     _add_dev(commands)
     add_config_commands(commands)
+    _add_api(commands)
     return root
 
 
@@ -44,6 +47,17 @@ def _add_dev(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     dev.add_argument("--inventory", type=Path, metavar="DIR", help="use the devices, windows and grants of this folder")
     dev.add_argument("--walkthrough", action="store_true", help="tell the main job step by step and check each step")
     dev.set_defaults(run=_dev)
+
+
+def _add_api(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    api = commands.add_parser("api", help="what the API serves", description="Print what the API serves.")
+    api.add_argument("what", choices=("openapi", "reference"), help="OpenAPI 3.1 as JSON, or a page as Markdown")
+    api.set_defaults(run=_api)
+
+
+def _api(arguments: argparse.Namespace) -> int:
+    print(openapi_octets().decode() if arguments.what == "openapi" else api_reference(), end="")
+    return 0
 
 
 def _dev(arguments: argparse.Namespace) -> int:
@@ -64,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0, 1 after an error that is explained on standard error, 2 for wrong usage."""
     arguments = parser().parse_args(argv)
     try:
-        status: int = arguments.run(arguments)
+        return int(arguments.run(arguments))
     except ConfigError as error:
         for problem in error.problems:
             print(describe(problem), file=sys.stderr)
@@ -76,7 +90,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    return status
 
 
 if __name__ == "__main__":

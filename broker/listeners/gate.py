@@ -90,13 +90,17 @@ class Gate:
         """A session of its own (tunnels); `cut` is called once if it must end."""
         opened: asyncio.Future[Session | Refused] = asyncio.get_running_loop().create_future()
         self._parts.register.open(subject, device, listener, peer, cut, opened.set_result)
-        return await asyncio.shield(opened)
+        try:
+            return await asyncio.shield(opened)
+        except asyncio.CancelledError:
+            opened.add_done_callback(self._close_unclaimed)
+            raise
 
     def close(self, session: Session, reason: EndReason) -> None:
         """End a session that `open` gave."""
         self._parts.register.close(session, reason)
 
-    async def leave(self, connection: object) -> None:
+    def leave(self, connection: object) -> None:
         """The connection is gone, and its sessions with it."""
         for session in self._admitted.pop(connection, {}).values():
             self._parts.register.close(session, EndReason.PEER_CLOSED)
@@ -155,6 +159,12 @@ class Gate:
         )
         stream.enter(session)
         return stream
+
+    def _close_unclaimed(self, opened: "asyncio.Future[Session | Refused]") -> None:
+        """The one who asked for a session has given up before it was there."""
+        result = opened.result()
+        if isinstance(result, Session):
+            self._parts.register.close(result, EndReason.PEER_CLOSED)
 
     def _forget(self, sessions: dict[tuple[str, ...], Session]) -> None:
         for session in sessions.values():

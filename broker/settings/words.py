@@ -1,6 +1,6 @@
 """Pydantic's findings in words that a plant engineer understands."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -37,8 +37,18 @@ _FORMATS = {
 }
 
 
-def finding_of(error: ErrorDetails, schema: Mapping[str, Any]) -> Finding:
-    """One pydantic error as a finding; `schema` is the JSON Schema of the validated model."""
+def findings_of(errors: Sequence[ErrorDetails], schema: Mapping[str, Any]) -> Iterator[Finding]:
+    """All errors of one validation as findings; `schema` is the JSON Schema of the validated model.
+
+    A list of which an entry could not be read is not also called too short.
+    """
+    broken = {error["loc"][:-1] for error in errors}
+    for error in errors:
+        if error["type"] != "too_short" or error["loc"] not in broken:
+            yield _finding_of(error, schema)
+
+
+def _finding_of(error: ErrorDetails, schema: Mapping[str, Any]) -> Finding:
     path, kind, context = error["loc"], error["type"], error.get("ctx", {})
     name = _name(path)
     if kind == "missing":

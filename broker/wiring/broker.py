@@ -138,7 +138,6 @@ class Broker:
         self._https_tls: TlsListener | None = None
         self._checkpoint_at = 0.0
         self._ops = OpsListener(self.readiness, self.figures)
-        self._leaving: set[asyncio.Task[None]] = set()
         self._listeners: list[tuple[TlsListener, Callable[[Inventory], ServerContext]]] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -251,7 +250,7 @@ class Broker:
             requirement=settings.requirement,
         )
         self._api = api
-        self._https = HttpsListener(api.handle, api.refuse, self._left)
+        self._https = HttpsListener(api.handle, api.refuse, self.gate.leave)
 
         def context(inventory: Inventory) -> ServerContext:
             return server_context(
@@ -274,12 +273,6 @@ class Broker:
         self._listeners.append((listener, context))
         host, port = await listener.start(settings.address, settings.port)
         return f"{host}:{port}"
-
-    def _left(self, connection: object) -> None:
-        """An HTTP connection is gone, and its sessions with it."""
-        task = asyncio.get_running_loop().create_task(self.gate.leave(connection))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
 
     async def _prove(self, connection: TlsConnection, raw_token: str) -> Subject:
         assert self.settings.https is not None

@@ -101,6 +101,7 @@ def _surroundings() -> list[Asked]:
         given.GRANTS,
         given.GRANTS[:1],
         (replace(given.GRANTS[1], windows=("night",)),),
+        (replace(given.GRANTS[1], points=("fan-speed",)),),
         (replace(given.GRANTS[0], windows=("saturday",)), replace(given.GRANTS[1], windows=("saturday", "night"))),
         (replace(given.GRANTS[0], not_after=given.NOW - 5), replace(given.GRANTS[1], not_before=given.NOW + 5)),
     ]

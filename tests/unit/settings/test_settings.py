@@ -9,7 +9,7 @@ from broker.model.trust import Binding, Issuer, Requirement
 from broker.settings.broker_file import Settings
 from broker.settings.fields import Section
 from broker.settings.findings import Finding
-from broker.settings.words import finding_of
+from broker.settings.words import findings_of
 
 LISTENER = {"address": "127.0.0.1", "certificate_file": "tls.pem", "key_file": "tls.key"}
 ISSUER = {
@@ -29,8 +29,7 @@ def raw(**changes: Any) -> dict[str, Any]:
 def findings(**changes: Any) -> list[Finding]:
     with pytest.raises(ValidationError) as caught:
         Settings.model_validate(raw(**changes))
-    schema = Settings.model_json_schema()
-    return [finding_of(error, schema) for error in caught.value.errors()]
+    return list(findings_of(caught.value.errors(), Settings.model_json_schema()))
 
 
 def test_the_least_settings_have_every_limit_explicit() -> None:

@@ -1,0 +1,210 @@
+"""The main job told step by step, each step really done and checked; what `make demo` shows."""
+
+import asyncio
+import json
+import shutil
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pymodbus.client import ModbusTlsClient
+from pymodbus.exceptions import ModbusException
+
+from broker.adapters.ledger_reader import verify_directory
+from broker.cli.development import Development
+from broker.cli.serving import run_loop, run_until_signal
+from broker.wiring.broker import Broker
+
+SETPOINT = 10
+FAN = 20
+ILLEGAL_FUNCTION = 1
+OTB_SECONDS = 60.0
+
+
+class StepFailedError(Exception):
+    """A step of the story did not come out as told."""
+
+
+@dataclass(slots=True)
+class Story:
+    """Tells and checks; `facts` is what `dev.json` says."""
+
+    folder: Path
+    facts: dict[str, Any]
+    steps: int = 0
+    decision_id: str = field(default="")
+
+    def tell(self) -> None:
+        """The whole story, in order. Raises StepFailedError."""
+        for title, step in self._chapters():
+            self.steps += 1
+            print(f"\n{self.steps:2}. {title}", flush=True)
+            step()
+            print("    ok", flush=True)
+
+    def _chapters(self) -> tuple[tuple[str, Callable[[], None]], ...]:
+        return (
+            ("Ana of the vendor sees the devices that she may know of", self._ana_lists),
+            ("An ordinary Modbus master (pymodbus) reads ahu-1 over mutual TLS, as Ana", self._ana_reads),
+            ("Inside the window Ana sets the supply temperature to 18.5 °C", self._ana_adjusts),
+            ("25.0 °C is above the limit: Modbus exception 01, the device sees nothing", self._limit_denied),
+            ("The fan is not hers to command: denied", self._fan_denied),
+            ("The chiller on the serial line answers too", self._chiller_reads),
+            ("BACnet: she sets the zone setpoint of vav-1 at priority 12 and releases it", self._vav_adjusts),
+            ("The heat meter's window opens on Saturday: denied, and told when", self._meter_denied),
+            ("The building management system may view at any time, and only that", self._bms_only_views),
+            ("Without a certificate there is no connection at all", self._stranger_refused),
+            ("Why was Ana denied? Ask with the decision's id", self._why),
+            ("The auditor verifies the record with files and a public key alone", self._auditor_verifies),
+            ("One changed octet in a copy of the record is found", self._tampering_found),
+        )
+
+    def _ana_lists(self) -> None:
+        devices = self._otb("vendor-ana", "ls")["devices"]
+        self._expect({d["device"] for d in devices} == {"ahu-1", "chiller-1", "vav-1", "meter-1"}, devices)
+
+    def _ana_reads(self) -> None:
+        with self._master("vendor-ana") as master:
+            reply = master.read_holding_registers(0, count=3, device_id=1)
+            self._say(f"registers 0-2: {reply.registers}")
+            self._expect(not reply.isError() and len(reply.registers) == 3, reply)
+
+    def _ana_adjusts(self) -> None:
+        with self._master("vendor-ana") as master:
+            self._expect(not master.write_register(SETPOINT, 185, device_id=1).isError(), "the write was refused")
+            seen = master.read_holding_registers(SETPOINT, count=1, device_id=1).registers[0]
+        self._say(f"register 10 of the device is now {seen}")
+        self._expect(seen == 185, seen)
+
+    def _limit_denied(self) -> None:
+        with self._master("vendor-ana") as master:
+            reply = master.write_register(SETPOINT, 250, device_id=1)
+            seen = master.read_holding_registers(SETPOINT, count=1, device_id=1).registers[0]
+        self._say(f"the master got {reply}; register 10 is still {seen}")
+        self._expect(reply.isError() and reply.exception_code == ILLEGAL_FUNCTION and seen == 185, reply)
+
+    def _fan_denied(self) -> None:
+        denied = self._otb("vendor-ana", "write", "plant/ahu-1", "fan-command=1", status=3)
+        self._expect(denied["code"] == "denied", denied)
+        self.decision_id = denied["decision_id"]
+        self._say(f"{denied['detail']} (decision {self.decision_id})")
+
+    def _chiller_reads(self) -> None:
+        points = self._otb("vendor-ana", "read", "plant/chiller-1", "chilled-water-temp")["points"]
+        self._say(f"chilled water: {points['chilled-water-temp']['value']} °C")
+        self._expect(points["chilled-water-temp"]["quality"] == "good", points)
+
+    def _vav_adjusts(self) -> None:
+        vav = "plant/vav-1"
+        self._otb("vendor-ana", "write", vav, "zone-setpoint=21.5", "--priority", "12")
+        value = self._otb("vendor-ana", "read", vav, "zone-setpoint")["points"]["zone-setpoint"]["value"]
+        self._say(f"zone setpoint: {value} °C")
+        self._expect(value == 21.5, value)
+        self._otb("vendor-ana", "write", vav, "zone-setpoint", "--release", "--priority", "12")
+
+    def _meter_denied(self) -> None:
+        denied = self._otb("vendor-ana", "read", "plant/meter-1", "heat-energy", status=3)
+        self._expect(denied["code"] == "denied" and denied["next_window"]["id"] == "saturday", denied)
+        self._say(f"{denied['detail']} Next window: {denied['next_window']['opens']}")
+
+    def _bms_only_views(self) -> None:
+        with self._master("bms-sync") as master:
+            read = master.read_holding_registers(SETPOINT, count=1, device_id=1)
+            write = master.write_register(SETPOINT, 190, device_id=1)
+        self._say(f"read: {read.registers}, write: {write}")
+        self._expect(not read.isError() and write.isError() and write.exception_code == ILLEGAL_FUNCTION, write)
+
+    def _stranger_refused(self) -> None:
+        with self._master("") as master:
+            try:
+                refused = master.read_holding_registers(0, count=1, device_id=1).isError()
+            except (OSError, ModbusException) as error:
+                self._say(f"the master says: {error}")
+                refused = True
+        self._expect(refused, "a stranger was answered")
+
+    def _why(self) -> None:
+        explained = self._otb("vendor-ana", "why", self.decision_id)
+        self._expect(self.decision_id in json.dumps(explained), explained)
+        self._say("otb why " + self.decision_id)
+
+    def _auditor_verifies(self) -> None:
+        self._otb("auditor-cy", "audit", "search", "--kind", "outcome", "--limit", "3")
+        report = self._verify(self.folder / self.facts["ledger"])
+        self._say(f"{report.size} records under {report.checkpoints} checkpoints: {dict(sorted(report.counts.items()))}")
+        self._expect(report.ok, report)
+
+    def _tampering_found(self) -> None:
+        copy = self.folder / "tampered"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(self.folder / self.facts["ledger"], copy)
+        bundle = max((p for p in (copy / "tile" / "entries").rglob("*") if p.is_file()), key=lambda p: p.stat().st_size)
+        octets = bytearray(bundle.read_bytes())
+        octets[len(octets) // 2] ^= 1
+        bundle.write_bytes(octets)
+        report = self._verify(copy)
+        shutil.rmtree(copy)
+        self._say(f"first bad record: {report.first_bad}, {report.reason}")
+        self._expect(not report.ok, report)
+
+    def _verify(self, folder: Path) -> Any:
+        return verify_directory(folder, (self.folder / self.facts["ledger_public_key"]).read_text())
+
+    def _master(self, persona: str) -> ModbusTlsClient:
+        """A master that dials an address: the unit id says which device it means."""
+        context = ssl.create_default_context(cafile=str(self.folder / self.facts["ca"]))
+        if persona:
+            files = self.facts["personas"][persona]
+            context.load_cert_chain(self.folder / files["certificate"], self.folder / files["key"])
+        host, _, port = self.facts["modbus_tls"].rpartition(":")
+        return ModbusTlsClient(host, port=int(port), sslctx=context, retries=0, timeout=5)
+
+    def _otb(self, persona: str, *words: str, status: int = 0) -> Any:
+        """Run `otb`, check its exit status, and give what it said as JSON."""
+        arguments = ["--dev", str(self.folder), "--as", persona, *words]
+        self._say("$ otb " + " ".join(arguments))
+        command = [sys.executable, "-m", "broker.cli.otb", *arguments, "--format", "json"]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=OTB_SECONDS, check=False)
+        self._expect(done.returncode == status, done.stdout + done.stderr)
+        return json.loads(done.stdout)
+
+    def _say(self, line: str) -> None:
+        print(f"    {line}", flush=True)
+
+    def _expect(self, holds: bool, seen: object) -> None:
+        if not holds:
+            raise StepFailedError(f"step {self.steps} did not come out as told: {seen}")
+
+
+def walk_through(development: Development, broker: Broker) -> int:
+    """Serve and tell; on a terminal the broker then goes on until Ctrl-C. Exit status 1 if a step failed."""
+    failed: list[str] = []
+
+    async def started() -> None:
+        await development.tell()
+        print(f"The building is at {development.folder}; the broker serves on loopback only.")
+        threading.Thread(target=_told, args=(development, failed, asyncio.get_running_loop()), daemon=True).start()
+
+    run_loop(run_until_signal(broker, started))
+    for line in failed:
+        print(f"FAILED: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _told(development: Development, failed: list[str], loop: asyncio.AbstractEventLoop) -> None:
+    story = Story(development.folder, development.facts())
+    try:
+        story.tell()
+        print(f"\nAll {story.steps} steps came out as told.")
+    except Exception as error:
+        failed.append(str(error))
+    if failed or not sys.stdin.isatty():
+        loop.call_soon_threadsafe(signal.raise_signal, signal.SIGTERM)
+    else:
+        print(f"The broker goes on until Ctrl-C. Try:  otb --dev {development.folder} --as vendor-ana ls")
