@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from time import monotonic, sleep
+from typing import cast
 
 from broker.errors import LedgerUnavailableError
 
@@ -98,7 +99,7 @@ def _load_fallocate() -> Callable[[int, int, int, int], int] | None:
         return None
     function.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
     function.restype = ctypes.c_int
-    return function  # type: ignore[no-any-return]
+    return cast("Callable[[int, int, int, int], int]", function)
 
 
 _fallocate = _load_fallocate()

@@ -84,8 +84,8 @@ class Development:
         self._write_organisations(authorities)
         self._write_settings()
         loaded = load_settings(self.folder / "broker.yaml")
-        extra = () if self.options.inventory is None else self._organisations()
-        self.broker, _ = prepare(loaded, extra)
+        organisations = None if self.options.inventory is None else self.folder / "organisations"
+        self.broker, _ = prepare(loaded, organisations)
         return self.broker
 
     async def tell(self) -> None:

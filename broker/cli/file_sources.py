@@ -8,7 +8,8 @@ import orjson
 
 from broker.adapters.policy_files import PolicyFiles, read_policies
 from broker.adapters.private_files import write_private
-from broker.cli.config_files import load_inventory
+from broker.cli.config_files import raise_if_any
+from broker.cli.inventory_files import read_inventory
 from broker.model.place import Inventory, Organisation
 from broker.settings.canonical import decode_inventory, encode_inventory
 
@@ -18,7 +19,7 @@ ARCHIVE = "archive"
 
 
 class FileSources:
-    """Implements the broker's `Sources`; `extra_organisations` are there besides those of the inventory's files."""
+    """Implements the broker's `Sources`; organisations may have a folder of their own besides the inventory's."""
 
     def __init__(
         self,
@@ -26,17 +27,20 @@ class FileSources:
         inventory_folder: Path,
         policy_folder: Path,
         ledger_folder: Path,
-        extra_organisations: tuple[Organisation, ...] = (),
+        organisation_folder: Path | None = None,
     ) -> None:
         self._state_dir = state_dir
         self._inventory_folder = inventory_folder
         self._policy_folder = policy_folder
         self._archive = ledger_folder / ARCHIVE
-        self._extra_organisations = extra_organisations
+        self._organisation_folder = organisation_folder
+        self._named_files: frozenset[Path] = frozenset()
 
     def inventory_mark(self) -> str:
-        """A digest of names, sizes and times of every file in the inventory's folder."""
-        return _mark(path for path in sorted(self._inventory_folder.rglob("*")) if path.is_file())
+        """A digest of names, sizes and times of every file in the inventory's folder or named by an organisation."""
+        folders = filter(None, (self._inventory_folder, self._organisation_folder))
+        found = {path for folder in folders for path in folder.rglob("*") if path.is_file()}
+        return _mark(sorted(found | self._named_files))
 
     def policy_mark(self) -> str:
         """The same of the policies."""
@@ -52,7 +56,18 @@ class FileSources:
 
     def inventory(self) -> Inventory:
         """Read the inventory. Raises ConfigError."""
-        return load_inventory(self._inventory_folder, self._extra_organisations)
+        self._named_files = frozenset()
+        extra: tuple[Organisation, ...] = ()
+        if self._organisation_folder is not None:
+            extra = self._read(self._organisation_folder, ()).organisations
+        return self._read(self._inventory_folder, extra)
+
+    def _read(self, folder: Path, extra: tuple[Organisation, ...]) -> Inventory:
+        reading = read_inventory(folder, extra)
+        self._named_files |= frozenset(reading.named_files)
+        raise_if_any(reading.problems, "inventory_invalid", str(folder))
+        assert reading.inventory is not None
+        return reading.inventory
 
     def last_in_force(self) -> Inventory | None:
         """The inventory that was in force when the broker last ran; None at the first start."""

@@ -32,10 +32,14 @@ _YAML_KEYS = {"duration_seconds": "duration", "until_wall_clock": "until"}
 
 @dataclass(slots=True)
 class InventoryReading:
-    """What was read: the inventory if there is one, and all problems, warnings included."""
+    """What was read: the inventory if there is one, and all problems, warnings included.
+
+    `named_files` are the certificates and revocation lists that organisations name, wherever they lie.
+    """
 
     inventory: Inventory | None
     problems: tuple[Problem, ...]
+    named_files: tuple[Path, ...] = ()
 
 
 @dataclass(slots=True)
@@ -45,6 +49,7 @@ class _Reading:
     origins: defaultdict[str, list[tuple[Document, int]]] = field(default_factory=lambda: defaultdict(list))
     defined: dict[tuple[str, str], tuple[Document, int]] = field(default_factory=dict)
     names: Names = field(default_factory=Names)
+    named_files: list[Path] = field(default_factory=list)
 
     def add(self, finding: Finding) -> None:
         """Note a finding whose path begins with kind and place in the merged inventory."""
@@ -72,8 +77,8 @@ def read_inventory(folder: Path, extra_organisations: Sequence[Organisation] = (
     _check_times(whole, reading)
     problems = tuple(sorted(reading.problems, key=lambda p: (p.file, p.line, p.column)))
     if any(not problem.warning for problem in problems):
-        return InventoryReading(None, problems)
-    return InventoryReading(_inventory(whole, organisations), problems)
+        return InventoryReading(None, problems, tuple(reading.named_files))
+    return InventoryReading(_inventory(whole, organisations), problems, tuple(reading.named_files))
 
 
 def _paths(folder: Path, reading: _Reading) -> list[Path]:
@@ -152,7 +157,9 @@ def _organisations(whole: InventoryFile, extra: Sequence[Organisation], reading:
     organisations = list(extra)
     for place, entry in enumerate(whole.organisations):
         document, _ = reading.origins["organisations"][place]
-        organisation, findings = read_organisation(entry, Path(document.file).parent)
+        folder = Path(document.file).parent
+        reading.named_files += [folder / name for name in (*entry.anchors, *entry.crl_files)]
+        organisation, findings = read_organisation(entry, folder)
         organisations.append(organisation)
         for finding in findings:
             reading.add(finding.under(("organisations", place)))

@@ -12,7 +12,7 @@ from pathlib import Path
 from broker.access.losses import losses_only
 from broker.cli.config_files import LoadedSettings, load_settings, problems_together, raise_if_any
 from broker.cli.file_sources import FileSources
-from broker.model.place import Inventory, Organisation
+from broker.model.place import Inventory
 from broker.settings.broker_file import LoggingSection, Settings
 from broker.wiring.broker import Broker
 
@@ -69,7 +69,7 @@ def shipped_policies() -> Path:
     return inside if inside.is_dir() else package.parent / "policies"
 
 
-def prepare(loaded: LoadedSettings, extra_organisations: tuple[Organisation, ...] = ()) -> tuple[Broker, FileSources]:
+def prepare(loaded: LoadedSettings, organisation_folder: Path | None = None) -> tuple[Broker, FileSources]:
     """Check settings and inventory together and build the broker. Raises ConfigError with all problems."""
     settings = loaded.settings
     state_dir = Path(settings.state_dir)
@@ -79,7 +79,7 @@ def prepare(loaded: LoadedSettings, extra_organisations: tuple[Organisation, ...
         Path(settings.inventory),
         policy_folder(settings),
         Path(settings.ledger_folder),
-        extra_organisations,
+        organisation_folder,
     )
     wanted = sources.inventory()
     raise_if_any(problems_together(loaded, wanted), "settings_invalid", "settings and inventory")

@@ -26,6 +26,7 @@ Pairs = tuple[tuple[str, str], ...]
 
 _INTENT = RecordKind.INTENT.value
 _OUTCOME = RecordKind.OUTCOME.value
+_WORDS = ("service", "code")
 _remembered = (-1, "")
 
 
@@ -254,21 +255,27 @@ def _small(record: dict[str, object]) -> bytes:
 
 
 def _cut_small(record: dict[str, object]) -> bytes:
-    """Values shortened, then left out from the end, until the record is small; `omitted` counts those left out."""
-    cut = {name: _cut(m, 2 * LONGEST_VALUE) if isinstance(m, str) else m for name, m in record.items()}
+    """Values shortened, then left out from the end, then words cut, until the record is small.
+
+    `omitted` counts the values left out. Session, digests and indices stay whole.
+    """
+    cut = dict(record)
     pieces = {name: _pieces(member) for name, member in record.items() if isinstance(member, tuple | dict)}
-    omitted = 0
+    omitted, longest_word = 0, 2 * LONGEST_VALUE
     while True:
-        for name, kept in pieces.items():
-            cut[name] = _assembled(kept)
+        cut |= {name: _cut(word, longest_word) for name in _WORDS if isinstance(word := cut.get(name), str)}
+        cut |= {name: _assembled(kept) for name, kept in pieces.items()}
         encoded = canonical({name: member for name, member in cut.items() if member or name not in pieces})
-        if len(encoded) <= LARGEST_SMALL_RECORD or not any(pieces.values()):
+        if len(encoded) <= LARGEST_SMALL_RECORD or longest_word == 1:
             return encoded
-        longest = max(pieces.values(), key=len)
-        dropped = -(-len(longest) // 4)
-        del longest[-dropped:]
-        omitted += dropped
-        cut["omitted"] = omitted
+        if any(pieces.values()):
+            longest = max(pieces.values(), key=len)
+            dropped = -(-len(longest) // 4)
+            del longest[-dropped:]
+            omitted += dropped
+            cut["omitted"] = omitted
+        else:
+            longest_word //= 2
 
 
 def _pieces(member: tuple[str, ...] | dict[str, str]) -> list[tuple[str, ...]]:
@@ -279,9 +286,9 @@ def _pieces(member: tuple[str, ...] | dict[str, str]) -> list[tuple[str, ...]]:
 
 
 def _assembled(pieces: list[tuple[str, ...]]) -> object:
-    return (
-        {piece[0]: piece[1] for piece in pieces} if pieces and len(pieces[0]) == 2 else [piece[0] for piece in pieces]
-    )
+    if pieces and len(pieces[0]) == 2:
+        return {piece[0]: piece[1] for piece in pieces}
+    return [piece[0] for piece in pieces]
 
 
 def _clean(member: object) -> object:

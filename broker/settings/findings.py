@@ -28,9 +28,10 @@ class Finding:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """A hint with the nearest known word, or with all of them if they are few; empty if neither helps."""
     names = sorted(set(known))
-    near = difflib.get_close_matches(word, names, n=1, cutoff=0.6)
+    spelled = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(word.lower(), spelled, n=1, cutoff=0.6)
     if near:
-        return f"did you mean '{near[0]}'?"
+        return f"did you mean '{spelled[near[0]]}'?"
     if 0 < len(names) <= 12:
         return "known are: " + ", ".join(names)
     return ""

@@ -21,7 +21,7 @@ from broker.settings.inventory_points import BacnetPointEntry, ModbusPointEntry
 UnitId = Annotated[int, Field(ge=0, le=255)]
 LabelKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
 Labels = dict[LabelKey, Annotated[str, StringConstraints(min_length=1, max_length=100)]]
-TlsName = Annotated[str, StringConstraints(pattern=rf"^{LABEL}(\.{LABEL})*$", max_length=253, to_lower=True)]
+TlsName = Annotated[str, StringConstraints(pattern=rf"(?i)^{LABEL}(\.{LABEL})*$", max_length=253, to_lower=True)]
 ListenAddress = Annotated[str, StringConstraints(pattern=r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$")]
 
 

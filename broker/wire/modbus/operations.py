@@ -167,7 +167,7 @@ def _mask_write(places: Places, unit_id: int, asked: MaskWriteRegister) -> Opera
     """Bits where the AND mask is 0 become those of the OR mask, the others stay (6.16)."""
     table = Table.HOLDING_REGISTER
     written = asked.and_mask ^ _ALL_BITS
-    octets = (asked.or_mask & written).to_bytes(2, "big")
+    octets = asked.or_mask.to_bytes(2, "big")
     touched = [place for place in places.within(table, asked.start, 1) if place.mask & written]
     touches = tuple(_masked(place, written, octets) for place in touched)
     described = written & ~places.mask_at(table, asked.start) == 0

@@ -106,7 +106,7 @@ def places_of(device: Device) -> Places:
     """The index of a device, built when it is first asked for. Raises ConfigError for points that cannot be."""
     # By identity: hashing a device would look at all of its points. The device is kept, so its id stays its own.
     known = _PLACES.get(id(device))
-    if known is not None and known[0] is device:
+    if known is not None:
         return known[1]
     if len(_PLACES) >= _MOST_DEVICES:
         del _PLACES[next(iter(_PLACES))]

@@ -1,9 +1,8 @@
 """A real OPA server on a free port of the loopback, for tests."""
 
+import socket
 import subprocess
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -35,33 +34,22 @@ def opa_or_skip() -> str:
 def running_opa(*options: str, port: int | None = None, scheme: str = "http") -> Iterator[RunningOpa]:
     """Start it, wait until its port answers, and end it by its id."""
     port = port or free_port()
-    health = free_port()
-    command = [
-        opa_or_skip(),
-        "run",
-        "--server",
-        "--addr",
-        f"127.0.0.1:{port}",
-        "--diagnostic-addr",
-        f"127.0.0.1:{health}",
-    ]
-    process = subprocess.Popen(
-        [*command, "--log-level", "error", "--disable-telemetry", *options], stderr=subprocess.DEVNULL
-    )
+    command = [opa_or_skip(), "run", "--server", "--addr", f"127.0.0.1:{port}", "--log-level", "error", *options]
+    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     try:
-        _wait_until_healthy(process, f"http://127.0.0.1:{health}/health")
+        _wait_until_open(process, port)
         yield RunningOpa(process, port, scheme)
     finally:
         process.kill()
         process.wait()
 
 
-def _wait_until_healthy(process: subprocess.Popen[bytes], url: str) -> None:
+def _wait_until_open(process: subprocess.Popen[bytes], port: int) -> None:
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and process.poll() is None:
         try:
-            with urllib.request.urlopen(url, timeout=1):
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
                 return
-        except (urllib.error.URLError, OSError):
+        except OSError:
             time.sleep(0.02)
     raise AssertionError(f"opa did not start (exit code {process.poll()})")

@@ -1,0 +1,208 @@
+"""Calls of the broker's API: mutual TLS and a bearer token, answers with numbers as they were written."""
+
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import aiohttp
+
+from broker.cli.people.access import Access, read_token
+from broker.cli.people.exits import ApiProblem, CommandError, Document, Exit
+from broker.cli.people.safe_text import decode_document, encode_document
+from broker.cli.people.trouble import explained, own_proofs_fault, was_not_sent
+
+SUBPROTOCOL = "otb.modbus.v1"
+CONNECT_SECONDS = 10.0
+CALL_SECONDS = 60.0
+SILENCE_SECONDS = 75.0
+MAX_ANSWER_OCTETS = 32 * 1024 * 1024
+MAX_TUNNEL_MESSAGE_OCTETS = 131_072
+Query = Sequence[tuple[str, str]]
+
+
+class Client:
+    """One connection pool to one broker. No proxy, no redirect, no cookie, no compression: the broker has none."""
+
+    def __init__(self, access: Access) -> None:
+        self.access = access
+        self._http: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        connector = aiohttp.TCPConnector(ssl=tls_context(self.access), limit=4)
+        self._http = aiohttp.ClientSession(
+            connector=connector,
+            headers={"User-Agent": "otb", "Accept-Encoding": "identity"},
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(total=CALL_SECONDS, connect=CONNECT_SECONDS),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._http is not None:
+            await self._http.close()
+
+    async def get(self, path: str, query: Query = ()) -> Document:
+        """The answer to a GET. Raises ApiProblem or CommandError."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        try:
+            return await self._call("GET", target, None, {})
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise explained(error, self.access) from None
+
+    async def post(self, path: str, body: Document) -> Document:
+        """The answer to a POST that changes nothing. Raises ApiProblem or CommandError."""
+        try:
+            return await self._call("POST", path, body, {})
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise explained(error, self.access) from None
+
+    async def write(self, path: str, body: Document, key: str) -> Document:
+        """The answer to a write, never sent twice. Raises ApiProblem or CommandError; what may have been sent is unknown."""
+        try:
+            return await self._call("POST", path, body, {"Idempotency-Key": key})
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = explained(error, self.access)
+            if was_not_sent(error) or reason.code == "broker_untrusted":
+                raise reason from None
+            raise lost_write(reason, key) from None
+
+    async def open_tunnel(self, path: str) -> aiohttp.ClientWebSocketResponse:
+        """An open WebSocket. Raises ApiProblem or CommandError."""
+        http = self._opened()
+        try:
+            opened = await http.ws_connect(
+                self.access.api + path,
+                protocols=(SUBPROTOCOL,),
+                headers=self.bearer(),
+                max_msg_size=MAX_TUNNEL_MESSAGE_OCTETS,
+                timeout=aiohttp.ClientWSTimeout(ws_receive=SILENCE_SECONDS, ws_close=3.0),
+            )
+        except aiohttp.WSServerHandshakeError:
+            raise await self._refusal(path) from None
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise explained(error, self.access) from None
+        if opened.protocol != SUBPROTOCOL:
+            await opened.close()
+            raise odd_answer("it does not speak the tunnel's protocol")
+        return opened
+
+    def bearer(self) -> dict[str, str]:
+        """The header with the token, read anew: another program may keep the file fresh."""
+        return {} if self.access.token is None else {"Authorization": f"Bearer {read_token(self.access.token)}"}
+
+    async def _refusal(self, path: str) -> ApiProblem | CommandError:
+        """Why a tunnel was refused: the WebSocket client drops the body, so the same request is made once more."""
+        headers = {
+            "Connection": "Upgrade",
+            "Upgrade": "websocket",
+            "Sec-WebSocket-Version": "13",
+            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+            "Sec-WebSocket-Protocol": SUBPROTOCOL,
+        }
+        try:
+            await self._call("GET", path, None, headers)
+        except ApiProblem as problem:
+            return problem
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            return explained(error, self.access)
+        except CommandError as error:
+            return error
+        return odd_answer("it refused a tunnel without a reason")
+
+    async def _call(self, method: str, target: str, body: Document | None, headers: Mapping[str, str]) -> Document:
+        content = {} if body is None else {"Content-Type": "application/json"}
+        data = None if body is None else encode_document(body, indented=False).encode()
+        async with self._opened().request(
+            method,
+            self.access.api + target,
+            data=data,
+            headers={**self.bearer(), **content, **headers},
+            allow_redirects=False,
+        ) as response:
+            if response.status == 101:
+                response.close()
+                raise odd_answer("it opened a tunnel that it had just refused")
+            octets = await _bounded(response)
+        return self._answer(response.status, octets)
+
+    def _answer(self, status: int, octets: bytes) -> Document:
+        try:
+            document = decode_document(octets)
+        except ValueError:
+            raise odd_answer(f"status {status} without a document") from None
+        if not isinstance(document, dict):
+            raise odd_answer(f"status {status} with something else than a document")
+        if status == 200:
+            return document
+        if status == 401:
+            fault = own_proofs_fault(self.access)
+            document |= {"what_to_do": fault} if fault else {}
+        raise ApiProblem(document)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        assert self._http is not None
+        return self._http
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    octets = bytearray()
+    async for chunk in response.content.iter_any():
+        octets += chunk
+        if len(octets) > MAX_ANSWER_OCTETS:
+            raise odd_answer("its answer is too large")
+    return bytes(octets)
+
+
+def odd_answer(what: str) -> CommandError:
+    """What answers is not a broker, or not one that we understand."""
+    return CommandError("broker_odd", f"The broker's answer makes no sense: {what}.", "Check that --api is a broker's.")
+
+
+def lost_write(reason: CommandError, key: str) -> CommandError:
+    """The connection was lost while a write was under way."""
+    return CommandError(
+        "outcome_unknown",
+        f"{reason.public} The write may have taken effect.",
+        f"Read the point first. The same command with `--idempotency-key {key}` gets the answer without writing again, "
+        "unless the broker has restarted since.",
+        Exit.UNKNOWN,
+    )
+
+
+def tls_context(access: Access) -> ssl.SSLContext:
+    """Believes the authority in --ca and no other, unless told; presents the client certificate. Raises CommandError."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if access.system_trust:
+        context.load_default_certs()
+    if access.ca is not None:
+        _load("authority", access.ca, lambda: context.load_verify_locations(cafile=access.ca))
+    elif not access.system_trust:
+        hint = "Give --ca FILE, or --system-trust if a public authority issued the broker's certificate."
+        raise CommandError("ca_missing", "It is not known which authority vouches for the broker.", hint)
+    certificate, key = access.certificate, access.key
+    if certificate is not None:
+        _load("certificate or key", certificate, lambda: context.load_cert_chain(certificate, key, _password))
+    return context
+
+
+def _load(what: str, path: Any, load: Any) -> None:
+    try:
+        load()
+    except ssl.SSLError as error:
+        reason = "key and certificate do not belong together" if "MISMATCH" in str(error) else "it is not proper PEM"
+        raise CommandError("file_invalid", f"The {what} {path} cannot be used: {reason}.") from None
+    except OSError as error:
+        public = f"The {what} {error.filename or path} cannot be read: {error.strerror or error}."
+        raise CommandError("file_unreadable", public, "Check the path and its permissions.") from None
+
+
+def _password() -> str:
+    """Asks for the password of an encrypted key, at a terminal only. Raises CommandError."""
+    import sys
+    from getpass import getpass
+
+    if not sys.stdin.isatty():
+        raise CommandError("key_encrypted", "The key is encrypted, and there is no terminal to ask for its password.")
+    return getpass("Password of the key: ")

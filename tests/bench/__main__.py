@@ -1,0 +1,52 @@
+"""`make bench`: measures everything in one run and prints it as JSON; `--quick` for fewer connections."""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.bench import doors, memory, parts
+from tests.bench.plant import running
+from tests.bench.question import question
+
+
+def machine() -> dict[str, Any]:
+    """What it was measured on."""
+    model = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")), "")
+    return {
+        "processor": model.partition(":")[2].strip(),
+        "cores": os.cpu_count(),
+        "kernel": platform.release(),
+        "python": platform.python_version(),
+    }
+
+
+def main() -> None:
+    """Run all and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--connections", default="1,32,1000", help="comma separated (default: %(default)s)")
+    parser.add_argument("--only", choices=("doors", "memory", "parts"), help="measure only that")
+    arguments = parser.parse_args()
+    report: dict[str, Any] = {"machine": machine()}
+    wanted = lambda name: arguments.only in (None, name)  # noqa: E731
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        if wanted("doors") or wanted("memory"):
+            with running(folder) as plant:
+                if wanted("doors"):
+                    connections = tuple(int(count) for count in arguments.connections.split(","))
+                    report["doors"] = doors.compare(plant, folder, connections)
+                if wanted("memory"):
+                    report["memory"] = memory.measure(plant)
+    if wanted("parts"):
+        report["parts"] = parts.measure(question())
+    json.dump(report, sys.stdout, indent=1)
+    print()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Records: canonical, small where they are made for every operation, and bounded everywhere."""
+
+from datetime import UTC, datetime
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.ledger import records
+from broker.ledger.canonical import canonical
+from broker.model.vocabulary import RecordKind
+
+ANY_TEXT = st.text(max_size=60)
+NAMES = st.text(st.characters(max_codepoint=0xD7FF), max_size=30)
+NOW = 1_790_000_000.123456
+IDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=36)
+
+
+@given(
+    st.floats(0, 4e9), IDS, st.integers(0, 2**40), st.lists(ANY_TEXT, max_size=130), st.dictionaries(NAMES, ANY_TEXT)
+)
+def test_intents_are_canonical_and_small(
+    time: float, session: str, decision: int, values: list[str], before: dict[str, str]
+) -> None:
+    entry = records.intent(
+        time,
+        session=session,
+        decision=decision,
+        service="read-write-multiple-registers",
+        digest="x" * 43,
+        values=tuple(values),
+        before=tuple(before.items()),
+    )
+    record = orjson.loads(entry)
+    assert canonical(record) == entry and len(entry) <= 300
+    assert (record["session"], record["decision"], record["digest"]) == (session, decision, "x" * 43)
+    kept = len(record.get("values", ())) + len(record.get("before", ()))
+    assert kept + record.get("omitted", 0) >= len(values) + len(before) or record.get("omitted", 0) == 0
+
+
+@given(st.integers(0, 2**40), ANY_TEXT, st.dictionaries(NAMES, ANY_TEXT), st.dictionaries(NAMES, ANY_TEXT))
+def test_outcomes_are_canonical_and_small(
+    intent: int, code: str, values: dict[str, str], after: dict[str, str]
+) -> None:
+    entry = records.outcome(
+        NOW,
+        intent=intent,
+        result="device_refused",
+        code=code,
+        reply="y" * 43,
+        values=tuple(values.items()),
+        after=tuple(after.items()),
+    )
+    record = orjson.loads(entry)
+    assert canonical(record) == entry and len(entry) <= 300
+    assert record["intent"] == intent and record["result"] == "device_refused"
+
+
+def test_what_fits_is_recorded_whole() -> None:
+    entry = records.intent(
+        NOW,
+        session="s",
+        decision=7,
+        service="write-single-register",
+        digest="d" * 43,
+        values=("205",),
+        before=(("supply-temp-setpoint", "20.0"),),
+    )
+    assert orjson.loads(entry) == {
+        "before": {"supply-temp-setpoint": "20.0"},
+        "decision": 7,
+        "digest": "d" * 43,
+        "kind": "intent",
+        "service": "write-single-register",
+        "session": "s",
+        "time": "2026-09-21T13:46:40.123456Z",
+        "values": ["205"],
+    }
+
+
+def test_what_does_not_fit_is_counted() -> None:
+    values = tuple(str(40_000 + i) for i in range(123))
+    record = orjson.loads(
+        records.intent(NOW, session="s" * 22, decision=7, service="x", digest="d" * 43, values=values)
+    )
+    assert record["values"] == list(values[: len(record["values"])])
+    assert len(record["values"]) + record["omitted"] == 123
+
+
+@given(st.floats(0, 4e9))
+def test_stamps_are_utc_with_microseconds_and_never_ahead(time: float) -> None:
+    stamp = records.stamp(time)
+    read = datetime.fromisoformat(stamp.replace("Z", "+00:00"))
+    assert len(stamp) == 27 and read.tzinfo == UTC
+    assert -1e-6 <= time - read.timestamp() <= 2e-6
+
+
+def every_kind() -> dict[str, bytes]:
+    question = {"windows": {"open": [], "next": None}, "grants": [{"id": "g"}], "now": 5}
+    built = [
+        records.broker_started(NOW, version="1", revisions={"policy": "a", "since": NOW}),
+        records.broker_stopped(NOW, reason="sigterm"),
+        records.session_opened(
+            NOW,
+            session="s",
+            subject={"id": "ana", "roles": ("vendor",)},
+            device="plant/ahu-1",
+            listener="modbus_tls",
+            peer="127.0.0.1:1",
+            proofs=[{"kind": "certificate", "not_after": float("inf"), "proven_at": NOW}],
+            decision=1,
+            windows=("w",),
+        ),
+        records.session_closed(NOW, session="s", reason="window_closed", operations=3, refusals=1, detail="w"),
+        records.identity_refused(NOW, source="10.0.0.1", code="c", count=9, first=NOW, last=NOW, listener="https"),
+        records.frame_refused(NOW, session="s", device="d", direction="caller", code="length", digest="x", size=300),
+        records.decision(
+            NOW,
+            id="d1",
+            session="s",
+            entry_point="operation.decision",
+            input=question,
+            answer={"allow": True, "valid_until": 5},
+            revision="r",
+            allow=True,
+            reasons=(),
+        ),
+        records.intent(NOW, session="s", decision=0, service="x", digest="y"),
+        records.outcome(NOW, intent=1, result="done"),
+        records.denials_suppressed(NOW, subject="ana", count=5, first=NOW, last=NOW),
+        *[
+            records.changed(kind, NOW, revision="b", previous="a", detail={"gained": ["x"]})
+            for kind in (RecordKind.SETTINGS_CHANGED, RecordKind.POLICY_CHANGED, RecordKind.INVENTORY_CHANGED)
+        ],
+        records.reload_refused(NOW, what="policy", problems=["bad\nline"] * 30),
+        records.clock_stepped(NOW, step_seconds=-3.25),
+        records.tail_healed(NOW, dropped_octets=5, orphans=1),
+        records.evidence_viewed(NOW, subject="cy", what="records 0-5"),
+        records.evidence_pruned(NOW, minimum=256),
+    ]
+    return {orjson.loads(entry)["kind"]: entry for entry in built}
+
+
+def test_there_is_a_builder_for_every_kind_and_each_is_canonical() -> None:
+    built = every_kind()
+    assert set(built) == {kind.value for kind in RecordKind}
+    for entry in built.values():
+        assert canonical(orjson.loads(entry)) == entry
+
+
+def test_floats_of_ours_become_stamps() -> None:
+    record = orjson.loads(every_kind()["session_opened"])
+    assert record["proofs"] == [{"kind": "certificate", "not_after": "never", "proven_at": records.stamp(NOW)}]
+
+
+def test_a_decision_too_long_keeps_what_is_small_and_the_digest_of_the_rest() -> None:
+    question = {
+        "windows": {"open": [{"id": "w", "opens": 1, "closes": 9}], "next": None},
+        "grants": [],
+        "now": 5,
+        "operation": {"points": [{"name": f"point-{i}", "text": "x" * 40} for i in range(2000)]},
+    }
+    entry = records.decision(
+        NOW,
+        id="d",
+        session="s",
+        entry_point="operation.decision",
+        input=question,
+        answer={"allow": True},
+        revision="r",
+        allow=True,
+        reasons=(),
+    )
+    record = orjson.loads(entry)
+    assert len(entry) <= 65535
+    assert record["input"]["windows"] == question["windows"] and record["input"]["now"] == 5
+    assert record["input"]["operation"]["cut"]["octets"] == len(canonical(question["operation"]))
+
+
+def test_long_texts_are_cut_visibly() -> None:
+    record = orjson.loads(records.broker_stopped(NOW, reason="x" * 5000))
+    assert len(record["reason"]) == 500 and record["reason"].endswith("\u2026")
+
+
+def test_a_question_with_floats_is_refused() -> None:
+    with pytest.raises(ValueError):
+        records.decision(
+            NOW,
+            id="d",
+            session="s",
+            entry_point="x",
+            input={"now": 1.5},
+            answer={},
+            revision="r",
+            allow=False,
+            reasons=(),
+        )
