@@ -3,6 +3,7 @@
 Needs `opa` (see `find_opa`); `regal` is run if it is on the path. What is skipped is said and counted.
 """
 
+import asyncio
 import json
 import os
 import shutil
@@ -11,7 +12,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from broker.adapters.policy_files import read_policies
+from broker.adapters.rego_channel import check_policy
 from broker.authz.capabilities import opa_capabilities
+from broker.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = ROOT / "policies"
@@ -29,7 +33,8 @@ def find_opa() -> str | None:
 
 def main() -> int:
     """Run every check that can be run."""
-    failed, skipped = [], []
+    failed: list[str] = [] if loadable() else ["loadable"]
+    skipped: list[str] = []
     opa = find_opa()
     if opa is None:
         skipped.append("opa fmt, check and test: no `opa` found (OTB_OPA, .tools/bin/opa, PATH)")
@@ -44,6 +49,17 @@ def main() -> int:
         print(f"SKIPPED {line}")
     print(f"policy checks: {len(failed)} failed{': ' + ', '.join(failed) if failed else ''}, {len(skipped)} skipped")
     return 1 if failed else 0
+
+
+def loadable() -> bool:
+    """The library passes the broker's own walk and answers empty questions with denials."""
+    policies = read_policies(POLICIES)
+    try:
+        asyncio.run(check_policy(policies.modules, policies.data))
+    except ConfigError as error:
+        print(error.detail)
+        return False
+    return True
 
 
 def formatted(opa: str) -> bool:

@@ -108,20 +108,27 @@ def _given(*limits: Decimal | None) -> Iterable[Decimal]:
 
 def _meet_points(old: Device, new: Device) -> Iterable[Point]:
     before = {point.id: point for point in old.points}
+    met = {}
     for point in new.points:
-        known = before.get(point.id)
-        if known is not None and same_datum(known, point):
-            del before[point.id]
-            yield meet_point(known, point)
-        else:
-            yield _nameless(point, "new")
-    for point in before.values():
-        yield _nameless(point, "old")
+        if point.id in before and same_datum(before[point.id], point):
+            met[point.id] = meet_point(before[point.id], point)
+    apart: dict[str, Point] = {}
+    for version, points in (("old", old.points), ("new", new.points)):
+        for point in points:
+            if point.id not in met:
+                _set_apart(apart, point, version)
+    return *met.values(), *apart.values()
 
 
-def _nameless(point: Point, version: str) -> Point:
-    """A point that no grant can name, because an id has no full stop, and nobody can write."""
-    return dataclasses.replace(point, id=f"{point.id}.{version}", action=None)
+def _set_apart(apart: dict[str, Point], point: Point, version: str) -> None:
+    """Add a point that nobody can write, under a name that no grant can give, because an id has no full stop.
+
+    What is in force already may have such points: they keep their names, so that the same files twice change nothing.
+    """
+    name = point.id if "." in point.id else f"{point.id}.{version}"
+    while name in apart and not same_datum(apart[name], point):
+        name += f".{version}"
+    apart.setdefault(name, dataclasses.replace(point, id=name, action=None))
 
 
 def _bare(address: ModbusAddress | BacnetAddress) -> ModbusAddress | BacnetAddress:

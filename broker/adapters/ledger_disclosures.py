@@ -1,6 +1,7 @@
 """Salts of commitments, kept apart from the records so that they can be erased."""
 
 import base64
+import contextlib
 import os
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class DisclosureFile:
         new = not self._path.exists()
         descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
-            write_all(descriptor, line + b"\n")
+            write_all(descriptor, b"\n" + line + b"\n")  # a line cut off by a crash ends here
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -55,4 +56,8 @@ class DisclosureFile:
     def _entries(self) -> list[dict[str, str]]:
         if not self._path.exists():
             return []
-        return [orjson.loads(line) for line in self._path.read_bytes().split(b"\n") if line.endswith(b"}")]
+        entries = []
+        for line in self._path.read_bytes().split(b"\n"):
+            with contextlib.suppress(ValueError):  # empty, or cut off by a crash: it was never returned
+                entries.append(orjson.loads(line))
+        return entries

@@ -18,7 +18,7 @@ from broker.adapters.ledger_files_commit import Bell
 from broker.adapters.ledger_files_disk import FolderLock, free_octets, make_folder
 from broker.adapters.ledger_files_recovery import Recovered, recover
 from broker.adapters.ledger_files_tiles import PublishedFiles
-from broker.adapters.ledger_files_writer import LedgerWriter, State, closed_error, parts_of
+from broker.adapters.ledger_files_writer import CLOSED_IN_ORDER, LedgerWriter, State, closed_error, parts_of
 from broker.errors import IntegrityError, LedgerUnavailableError
 from broker.ledger import records
 from broker.ledger.checkpoint import decode_checkpoint
@@ -129,7 +129,7 @@ class FileLedger(LedgerWriter):
             return
         self._flush()
         fault = self._state is State.CLOSED
-        self._set_state(State.CLOSED, self._detail or "closed in order")
+        self._set_state(State.CLOSED, self._detail if fault else CLOSED_IN_ORDER)
         self._sealer.ignore(self._loop)
         said = await self._loop.run_in_executor(None, self._stop, fault)
         self._answer_durable()

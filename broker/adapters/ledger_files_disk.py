@@ -13,7 +13,7 @@ from typing import cast
 from broker.errors import LedgerUnavailableError
 
 FALLOC_FL_KEEP_SIZE = 0x01
-LOCK_SECONDS = 2.0
+LOCK_SECONDS = 5.0
 LOCK_RETRY_SECONDS = 0.05
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 UNSUPPORTED = frozenset({errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})

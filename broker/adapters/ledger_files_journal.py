@@ -168,19 +168,19 @@ class JournalCursor:
             self._advance()
 
     def _advance(self) -> StoredSegment:
-        """Go to the next segment; at first, to the first that there is."""
-        done = self._segment
+        """Go to the next segment; at first, to the first. One without a header was never written to."""
+        left = [] if self._segment is None else [self._segment.path]
         for path in stored_segments(self._folder):
-            if done is None or int(path.name) > done.sequence:
-                following = StoredSegment(path)
-                if following.first is None or following.first > self._position:
-                    following.close()
-                    break
-                if done is not None:
-                    self.passed.append((following.first, done.path))
-                    done.close()
+            if self._segment is not None and int(path.name) <= self._segment.sequence:
+                continue
+            following = StoredSegment(path)
+            if following.first is not None and following.first <= self._position:
+                self.passed += [(following.first, done) for done in left]
+                self.close()
                 self._segment = following
                 return following
+            left.append(path)
+            following.close()
         raise IntegrityError("journal_gap", "records are missing from the journal", f"record {self._position}")
 
     def close(self) -> None:

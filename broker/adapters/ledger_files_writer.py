@@ -21,6 +21,7 @@ RESUME_OCTETS = 8 * 1024
 MOST_UNSEALED = 1 << 18
 SETTLES_A_TICK = 3
 UNSETTLED_SECONDS = 0.02
+CLOSED_IN_ORDER = "closed in order"
 
 _OUTCOME = b'"kind":"outcome"'
 _ENDS = (b'"kind":"session_closed"', b'"kind":"broker_stopped"', b'"kind":"clock_stepped"')
@@ -62,8 +63,9 @@ class LedgerWriter:
             grown=self._grown,
             failed=self._failed,
         )
-        self._state = self._told = State.CLOSED
+        self._state = State.CLOSED
         self._detail = "not opened"
+        self._told = self._state, self._detail
         self._next = 0
         self._written = 0
         self._writes = 0
@@ -304,15 +306,15 @@ class LedgerWriter:
             self._set_state(State.OPEN, "")
 
     def _set_state(self, state: State, detail: str) -> None:
-        told, self._state, self._detail = self._told, state, detail
-        if state is not told:
-            self._told = state
+        self._state, self._detail = state, detail
+        if self._told != (state, detail):
+            self._told = state, detail
             if self._on_state is not None:
                 self._on_state(state, detail)
 
     def _close_for(self, error: OSError) -> None:
         """Latch: nobody is told of a success any more, and nothing is tried again. The first cause stays."""
-        if self._told is State.CLOSED:
+        if self._told[0] is State.CLOSED and self._told[1] != CLOSED_IN_ORDER:
             return
         self._set_state(State.CLOSED, f"the ledger cannot be written: {error}")
         waiting = [settled for _, settled in self._durable] + self._waiting

@@ -1,66 +1,37 @@
-"""The inventory that was last approved, kept in the state folder so that gains can wait for `otbroker config apply`."""
+"""What a broker has in force and what was last approved, as both stand in the state folder."""
 
-import os
 from pathlib import Path
 
-from broker.access.losses import losses_only
+from broker.adapters.private_files import write_private
+from broker.cli.file_sources import APPROVED, IN_FORCE
+from broker.errors import ConfigError
 from broker.model.place import Inventory
-from broker.settings.canonical import decode_inventory, encode_inventory
+from broker.settings.canonical import decode_inventory
 
-REVISION_FILE = "applied-revision"
-INVENTORY_FILE = "applied-inventory.json"
 _MAXIMUM_OCTETS = 256 * 1024 * 1024
 
 
-def write_applied(state_dir: str, inventory: Inventory) -> None:
-    """Approve an inventory: its canonical form first, then its revision, each replaced whole. Raises OSError."""
+def approve(state_dir: str, revision: str) -> None:
+    """Let the gains of this revision come into force; a running broker notices. Raises ConfigError."""
     folder = Path(state_dir)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    _replace(folder / INVENTORY_FILE, encode_inventory(inventory))
-    _replace(folder / REVISION_FILE, inventory.revision.encode("ascii") + b"\n")
-
-
-def read_applied_revision(state_dir: str) -> str:
-    """The approved revision; empty if nothing was ever approved. Raises OSError."""
     try:
-        with (Path(state_dir) / REVISION_FILE).open("rb") as file:
-            return file.read(100).decode("ascii", errors="replace").strip()
-    except FileNotFoundError:
-        return ""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_private(folder / APPROVED, revision.encode("ascii") + b"\n")
+    except OSError as error:
+        public = f"The approval cannot be written to {state_dir}."
+        raise ConfigError("state_unwritable", public, error.strerror or "") from None
 
 
-def read_applied(state_dir: str) -> Inventory | None:
-    """The approved inventory; None if there is none, or if the file is not that of the approved revision."""
-    revision = read_applied_revision(state_dir)
-    try:
-        with (Path(state_dir) / INVENTORY_FILE).open("rb") as file:
-            inventory = decode_inventory(file.read(_MAXIMUM_OCTETS))
-    except (FileNotFoundError, ValueError):
-        return None
-    return inventory if revision and inventory.revision == revision else None
+def read_in_force(state_dir: str) -> Inventory | None:
+    """The inventory that the broker has in force, or had when it last ran; None if it never ran.
 
-
-def to_be_in_force(current: Inventory, applied: Inventory | None, gains: str) -> Inventory:
-    """What the broker must have in force for the files as they are now.
-
-    `gains` is the setting `reload.gains`. With no approved inventory there is nothing to compare with: the first one is
-    taken as it is, and the broker writes it as approved.
+    Raises ConfigError if the file is not an inventory.
     """
-    if gains == "apply" or applied is None:
-        return current
-    return losses_only(applied, current)
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Readers see the old content or the new, and after a power loss as well."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    with draft.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    draft.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY)
+    path = Path(state_dir) / IN_FORCE
     try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+        with path.open("rb") as file:
+            return decode_inventory(file.read(_MAXIMUM_OCTETS))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise ConfigError("state_unreadable", f"{path} cannot be read.", str(error)) from None

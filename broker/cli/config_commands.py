@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.access.changes import Change, access_changes
-from broker.cli.applied import read_applied, write_applied
+from broker.cli.applied import approve, read_in_force
 from broker.cli.config_files import (
     LoadedSettings,
     describe,
@@ -45,7 +45,7 @@ def add_config_commands(subparsers: Subparsers) -> None:
     check.add_argument("--inventory", metavar="DIR", help="check this inventory; without FILE, nothing else")
     show = _command(commands, "show", _show, "print effective values and where each came from")
     difference = _command(commands, "diff", _diff, "show who gains and who loses access")
-    difference.add_argument("old", nargs="?", metavar="OLD", help="inventory folder (default: what was last approved)")
+    difference.add_argument("old", nargs="?", metavar="OLD", help="inventory folder (default: what is in force)")
     difference.add_argument("new", nargs="?", metavar="NEW", help="inventory folder (default: that of the settings)")
     apply = _command(commands, "apply", _apply, "approve the inventory as it is now, gains included")
     apply.add_argument("--revision", help="approve only if the inventory still is this revision, as shown by diff")
@@ -137,16 +137,16 @@ def _diff(arguments: argparse.Namespace) -> int:
     if arguments.new:
         return _print_changes(load_inventory(arguments.old), load_inventory(arguments.new), arguments.format)
     loaded = load_settings(arguments.settings)
-    old = load_inventory(arguments.old) if arguments.old else _approved(loaded)
+    old = load_inventory(arguments.old) if arguments.old else _in_force(loaded)
     return _print_changes(old, load_inventory(loaded.settings.inventory), arguments.format)
 
 
-def _approved(loaded: LoadedSettings) -> Inventory:
-    applied = read_applied(loaded.settings.state_dir)
-    if applied is None:
-        hint = f"no inventory was approved yet in {loaded.settings.state_dir}"
-        raise ConfigError("nothing_approved", "There is nothing to compare with.", hint)
-    return applied
+def _in_force(loaded: LoadedSettings) -> Inventory:
+    inventory = read_in_force(loaded.settings.state_dir)
+    if inventory is None:
+        hint = f"no broker ever ran with the state folder {loaded.settings.state_dir}"
+        raise ConfigError("nothing_in_force", "There is nothing to compare with.", hint)
+    return inventory
 
 
 def _apply(arguments: argparse.Namespace) -> int:
@@ -155,15 +155,11 @@ def _apply(arguments: argparse.Namespace) -> int:
     if arguments.revision not in (None, inventory.revision):
         public = "The inventory is not the one that was reviewed; nothing was approved."
         raise ConfigError("revision_differs", public, f"it is {inventory.revision} now")
-    old = read_applied(loaded.settings.state_dir)
+    old = read_in_force(loaded.settings.state_dir)
+    approve(loaded.settings.state_dir, inventory.revision)
     _print_changes(old or inventory, inventory, arguments.format)
-    try:
-        write_applied(loaded.settings.state_dir, inventory)
-    except OSError as error:
-        public = f"The approval cannot be written to {loaded.settings.state_dir}."
-        raise ConfigError("state_unwritable", public, error.strerror or "") from None
     if arguments.format == "text":
-        sys.stdout.write(f"approved {inventory.revision}\n")
+        sys.stdout.write("approved\n")
     return 0
 
 

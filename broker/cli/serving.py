@@ -96,10 +96,16 @@ def _first_in_force(settings: Settings, sources: FileSources, wanted: Inventory)
     return losses_only(last, wanted)
 
 
+def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
+    """What CPython cannot raise, such as a server name that no text can hold: strangers must not fill the log with it."""
+    log.debug("ignored in %r: %r", unraisable.object, unraisable.exc_value)
+
+
 async def run_until_signal(broker: Broker, started: Callable[[], Awaitable[None]] | None = None) -> None:
     """Start, run until SIGTERM or SIGINT, stop in order. Raises BrokerError if the start fails."""
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
+    sys.unraisablehook = _unraisable
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     try:

@@ -39,6 +39,7 @@ class Misaddressed:
     transaction: int
     unit: int
     function: int
+    pdu: bytes
 
 
 class Conversation:
@@ -69,7 +70,7 @@ class Conversation:
         transaction, unit, pdu = frame
         interpreter = self._interpreter_for(unit)
         if interpreter is None:
-            return Misaddressed(transaction, unit, pdu[0])
+            return Misaddressed(transaction, unit, pdu[0], pdu)
         try:
             return Asked(transaction, unit, pdu[0], interpreter.interpret(pdu))
         except FrameError as error:

@@ -50,7 +50,8 @@ def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator
 def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
     """Record, look once more, relay, record: for a request whose operations are all allowed."""
     before: Values = ()
-    if _obliged(decisions, Obligation.BEFORE_VALUE):
+    obliged = {obligation for decision in decisions for obligation in decision.obligations}
+    if Obligation.BEFORE_VALUE in obliged:
         read = yield from _read_back(session, request)
         if read is None:
             yield RecordDenial(session, request, decisions)
@@ -66,7 +67,7 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
     relayed = yield Relay(session, request, decisions)
     assert isinstance(relayed, Relayed)
     after: Values = ()
-    if relayed.result == Result.DONE and _obliged(decisions, Obligation.AFTER_VALUE):
+    if Obligation.AFTER_VALUE in obliged and relayed.result == Result.DONE:
         after = (yield from _read_back(session, request)) or ()
     recorded = yield RecordOutcomes(session, request, first, relayed, after)
     return Answered(relayed, decisions, recorded is True, before, after)
@@ -89,10 +90,6 @@ def _deny(session: Session, request: Request, decisions: tuple[Decision, ...]) -
 
 def _done(finding: Finding) -> bool:
     return isinstance(finding, Answered) and finding.recorded and finding.relayed.result == Result.DONE
-
-
-def _obliged(decisions: tuple[Decision, ...], obligation: Obligation) -> bool:
-    return any(obligation in d.obligations for d in decisions)
 
 
 def _read_back(session: Session, request: Request) -> Generator[Command, object, Values | None]:

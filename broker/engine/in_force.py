@@ -3,15 +3,22 @@
 from broker.access.standing import StandingGrants
 from broker.calendar.calendar import Calendar
 from broker.engine.sessions import Situation
-from broker.model.place import Device, Inventory, Organisation
+from broker.model.place import Device, Inventory, Organisation, Protocol
 from broker.model.schedule import CalendarState
 from broker.model.subject import Subject
+from broker.wire.modbus.places import places_of
 
 
 class InForce:
-    """What holds until the next reload; asking it costs a look-up."""
+    """What holds until the next reload; asking it costs a look-up.
+
+    Raises ConfigError `point_impossible` for a Modbus point whose type, table, width or scale cannot be.
+    """
 
     def __init__(self, inventory: Inventory) -> None:
+        for device in inventory.devices:
+            if device.protocol is Protocol.MODBUS:
+                places_of(device)
         self.inventory = inventory
         self._calendar = Calendar(inventory.windows, inventory.freezes)
         self._grants = StandingGrants(inventory.grants)

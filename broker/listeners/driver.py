@@ -48,7 +48,7 @@ class Driver:
         self.running = 0
         self.results: Counter[str] = Counter()
         self._quiet: list[asyncio.Future[None]] = []
-        self._performers: dict[type, Callable[[Any, _Run], Any]] = {
+        self.performers: dict[type, Callable[[Any, _Run], Any]] = {
             Decide: self._decide,
             RecordIntents: self._record_intents,
             RecordDenial: self._record_denial,
@@ -70,10 +70,6 @@ class Driver:
         self._quiet.append(waiter)
         done, _ = await asyncio.wait({waiter}, timeout=seconds)
         return bool(done)
-
-    def perform(self, command: Command, run: "_Run") -> Any:
-        """One command: its answer, or PENDING."""
-        return self._performers[type(command)](command, run)
 
     def finished(self, run: "_Run") -> None:
         """An exchange has ended, well or not."""
@@ -189,10 +185,11 @@ class _Run:
         self.open_intents: list[int] = []
 
     def advance(self, answer: Any) -> None:
-        perform, send = self._driver.perform, self._steps.send
+        performers, send = self._driver.performers, self._steps.send
         try:
             while True:
-                answer = perform(send(answer), self)
+                command = send(answer)
+                answer = performers[type(command)](command, self)
                 if answer is PENDING:
                     return
         except StopIteration as stop:

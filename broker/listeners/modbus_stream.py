@@ -19,6 +19,7 @@ from broker.wire.modbus.meaning import Interpreter, exception_reply
 
 BACKLOG_OCTETS = 4096
 DIRECT_UNITS = frozenset({0, 255})
+UNIT_UNKNOWN = "unit_unknown"
 Denied = Callable[[Session | None, Refused], None]
 Admit = Callable[[Device, Callable[[Session | Refused], None]], None]
 
@@ -156,10 +157,10 @@ class ModbusStream:
             else:
                 self._admit(device, lambda opened: self._admitted(asked, opened))
         elif isinstance(asked, Malformed):
-            digest = urlsafe_b64encode(hashlib.sha256(asked.pdu).digest()).rstrip(b"=").decode()
-            self._frame_refusals.pdu(self._any_session(), asked.code, digest, len(asked.pdu))
+            self._record_refused(asked.code, asked.pdu)
             self._write(asked.reply)
         else:
+            self._record_refused(UNIT_UNKNOWN, asked.pdu)
             self._tell_denied(None, Refused((Reason.DEVICE_UNKNOWN,)))
             self._write(reply_octets(asked, exception_reply(asked.function, DENIED)))
 
@@ -187,6 +188,10 @@ class ModbusStream:
     def _tell_denied(self, session: Session | None, refused: Refused) -> None:
         if self._denied is not None:
             self._denied(session, refused)
+
+    def _record_refused(self, code: str, pdu: bytes) -> None:
+        digest = urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()
+        self._frame_refusals.pdu(self._any_session(), code, digest, len(pdu))
 
     def _any_session(self) -> Session | None:
         return next(iter(self._sessions.values()), None)

@@ -73,7 +73,7 @@ class ModbusTlsCaller:
             floor.frame_refusals,
             device_of=self._device_of,
             admit=self._admit,
-            write=connection.write,
+            write=connection.write_now,
             hold=self._hold,
             close=self._close,
         )
@@ -110,11 +110,14 @@ class ModbusTlsCaller:
         self._leave(EndReason.LIMIT_EXCEEDED if limit else EndReason.PEER_CLOSED, reason)
 
     def _only_device(self) -> str:
+        """The one device that the address or the name leads to, "" if the unit id chooses among several."""
         if self._floor.own_device:
             return self._floor.own_device
         name = (self._connection.sni or "").lower().rstrip(".")
-        devices = self._floor.in_force().inventory.devices
-        return next((d.key for d in devices if name and d.sni == name and d.protocol is Protocol.MODBUS), "")
+        inventory = self._floor.in_force().inventory
+        key = next((d.key for d in inventory.devices if name and d.sni == name and d.protocol is Protocol.MODBUS), "")
+        # Whoever misspells a device must not reach another one by its unit: a name that is no device's leads nowhere.
+        return key or (name if name.rpartition(".")[2] in inventory.sites else "")
 
     def _device_of(self, unit: int) -> Device | None:
         in_force = self._floor.in_force()

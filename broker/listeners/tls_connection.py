@@ -184,6 +184,14 @@ class TlsConnection(asyncio.BufferedProtocol):
             self._flush_due = True
             self._host.loop.call_soon(self._flush_later)
 
+    def write_now(self, data: bytes) -> None:
+        """Send plaintext at once: for replies that come one at a time. Those to one read still go together."""
+        if self._state != _OPEN:
+            return
+        self._pending.append(data)
+        if not self._corked:
+            self.flush()
+
     def flush(self) -> None:
         """Hand what was written to the transport now rather than at the end of the turn."""
         if self._state != _OPEN:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from broker.model.vocabulary import EndReason, Reason, Result
+from broker.model.vocabulary import Action, EndReason, Reason, RecordKind, Result
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +132,38 @@ RESULTS: dict[Result, Words] = {
         "It may have been sent and may have taken effect; nobody can say.",
         "Do not repeat it blindly: read the point first, or look at the device.",
     ),
+}
+
+ACTIONS: dict[Action, str] = {
+    Action.VIEW: "Read values.",
+    Action.ADJUST: "Write setpoints.",
+    Action.CONTROL: "Give commands.",
+    Action.OVERRIDE: "Override the program: BACnet priority 1 to 8, out of service, forcing.",
+    Action.CONFIG: "Change the configuration; any write that the inventory does not describe as something else.",
+    Action.INSTALL: "Files, firmware, backup and restore.",
+    Action.AUTH: "Change who may do what.",
+    Action.DISCOVER: "Find devices and ask what they are.",
+}
+
+RECORD_KINDS: dict[RecordKind, str] = {
+    RecordKind.BROKER_STARTED: "The broker started, with these revisions of inventory, policy and time zones.",
+    RecordKind.BROKER_STOPPED: "The broker stopped in order.",
+    RecordKind.SESSION_OPENED: "A subject proved itself and was let through to a device.",
+    RecordKind.SESSION_CLOSED: "A session ended, for this reason.",
+    RecordKind.IDENTITY_REFUSED: "Somebody proved nobody: sums by source and cause.",
+    RecordKind.FRAME_REFUSED: "Octets that are not the protocol were not forwarded.",
+    RecordKind.DECISION: "The policy was asked, with this input and this answer.",
+    RecordKind.INTENT: "An operation is about to be relayed, or was denied.",
+    RecordKind.OUTCOME: "How an intended operation came out.",
+    RecordKind.DENIALS_SUPPRESSED: "So many denials of one subject were counted instead of recorded one by one.",
+    RecordKind.SETTINGS_CHANGED: "Changed settings came into force.",
+    RecordKind.POLICY_CHANGED: "A changed policy came into force.",
+    RecordKind.INVENTORY_CHANGED: "A changed inventory came into force; its gains may be waiting.",
+    RecordKind.RELOAD_REFUSED: "Changed files could not be used; the last good state stays.",
+    RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
+    RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",
+    RecordKind.EVIDENCE_VIEWED: "Somebody looked at the evidence.",
+    RecordKind.EVIDENCE_PRUNED: "Old evidence was removed as the retention says.",
 }
 
 

@@ -187,10 +187,17 @@ class Broker:
         shut = ", ".join(sorted(self.register.shut_for))
         return {
             "ledger": (self.ledger.state is State.OPEN, str(self.ledger.state)),
-            "policy": (bool(self.policy.revision), self.policy.revision or "no policy is published"),
+            "policy": self._policy_readiness(),
             "files": (not invalid, f"invalid: {invalid}" if invalid else "valid"),
             "sessions": (not shut, shut or "accepted"),
         }
+
+    def _policy_readiness(self) -> tuple[bool, str]:
+        if not self.policy.revision:
+            return False, "no policy is published"
+        if isinstance(self.policy, OpaPolicyEngine) and not self.policy.well:
+            return False, "the OPA server does not answer as it should"
+        return True, self.policy.revision
 
     def figures(self) -> Figures:
         """What the metrics show."""

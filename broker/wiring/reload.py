@@ -136,12 +136,12 @@ class Reload:
         self.waiting_revision = wanted.revision if inventory.revision != wanted.revision else ""
         if inventory.revision == previous.revision:
             return
-        trust = Trust(inventory.organisations)
+        trust, in_force = Trust(inventory.organisations), InForce(inventory)
         await self._upstreams.replace(inventory.devices)
         await asyncio.to_thread(self._sources.keep, inventory)
         self._authenticator.replace_trust(trust)
         self._trust_changed(inventory)
-        self._desk.in_force = InForce(inventory)
+        self._desk.in_force = in_force
         self.inventory_since = self._clock.monotonic()
         self._in_force(
             RecordKind.INVENTORY_CHANGED,

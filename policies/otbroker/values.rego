@@ -20,8 +20,7 @@ too_low contains name if {
 	not views
 	is_array(input.operation.points)
 	some point in input.operation.points
-	is_string(point.limits.minimum)
-	decimal(point.value) < decimal(point.limits.minimum)
+	number_of[point.value] < number_of[point.limits.minimum]
 	not relinquishes(point)
 	name := point.name
 }
@@ -30,8 +29,7 @@ too_high contains name if {
 	not views
 	is_array(input.operation.points)
 	some point in input.operation.points
-	is_string(point.limits.maximum)
-	decimal(point.value) > decimal(point.limits.maximum)
+	number_of[point.value] > number_of[point.limits.maximum]
 	not relinquishes(point)
 	name := point.name
 }
@@ -65,8 +63,16 @@ listed(point) if point.value in point.limits.allowed
 comparable(_, limit) if limit == null
 
 comparable(point, limit) if {
-	is_number(decimal(limit))
-	is_number(decimal(point.value))
+	is_number(number_of[limit])
+	is_number(number_of[point.value])
+}
+
+# Each number that matters, read once.
+number_of := {text: number |
+	is_array(input.operation.points)
+	some point in input.operation.points
+	some text in [point.value, point.limits.minimum, point.limits.maximum]
+	number := decimal(text)
 }
 
 # METADATA
@@ -75,17 +81,18 @@ decimal(text) := to_number(substring(text, 0, 16)) if {
 	is_string(text)
 	parts := split(trim_prefix(text, "-"), ".")
 	count(parts) <= 2
-	every part in parts {
-		part != ""
-		trim(part, "0123456789") == ""
-	}
+	trim(concat("", parts), "0123456789") == ""
+	parts[count(parts) - 1] != ""
 	count(parts[0]) <= 12
 	plain(parts[0])
 }
 
 plain(digits) if digits == "0"
 
-plain(digits) if not startswith(digits, "0")
+plain(digits) if {
+	digits != ""
+	not startswith(digits, "0")
+}
 
 priority_allowed if views
 

@@ -1,9 +1,10 @@
 """`otb`, the command line for people. It runs on Windows too, and starts fast: nothing heavy is imported before use.
 
     arguments     what can be asked for               reference     the same as a page of documentation
-    access        which broker, with which proofs     client        calls of the API        trouble  what kept a call away
+    access        which broker, with which proofs     client        calls of the API
+    trouble       what kept a call from an answer     devices       names of devices, and what was perhaps meant
     screen        text or JSON, nothing unescaped     problem_words refusals in sentences   moments  times in words
-    look, values, audit, why, status, profile_commands              one function for each command
+    look, values, audit, verification, why, profile_commands        one function for each command
     connect       a local port for a Modbus master    tunnel_link   one tunnel              renewal  fresh tokens for it
 
 Everything that a broker says is printed only with control characters escaped; secrets are read from files and never

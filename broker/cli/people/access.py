@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from broker.cli.people.exits import CommandError, Exit
@@ -45,7 +46,7 @@ def profile_file(environment: Mapping[str, str], chosen: str | None = None) -> P
 def find_access(options: argparse.Namespace, environment: Mapping[str, str]) -> Access:
     """What the options say, over the development folder or the profile file. Raises CommandError."""
     access = _base(options, environment)
-    given = {
+    given: dict[str, Any] = {
         "api": getattr(options, "api", None),
         "ca": _path(getattr(options, "ca", None)),
         "certificate": _path(getattr(options, "cert", None)),
@@ -86,17 +87,19 @@ def read_profile(path: Path) -> Access:
     except tomllib.TOMLDecodeError as error:
         raise CommandError("profile_invalid", f"The profile {path} is not TOML: {error}.") from None
     wrong = sorted(name for name in values if name not in _KEYS)
-    wrong += [name for name in _KEYS & values.keys() if not isinstance(values[name], bool if name == "system_trust" else str)]
+    wrong += [
+        name for name in _KEYS & values.keys() if not isinstance(values[name], bool if name == "system_trust" else str)
+    ]
     if wrong:
         known = ", ".join(sorted(_KEYS))
-        raise CommandError("profile_invalid", f"The profile {path} has {', '.join(wrong)} wrong.", f"Known are {known}.")
+        raise CommandError(
+            "profile_invalid", f"The profile {path} has {', '.join(wrong)} wrong.", f"Known are {known}."
+        )
     if "development" in values:
         folder = path.parent / Path(values["development"]).expanduser()
         return replace(development_access(folder, values.get("persona")), source=str(path))
-    files = {name: path.parent / Path(values[name]).expanduser() for name in _PATHS if name in values}
-    return Access(
-        values.get("api", ""), system_trust=values.get("system_trust", False), source=str(path), **files
-    )
+    files: dict[str, Any] = {name: path.parent / Path(values[name]).expanduser() for name in _PATHS if name in values}
+    return Access(values.get("api", ""), system_trust=values.get("system_trust", False), source=str(path), **files)
 
 
 def development_facts(folder: Path) -> dict[str, object]:
@@ -126,7 +129,7 @@ def development_access(folder: Path, persona: str | None) -> Access:
         names = ", ".join(map(str, personas))
         public = "No persona is chosen." if persona is None else f"There is no persona {persona}."
         raise CommandError("persona_unknown", public, f"Choose one with --as: {names}.", Exit.USAGE)
-    proofs = {name: folder / str(personas[persona][name]) for name in ("certificate", "key", "token")}
+    proofs: dict[str, Any] = {name: folder / str(personas[persona][name]) for name in ("certificate", "key", "token")}
     return Access(str(facts.get("api", "")), ca=folder / str(facts.get("ca", "ca.pem")), source=str(folder), **proofs)
 
 

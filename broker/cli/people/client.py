@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from broker.cli.people.access import Access, read_token
-from broker.cli.people.exits import ApiProblem, CommandError, Document, Exit
+from broker.cli.people.exits import CommandError, Document, Exit, ProblemError
 from broker.cli.people.safe_text import decode_document, encode_document
 from broker.cli.people.trouble import explained, own_proofs_fault, was_not_sent
 
@@ -35,6 +35,7 @@ class Client:
             headers={"User-Agent": "otb", "Accept-Encoding": "identity"},
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(total=CALL_SECONDS, connect=CONNECT_SECONDS),
+            raise_for_status=self._explain_refused_tunnel,
         )
         return self
 
@@ -43,7 +44,7 @@ class Client:
             await self._http.close()
 
     async def get(self, path: str, query: Query = ()) -> Document:
-        """The answer to a GET. Raises ApiProblem or CommandError."""
+        """The answer to a GET. Raises ProblemError or CommandError."""
         target = f"{path}?{urlencode(query)}" if query else path
         try:
             return await self._call("GET", target, None, {})
@@ -51,14 +52,14 @@ class Client:
             raise explained(error, self.access) from None
 
     async def post(self, path: str, body: Document) -> Document:
-        """The answer to a POST that changes nothing. Raises ApiProblem or CommandError."""
+        """The answer to a POST that changes nothing. Raises ProblemError or CommandError."""
         try:
             return await self._call("POST", path, body, {})
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise explained(error, self.access) from None
 
     async def write(self, path: str, body: Document, key: str) -> Document:
-        """The answer to a write, never sent twice. Raises ApiProblem or CommandError; what may have been sent is unknown."""
+        """The answer to a write, sent once. Raises ProblemError or CommandError: `outcome_unknown` if it was lost."""
         try:
             return await self._call("POST", path, body, {"Idempotency-Key": key})
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
@@ -68,7 +69,7 @@ class Client:
             raise lost_write(reason, key) from None
 
     async def open_tunnel(self, path: str) -> aiohttp.ClientWebSocketResponse:
-        """An open WebSocket. Raises ApiProblem or CommandError."""
+        """An open WebSocket. Raises ProblemError or CommandError."""
         http = self._opened()
         try:
             opened = await http.ws_connect(
@@ -78,8 +79,6 @@ class Client:
                 max_msg_size=MAX_TUNNEL_MESSAGE_OCTETS,
                 timeout=aiohttp.ClientWSTimeout(ws_receive=SILENCE_SECONDS, ws_close=3.0),
             )
-        except aiohttp.WSServerHandshakeError:
-            raise await self._refusal(path) from None
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise explained(error, self.access) from None
         if opened.protocol != SUBPROTOCOL:
@@ -91,24 +90,11 @@ class Client:
         """The header with the token, read anew: another program may keep the file fresh."""
         return {} if self.access.token is None else {"Authorization": f"Bearer {read_token(self.access.token)}"}
 
-    async def _refusal(self, path: str) -> ApiProblem | CommandError:
-        """Why a tunnel was refused: the WebSocket client drops the body, so the same request is made once more."""
-        headers = {
-            "Connection": "Upgrade",
-            "Upgrade": "websocket",
-            "Sec-WebSocket-Version": "13",
-            "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
-            "Sec-WebSocket-Protocol": SUBPROTOCOL,
-        }
-        try:
-            await self._call("GET", path, None, headers)
-        except ApiProblem as problem:
-            return problem
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            return explained(error, self.access)
-        except CommandError as error:
-            return error
-        return odd_answer("it refused a tunnel without a reason")
+    async def _explain_refused_tunnel(self, response: aiohttp.ClientResponse) -> None:
+        """Read why a handshake was refused, which the WebSocket client would throw away. Raises ProblemError."""
+        if response.status != 101 and "Upgrade" in response.request_info.headers:
+            self._answer(response.status, await _bounded(response))
+            raise odd_answer("it answered a handshake with a document")
 
     async def _call(self, method: str, target: str, body: Document | None, headers: Mapping[str, str]) -> Document:
         content = {} if body is None else {"Content-Type": "application/json"}
@@ -120,9 +106,6 @@ class Client:
             headers={**self.bearer(), **content, **headers},
             allow_redirects=False,
         ) as response:
-            if response.status == 101:
-                response.close()
-                raise odd_answer("it opened a tunnel that it had just refused")
             octets = await _bounded(response)
         return self._answer(response.status, octets)
 
@@ -138,7 +121,7 @@ class Client:
         if status == 401:
             fault = own_proofs_fault(self.access)
             document |= {"what_to_do": fault} if fault else {}
-        raise ApiProblem(document)
+        raise ProblemError(document)
 
     def _opened(self) -> aiohttp.ClientSession:
         assert self._http is not None
@@ -171,7 +154,7 @@ def lost_write(reason: CommandError, key: str) -> CommandError:
 
 
 def tls_context(access: Access) -> ssl.SSLContext:
-    """Believes the authority in --ca and no other, unless told; presents the client certificate. Raises CommandError."""
+    """Believes the authority in --ca and no other, unless told; presents our certificate. Raises CommandError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     if access.system_trust:

@@ -72,7 +72,7 @@ class CommandError(BrokerError):
         return {"code": self.code, "detail": self.public, "what_to_do": self.what_to_do}
 
 
-class ApiProblem(BrokerError):
+class ProblemError(BrokerError):
     """The broker answered with a problem (RFC 9457); `document` is what it said."""
 
     def __init__(self, document: Document) -> None:

@@ -56,7 +56,7 @@ def distance(when: object, now: float | None = None) -> str:
 def duration(seconds: float) -> str:
     """The two largest parts of a time: `3 d 4 h`, `59 s`."""
     left = round(seconds)
-    parts = []
+    parts: list[str] = []
     for length, name in _STEPS:
         if left >= length or (name == "s" and not parts):
             parts.append(f"{left // length} {name}")

@@ -3,16 +3,16 @@
 from collections.abc import Iterator
 from typing import Any
 
-from broker.cli.people.exits import ApiProblem, CommandError, Document, Exit, exit_of
+from broker.cli.people.exits import CommandError, Document, Exit, ProblemError, exit_of
 from broker.cli.people.moments import distance, moment
 from broker.cli.people.screen import Screen
 
 
-def report(error: ApiProblem | CommandError, screen: Screen) -> Exit:
+def report(error: ProblemError | CommandError, screen: Screen) -> Exit:
     """Print a problem (as a document in JSON, as sentences on standard error in text); the exit status."""
     if screen.as_json:
-        screen.document(error.document if isinstance(error, ApiProblem) else error.document())
-    elif isinstance(error, ApiProblem):
+        screen.document(error.document if isinstance(error, ProblemError) else error.document())
+    elif isinstance(error, ProblemError):
         for text, style in sentences(error.document):
             screen.note(text, style)
     else:
@@ -90,6 +90,6 @@ def _outcomes(problem: Document) -> Iterator[str]:
     found = named(problem.get("points")) + [(place_name(entry), entry) for entry in entries(problem.get("raw"))]
     for name, entry in found:
         error = entry.get("error")
-        told = failure_line(error) if isinstance(error, dict) else ""
+        told = failure_line(error) if isinstance(error, dict) and error.get("text") != problem.get("detail") else ""
         outcome = str(entry.get("outcome") or entry.get("quality") or "")
         yield f"  {name}: {outcome}{f', {told}' if told else ''}"

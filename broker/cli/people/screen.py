@@ -17,7 +17,7 @@ _WIDE = 4000
 
 
 class Screen:
-    """Prints what a command has to say. With `as_json`, sentences and tables are silent and only documents are printed."""
+    """Prints what a command has to say. With `as_json` only documents, else only sentences and tables."""
 
     def __init__(self, as_json: bool, out: TextIO | None = None, err: TextIO | None = None) -> None:
         self.as_json = as_json

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.applied import read_applied, read_applied_revision, to_be_in_force, write_applied
+from broker.access.losses import losses_only
 from broker.cli.config_commands import add_config_commands
 from broker.cli.config_files import load_inventory
+from broker.cli.file_sources import FileSources
 from tests.integration.config.conftest import Authority, example
 
 Captured = pytest.CaptureFixture[str]
@@ -121,52 +122,56 @@ def test_diff_of_two_folders_says_who_gains_and_who_loses(site: Path, capsys: Ca
     assert lines[-1] == f"revision {load_inventory(site / 'other').revision}"
 
 
-def test_diff_with_nothing_approved_says_so(site: Path, capsys: Captured) -> None:
+def sources(site: Path) -> FileSources:
+    """What a broker with these settings keeps in its state folder."""
+    (site / "state").mkdir(mode=0o700, exist_ok=True)
+    return FileSources(site / "state", site / "inventory", site / "policies", site / "ledger")
+
+
+def test_diff_before_a_broker_ever_ran_says_so(site: Path, capsys: Captured) -> None:
     assert run("diff", "--settings", site / "otbroker.yaml") == 1
     assert "nothing to compare" in capsys.readouterr().err
 
 
-def test_gains_wait_until_apply_and_losses_do_not(site: Path, capsys: Captured) -> None:
-    settings, state = site / "otbroker.yaml", str(site / "state")
-    assert run("apply", "--settings", settings) == 0
-    approved = load_inventory(site / "inventory")
-    assert read_applied(state) == approved
+def test_diff_shows_what_waits_beside_what_is_in_force(site: Path, capsys: Captured) -> None:
+    before = load_inventory(site / "inventory")
     (site / "inventory" / "all.yaml").write_text((changed(site) / "all.yaml").read_text())
     current = load_inventory(site / "inventory")
-    capsys.readouterr()
-    assert run("diff", "--settings", settings, "--format", "json") == 0
-    answer = json.loads(capsys.readouterr().out)
-    assert (answer["old"], answer["new"]) == (approved.revision, current.revision)
-    assert [(change["who"], change["gained"]) for change in answer["changes"]][-1] == ("bo@acme.example", True)
-    held = to_be_in_force(current, read_applied(state), "review")
+    held = losses_only(before, current)
+    sources(site).keep(held)
     assert {grant.id: grant.points for grant in held.grants} == {"ana-adjust": ("supply-temp-setpoint",)}
-    assert to_be_in_force(current, read_applied(state), "apply") is current
-    assert run("apply", "--settings", settings, "--revision", current.revision) == 0
-    assert read_applied_revision(state) == current.revision
-    assert to_be_in_force(current, read_applied(state), "review") is current
+    assert run("diff", "--settings", site / "otbroker.yaml", "--format", "json") == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert (answer["old"], answer["new"]) == (held.revision, current.revision)
+    assert [(change["who"], change["gained"]) for change in answer["changes"]] == [("bo@acme.example", True)]
+
+
+def test_apply_approves_the_revision_that_was_reviewed(site: Path, capsys: Captured) -> None:
+    revision = load_inventory(site / "inventory").revision
+    assert run("apply", "--settings", site / "otbroker.yaml", "--revision", revision) == 0
+    assert capsys.readouterr().out.endswith(f"revision {revision}\napproved\n")
+    assert sources(site).approved_revision() == revision
+    assert [path.name for path in (site / "state").iterdir()] == ["applied-revision"]
+    assert (site / "state").stat().st_mode & 0o077 == 0
 
 
 def test_apply_refuses_a_revision_that_was_not_the_reviewed_one(site: Path, capsys: Captured) -> None:
     assert run("apply", "--settings", site / "otbroker.yaml", "--revision", "another") == 1
     assert "not the one that was reviewed" in capsys.readouterr().err
-    assert read_applied_revision(str(site / "state")) == ""
+    assert sources(site).approved_revision() == ""
 
 
-def test_an_approved_file_that_was_tampered_with_is_not_believed(site: Path) -> None:
-    inventory = load_inventory(site / "inventory")
-    write_applied(str(site / "state"), inventory)
-    path = site / "state" / "applied-inventory.json"
-    path.write_bytes(path.read_bytes().replace(b"ana@acme", b"eve@acme"))
-    assert read_applied(str(site / "state")) is None
-    path.write_bytes(b"{}")
-    assert read_applied(str(site / "state")) is None
+def test_apply_tells_if_it_cannot_write(site: Path, capsys: Captured) -> None:
+    (site / "state").write_text("not a folder")
+    assert run("apply", "--settings", site / "otbroker.yaml") == 1
+    assert "cannot be" in capsys.readouterr().err
 
 
-def test_an_approval_leaves_no_draft_and_only_the_owner_may_enter(site: Path) -> None:
-    write_applied(str(site / "state"), load_inventory(site / "inventory"))
-    names = sorted(path.name for path in (site / "state").iterdir())
-    assert names == ["applied-inventory.json", "applied-revision"]
-    assert (site / "state").stat().st_mode & 0o077 == 0
+def test_a_broken_state_file_is_a_problem_and_not_a_crash(site: Path, capsys: Captured) -> None:
+    sources(site).keep(load_inventory(site / "inventory"))
+    (site / "state" / "inventory-in-force.json").write_text("{")
+    assert run("diff", "--settings", site / "otbroker.yaml") == 1
+    assert "inventory-in-force.json cannot be read" in capsys.readouterr().err
 
 
 @pytest.fixture

@@ -51,6 +51,13 @@ def test_coming_into_force_is_a_pure_loss_and_approval_a_pure_gain(old: Inventor
     assert not [c for c in access_changes(held, new) if not c.gained]
 
 
+@settings(deadline=None, phases=PHASES, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@given(old=inventories, new=inventories)
+def test_the_same_files_twice_change_nothing_more(old: Inventory, new: Inventory) -> None:
+    held = losses_only(old, new)
+    assert losses_only(held, new) == held
+
+
 @settings(deadline=None, phases=PHASES, max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(old=inventories, removed=st.sampled_from(["grants", "windows", "devices"]))
 def test_a_removal_alone_leaves_exactly_what_the_files_say(old: Inventory, removed: str) -> None:
@@ -170,6 +177,15 @@ def test_a_point_that_moved_is_read_only_at_both_addresses() -> None:
     assert held == {"a.old": (10, None), "a.new": (20, None)}
 
 
+def test_a_point_that_moves_again_and_again_is_described_at_every_address() -> None:
+    versions = [inventory(devices=(device(points=(point("a", start),)),)) for start in (10, 20, 30, 10)]
+    held = versions[0]
+    for version in versions[1:]:
+        held = losses_only(held, version)
+    assert {p.address.start for p in held.devices[0].points} == {10, 20, 30}
+    assert len({p.id for p in held.devices[0].points}) == len(held.devices[0].points)
+
+
 def test_a_device_behind_another_address_is_absent_until_approved() -> None:
     assert losses_only(inventory(), inventory(devices=(device(port=503),))).devices == ()
 
@@ -191,6 +207,13 @@ def test_a_label_taken_off_narrows_a_grant_and_one_put_on_does_not_widen_it() ->
     )
     assert losses_only(with_label, without).grants == ()
     assert losses_only(without, with_label).grants == ()
+
+
+def test_a_device_has_only_the_labels_of_both() -> None:
+    """Policies may look at labels, so one that was put on waits like a grant."""
+    old = inventory(devices=(device(labels=(("a", "1"), ("b", "1"))),))
+    new = inventory(devices=(device(labels=(("a", "2"), ("b", "1"), ("c", "1"))),))
+    assert losses_only(old, new).devices[0].labels == (("b", "1"),)
 
 
 def test_a_freeze_by_label_stays_on_a_device_whose_label_was_taken_off() -> None:

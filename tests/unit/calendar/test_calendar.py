@@ -135,6 +135,17 @@ def test_no_state_differs_before_its_changes_at() -> None:
         now = state.changes_at if random_.random() < 0.5 else state.changes_at + random_.random() * 3 * DAY
 
 
+def test_a_rare_window_is_not_missed_by_who_asks_only_at_changes() -> None:
+    calendar = Calendar([window("leap", "2024-02-29T12:00:00", 1, "FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29")], [])
+    now, seen, asked = epoch("2024-03-01"), [], 0
+    while now < epoch("2033-01-01"):
+        state = calendar.state(device(), "acme", now)
+        seen += [interval.opens for interval in state.open]
+        now, asked = state.changes_at, asked + 1
+    assert seen == [epoch("2028-02-29T12:00:00"), epoch("2032-02-29T12:00:00")]
+    assert asked < 200
+
+
 def test_an_answer_is_computed_once_until_it_changes(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
     compute = Calendar._compute

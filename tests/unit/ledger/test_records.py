@@ -74,7 +74,7 @@ def test_what_fits_is_recorded_whole() -> None:
         "kind": "intent",
         "service": "write-single-register",
         "session": "s",
-        "time": "2026-09-21T13:46:40.123456Z",
+        "time": "2026-09-21T14:13:20.123456Z",
         "values": ["205"],
     }
 

@@ -1,0 +1,218 @@
+"""The whole command line of `otb`. Commands are named, not imported: each is loaded when it is run."""
+
+import argparse
+from dataclasses import dataclass
+from typing import Any
+
+import shtab
+
+from broker.cli.people.exits import MEANINGS
+from broker.model.vocabulary import RecordKind
+
+DEFAULT_LISTEN = "127.0.0.1:1502"
+Commands = Any  # argparse names its own type privately
+_DEVICE = "SITE/DEVICE, or DEVICE if only one site has it"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A command's function as `module:function`; `online` ones get a client, `file` ones work with files alone."""
+
+    place: str
+    online: bool = True
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    statuses = "\n".join(f"  {status.value:<4} {meaning}" for status, meaning in MEANINGS.items())
+    root = argparse.ArgumentParser(
+        prog="otb",
+        description="Work with OT devices through an access broker, and look at the evidence.",
+        epilog=f"exit status:\n{statuses}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        parents=[_common()],
+    )
+    shtab.add_argument_to(root, "--print-completion", help="print shell completion for bash, zsh or tcsh")
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    _add_looking(commands)
+    _add_values(commands)
+    _add_connect(commands)
+    _add_audit(commands)
+    _add_profile(commands)
+    return root
+
+
+def _common() -> argparse.ArgumentParser:
+    """Options that may stand before or after any command."""
+    common = argparse.ArgumentParser(add_help=False, argument_default=argparse.SUPPRESS)
+    common.add_argument("--format", choices=("text", "json"), help="text for people (default) or what the API said")
+    access = common.add_argument_group("which broker, with which proofs (over what the profile says)")
+    _file(access, "--profile", "FILE", "profile file (default: OTB_PROFILE, else ~/.config/otb/profile.toml)")
+    access.add_argument("--api", metavar="URL", help="address of the API: https://HOST:PORT")
+    _file(access, "--ca", "FILE", "authority that vouches for the broker (PEM)")
+    _file(access, "--cert", "FILE", "your certificate with its chain (PEM)")
+    _file(access, "--key", "FILE", "the private key of your certificate (PEM)")
+    _file(access, "--token", "FILE", "file with your token; read anew for every call")
+    access.add_argument("--system-trust", action="store_true", help="also believe the authorities of the system")
+    development = access.add_argument("--dev", metavar="DIR", help="folder of a development broker")
+    development.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    access.add_argument("--as", dest="persona", metavar="PERSONA", help="who to be in the development folder")
+    return common
+
+
+def _file(group: Any, option: str, metavar: str, help_text: str) -> None:
+    group.add_argument(option, metavar=metavar, help=help_text).complete = shtab.FILE
+
+
+def _command(
+    commands: Commands, name: str, place: str, help_text: str, online: bool = True, description: str = ""
+) -> argparse.ArgumentParser:
+    sentence = help_text[0].upper() + help_text[1:] + "."
+    made: argparse.ArgumentParser = commands.add_parser(
+        name,
+        help=help_text,
+        description=f"{sentence} {description}".strip(),
+        parents=[_common()],
+    )
+    made.set_defaults(target=Target(f"broker.cli.people.{place}", online))
+    return made
+
+
+def _add_looking(commands: Commands) -> None:
+    _command(commands, "ls", "look:ls", "list your devices, with what is open now and next")
+    points = _command(commands, "points", "look:points", "list the points of a device, with what a write of each needs")
+    points.add_argument("device", metavar="DEVICE", help=_DEVICE)
+    _command(commands, "windows", "look:windows", "list windows and freezes of your devices: open, frozen, next")
+    _command(commands, "sessions", "look:sessions", "list open sessions: all, if you may see all, else your own")
+    _command(commands, "me", "look:me", "show who you are to the broker, and what proved it")
+    _command(commands, "status", "look:status", "show whether the broker answers, who you are and what is open")
+    why = _command(commands, "why", "why:why", "explain a decision in words")
+    why.add_argument("decision", metavar="DECISION_ID", help="the id that a denial, or a record, names")
+
+
+def _add_values(commands: Commands) -> None:
+    read = _command(
+        commands,
+        "read",
+        "values:read",
+        "read points, or ranges of raw Modbus addresses",
+        description="Points are read in their engineering units. If some could not be read, the exit status says why.",
+    )
+    read.add_argument("device", metavar="DEVICE", help=_DEVICE)
+    read.add_argument("points", nargs="*", metavar="POINT", help="names of points")
+    read.add_argument(
+        "--raw", action="append", metavar="TABLE:ADDRESS:COUNT", help="zero-based, as on the wire; repeatable"
+    )
+    write = _command(
+        commands,
+        "write",
+        "values:write",
+        "write points, or ranges of raw Modbus addresses",
+        description="The call is decided whole before anything is sent: one denial and nothing is written. "
+        'Values are numbers, true, false, or texts; put a text that looks like a number in "quotes".',
+    )
+    write.add_argument("device", metavar="DEVICE", help=_DEVICE)
+    write.add_argument(
+        "values", nargs="*", metavar="POINT=VALUE", help="values in engineering units, written in this order"
+    )
+    write.add_argument(
+        "--raw", action="append", metavar="TABLE:ADDRESS:VALUE,…", help="zero-based, as on the wire; repeatable"
+    )
+    write.add_argument("--priority", type=int, choices=range(1, 17), metavar="N", help="BACnet priority, 1 to 16")
+    write.add_argument("--release", action="store_true", help="give points (without values) back at that priority")
+    write.add_argument(
+        "--idempotency-key", metavar="KEY", help="repeat an earlier call: get its answer, write nothing again"
+    )
+
+
+def _add_connect(commands: Commands) -> None:
+    connect = _command(
+        commands,
+        "connect",
+        "connect:connect",
+        "open a local port for one ordinary Modbus master at a time",
+        description="Every request through the port is decided and recorded. Denials and ends are shown as they come. "
+        "Ends with the reason when access is refused for good; else it reconnects.",
+    )
+    connect.add_argument("device", metavar="DEVICE", help=_DEVICE)
+    connect.add_argument(
+        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="local port (default: %(default)s; port 0: any)"
+    )
+    connect.add_argument(
+        "--allow-remote", action="store_true", help="allow --listen on an address that others can reach"
+    )
+
+
+def _add_audit(commands: Commands) -> None:
+    audit = commands.add_parser(
+        "audit", help="search, show and verify the evidence", description="Search, show and verify the evidence."
+    )
+    parts = audit.add_subparsers(dest="audit_command", metavar="COMMAND", required=True)
+    search = _command(parts, "search", "audit:search", "search the ledger; the search itself is recorded")
+    search.add_argument(
+        "--kind",
+        action="append",
+        choices=[kind.value for kind in RecordKind],
+        metavar="KIND",
+        help="kind of record; repeatable",
+    )
+    for name, what in (("subject", "whose"), ("device", "of which device"), ("session", "of which session")):
+        search.add_argument(f"--{name}", default="", metavar=name.upper(), help=what)
+    search.add_argument("--decision", default="", metavar="ID", help="around which decision")
+    search.add_argument(
+        "--from", dest="since", default="", metavar="TIME", help="not before (RFC 3339; local without offset)"
+    )
+    search.add_argument("--until", default="", metavar="TIME", help="before")
+    search.add_argument("--oldest", action="store_true", help="oldest first")
+    search.add_argument(
+        "--limit", type=_limit, default=50, metavar="N", help="at most so many records (default: %(default)s)"
+    )
+    search.add_argument("--cursor", type=int, metavar="N", help="go on from where an earlier search stopped")
+    show = _command(parts, "show", "audit:show", "show one record whole")
+    show.add_argument("index", type=_index, metavar="INDEX", help="number of the record")
+    show.add_argument("--proof", action="store_true", help="show instead the proof that it is in the signed tree")
+    checkpoint = _command(parts, "checkpoint", "audit:checkpoint", "show the newest signed checkpoint")
+    _file(checkpoint, "--save", "FILE", "keep it, for `otb audit verify --checkpoint FILE` later")
+    _add_verify(parts)
+
+
+def _add_verify(parts: Commands) -> None:
+    verify = _command(
+        parts,
+        "verify",
+        "verification:verify",
+        "verify a ledger offline, from its files and a public key alone",
+        online=False,
+        description="Exit status 0 only if tree, checkpoints, signatures and all rules between records hold.",
+    )
+    verify.add_argument("directory", metavar="DIR", help="folder of the ledger").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    verify.add_argument("--public-key", required=True, metavar="FILE", help="public key of the ledger (vkey)")
+    verify.add_argument("--checkpoint", metavar="SAVED", help="a checkpoint saved earlier: finds a rewritten history")
+    verify.add_argument("--witness", action="append", metavar="FILE", help="public key of a witness; repeatable")
+
+
+def _add_profile(commands: Commands) -> None:
+    profile = commands.add_parser(
+        "profile", help="write and show the profile file", description="Write and show the profile file."
+    )
+    parts = profile.add_subparsers(dest="profile_command", metavar="COMMAND", required=True)
+    place = "profile_commands"
+    made = _command(
+        parts, "import", f"{place}:import_profile", "write a profile for a development folder", online=False
+    )
+    made.add_argument("directory", metavar="DIR", help="folder of a development broker").complete = shtab.DIRECTORY  # type: ignore[attr-defined]
+    made.add_argument("--persona", dest="chosen_persona", metavar="NAME", help="who to be (default: the first)")
+    made.add_argument("--force", action="store_true", help="replace the profile that is there")
+    _command(parts, "show", f"{place}:show_profile", "show what is in force and whether the proofs hold", online=False)
+
+
+def _index(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 16:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a record")
+    return int(text)
+
+
+def _limit(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 100_000:
+        raise argparse.ArgumentTypeError("must be 1 to 100000")
+    return int(text)

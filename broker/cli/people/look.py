@@ -1,0 +1,213 @@
+"""`ls`, `points`, `windows`, `sessions`, `me`, `status`: what the broker lets its caller see."""
+
+import argparse
+import time
+
+from broker.cli.people.client import Client
+from broker.cli.people.devices import device_key, path_of, with_suggestion
+from broker.cli.people.exits import Document, Exit, ProblemError
+from broker.cli.people.moments import distance, epoch_of, moment
+from broker.cli.people.problem_words import entries
+from broker.cli.people.safe_text import number_text
+from broker.cli.people.screen import Cell, Screen
+
+
+async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """Devices with what is open now and next."""
+    answer = await client.get("/v1/devices")
+    screen.document(answer)
+    devices = entries(answer.get("devices"))
+    screen.table(
+        ("DEVICE", "PROTOCOL", "NOW", "NEXT WINDOW", "DESCRIPTION"),
+        [
+            (
+                str(device.get("id", "")),
+                _protocol(device),
+                _now(_times(device)),
+                _next(_times(device)),
+                str(device.get("description", "")),
+            )
+            for device in devices
+        ],
+    )
+    if not devices:
+        screen.say("There is no device that you may see.")
+    return Exit.DONE
+
+
+async def points(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """The points of a device."""
+    device = await device_key(client, arguments.device)
+    try:
+        answer = await client.get(f"{path_of(device)}/points")
+    except ProblemError as problem:
+        raise await with_suggestion(client, problem, device, []) from None
+    screen.document(answer)
+    rows = [
+        (str(p.get("id", "")), _place(p), str(p.get("unit", "")), _write_rule(p), str(p.get("description", "")))
+        for p in entries(answer.get("points"))
+    ]
+    screen.table(("POINT", "ADDRESS", "UNIT", "WRITE", "DESCRIPTION"), rows)
+    if not rows:
+        screen.say("The inventory describes no points of this device.")
+    return Exit.DONE
+
+
+async def windows(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """Windows and freezes, open now or next."""
+    answer = await client.get("/v1/windows")
+    screen.document(answer)
+    rows = [
+        (
+            (str(w.get("state", "")), _STYLES.get(str(w.get("state")), "")),
+            str(w.get("id", "")),
+            moment(w.get("opens")),
+            moment(w.get("closes")),
+            _distance(w),
+            ", ".join(map(str, w.get("devices", []))),
+            str(w.get("description", "")),
+        )
+        for w in entries(answer.get("windows"))
+    ]
+    screen.table(("STATE", "WINDOW", "OPENS", "CLOSES", "", "DEVICES", "DESCRIPTION"), rows)
+    if not rows:
+        screen.say("No window is open or planned for your devices.")
+    return Exit.DONE
+
+
+async def sessions(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """Open sessions."""
+    answer = await client.get("/v1/sessions")
+    screen.document(answer)
+    rows = [
+        (*(str(s.get(name, "")) for name in ("id", "subject", "device", "listener", "peer")), _since(s), *_counts(s))
+        for s in entries(answer.get("sessions"))
+    ]
+    columns = ("SESSION", "SUBJECT", "DEVICE", "LISTENER", "PEER", "STARTED", "OPERATIONS", "REFUSALS")
+    screen.table(columns, rows, right=(6, 7))
+    if not rows:
+        screen.say("No session is open." if answer.get("scope") == "all" else "No session of yours is open.")
+    return Exit.DONE
+
+
+async def me(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """Who the caller is to the broker."""
+    answer = await client.get("/v1/me")
+    screen.document(answer)
+    screen.facts(_subject_facts(answer))
+    return Exit.DONE
+
+
+async def status(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """Whether the broker answers, as whom one is known, how long the proofs hold, and what is open."""
+    began = time.monotonic()
+    subject = await client.get("/v1/me")
+    took = time.monotonic() - began
+    found = await client.get("/v1/windows")
+    live = await client.get("/v1/sessions")
+    access = client.access
+    screen.document({"api": access.api, "source": access.source, "me": subject, "windows": found, "sessions": live})
+    times, open_sessions = entries(found.get("windows")), entries(live.get("sessions"))
+    mine = "sessions" if live.get("scope") == "all" else "your sessions"
+    rows: list[tuple[str, Cell]] = [
+        ("broker", f"{access.api} answers ({took * 1000:.0f} ms)"),
+        ("settings from", access.source),
+        *_subject_facts(subject),
+        ("windows", "; ".join(_window_sentence(window) for window in times) or "none open or planned"),
+        (mine, str(len(open_sessions))),
+    ]
+    screen.facts(rows)
+    return Exit.DONE
+
+
+_STYLES = {"open": "green", "frozen": "red", "next": "cyan"}
+
+
+def _subject_facts(subject: Document) -> list[tuple[str, Cell]]:
+    roles = ", ".join(map(str, subject.get("roles", []))) or "none"
+    rows: list[tuple[str, Cell]] = [
+        ("you are", f"{subject.get('id', '')} ({subject.get('kind', '')} of {subject.get('organisation', '')})"),
+        ("roles", roles),
+    ]
+    return rows + [(f"{proof.get('kind', 'proof')}", _proof(proof)) for proof in entries(subject.get("proofs"))]
+
+
+def _proof(proof: Document) -> Cell:
+    end = epoch_of(proof.get("not_after"))
+    told = f"from {proof.get('issuer', '')}, ends {moment(end)}, {distance(end)}"
+    return (told, "yellow") if end is not None and end - time.time() < 900 else told
+
+
+def _protocol(device: Document) -> str:
+    unit = device.get("unit_id")
+    return str(device.get("protocol", "")) + ("" if unit is None else f" unit {unit}")
+
+
+def _times(device: Document) -> Document:
+    times = device.get("windows")
+    return times if isinstance(times, dict) else {}
+
+
+def _now(times: Document) -> Cell:
+    frozen, is_open = entries(times.get("frozen")), entries(times.get("open"))
+    if frozen:
+        return f"frozen by {frozen[0].get('id', '')} until {moment(frozen[0].get('closes'))}", "red"
+    if is_open:
+        last = max(is_open, key=lambda window: epoch_of(window.get("closes")) or 0.0)
+        return f"open ({last.get('id', '')}) until {moment(last.get('closes'))}", "green"
+    return "closed", "dim"
+
+
+def _next(times: Document) -> str:
+    window = times.get("next")
+    if not isinstance(window, dict):
+        return "-"
+    return f"{window.get('id', '')} {moment(window.get('opens'))}, {distance(window.get('opens'))}"
+
+
+def _window_sentence(window: Document) -> str:
+    state, name = window.get("state"), window.get("id", "")
+    if state == "next":
+        return f"{name} opens {distance(window.get('opens'))}"
+    return f"{name} {'frozen' if state == 'frozen' else 'open'}, ends {distance(window.get('closes'))}"
+
+
+def _distance(window: Document) -> str:
+    upcoming = window.get("state") == "next"
+    return f"{'opens' if upcoming else 'closes'} {distance(window.get('opens' if upcoming else 'closes'))}"
+
+
+def _since(session: Document) -> str:
+    return f"{moment(session.get('started'))}, {distance(session.get('started'))}"
+
+
+def _counts(session: Document) -> tuple[str, str]:
+    return str(session.get("operations", "")), str(session.get("refusals", ""))
+
+
+def _place(point: Document) -> str:
+    """Where a point is, as its protocol says it; Modbus addresses are zero-based."""
+    modbus, bacnet = point.get("modbus"), point.get("bacnet")
+    if isinstance(modbus, dict):
+        bit = f" bit {modbus['bit']}" if "bit" in modbus else ""
+        return f"{modbus.get('table', '')}:{modbus.get('address', '')} {modbus.get('type', '')}{bit}"
+    if isinstance(bacnet, dict):
+        index = "" if bacnet.get("index") is None else f"[{bacnet['index']}]"
+        return f"{bacnet.get('object_type', '')},{bacnet.get('instance', '')} {bacnet.get('property', '')}{index}"
+    return ""
+
+
+def _write_rule(point: Document) -> str:
+    """What a write of a point needs."""
+    if not point.get("writable"):
+        return "-"
+    parts = [str(point.get("action", ""))]
+    low, high = point.get("minimum"), point.get("maximum")
+    if low is not None or high is not None:
+        parts.append(f"{number_text(low)} to {number_text(high)}")
+    if point.get("allowed"):
+        parts.append(f"one of {', '.join(map(number_text, point['allowed']))}")
+    bacnet = point.get("bacnet")
+    if isinstance(bacnet, dict) and bacnet.get("priority_lowest") is not None:
+        parts.append(f"priority {bacnet['priority_lowest']} to {bacnet.get('priority_highest')}")
+    return ", ".join(parts)

@@ -1,0 +1,90 @@
+"""One ledger record in a sentence."""
+
+from collections.abc import Callable
+
+from broker.cli.people.exits import Document
+
+
+def record_sentence(record: Document) -> str:
+    """What a record says, short; of an unknown kind, nothing."""
+    words = _SENTENCES.get(str(record.get("kind")))
+    return words(record) if words else ""
+
+
+def _of(record: Document, *names: str) -> object:
+    """A member inside members, empty where there is none."""
+    value: object = record
+    for name in names:
+        value = value.get(name) if isinstance(value, dict) else None
+    return "" if value is None else value
+
+
+def operation_words(operation: object) -> str:
+    """`adjust supply-temp-setpoint = 21.5`."""
+    if not isinstance(operation, dict):
+        return ""
+    values = operation.get("values")
+    if isinstance(values, dict) and values:
+        told = ", ".join(f"{name} = {value}" for name, value in values.items())
+    else:
+        points = operation.get("points")
+        names = [str(p.get("name", "")) for p in points if isinstance(p, dict)] if isinstance(points, list) else []
+        told = ", ".join(names) or address_words(operation.get("address"))
+        raw = operation.get("raw_values")
+        told += f" = {' '.join(map(str, raw))}" if isinstance(raw, list) and raw else ""
+    return f"{operation.get('action', '')} {told}".strip()
+
+
+def address_words(address: object) -> str:
+    """`holding-register 10 to 19` or `analog-value,1 present-value`."""
+    if not isinstance(address, dict):
+        return ""
+    if "object_type" in address:
+        return f"{address.get('object_type')},{address.get('instance')} {address.get('property')}"
+    start, count = address.get("start"), address.get("count")
+    if not isinstance(start, int) or not isinstance(count, int) or address.get("table") is None:
+        return ""
+    return f"{address['table']} {start}" + (f" to {start + count - 1}" if count > 1 else "")
+
+
+def _decision(record: Document) -> str:
+    verdict = "allowed" if record.get("allow") is True else "denied"
+    what = operation_words(_of(record, "input", "operation")) or str(
+        _of(record, "input", "permission") or record.get("entry_point", "")
+    )
+    device = _of(record, "input", "device", "id")
+    where = f" on {_of(record, 'input', 'device', 'site')}/{device}" if device else ""
+    reasons = record.get("reasons")
+    why = f": {', '.join(map(str, reasons))}" if isinstance(reasons, list) and reasons else ""
+    return f"{verdict} {_of(record, 'input', 'subject', 'id')} {what}{where}{why} [{record.get('id', '')}]"
+
+
+def _changed(record: Document) -> str:
+    return f"{record.get('previous') or 'nothing'} became {record.get('revision', '')}"
+
+
+_SENTENCES: dict[str, Callable[[Document], str]] = {
+    "decision": _decision,
+    "intent": lambda r: f"{r.get('service', '')} by decision record {r.get('decision')}, session {r.get('session')}",
+    "outcome": lambda r: f"intent {r.get('intent')}: {r.get('result', '')} {r.get('code', '')}".rstrip(),
+    "session_opened": lambda r: (
+        f"{r.get('session')}: {_of(r, 'subject', 'id')} on {r.get('device')} through {r.get('listener')} "
+        f"from {r.get('peer')}"
+    ),
+    "session_closed": lambda r: (
+        f"{r.get('session')}: {r.get('reason')}, {r.get('operations')} operations, {r.get('refusals')} refusals"
+    ),
+    "identity_refused": lambda r: f"{r.get('source')} at {r.get('listener')}: {r.get('code')}, {r.get('count')} times",
+    "frame_refused": lambda r: f"from the {r.get('direction')} of {r.get('device')}: {r.get('code')}",
+    "denials_suppressed": lambda r: f"{r.get('count')} more denials of {r.get('subject')}",
+    "broker_started": lambda r: f"version {r.get('version')}",
+    "broker_stopped": lambda r: str(r.get("reason", "")),
+    "settings_changed": _changed,
+    "policy_changed": _changed,
+    "inventory_changed": _changed,
+    "reload_refused": lambda r: f"{r.get('what')}: {r.get('count')} problems",
+    "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
+    "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
+    "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",
+    "evidence_pruned": lambda r: f"below {r.get('minimum')}",
+}

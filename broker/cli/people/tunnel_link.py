@@ -1,0 +1,150 @@
+"""One tunnel and the master in front of it: octets both ways, control messages in words, and why it ended."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from broker.cli.people.exits import Document
+from broker.cli.people.safe_text import decode_document
+
+READ_OCTETS = 16_384
+MASTER_STALLED_SECONDS = 30.0
+LAST_REPLIES_SECONDS = 5.0
+MBAP_LENGTH_END = 6
+Tell = Callable[[Document], None]
+
+
+@dataclass(slots=True)
+class FrameCount:
+    """Counts the Modbus/TCP frames in a stream by their length fields; knows nothing else of them."""
+
+    frames: int = 0
+    _rest: bytes = b""
+    _missing: int = 0
+
+    def take(self, octets: bytes) -> None:
+        """Count what is complete."""
+        if self._missing >= len(octets):
+            self._missing -= len(octets)
+            self.frames += self._missing == 0
+            return
+        octets, place = self._rest + octets, self._missing
+        self.frames += self._missing > 0
+        self._missing, self._rest = 0, b""
+        while place < len(octets):
+            if len(octets) - place < MBAP_LENGTH_END:
+                self._rest = octets[place:]
+                return
+            place += MBAP_LENGTH_END + int.from_bytes(octets[place + 4 : place + 6], "big")
+            self.frames += place <= len(octets)
+        self._missing = place - len(octets)
+
+
+@dataclass(slots=True)
+class Ending:
+    """Why a tunnel is over. `by_master`: the program on this side went away."""
+
+    reason: str
+    text: str = ""
+    by_master: bool = False
+
+
+@dataclass(slots=True)
+class TunnelLink:
+    """An open tunnel; `tell` is called with every event."""
+
+    socket: aiohttp.ClientWebSocketResponse
+    tell: Tell
+    denials: int = 0
+    requests: FrameCount = field(default_factory=FrameCount)
+    replies: FrameCount = field(default_factory=FrameCount)
+    renewed: asyncio.Event = field(default_factory=asyncio.Event)
+    _master: asyncio.StreamWriter | None = None
+    _ending: Ending | None = None
+    _answered: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def incoming(self) -> Ending:
+        """Pass on what the broker sends until the tunnel is over; the true reason."""
+        while True:
+            try:
+                message = await self.socket.receive()
+            except TimeoutError:
+                return self._ending or Ending("connection_lost", "The broker has fallen silent.")
+            if message.type is aiohttp.WSMsgType.BINARY:
+                await self._pass_on(message.data)
+            elif message.type is aiohttp.WSMsgType.TEXT:
+                self._control(message.data)
+            else:
+                return self._ending or _closed(self.socket)
+
+    async def outgoing(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on what the master sends until it is gone; then wait a little for the replies that it is owed."""
+        self._master = writer
+        with suppress(ConnectionError):
+            while octets := await reader.read(READ_OCTETS):
+                self.requests.take(octets)
+                await self.socket.send_bytes(octets)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(LAST_REPLIES_SECONDS):
+                await self._all_answered()
+
+    async def renew(self, raw_token: str) -> None:
+        """Send a fresh token."""
+        with suppress(ConnectionError):
+            await self.socket.send_str(_renewal(raw_token))
+
+    async def close(self) -> None:
+        """Say goodbye and leave."""
+        with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
+            await self.socket.close()
+
+    async def _all_answered(self) -> None:
+        while self.replies.frames < self.requests.frames and self._master and not self._master.is_closing():
+            self._answered.clear()
+            await self._answered.wait()
+
+    async def _pass_on(self, octets: bytes) -> None:
+        self.replies.take(octets)
+        master = self._master
+        if master is None or master.is_closing():
+            return
+        master.write(octets)
+        try:
+            async with asyncio.timeout(MASTER_STALLED_SECONDS):
+                await master.drain()
+        except (ConnectionError, TimeoutError):
+            master.transport.abort()
+        self._answered.set()
+
+    def _control(self, text: str) -> None:
+        try:
+            told = decode_document(text)
+        except ValueError:
+            return
+        if not isinstance(told, dict):
+            return
+        kind = told.get("type")
+        if kind == "denied":
+            self.denials += 1
+        elif kind == "ending":
+            self._ending = Ending(str(told.get("reason", "")), str(told.get("text", "")))
+        elif kind == "renewed":
+            self.renewed.set()
+        self.tell(told)
+
+
+def _closed(socket: aiohttp.ClientWebSocketResponse) -> Ending:
+    """The end of a tunnel whose reason was not told."""
+    code = socket.close_code
+    if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
+        return Ending("connection_lost", "The connection to the broker was lost.")
+    return Ending("closed", f"The broker closed the tunnel (WebSocket code {code}).")
+
+
+def _renewal(raw_token: str) -> str:
+    import json
+
+    return json.dumps({"type": "renew", "token": raw_token})

@@ -1,0 +1,72 @@
+"""`audit verify`: the evidence checked from its files and a public key alone; no broker, no profile, no network."""
+
+import argparse
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from broker.cli.people.access import read_text
+from broker.cli.people.exits import CommandError, Exit
+from broker.cli.people.screen import Cell, Screen
+
+if TYPE_CHECKING:
+    from broker.ledger.verify import Report
+
+
+def verify(arguments: argparse.Namespace, environment: Mapping[str, str], screen: Screen) -> Exit:
+    """Check tree, chain of checkpoints, signatures and what must hold between records; done only if all holds."""
+    from broker.adapters.ledger_reader import verify_directory
+
+    folder = Path(arguments.directory)
+    if not folder.is_dir():
+        raise CommandError("ledger_missing", f"{folder} is not a folder.", "Give the folder of the ledger's files.")
+    key = read_text(Path(arguments.public_key), "public key").strip()
+    saved = read_text(Path(arguments.checkpoint), "saved checkpoint") if arguments.checkpoint else None
+    witnesses = [read_text(Path(name), "witness key").strip() for name in arguments.witness or ()]
+    report = verify_directory(folder, key, saved, witnesses)
+    screen.document(asdict(report) | {"unwitnessed": report.unwitnessed})
+    if report.ok:
+        _tell_good(report, screen)
+        return Exit.DONE
+    _tell_bad(report, screen)
+    return Exit.ERROR
+
+
+def _tell_good(report: "Report", screen: Screen) -> None:
+    screen.say(f"The ledger {report.origin} holds: {report.size} records.", "bold green")
+    rows: list[tuple[str, Cell]] = [
+        ("size", str(report.size)),
+        ("root", report.root),
+        ("checkpoints", str(report.checkpoints)),
+        ("witnesses", _witnesses(report)),
+    ]
+    if report.minimum:
+        rows.append(("pruned", f"records below {report.minimum} are not there; their hashes are"))
+    if report.saved_size is not None:
+        rows.append(("saved checkpoint", f"of {report.saved_size} records: the history since is the same"))
+    if report.open_intents:
+        rows.append(("under way", f"{report.open_intents} intents without outcome yet"))
+    screen.facts(rows)
+    if report.counts:
+        screen.facts((kind, str(count)) for kind, count in sorted(report.counts.items()))
+
+
+def _tell_bad(report: "Report", screen: Screen) -> None:
+    where = "" if report.first_bad is None else f" First bad record: {report.first_bad}."
+    reason = report.reason.replace("_", " ")
+    screen.say(f"The ledger does NOT hold: {reason}.{where}", "bold red")
+    rows: list[tuple[str, Cell]] = [("reason", report.reason)]
+    if report.detail:
+        rows.append(("detail", report.detail))
+    if report.first_bad is not None:
+        rows.append(("first bad record", str(report.first_bad)))
+    if report.origin:
+        rows += [("signed for", f"{report.origin}, {report.size} records"), ("witnesses", _witnesses(report))]
+    screen.facts(rows)
+
+
+def _witnesses(report: "Report") -> Cell:
+    if report.unwitnessed:
+        return "unwitnessed: nobody but the broker has signed this history", "yellow"
+    return ", ".join(report.witnesses)

@@ -1,0 +1,261 @@
+"""`otbroker dev` as a process of its own, and what the people of its building use."""
+
+import http.client
+import json
+import os
+import signal
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode, urlsplit
+
+from broker.adapters.development_ca import OWNER, PERSONAS, VENDOR, Authority, create_authority, publish_crl
+from broker.adapters.ledger_reader import verify_directory
+from tests.end_to_end.modbus_caller import ModbusCaller
+
+START_SECONDS = 60.0
+STOP_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Persona:
+    """Somebody's files."""
+
+    name: str
+    certificate: Path
+    key: Path
+    token: Path
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the API answered; `body` is the decoded JSON document."""
+
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+    @property
+    def reasons(self) -> list[str]:
+        return [reason["code"] for reason in self.body.get("reasons", [])]
+
+
+class Development:
+    """A running development broker; `stop` ends it in order and proves its ledger."""
+
+    def __init__(
+        self, folder: Path, *options: str, environment: Mapping[str, str] | None = None, prefix: Iterable[str] = ()
+    ) -> None:
+        self.folder = folder
+        self.log = folder.with_name(folder.name + ".log")
+        self._log_file = self.log.open("ab")
+        command = [*prefix, sys.executable, "-m", "broker.cli.otbroker", "dev", "--dir", str(folder), *options]
+        self.process = subprocess.Popen(
+            command, stdout=self._log_file, stderr=self._log_file, env={**os.environ, **(environment or {})}
+        )
+        self.facts: dict[str, Any] = {}
+        self._stopped = False
+
+    def wait(self) -> "Development":
+        """Until the broker says that it serves."""
+        end = time.monotonic() + START_SECONDS
+        path = self.folder / "dev.json"
+        while not path.exists():
+            if self.process.poll() is not None or time.monotonic() > end:
+                self._stopped = True
+                self.kill()
+                raise AssertionError(f"the broker did not start:\n{self.logged()}")
+            time.sleep(0.02)
+        self.facts = json.loads(path.read_text())
+        return self
+
+    def logged(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def stop(self) -> None:
+        """SIGTERM, an exit in order, and a ledger in which everything holds."""
+        if self._stopped:
+            return
+        self._stopped = True
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the broker did not stop:\n{self.logged()}") from None
+        self._log_file.close()
+        assert status == 0, self.logged()
+        assert "Traceback" not in self.logged(), self.logged()
+        self.verify()
+
+    def kill(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def verify(self) -> None:
+        """What `otb audit verify` proves from files and the public key alone."""
+        key = (self.folder / "ledger.pub").read_text().strip()
+        report = verify_directory(self.folder / "ledger", key)
+        assert report.ok, f"{report}\n{self.logged()}"
+        assert report.open_intents == 0
+
+    # Who is who
+
+    def persona(self, name: str) -> Persona:
+        paths = self.facts["personas"][name]
+        return Persona(name, *(self.folder / paths[kind] for kind in ("certificate", "key", "token")))
+
+    def authority(self, organisation: str) -> Authority:
+        return create_authority(self.folder / "ca" / organisation, organisation, time.time())
+
+    def revoke(self, organisation: str, *serials: int) -> None:
+        authority = self.authority(organisation)
+        publish_crl(authority, serials, time.time())
+
+    @staticmethod
+    def organisation_of(name: str) -> str:
+        return next(persona.organisation for persona in PERSONAS if persona.name == name)
+
+    # Ways in
+
+    @property
+    def modbus_port(self) -> int:
+        return int(self.facts["modbus_tls"].rpartition(":")[2])
+
+    @property
+    def api_address(self) -> tuple[str, int]:
+        parts = urlsplit(self.facts["api"])
+        assert parts.hostname is not None
+        assert parts.port is not None
+        return parts.hostname, parts.port
+
+    def tls(self, who: str | Persona | None, version: ssl.TLSVersion | None = None) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=str(self.folder / self.facts["ca"]))
+        context.check_hostname = False
+        if version is not None:
+            context.minimum_version = context.maximum_version = version
+        if who is not None:
+            persona = self.persona(who) if isinstance(who, str) else who
+            context.load_cert_chain(persona.certificate, persona.key)
+        return context
+
+    def modbus(self, who: str | Persona = "vendor-ana", sni: str | None = "ahu-1.plant") -> ModbusCaller:
+        return ModbusCaller(self.modbus_port, self.tls(who), sni)
+
+    def token(self, name: str) -> str:
+        return self.persona(name).token.read_text().strip()
+
+    def ops(self, path: str) -> tuple[int, str]:
+        connection = http.client.HTTPConnection(self.facts["ops"].removeprefix("http://"), timeout=10)
+        try:
+            connection.request("GET", path)
+            response = connection.getresponse()
+            return response.status, response.read().decode()
+        finally:
+            connection.close()
+
+    def api(self, who: str = "vendor-ana") -> "ApiCaller":
+        return ApiCaller(self, who)
+
+    # What it recorded
+
+    def records(self, *kinds: str, **members: object) -> list[dict[str, Any]]:
+        """The records of these kinds so far, oldest first, asked for by the auditor; `members` must be as given."""
+        found: list[dict[str, Any]] = []
+        cursor: int | None = None
+        while True:
+            query = [("kind", kind) for kind in kinds] + [("order", "oldest"), ("limit", "500")]
+            if cursor is not None:
+                query.append(("cursor", str(cursor)))
+            answer = self.api("auditor-cy").get(f"/v1/ledger/records?{urlencode(query)}")
+            assert answer.status == 200, answer
+            found += [{"index": entry["index"], **entry["record"]} for entry in answer.body["records"]]
+            cursor = answer.body.get("next_cursor")
+            if cursor is None:
+                return [record for record in found if all(record.get(k) == v for k, v in members.items())]
+
+    def eventually(self, *kinds: str, seconds: float = 5.0, **members: object) -> dict[str, Any]:
+        """The newest such record, waited for a while."""
+        end = time.monotonic() + seconds
+        while True:
+            found = self.records(*kinds, **members)
+            if found:
+                return found[-1]
+            assert time.monotonic() < end, f"no record {kinds} {members}; {self.records(*kinds)[-5:]}"
+            time.sleep(0.05)
+
+    def outcomes_of(self, digest: str) -> list[dict[str, Any]]:
+        """The outcomes of every intent whose request has that digest."""
+        intents = {record["index"] for record in self.records("intent", digest=digest)}
+        return [record for record in self.records("outcome") if record["intent"] in intents]
+
+
+class ApiCaller:
+    """One HTTPS connection of one persona; every part of a call can be replaced."""
+
+    def __init__(self, development: Development, who: str) -> None:
+        self._development = development
+        self._who = who
+        self._connection: http.client.HTTPSConnection | None = None
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        token: str | None = "",
+        headers: Mapping[str, str] | None = None,
+        certificate: str | Persona | None = "",
+    ) -> Answer:
+        """`token` or `certificate` None leaves that proof out."""
+        sent = dict(headers or {})
+        if token is not None:
+            sent["Authorization"] = f"Bearer {token or self._development.token(self._who)}"
+        if body is not None:
+            sent["Content-Type"] = "application/json"
+        context = self._development.tls(self._who if certificate == "" else certificate)
+        connection = http.client.HTTPSConnection(*self._development.api_address, timeout=30, context=context)
+        try:
+            connection.request(method, path, None if body is None else json.dumps(body), sent)
+            response = connection.getresponse()
+            octets = response.read()
+            return Answer(response.status, json.loads(octets) if octets else None, dict(response.headers))
+        finally:
+            connection.close()
+
+    def get(self, path: str, **options: Any) -> Answer:
+        return self.call("GET", path, **options)
+
+    def read(self, device: str, *points: str, **options: Any) -> Answer:
+        return self.call("POST", f"/v1/devices/{device}/read", {"points": list(points)}, **options)
+
+    def write(self, device: str, points: Mapping[str, object], **options: Any) -> Answer:
+        return self.call("POST", f"/v1/devices/{device}/write", {"points": dict(points)}, **options)
+
+
+def until(condition: Callable[[], Any], seconds: float = 5.0, what: str = "") -> Any:
+    """Ask again and again until it is true; the truth it said."""
+    end = time.monotonic() + seconds
+    while True:
+        said = condition()
+        if said:
+            return said
+        assert time.monotonic() < end, what or "it did not happen in time"
+        time.sleep(0.01)
+
+
+def in_background(work: Callable[[], Any]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+__all__ = ["OWNER", "VENDOR", "Answer", "ApiCaller", "Development", "ModbusCaller", "Persona", "in_background", "until"]

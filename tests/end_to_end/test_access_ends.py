@@ -1,0 +1,324 @@
+"""Access ends when it ends: every live path is cut within a second, and the ledger says truly why."""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from broker.adapters.development_ca import issue_client, publish_crl
+from broker.adapters.development_certificates import CRL_LIFETIME, LeafProfile, make_key, make_leaf
+from broker.adapters.development_tokens import create_token_issuer, mint_token
+from broker.cli.building import ANA, BMS
+from broker.cli.development import ISSUERS
+from broker.identity.certificate import fingerprint
+from tests.end_to_end.conftest import Start
+from tests.end_to_end.development import OWNER, VENDOR, Development, ModbusCaller, Persona, until
+from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
+from tests.end_to_end.modbus_caller import read_registers, write_register
+from tests.end_to_end.tunnel_caller import TunnelCaller
+
+READ, SETPOINT = read_registers(10), write_register(10, 190)
+SOON_SECONDS = 1.0
+
+
+@dataclass
+class Plant:
+    development: Development
+    inventory: Path
+    device: ScriptedDevice
+
+    def write(self, **others: Any) -> None:
+        devices = others.pop("devices", None) or [modbus_device("ahu-1", self.device.port, 1)]
+        write_inventory(self.inventory, devices, **others)
+
+    def session_of(self, caller: ModbusCaller) -> str:
+        session = self.development.eventually("session_opened", peer=f"127.0.0.1:{caller.local_port}")["session"]
+        return str(session)
+
+    def why(self, session: str) -> str:
+        return str(self.development.eventually("session_closed", session=session)["reason"])
+
+
+@pytest.fixture(scope="module")
+def shared_plant(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    device, folder = ScriptedDevice(), tmp_path_factory.mktemp("inventory")
+    write_inventory(folder, [modbus_device("ahu-1", device.port, 1)])
+    return Plant(start_shared("--inventory", str(folder)), folder, device)
+
+
+@pytest.fixture
+def plant(shared_plant: Plant) -> Iterator[Plant]:
+    """As it was at the beginning, whatever the test before did to its files."""
+    yield shared_plant
+    shared_plant.write()
+    with shared_plant.development.modbus() as caller:
+        until(lambda: caller.ask(SETPOINT)[0] == 6, what="the plant did not come back")
+
+
+def cut_by(plant: Plant, change: Callable[[], None]) -> str:
+    """The recorded reason for which ana's live ways are cut when something changes; bms-sync goes on undisturbed."""
+    development = plant.development
+    with ExitStack() as ways:
+        caller = ways.enter_context(development.modbus())
+        tunnel = ways.enter_context(TunnelCaller(development, "vendor-ana", "plant/ahu-1"))
+        bystander = ways.enter_context(development.modbus("bms-sync"))
+        assert caller.ask(SETPOINT) == tunnel.ask(SETPOINT) == SETPOINT
+        bystander.ask(READ)
+        session = plant.session_of(caller)
+        through_tunnel = development.records("session_opened", listener="tunnel")[-1]["session"]
+        began = time.monotonic()
+        change()
+        assert caller.closed_within(SOON_SECONDS + 1) < SOON_SECONDS
+        assert tunnel.ended() - began < SOON_SECONDS + 0.2
+        bystander.ask(READ)
+        reason = plant.why(session)
+        assert tunnel.tells("ending")["reason"] == reason == plant.why(through_tunnel)
+        return reason
+
+
+def test_a_window_that_closes_ends_what_relied_on_it_and_nothing_else(start: Start) -> None:
+    began = time.time()
+    development = start("--window-seconds", "9")
+    with ExitStack() as ways:
+        caller = ways.enter_context(development.modbus())
+        tunnel = ways.enter_context(TunnelCaller(development, "vendor-ana", "plant/ahu-1"))
+        bystander = ways.enter_context(development.modbus("bms-sync"))
+        assert caller.ask(SETPOINT) == tunnel.ask(SETPOINT) == SETPOINT
+        bystander.ask(READ)
+        assert development.api().write("plant/vav-1", {"zone-setpoint": {"value": 21, "priority": 12}}).status == 200
+        window = next(w for w in development.api().get("/v1/windows").body["windows"] if w["id"] == "maintenance")
+        closes = datetime.fromisoformat(window["closes"].replace("Z", "+00:00")).timestamp()
+        assert began + 8 < closes < began + 20
+        caller.closed_within(20)
+        assert closes <= time.time() < closes + SOON_SECONDS
+        assert tunnel.ended() - time.monotonic() + time.time() < closes + SOON_SECONDS
+        assert tunnel.tells("ending")["reason"] == "window_closed"
+        assert bystander.ask(READ)[0] == 3
+
+        refused = development.api().write("plant/ahu-1", {"supply-temp-setpoint": 19})
+        assert (refused.status, refused.reasons) == (403, ["window_closed"])
+        assert refused.body["decision_id"]
+        with development.modbus() as again:
+            assert again.ask(SETPOINT) == b"\x86\x01"
+            assert again.ask(READ)[0] == 3
+        with TunnelCaller(development, "vendor-ana", "plant/ahu-1") as again_tunnel:
+            assert again_tunnel.ask(SETPOINT) == b"\x86\x01"
+            assert [reason["code"] for reason in again_tunnel.tells("denied")["reasons"]] == ["window_closed"]
+            assert again_tunnel.ask(READ)[0] == 3
+        assert development.api().read("plant/ahu-1", "supply-temp-setpoint").status == 200
+        ended = development.records("session_closed", reason="window_closed")
+        opened = {record["session"]: record for record in development.records("session_opened")}
+        assert {opened[record["session"]]["listener"] for record in ended} >= {"modbus_tls", "tunnel"}
+        assert {opened[record["session"]]["subject"]["id"] for record in ended} == {ANA}
+
+
+def test_a_freeze_written_into_the_inventory_cuts_and_wins_over_the_window(plant: Plant) -> None:
+    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0).isoformat()
+    freeze = {"id": "storm", "starts": now, "zone": "UTC", "duration": "PT1H"}
+    assert cut_by(plant, lambda: plant.write(freezes=[freeze])) == "freeze_started"
+    with plant.development.modbus() as caller:
+        assert caller.ask(SETPOINT) == b"\x86\x01"
+    refused = plant.development.api().write("plant/ahu-1", {"supply-temp-setpoint": 19})
+    assert refused.status == 403
+    assert "freeze_active" in refused.reasons
+
+
+def test_a_grant_taken_away_cuts(plant: Plant) -> None:
+    view = {"subjects": [BMS], "scope": {"sites": ["plant"]}, "actions": ["view"]}
+    grants = [{"id": "bms-view", **view}, {"id": "ana-view", **view, "subjects": [ANA]}]
+    assert cut_by(plant, lambda: plant.write(grants=grants)) == "grant_ended"
+    with plant.development.modbus() as caller:
+        assert caller.ask(SETPOINT) == b"\x86\x01"
+        assert caller.ask(READ)[0] == 3
+
+
+def test_everything_taken_away_cuts_views_too(plant: Plant) -> None:
+    only_bms = [{"id": "bms-view", "subjects": [BMS], "scope": {"sites": ["plant"]}, "actions": ["view"]}]
+    assert cut_by(plant, lambda: plant.write(grants=only_bms)) == "grant_ended"
+    assert plant.development.api().read("plant/ahu-1", "supply-temp").status == 404
+    with plant.development.modbus() as caller:
+        assert caller.ask(READ) == b"\x83\x01"
+
+
+def test_a_grant_ends_at_its_moment(plant: Plant) -> None:
+    ends = datetime.now(UTC) + timedelta(seconds=3)
+    everywhere = {"sites": ["plant"]}
+    grants = [
+        {"id": "bms-view", "subjects": [BMS], "scope": everywhere, "actions": ["view"]},
+        {"id": "ana-view", "subjects": [ANA], "scope": everywhere, "actions": ["view"]},
+        {
+            "id": "ana-adjust",
+            "subjects": [ANA],
+            "scope": everywhere,
+            "actions": ["adjust"],
+            "not_after": ends.isoformat(),
+        },
+    ]
+    plant.write(grants=grants)
+    plant.development.eventually("inventory_changed")
+    with plant.development.modbus() as caller:
+        until(lambda: caller.ask(SETPOINT)[0] == 6)
+        session = plant.session_of(caller)
+        caller.closed_within(5)
+        assert ends.timestamp() <= time.time() < ends.timestamp() + SOON_SECONDS
+    assert plant.why(session) == "grant_ended"
+
+
+def test_a_device_that_is_gone_or_changed_ends_its_sessions(plant: Plant) -> None:
+    with plant.development.modbus("bms-sync") as caller:
+        caller.ask(READ)
+        session = plant.session_of(caller)
+        plant.write(devices=[modbus_device("ahu-2", plant.device.port, 1)])
+        assert caller.closed_within(3) < SOON_SECONDS
+    assert plant.why(session) == "inventory_changed"
+    with plant.development.modbus("bms-sync") as caller:
+        assert caller.ask(READ) == b"\x83\x01"
+
+
+def test_a_policy_that_denies_cuts_and_a_broken_one_changes_nothing(plant: Plant) -> None:
+    path = plant.development.folder / "policies" / "site.rego"
+    deny = 'package site.{0}\n\nreasons contains "no_grant" if input.subject.id == "{1}"\n'
+    (path.with_name("site_session.rego")).write_text("package site.elsewhere\n")
+    denying = 'package site.session\n\nreasons contains "no_grant" if input.subject.id == "%s"\n' % ANA
+    try:
+        assert cut_by(plant, lambda: path.write_text(denying) and None) == "policy_changed"
+        with plant.development.modbus() as caller:
+            assert caller.ask(READ) == b"\x83\x01"
+        path.write_text("package site.session\n\nreasons contains\n")
+        refused = plant.development.eventually("reload_refused")
+        assert refused["what"] == "policy"
+        status, readiness = plant.development.ops("/readyz")
+        assert status == 503
+        assert "policy" in json.dumps(readiness)
+        with plant.development.modbus() as caller:
+            assert caller.ask(READ) == b"\x83\x01"
+        assert deny
+    finally:
+        path.unlink()
+        path.with_name("site_session.rego").unlink()
+
+
+def test_an_inventory_with_a_typing_error_is_refused_recorded_and_changes_nothing(plant: Plant) -> None:
+    with plant.development.modbus() as caller:
+        caller.ask(SETPOINT)
+        (plant.inventory / "broken.yaml").write_text("freezers: []\n")
+        try:
+            refused = plant.development.eventually("reload_refused", what="inventory")
+            assert "freezers" in refused["problems"][0]
+            assert caller.ask(SETPOINT) == SETPOINT
+        finally:
+            (plant.inventory / "broken.yaml").unlink()
+
+
+def short_lived(development: Development, seconds: float) -> Persona:
+    """A certificate of ana's that ends soon."""
+    authority, key, now = development.authority(VENDOR), make_key(), time.time()
+    target = development.folder / "personas" / "ana-short"
+    complete = issue_client(authority, ANA, target, now)
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+    from cryptography.x509.oid import ExtendedKeyUsageOID
+
+    from broker.adapters.development_ca import encode_key
+
+    profile = LeafProfile(ANA, (x509.RFC822Name(ANA),), ExtendedKeyUsageOID.CLIENT_AUTH)
+    leaf = make_leaf(authority.organisation, profile, key, authority.issuing, now, timedelta(seconds=seconds))
+    chain = leaf.public_bytes(Encoding.PEM) + authority.issuing.certificate.public_bytes(Encoding.PEM)
+    complete.certificate.write_bytes(chain)
+    complete.key.write_bytes(encode_key(key))
+    return Persona("ana-short", complete.certificate, complete.key, Path())
+
+
+def test_a_certificate_ends_its_session_when_it_expires(plant: Plant) -> None:
+    persona = short_lived(plant.development, 3)
+    with plant.development.modbus(persona) as caller:
+        caller.ask(READ)
+        session = plant.session_of(caller)
+        assert 1.0 < caller.closed_within(6) < 4.2
+    assert plant.why(session) == "certificate_expired"
+
+
+def token_of(development: Development, subject: str, organisation: str, seconds: int, bound_to: str = "") -> str:
+    issuer = create_token_issuer(development.folder / "issuers" / organisation, ISSUERS[organisation])
+    bound = None
+    if bound_to:
+        from cryptography import x509
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        leaf = x509.load_pem_x509_certificate(development.persona(bound_to).certificate.read_bytes())
+        bound = fingerprint(leaf.public_bytes(Encoding.DER))
+    return mint_token(issuer, subject, time.time(), lifetime_seconds=seconds, certificate_fingerprint=bound)
+
+
+def test_a_token_ends_its_tunnel_when_it_expires_unless_it_was_renewed(plant: Plant) -> None:
+    development = plant.development
+    began = time.monotonic()
+    token = token_of(development, ANA, VENDOR, 4, "vendor-ana")
+    with (
+        TunnelCaller(development, "vendor-ana", "plant/ahu-1", token) as left,
+        TunnelCaller(development, "vendor-ana", "plant/ahu-1", token) as renewed,
+        TunnelCaller(development, "vendor-ana", "plant/ahu-1", token) as stolen,
+    ):
+        session = development.records("session_opened", listener="tunnel")[-3]["session"]
+        renewed.control(type="renew", token=token_of(development, ANA, VENDOR, 600, "vendor-ana"))
+        renewed.tells("renewed")
+        stolen.control(type="renew", token=token_of(development, BMS, OWNER, 600))
+        assert stolen.tells("renew_refused")["code"] == "subjects_differ"
+        stolen.ended()
+        assert stolen.told[-1]["reason"] == "denied"
+        assert left.ask(READ)[0] == 3
+        assert 2.9 < left.ended() - began < 4 + SOON_SECONDS
+        assert left.tells("ending")["reason"] == "token_expired"
+        assert renewed.ask(SETPOINT) == SETPOINT
+    assert plant.why(session) == "token_expired"
+    assert development.api().call("GET", "/v1/me", token=token).status == 401
+
+
+def test_a_revocation_list_that_runs_out_ends_its_authoritys_sessions_unless_a_fresh_one_came(plant: Plant) -> None:
+    development = plant.development
+
+    def publish(seconds: float) -> None:
+        now = time.time() + seconds - CRL_LIFETIME.total_seconds()
+        publish_crl(development.authority(VENDOR), (), time.time())
+        publish_crl(_without_publishing(development), (), now)
+
+    changes = len(development.records("inventory_changed"))
+    publish(5)
+    until(lambda: len(development.records("inventory_changed")) > changes)
+    with development.modbus() as early, development.modbus("bms-sync") as bystander:
+        early.ask(READ)
+        bystander.ask(READ)
+        changes = len(development.records("inventory_changed"))
+        publish_crl(development.authority(VENDOR), (), time.time())
+        until(lambda: len(development.records("inventory_changed")) > changes)
+        time.sleep(5)
+        assert early.ask(READ)[0] == 3
+        session = plant.session_of(early)
+        publish(2)
+        assert early.closed_within(5) < 2 + 2 * SOON_SECONDS
+        bystander.ask(READ)
+    assert plant.why(session) == "crl_stale"
+    changes = len(development.records("inventory_changed"))
+    publish_crl(development.authority(VENDOR), (), time.time())
+    until(lambda: len(development.records("inventory_changed")) > changes)
+
+
+def _without_publishing(development: Development) -> Any:
+    from broker.adapters.development_ca import _load_authority
+
+    authority = _load_authority(development.folder / "ca" / VENDOR, VENDOR, time.time())
+    assert authority is not None
+    return authority
+
+
+def test_a_tunnel_is_refused_where_there_is_no_access(plant: Plant) -> None:
+    with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+        TunnelCaller(plant.development, "secops-bo", "plant/ahu-1")
+    assert caught.value.status == 404
