@@ -233,6 +233,7 @@ class Development:
                 "key_file": "ledger.key",
                 "public_key_file": "ledger.pub",
                 "minimum_free_octets": 16 * 1024**2,
+                "exports": [{"kind": "file", "path": "checkpoints.pushed"}],
             },
             "reload": {"gains": "apply"},
         }

@@ -5,6 +5,7 @@ organisations. The common name, other certificates of the chain and anything a p
 """
 
 import base64
+from dataclasses import replace
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -61,17 +62,31 @@ class Trust:
 
     def revoked_or_stale(self, subject: Subject, now: float) -> str | None:
         """Why a subject that was proven by certificate would no longer be, as a code; None if it still would."""
-        proof = subject.proof(ProofKind.CERTIFICATE)
-        if proof is None:
-            return None
-        if not proof.chain:
-            return "certificate_missing"
         try:
-            again = self.verify(proof.chain[0], proof.chain[1:], now)
+            self.prove_again(subject, now)
         except CertificateError as error:
             return error.code
-        same = (again.id, again.organisation) == (subject.id, subject.organisation)
-        return None if same else "certificate_name_refused"
+        return None
+
+    def prove_again(self, subject: Subject, now: float) -> Subject:
+        """The same subject, as today's trust proves it: until when its revocation lists hold, and its roles.
+
+        Roles of a subject that also showed a token stay as they are. Raises CertificateError.
+        """
+        proof = subject.proof(ProofKind.CERTIFICATE)
+        if proof is None:
+            return subject
+        if not proof.chain:
+            raise certificate_error("certificate_missing")
+        again = self.verify(proof.chain[0], proof.chain[1:], now)
+        if (again.id, again.organisation) != (subject.id, subject.organisation):
+            raise certificate_error("certificate_name_refused")
+        (fresh,) = again.proofs
+        roles = again.roles if len(subject.proofs) == 1 else subject.roles
+        if (fresh.crl_next_update, roles) == (proof.crl_next_update, subject.roles):
+            return subject
+        kept = replace(proof, crl_next_update=fresh.crl_next_update)
+        return replace(subject, roles=roles, proofs=tuple(kept if p is proof else p for p in subject.proofs))
 
     def _place(self, leaf: x509.Certificate, others: Path, now: float) -> tuple[TrustDomain, Path, Name]:
         """The organisation whose anchor the path ends at, the path, and the name it may use."""

@@ -20,24 +20,24 @@ SPARE_LOOKS = 1024
 log = logging.getLogger(__name__)
 Cut = Callable[[EndReason], None]
 Opened = Callable[[Session | Refused], None]
-Doubt = Callable[[Subject, float], EndReason | None]
+ProveAgain = Callable[[Subject, float], Subject | EndReason]
 
 
 class SessionRegister:
     """Every session of every listener.
 
-    `doubt` says whether a subject's proofs no longer hold (revoked, stale CRL). While `shut_for` names anything (the broker
+    `prove_again` gives a subject as its proofs hold now, or why they no longer do (revoked, stale CRL). While `shut_for` names anything (the broker
     stops, the clock is behind the record, files are invalid too long) no session is opened.
     """
 
     def __init__(
-        self, clock: Clock, ledger: Ledger, desk: DecisionDesk, chance: Callable[[str], str], doubt: Doubt
+        self, clock: Clock, ledger: Ledger, desk: DecisionDesk, chance: Callable[[str], str], prove_again: ProveAgain
     ) -> None:
         self._clock = clock
         self._ledger = ledger
         self._desk = desk
         self._chance = chance
-        self._doubt = doubt
+        self._prove_again = prove_again
         self._cuts: dict[str, tuple[Session, Cut]] = {}
         self._looks: list[tuple[float, int, Session]] = []
         self._order = itertools.count()
@@ -165,8 +165,13 @@ class SessionRegister:
 
     def _examine(self, session: Session, now: float) -> bool:
         """Whether the session may go on; if so, when to look again is noted."""
-        situation = self._desk.in_force.situation(session.subject, session.device, now)
-        reason = self._doubt(session.subject, now) or end_of(session, situation)
+        proven = self._prove_again(session.subject, now)
+        if isinstance(proven, EndReason):
+            self.end(session, proven)
+            return False
+        session.subject = proven
+        situation = self._desk.in_force.situation(proven, session.device, now)
+        reason = end_of(session, situation)
         if reason is not None:
             self.end(session, reason)
             return False

@@ -21,7 +21,7 @@ from broker.adapters.upstreams import Upstreams
 from broker.api.application import Api
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
-from broker.errors import BrokerError, ConfigError, LedgerUnavailableError, UnavailableError
+from broker.errors import BrokerError, CertificateError, ConfigError, LedgerUnavailableError, UnavailableError
 from broker.identity.certificate import Trust
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
@@ -48,6 +48,7 @@ from broker.model.vocabulary import EndReason
 from broker.settings.broker_file import Settings
 from broker.settings.listening import HttpsListener as HttpsSettings
 from broker.settings.listening import ModbusTlsListener
+from broker.wiring.exports import checkpoint_export
 from broker.wiring.figures import figures
 from broker.wiring.ledger_view import RunningLedgerView
 from broker.wiring.reload import Reload, Sources
@@ -93,13 +94,14 @@ class Broker:
             on_state=self._ledger_state,
             on_checkpoint=self._checkpoint,
         )
+        self.export = checkpoint_export(settings.ledger.exports)
         self.policy = _policy_engine(settings)
         self.desk = DecisionDesk(self.clock, self.ledger, self.policy, InForce(inventory), random_id)
         self.keys = KeyCache(settings.trust_issuers(), self.clock)
         self.authenticator = Authenticator(
             Trust(inventory.organisations), settings.trust_issuers(), self.keys, self.clock
         )
-        self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, self._doubt)
+        self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, self._prove_again)
         self.upstreams = Upstreams(inventory.devices, self.clock)
         self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end)
         self.identity_refusals = IdentityRefusals(self.clock, self.ledger)
@@ -137,6 +139,7 @@ class Broker:
         self._https: HttpsListener | None = None
         self._https_tls: TlsListener | None = None
         self._checkpoint_at = 0.0
+        self._stopped = False
         self._ops = OpsListener(self.readiness, self.figures)
         self._listeners: list[tuple[TlsListener, Callable[[Inventory], ServerContext]]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -145,6 +148,7 @@ class Broker:
         """Ledger first (orphan intents get their outcome before anybody can connect), listeners last."""
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         await self.ledger.open()
+        self.export.start()
         await self.keys.start()
         await self._publish_policy()
         self._record_start()
@@ -155,6 +159,7 @@ class Broker:
 
     async def stop(self, reason: str = "stopped") -> None:
         """Accept nobody, end all sessions with the true reason, let operations in flight finish, close the ledger."""
+        self._stopped = True
         self.register.shut_for.add(STOPPING)
         for listener, _ in self._listeners:
             await listener.stop()
@@ -180,16 +185,21 @@ class Broker:
         except LedgerUnavailableError:
             log.error("the stop was not recorded: the ledger is closed")
         await self.ledger.close()
+        await self.export.close()
 
     def readiness(self) -> dict[str, tuple[bool, str]]:
         """Parts of readiness: good or not, and in what state."""
         invalid = ", ".join(self.reload.invalid)
         shut = ", ".join(sorted(self.register.shut_for))
+        failing = ", ".join(state.name for state in self.export.states if state.failing)
+        down = ", ".join(state.address for state in self.upstreams.states() if state.down)
         return {
             "ledger": (self.ledger.state is State.OPEN, str(self.ledger.state)),
             "policy": self._policy_readiness(),
             "files": (not invalid, f"invalid: {invalid}" if invalid else "valid"),
             "sessions": (not shut, shut or "accepted"),
+            "exports": (not failing, f"failing: {failing}" if failing else "sent"),
+            "upstreams": (not down, f"down: {down}" if down else "there"),
         }
 
     def _policy_readiness(self) -> tuple[bool, str]:
@@ -327,16 +337,18 @@ class Broker:
     def _examine(self, leaf: bytes, intermediates: tuple[bytes, ...]) -> None:
         self.authenticator.certificate_subject(leaf, intermediates)
 
-    def _doubt(self, subject: Subject, now: float) -> EndReason | None:
-        code = self.authenticator.trust.revoked_or_stale(subject, now)
-        return None if code is None else _DOUBTS.get(code, EndReason.INVENTORY_CHANGED)
+    def _prove_again(self, subject: Subject, now: float) -> Subject | EndReason:
+        try:
+            return self.authenticator.trust.prove_again(subject, now)
+        except CertificateError as error:
+            return _DOUBTS.get(error.code, EndReason.INVENTORY_CHANGED)
 
     def _trust_changed(self, inventory: Inventory) -> None:
         for listener, context in self._listeners:
             listener.context = context(inventory)
 
     def _ledger_state(self, state: State, detail: str) -> None:
-        log.warning("ledger %s: %s", state, detail)
+        log.log(logging.INFO if state is State.OPEN or self._stopped else logging.WARNING, "ledger %s %s", state, detail)
         if state is State.CLOSED:
             self.register.shut_for.add(LEDGER_CLOSED)
             self.register.end_all(EndReason.LEDGER_CLOSED)
@@ -344,6 +356,7 @@ class Broker:
     def _checkpoint(self, note: str) -> None:
         """Hand a new checkpoint to the exports, which never block."""
         self._checkpoint_at = self.clock.monotonic()
+        self.export.offer(note)
 
 
 def _anchors(inventory: Inventory) -> list[str]:

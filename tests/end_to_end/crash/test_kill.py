@@ -1,0 +1,68 @@
+"""`kill -9` at any point: whatever reached the device or was acknowledged is in the ledger, which opens and holds."""
+
+import random
+import time
+
+import pytest
+
+from tests.end_to_end.crash.evidence import Evidence, require_healed
+from tests.end_to_end.crash.rig import Broker
+
+CALLERS = 4
+LONGEST_LOAD_SECONDS = 0.8
+STARTS_KILLED_TOO = 4
+LONGEST_START_SECONDS = 1.5
+
+
+def kill_again_and_again(broker: Broker, kills: int, seed: int) -> None:
+    """Every so many kills, a start is killed too, wherever it has got to."""
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    acknowledged: list[str] = []
+    reads = left_open = 0
+    broker.start()
+    for number in range(kills):
+        callers = broker.load(CALLERS)
+        time.sleep(chance.uniform(0.02, LONGEST_LOAD_SECONDS))
+        broker.kill()
+        for caller in callers:
+            caller.join(10)
+            acknowledged += caller.done
+            reads += caller.reads
+        before = Evidence.of(broker.ledger)
+        before.require_intents_for(broker.device.seen)
+        before.require_done(acknowledged)
+        left_open += len(before.orphans)
+        if number % STARTS_KILLED_TOO == STARTS_KILLED_TOO - 1:
+            broker.launch()
+            time.sleep(chance.uniform(0.2, LONGEST_START_SECONDS))
+            broker.kill()
+            at_second_kill = Evidence.of(broker.ledger)
+            assert at_second_kill.raw[: len(before.raw)] == before.raw
+            broker.start()
+            assert not Evidence.of(broker.ledger).orphans
+        else:
+            broker.start()
+            require_healed(before, Evidence.of(broker.ledger))
+    broker.stop()
+    evidence = Evidence.of(broker.ledger)
+    evidence.require_intents_for(broker.device.seen)
+    evidence.require_done(acknowledged)
+    assert not evidence.orphans
+    assert not evidence.sessions
+    assert acknowledged
+    print(
+        f"{kills} kills, {len(acknowledged)} writes acknowledged, {len(broker.device.writes)} seen by the device, "
+        f"{reads} reads, {left_open} intents left open, {len(evidence.raw)} records"
+    )
+
+
+@pytest.mark.timeout(240)
+def test_after_20_kills_under_load_nothing_is_missing(broker: Broker) -> None:
+    kill_again_and_again(broker, 20, random.SystemRandom().randrange(1 << 32))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_after_200_kills_under_load_nothing_is_missing(broker: Broker) -> None:
+    kill_again_and_again(broker, 200, random.SystemRandom().randrange(1 << 32))
