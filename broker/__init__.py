@@ -13,5 +13,6 @@ The way of one operation (`engine/exchange.py`):
     frame -> operation -> Decide(question) -> [obligations] -> RecordIntents -> [denied: refusal]
           -> LastLook -> Relay -> RecordOutcomes -> reply
 
-Below floor 3 there is no socket, file, clock, random number or log: time, keys and chance arrive as arguments or answers.
+Below floor 3 there is no socket, file, clock, random number or log: time, keys and chance arrive as arguments or
+answers.
 """

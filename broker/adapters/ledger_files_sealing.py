@@ -37,7 +37,7 @@ class SealerProcess:
         """Start it; it inherits the lock's descriptor. The key goes through the pipe, never through arguments."""
         package = broker.__file__
         assert package is not None
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and program
+        self._process = subprocess.Popen(
             [sys.executable, "-c", _PROGRAM, str(Path(package).parent.parent)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -149,7 +149,7 @@ class RegoChannel(asyncio.Protocol):
 def _spawn(descriptor: int) -> subprocess.Popen[bytes]:
     """A worker with nothing of the broker's environment, so that no secret is there for a policy's process to hold."""
     environment = {"PYTHONPATH": str(Path(broker.__file__).parent.parent), "PATH": os.defpath, **ALLOCATOR}
-    return subprocess.Popen(  # noqa: S603 - our own module, our own interpreter
+    return subprocess.Popen(
         [sys.executable, "-P", "-s", "-m", "broker.adapters.rego_worker", str(descriptor)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -1,4 +1,6 @@
-"""`otbroker dev`: a development authority, four personas, a simulated building and a broker in front of it; loopback only."""
+"""`otbroker dev`: a development authority, four personas, a simulated building and a broker in front of it; loopback
+only.
+"""
 
 import asyncio
 import json
@@ -134,7 +136,9 @@ class Development:
     def _issue(self, authorities: dict[str, Authority]) -> None:
         for persona in PERSONAS:
             authority = authorities[persona.organisation]
-            self._credentials[persona.name] = issue_client(authority, persona.subject, self.folder / "personas" / persona.name, self._now)
+            self._credentials[persona.name] = issue_client(
+                authority, persona.subject, self.folder / "personas" / persona.name, self._now
+            )
         owner = authorities[OWNER]
         devices = [f"{name}.plant" for name in ("ahu-1", "chiller-1", "vav-1", "meter-1")]
         issue_server(owner, ["localhost", *devices], self.folder / "server", self._now)
@@ -232,7 +236,6 @@ class Development:
                 "origin": ORIGIN,
                 "key_file": "ledger.key",
                 "public_key_file": "ledger.pub",
-                "minimum_free_octets": 16 * 1024**2,
                 "exports": [{"kind": "file", "path": "checkpoints.pushed"}],
             },
             "reload": {"gains": "apply"},
@@ -262,5 +265,3 @@ def _device_facts(device: Device) -> dict[str, Any]:
     if isinstance(way, BacnetIpWay):
         return {"protocol": "bacnet", "instance": way.instance, "upstream": at}
     return {"protocol": "modbus", "sni": device.sni, "unit_id": device.unit_id, "upstream": at}
-
-

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -25,7 +25,7 @@ from broker.settings.words import findings_of
 MAXIMUM_FILES = 1000
 KINDS = tuple(InventoryFile.model_fields)
 _ADAPTERS: dict[str, TypeAdapter[Any]] = {
-    kind: TypeAdapter(info.annotation) for kind, info in InventoryFile.model_fields.items()
+    kind: TypeAdapter(cast("Any", info.annotation)) for kind, info in InventoryFile.model_fields.items()
 }
 _YAML_KEYS = {"duration_seconds": "duration", "until_wall_clock": "until"}
 
@@ -68,7 +68,8 @@ def read_inventory(folder: Path, extra_organisations: Sequence[Organisation] = (
         document = read_file(path)
         reading.problems += document.problems
         _take(document, reading)
-    whole = InventoryFile.model_construct(**{kind: tuple(reading.entries[kind]) for kind in KINDS})
+    entries: dict[str, Any] = {kind: tuple(reading.entries[kind]) for kind in KINDS}
+    whole = InventoryFile.model_construct(**entries)
     reading.names.add(whole)
     reading.names.organisations.update(organisation.id for organisation in extra_organisations)
     organisations = _organisations(whole, extra_organisations, reading)

@@ -41,7 +41,7 @@ def _add_dev(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
         help="a broker with a simulated building, on loopback",
         description="Run a broker with a development authority, four personas and a simulated building; loopback only.",
     )
-    dev.add_argument("--dir", type=Path, default=Path(DEFAULT_FOLDER), help="all state, reusable (default: %(default)s)")
+    dev.add_argument("--dir", type=Path, default=Path(DEFAULT_FOLDER), help="all state, reusable (%(default)s)")
     dev.add_argument("--opa", default="", metavar="URL", help="use this OPA server instead of the embedded engine")
     dev.add_argument("--window-seconds", type=int, metavar="N", help="the open window closes N seconds after start")
     dev.add_argument("--inventory", type=Path, metavar="DIR", help="use the devices, windows and grants of this folder")

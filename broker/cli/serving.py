@@ -97,7 +97,9 @@ def _first_in_force(settings: Settings, sources: FileSources, wanted: Inventory)
 
 
 def _unraisable(unraisable: "sys.UnraisableHookArgs") -> None:
-    """What CPython cannot raise, such as a server name that no text can hold: strangers must not fill the log with it."""
+    """What CPython cannot raise, such as a server name that no text can hold: strangers must not fill the log with
+    it.
+    """
     log.debug("ignored in %r: %r", unraisable.object, unraisable.exc_value)
 
 

@@ -137,7 +137,9 @@ class Story:
     def _auditor_verifies(self) -> None:
         self._otb("auditor-cy", "audit", "search", "--kind", "outcome", "--limit", "3")
         report = self._verify(self.folder / self.facts["ledger"])
-        self._say(f"{report.size} records under {report.checkpoints} checkpoints: {dict(sorted(report.counts.items()))}")
+        self._say(
+            f"{report.size} records under {report.checkpoints} checkpoints: {dict(sorted(report.counts.items()))}"
+        )
         self._expect(report.ok, report)
 
     def _tampering_found(self) -> None:

@@ -1,4 +1,6 @@
-"""What the engine asks of its driver. Slotted, not frozen: these are made on the hot path (see docs/architecture.md)."""
+"""What the engine asks of its driver. Slotted, not frozen: these are made on the hot path (see
+docs/architecture.md).
+"""
 
 from broker.engine.sessions import Session
 from broker.model.decision import Decision
@@ -63,7 +65,9 @@ class Relay:
 
 
 class RecordOutcomes:
-    """Record one outcome for each intent, as durable as the intents were. Answer: True, or False if the ledger closed."""
+    """Record one outcome for each intent, as durable as the intents were. Answer: True, or False if the ledger
+    closed.
+    """
 
     __slots__ = ("after", "first_intent", "relayed", "request", "session")
 

@@ -43,7 +43,8 @@ class Misaddressed:
 
 
 class Conversation:
-    """Order, ids and limits of one connection. `interpreter_for` gives the interpreter of a unit, None if there is none.
+    """Order, ids and limits of one connection. `interpreter_for` gives the interpreter of a unit, None if there is
+    none.
 
     `backlog_octets` bounds what may wait: beyond it the listener stops reading, so the caller's own TCP holds it back.
     """

@@ -1,4 +1,6 @@
-"""What came of a request, in the past tense: the engine's last word, which a listener puts into its protocol's words."""
+"""What came of a request, in the past tense: the engine's last word, which a listener puts into its protocol's
+words.
+"""
 
 from dataclasses import dataclass
 

@@ -1,9 +1,10 @@
 """The way of one operation.
 
-    request -> Decide (each operation) -> [before-value] -> RecordIntents -> LastLook -> Relay -> RecordOutcomes -> answer
+    request -> Decide (each operation) -> [before-value] -> RecordIntents -> LastLook -> Relay -> RecordOutcomes ->
+    answer
 
-A generator yields commands and is sent their answers; one driver performs them. Whatever goes wrong at any step, nothing is
-relayed without a recorded intent, and every recorded intent gets exactly one outcome.
+A generator yields commands and is sent their answers; one driver performs them. Whatever goes wrong at any step,
+nothing is relayed without a recorded intent, and every recorded intent gets exactly one outcome.
 """
 
 from collections.abc import Generator

@@ -1,6 +1,7 @@
 """What the driver needs of the world, named by role; adapters are named by technology.
 
-Answers come through a callback on the event loop, never before the call has returned, so that an operation costs no task.
+Answers come through a callback on the event loop, never before the call has returned, so that an operation costs no
+task.
 """
 
 from collections.abc import Callable
@@ -45,7 +46,8 @@ class Ledger(Protocol):
     def settle(self, durable: bool, settled: Callable[[LedgerUnavailableError | None], None]) -> bool:
         """Bring all that was appended so far to the file (`durable`: fsynced).
 
-        True: it is there already, `settled` is not called. False: `settled` is called later, once, with None or the error.
+        True: it is there already, `settled` is not called. False: `settled` is called later, once, with None or the
+        error.
         """
 
 

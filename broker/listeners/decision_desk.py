@@ -26,7 +26,9 @@ Decided = Callable[[Decision], None]
 
 
 class DecisionDesk:
-    """Takes decisions; `epoch` counts changes of policy, inventory and locks, each of which ends every lease at once."""
+    """Takes decisions; `epoch` counts changes of policy, inventory and locks, each of which ends every lease at
+    once.
+    """
 
     def __init__(
         self, clock: Clock, ledger: Ledger, policy: PolicyEngine, in_force: InForce, chance: Callable[[str], str]
@@ -75,7 +77,12 @@ class DecisionDesk:
         self._ask(EntryPoint.SESSION, question, session, look_again_at(session, situation), decided)
 
     def admin(
-        self, subject: Subject, permission: str, resource: dict[str, object], about: questions.SessionFacts, decided: Decided
+        self,
+        subject: Subject,
+        permission: str,
+        resource: dict[str, object],
+        about: questions.SessionFacts,
+        decided: Decided,
     ) -> None:
         """Decide one action of the API or console that touches no device."""
         organisation = self.in_force.organisation(subject)

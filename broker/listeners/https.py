@@ -86,7 +86,11 @@ class HttpsListener:
     """Makes the protocol for each connection: pass `protocol` to `tls_transport.protocol_established`."""
 
     def __init__(
-        self, handle: Handle, refuse: Callable[[int], web.StreamResponse], left: Callable[[object], None]
+        self,
+        handle: Handle,
+        refuse: Callable[[int], web.StreamResponse],
+        left: Callable[[object], None],
+        keep_alive_seconds: float = KEEPALIVE_SECONDS,
     ) -> None:
         self.refuse = refuse
         self.left = left
@@ -94,7 +98,7 @@ class HttpsListener:
         self._limits: dict[str, Any] = {
             "access_log": None,
             "auto_decompress": False,
-            "keepalive_timeout": KEEPALIVE_SECONDS,
+            "keepalive_timeout": keep_alive_seconds,
             "lingering_time": LINGER_SECONDS,
             "max_field_size": MAX_LINE,
             "max_headers": MAX_HEADERS,

@@ -28,7 +28,8 @@ class ModbusStream:
     """Requests in order, one under way at a time.
 
     `device_of` says which device a unit id means (None: none of this connection's); `admit` opens the session for a
-    device the first time one of its units is named. `write` and `close` reach the caller; `pause`/`resume` hold it back.
+    device the first time one of its units is named. `write` and `close` reach the caller; `pause`/`resume` hold it
+    back.
     """
 
     __slots__ = (
@@ -43,8 +44,8 @@ class ModbusStream:
         "_frame_refusals",
         "_hold",
         "_interpreters",
-        "_lost",
         "_looping",
+        "_lost",
         "_sessions",
         "_write",
     )
@@ -61,6 +62,7 @@ class ModbusStream:
         hold: Callable[[bool], None],
         close: Callable[[EndReason], None],
         denied: Denied | None = None,
+        backlog_octets: int = BACKLOG_OCTETS,
     ) -> None:
         self._driver = driver
         self._interpreters = interpreters
@@ -72,7 +74,7 @@ class ModbusStream:
         self._close = close
         self._denied = denied
         self._sessions: dict[str, Session] = {}
-        self._conversation = Conversation(self._interpreter_of, BACKLOG_OCTETS)
+        self._conversation = Conversation(self._interpreter_of, backlog_octets)
         self._busy = False
         self._ended = False
         self._lost = False
@@ -119,7 +121,9 @@ class ModbusStream:
         return self._interpreters.of(device) if device else None
 
     def _go_on(self) -> None:
-        """Take requests until one has to wait. A loop, not recursion: leased denials are answered many in a row at once."""
+        """Take requests until one has to wait. A loop, not recursion: leased denials are answered many in a row at
+        once.
+        """
         if self._looping:
             return
         self._looping = True

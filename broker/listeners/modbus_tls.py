@@ -1,4 +1,6 @@
-"""Modbus/TCP Security (specification v36): mutual TLS, a device by own address, name or unit id, every request decided."""
+"""Modbus/TCP Security (specification v36): mutual TLS, a device by own address, name or unit id, every request
+decided.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -12,7 +14,7 @@ from broker.listeners.authentication import Authenticator
 from broker.listeners.driver import Driver
 from broker.listeners.frame_refusals import FrameRefusals
 from broker.listeners.interpreters import Interpreters
-from broker.listeners.modbus_stream import DIRECT_UNITS, ModbusStream
+from broker.listeners.modbus_stream import BACKLOG_OCTETS, DIRECT_UNITS, ModbusStream
 from broker.listeners.session_register import SessionRegister
 from broker.listeners.tls import Consumer, TlsConnection
 from broker.model.place import Device, Protocol
@@ -34,6 +36,7 @@ class Floor:
     in_force: Callable[[], InForce]
     own_device: str = ""
     unit_ids: dict[int, str] = field(default_factory=dict)
+    backlog_octets: int = BACKLOG_OCTETS
     sessionless_seconds: float = 30.0
     idle_seconds: float = 3600.0
 
@@ -76,6 +79,7 @@ class ModbusTlsCaller:
             write=connection.write_now,
             hold=self._hold,
             close=self._close,
+            backlog_octets=floor.backlog_octets,
         )
 
     def start(self) -> None:

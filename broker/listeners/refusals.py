@@ -1,7 +1,7 @@
 """ONE table: what a caller is told, in its own protocol's words, when something was not done.
 
-Modbus exception codes (Application Protocol v1.1b3, 7; Modbus/TCP Security R-31). Masters repeat a request on 06 and 0B,
-therefore a write that may have been sent is never answered with one of them.
+Modbus exception codes (Application Protocol v1.1b3, 7; Modbus/TCP Security R-31). Masters repeat a request on 06 and
+0B, therefore a write that may have been sent is never answered with one of them.
 """
 
 from broker.engine.events import Answered, Finding

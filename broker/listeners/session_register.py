@@ -26,7 +26,8 @@ ProveAgain = Callable[[Subject, float], Subject | EndReason]
 class SessionRegister:
     """Every session of every listener.
 
-    `prove_again` gives a subject as its proofs hold now, or why they no longer do (revoked, stale CRL). While `shut_for` names anything (the broker
+    `prove_again` gives a subject as its proofs hold now, or why they no longer do (revoked, stale CRL). While
+    `shut_for` names anything (the broker
     stops, the clock is behind the record, files are invalid too long) no session is opened.
     """
 
@@ -115,7 +116,9 @@ class SessionRegister:
                 self._examine(session, now)
 
     def examine_all(self, cause: EndReason) -> None:
-        """After a change of inventory, policy, trust or time: end what no longer holds, ask the policy about the rest."""
+        """After a change of inventory, policy, trust or time: end what no longer holds, ask the policy about the
+        rest.
+        """
         now = self._clock.now()
         for session in self.sessions():
             device = self._desk.in_force.device(session.device.key)
@@ -180,7 +183,9 @@ class SessionRegister:
         return True
 
     def _forget_old_looks(self) -> None:
-        """Drop looks at sessions that are gone, so that many short sessions do not pile up until their certificates end."""
+        """Drop looks at sessions that are gone, so that many short sessions do not pile up until their certificates
+        end.
+        """
         if len(self._looks) > 2 * len(self._cuts) + SPARE_LOOKS:
             self._looks = [look for look in self._looks if look[2].ended is None and look[2].look_at == look[0]]
             heapq.heapify(self._looks)

@@ -308,7 +308,7 @@ class TlsConnection(asyncio.BufferedProtocol):
         self._corked = True
         try:
             while self._state == _OPEN and not self._paused:
-                count: int = read(RECORD_OCTETS, host.plaintext_octets)  # type: ignore[assignment, arg-type]
+                count: int = read(RECORD_OCTETS, host.plaintext_octets)  # type: ignore[assignment]
                 if not count:
                     self._peer_ended()
                     break

@@ -34,6 +34,7 @@ LISTENER = "tunnel"
 SUBPROTOCOL = "otb.modbus.v1"
 HEARTBEAT_SECONDS = 30.0
 IDLE_SECONDS = 3600.0
+MAX_TUNNELS = 512
 RENEWAL_GAP_SECONDS = 1.0
 MAX_UNREAD_NOTICES_OCTETS = 32_768
 log = logging.getLogger(__name__)
@@ -85,7 +86,17 @@ Prove = Callable[[Any, str], Coroutine[Any, Any, Subject]]
 class TunnelListener:
     """Opens tunnels. `prove(connection, raw_token)` gives the subject of both; `refused` counts proofs that failed."""
 
-    def __init__(self, gate: TunnelGate, prove: Prove, refused: Callable[[str, str, str], None]) -> None:
+    def __init__(
+        self,
+        gate: TunnelGate,
+        prove: Prove,
+        refused: Callable[[str, str, str], None],
+        *,
+        max_tunnels: int = MAX_TUNNELS,
+        idle_seconds: float = IDLE_SECONDS,
+    ) -> None:
+        self.idle_seconds = idle_seconds
+        self._max_tunnels = max_tunnels
         self._gate = gate
         self._prove = prove
         self._refused = refused
@@ -93,6 +104,8 @@ class TunnelListener:
 
     async def serve(self, request: web.BaseRequest, subject: Subject, device: Device) -> web.StreamResponse | Refused:
         """Open a session, take the connection over and speak WebSocket on it; or say why not."""
+        if len(self.tunnels) >= self._max_tunnels:
+            return Refused((Reason.BUDGET_EXHAUSTED,))
         connection = transport_of(request).get_extra_info("tls_connection")
         tunnel = Tunnel(self)
         opened = await self._gate.open(subject, device, LISTENER, connection.peer, tunnel.cut)
@@ -314,7 +327,7 @@ class Tunnel(asyncio.Protocol):
         """Ask whether the caller is there, and end what asked nothing for too long."""
         loop = asyncio.get_running_loop()
         listening = not (self._held or self._congested)
-        if loop.time() - self._asked_at >= IDLE_SECONDS:
+        if loop.time() - self._asked_at >= self._listener.idle_seconds:
             self._end(EndReason.IDLE, CloseCode.NORMAL)
         elif listening and not self._heard:
             self._leave(EndReason.PEER_CLOSED)

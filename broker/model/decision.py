@@ -38,7 +38,8 @@ class Answer:
 class Decision:
     """An answer with its place in the record: `id` is what people quote, `index` the ledger record that holds it all.
 
-    It may be acted upon before `holds_until` (epoch seconds) in the state of policy, inventory and locks `epoch`, and reused
+    It may be acted upon before `holds_until` (epoch seconds) in the state of policy, inventory and locks `epoch`, and
+    reused
     for the same question before `valid_until`, if there is one. `index` is -1 for a denial that was only counted.
     """
 

@@ -87,10 +87,11 @@ class Request:
 class Relayed:
     """What became of a request that was handed to an upstream.
 
-    `result` is one of DONE, DEVICE_REFUSED, NOT_SENT, NO_REPLY (views only), BAD_REPLY, UNKNOWN (a write that may have been
+    `result` is one of DONE, DEVICE_REFUSED, NOT_SENT, NO_REPLY (views only), BAD_REPLY, UNKNOWN (a write that may
+    have been
     sent). `payload` is the reply re-encoded from its decoded form (Modbus PDU, exceptions included; BACnet: canonical
-    JSON). `values` are engineering values by point id, as decimal strings, of a read. `code` is the protocol's own error
-    (`exception-2`, `property/unknown-property`) or ours (`device_down`, `budget_exhausted`, `timeout`).
+    JSON). `values` are engineering values by point id, as decimal strings, of a read. `code` is the protocol's own
+    error (`exception-2`, `property/unknown-property`) or ours (`device_down`, `budget_exhausted`, `timeout`).
     """
 
     result: str

@@ -18,7 +18,9 @@ class Table(StrEnum):
 
 
 class ValueType(StrEnum):
-    """How the octets of a Modbus point are read; widths in registers are 1, 2 or 4, `string` is as long as its count."""
+    """How the octets of a Modbus point are read; widths in registers are 1, 2 or 4, `string` is as long as its
+    count.
+    """
 
     BOOL = "bool"
     UINT16 = "uint16"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 class Scope:
     """What something applies to; empty in every field means everything. A device matches if each given field does.
 
-    `devices` are `site/device` keys; `labels` are key/value pairs of which all must be there; `organisations` is matched
-    against the subject's organisation, the other fields against the device.
+    `devices` are `site/device` keys; `labels` are key/value pairs of which all must be there; `organisations` is
+    matched against the subject's organisation, the other fields against the device.
     """
 
     sites: tuple[str, ...] = ()

@@ -24,9 +24,10 @@ class Binding(StrEnum):
 class Issuer:
     """One token issuer: its exact `iss`, the organisation it speaks for, and the rules for its tokens.
 
-    Exactly one of `jwks_url` (https) and `jwks_file` is given. `token_types` are the accepted `typ` headers, lower case.
-    `kind_claim`: the claim whose value `service` makes the subject a service; `subjects` are the patterns (`fnmatch`, case
-    sensitive) of subject ids it may name. Times in seconds.
+    Exactly one of `jwks_url` (https) and `jwks_file` is given. `token_types` are the accepted `typ` headers, lower
+    case.
+    `kind_claim`: the claim whose value `service` makes the subject a service; `subjects` are the patterns (`fnmatch`,
+    case sensitive) of subject ids it may name. Times in seconds.
     """
 
     issuer: str

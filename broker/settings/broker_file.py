@@ -71,8 +71,6 @@ class PolicySection(Section):
     """Time for one evaluation by the embedded engine; later means denied."""
     opa_deadline_milliseconds: Milliseconds = 250
     """Time for one answer of the OPA server; later means denied."""
-    lease_seconds: Annotated[float, Field(ge=0, le=60)] = 60.0
-    """Longest time for which a decision may be reused, whatever the policy says."""
 
     @model_validator(mode="after")
     def _opa_if_asked_for(self) -> "PolicySection":
@@ -141,16 +139,10 @@ class LedgerSection(Section):
     """Its public key, for checking at start that the two belong together."""
     durability: Literal["writes", "strict"] = "writes"
     """`writes`: what changes anything is on disk before it is relayed, views soon after; `strict`: views too."""
-    minimum_free_octets: Annotated[int, Field(ge=1024**2)] = 256 * 1024**2
-    """Free disk space below which nothing is relayed until there is more."""
     segment_octets: Annotated[int, Field(ge=65536, le=4 * 1024**3)] = 64 * 1024**2
     """Size at which a ledger file is finished and the next begun."""
     retention_days: Annotated[int, Field(ge=0, le=36500)] = 0
-    """Age after which finished files may be removed; 0 keeps everything."""
-    checkpoint_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
-    """Longest time between two checkpoints while there are new records."""
-    checkpoint_records: Annotated[int, Field(ge=1, le=65536)] = 256
-    """Most records between two checkpoints."""
+    """Age after which records are given up, their hashes stay; 0 keeps everything."""
     exports: tuple[Export, ...] = ()
     """Where checkpoints are sent, off this host."""
 

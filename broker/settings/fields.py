@@ -31,7 +31,7 @@ class PathKind(Enum):
     """What must be true of a path when settings are loaded."""
 
     FILE = "an existing file"
-    SECRET_FILE = "an existing file that others cannot read"  # noqa: S105 - no secret
+    SECRET_FILE = "an existing file that others cannot read"
     FOLDER = "an existing folder"
     MADE = "made by the broker if it is not there"
 

@@ -53,13 +53,11 @@ class HttpsLimits(Section):
     """Connections open at once from one IP address."""
     max_tunnels: Annotated[int, Field(ge=0, le=65536)] = 512
     """WebSocket tunnels open at once."""
-    max_body_octets: Annotated[int, Field(ge=1024, le=16 * 1024**2)] = 262144
+    max_body_octets: Annotated[int, Field(ge=1024, le=1024**2)] = 65536
     """Size of a request body."""
-    max_header_octets: Annotated[int, Field(ge=1024, le=1024**2)] = 16384
-    """Size of all header fields of a request, a token included."""
     handshake_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
     """Time from TCP connect to a finished TLS handshake."""
-    request_seconds: Annotated[float, Field(gt=0, le=600)] = 30.0
+    request_seconds: Annotated[float, Field(gt=0, le=600)] = 90.0
     """Time for one request from its first octet to its answer; tunnels excepted."""
     keep_alive_seconds: Annotated[float, Field(gt=0, le=3600)] = 60.0
     """Time that a connection may wait for its next request."""

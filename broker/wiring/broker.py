@@ -8,20 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
 from broker.adapters.clock import SystemClock, random_id
 from broker.adapters.jwks import KeyCache
 from broker.adapters.ledger_files import FileLedger, State
 from broker.adapters.opa import OpaPolicyEngine
-from broker.adapters.opa_connection import OpaServer
-from broker.adapters.rego_embedded import EmbeddedPolicyEngine
 from broker.adapters.upstreams import Upstreams
 from broker.api.application import Api
+from broker.api.call import Limits
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
-from broker.errors import BrokerError, CertificateError, ConfigError, LedgerUnavailableError, UnavailableError
+from broker.errors import CertificateError, LedgerUnavailableError, UnavailableError
 from broker.identity.certificate import Trust
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
@@ -40,9 +36,8 @@ from broker.listeners.session_register import SessionRegister
 from broker.listeners.tls import TlsConnection, TlsListener, server_context
 from broker.listeners.tls_context import ServerContext
 from broker.listeners.tls_transport import protocol_established
-from broker.listeners.tunnel import TunnelListener
 from broker.listeners.watch import Watch
-from broker.model.place import Device, Inventory, Protocol
+from broker.model.place import Inventory, Protocol
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason
 from broker.settings.broker_file import Settings
@@ -51,10 +46,12 @@ from broker.settings.listening import ModbusTlsListener
 from broker.wiring.exports import checkpoint_export
 from broker.wiring.figures import figures
 from broker.wiring.ledger_view import RunningLedgerView
+from broker.wiring.parts import anchors, ledger_key, policy_engine, tunnels
 from broker.wiring.reload import Reload, Sources
 
 log = logging.getLogger(__name__)
 HTTPS = "https"
+LARGEST_FRAME = 260
 SWITCH_INTERVAL_SECONDS = 0.0005
 DRAIN_SECONDS = 5.0
 STOPPING = "the broker stops"
@@ -87,7 +84,7 @@ class Broker:
         self.ledger = FileLedger(
             Path(settings.ledger_folder),
             settings.ledger.origin,
-            _ledger_key(Path(settings.ledger.key_file)),
+            ledger_key(Path(settings.ledger.key_file)),
             self.clock.now,
             durability=settings.ledger.durability,
             segment_octets=settings.ledger.segment_octets,
@@ -95,7 +92,7 @@ class Broker:
             on_checkpoint=self._checkpoint,
         )
         self.export = checkpoint_export(settings.ledger.exports)
-        self.policy = _policy_engine(settings)
+        self.policy = policy_engine(settings)
         self.desk = DecisionDesk(self.clock, self.ledger, self.policy, InForce(inventory), random_id)
         self.keys = KeyCache(settings.trust_issuers(), self.clock)
         self.authenticator = Authenticator(
@@ -134,7 +131,7 @@ class Broker:
             RunningLedgerView(self.ledger),
             self.readiness,
         )
-        self.tunnels = TunnelListener(self.gate, self._prove, self.identity_refusals.count)
+        self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
         self._api: Api | None = None
         self._https: HttpsListener | None = None
         self._https_tls: TlsListener | None = None
@@ -265,15 +262,16 @@ class Broker:
             self.tunnels,
             identity_refused=self.identity_refusals.count,
             requirement=settings.requirement,
+            limits=Limits(body_octets=settings.limits.max_body_octets, call_seconds=settings.limits.request_seconds),
         )
         self._api = api
-        self._https = HttpsListener(api.handle, api.refuse, self.gate.leave)
+        self._https = HttpsListener(api.handle, api.refuse, self.gate.leave, settings.limits.keep_alive_seconds)
 
         def context(inventory: Inventory) -> ServerContext:
             return server_context(
                 Path(settings.certificate_file),
                 Path(settings.key_file),
-                client_anchors_pem=_anchors(inventory),
+                client_anchors_pem=anchors(inventory),
                 client_certificate="optional",
             )
 
@@ -307,6 +305,7 @@ class Broker:
             lambda: self.desk.in_force,
             own_device=own_device,
             unit_ids=dict(settings.unit_ids),
+            backlog_octets=settings.limits.max_pipelined * LARGEST_FRAME,
             idle_seconds=settings.limits.idle_seconds,
         )
         limits = settings.limits
@@ -315,7 +314,7 @@ class Broker:
             return server_context(
                 Path(settings.certificate_file),
                 Path(settings.key_file),
-                client_anchors_pem=_anchors(inventory),
+                client_anchors_pem=anchors(inventory),
                 client_certificate="required",
             )
 
@@ -348,7 +347,8 @@ class Broker:
             listener.context = context(inventory)
 
     def _ledger_state(self, state: State, detail: str) -> None:
-        log.log(logging.INFO if state is State.OPEN or self._stopped else logging.WARNING, "ledger %s %s", state, detail)
+        expected = state is State.OPEN or self._stopped
+        log.log(logging.INFO if expected else logging.WARNING, "ledger %s %s", state, detail)
         if state is State.CLOSED:
             self.register.shut_for.add(LEDGER_CLOSED)
             self.register.end_all(EndReason.LEDGER_CLOSED)
@@ -357,32 +357,3 @@ class Broker:
         """Hand a new checkpoint to the exports, which never block."""
         self._checkpoint_at = self.clock.monotonic()
         self.export.offer(note)
-
-
-def _anchors(inventory: Inventory) -> list[str]:
-    return [anchor for organisation in inventory.organisations for anchor in organisation.anchors]
-
-
-def _ledger_key(path: Path) -> Ed25519PrivateKey:
-    try:
-        key = load_pem_private_key(path.read_bytes(), None)
-    except (OSError, ValueError, TypeError) as error:
-        raise ConfigError("ledger_key", "The ledger's key cannot be used.", f"{path}: {error}") from None
-    if not isinstance(key, Ed25519PrivateKey):
-        raise ConfigError("ledger_key", "The ledger's key must be an Ed25519 key.", str(path))
-    return key
-
-
-def _policy_engine(settings: Settings) -> EmbeddedPolicyEngine | OpaPolicyEngine:
-    policy = settings.policy
-    if policy.opa is None:
-        return EmbeddedPolicyEngine(budget_seconds=policy.embedded_deadline_milliseconds / 1000)
-    server = OpaServer(
-        policy.opa.url,
-        ca_file=policy.opa.ca_file,
-        certificate_file=policy.opa.certificate_file,
-        key_file=policy.opa.key_file,
-        token_file=policy.opa.token_file,
-    )
-    return OpaPolicyEngine(server, deadline_seconds=policy.opa_deadline_milliseconds / 1000)
-

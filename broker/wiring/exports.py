@@ -4,7 +4,13 @@ import ssl
 import time
 from pathlib import Path
 
-from broker.adapters.ledger_export import CheckpointExport, Destination, FileDestination, HttpDestination, SyslogDestination
+from broker.adapters.ledger_export import (
+    CheckpointExport,
+    Destination,
+    FileDestination,
+    HttpDestination,
+    SyslogDestination,
+)
 from broker.errors import ConfigError
 from broker.ledger.records import stamp
 from broker.settings.broker_file import Export, FileExport, SyslogExport

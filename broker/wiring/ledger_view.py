@@ -17,7 +17,9 @@ SESSIONS_REMEMBERED = 100_000
 
 
 class RunningLedgerView:
-    """A `LedgerView`. What a record belongs to is found through its session, whose opening is remembered or looked up."""
+    """A `LedgerView`. What a record belongs to is found through its session, whose opening is remembered or looked
+    up.
+    """
 
     def __init__(self, ledger: FileLedger) -> None:
         self._ledger = ledger
@@ -65,10 +67,11 @@ class RunningLedgerView:
                 return Page(tuple(found), None)
             numbered = dict(self._raw(min(chunk), max(chunk) + 1))
             for index in chunk:
-                if index in numbered and self._matches(index, numbered[index], filters, found):
-                    if len(found) == filters.limit:
-                        following = index + chunk.step
-                        return Page(tuple(found), following if 0 <= following < self.size else None)
+                if index not in numbered or not self._matches(index, numbered[index], filters, found):
+                    continue
+                if len(found) == filters.limit:
+                    following = index + chunk.step
+                    return Page(tuple(found), following if 0 <= following < self.size else None)
             at = chunk[-1] + chunk.step
         return Page(tuple(found), at if 0 <= at < self.size else None)
 

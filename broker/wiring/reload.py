@@ -109,9 +109,8 @@ class Reload:
             self._inventory_seen = marks
             await self._attempt("inventory", self._take_inventory)
         mark = await asyncio.to_thread(self._sources.policy_mark)
-        if mark != self._policy_seen:
-            if await self._attempt("policy", self._take_policy):
-                self._policy_seen = mark
+        if mark != self._policy_seen and await self._attempt("policy", self._take_policy):
+            self._policy_seen = mark
         self._shut_if_invalid_too_long()
 
     async def _attempt(self, what: str, take: Callable[[], Awaitable[None]]) -> bool:

@@ -3,7 +3,17 @@
 from decimal import Decimal
 
 from broker.authz.question import SessionFacts, encode, operation_question
-from broker.model.place import Device, Grant, ModbusAddress, ModbusTcpWay, Organisation, Point, Protocol, Table, ValueType
+from broker.model.place import (
+    Device,
+    Grant,
+    ModbusAddress,
+    ModbusTcpWay,
+    Organisation,
+    Point,
+    Protocol,
+    Table,
+    ValueType,
+)
 from broker.model.schedule import CalendarState, Interval, Scope
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action

@@ -1,4 +1,5 @@
-"""Brokers that several tests share, and what every one of them must leave behind: a ledger in which everything holds."""
+"""Brokers that several tests share, and what every one of them must leave behind: a ledger in which everything
+holds."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

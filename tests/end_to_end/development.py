@@ -15,8 +15,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
-from broker.adapters.development_ca import OWNER, PERSONAS, VENDOR, Authority, create_authority, publish_crl
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from broker.adapters.development_ca import OWNER as OWNER
+from broker.adapters.development_ca import VENDOR as VENDOR
+from broker.adapters.development_ca import Authority, create_authority, publish_crl
+from broker.adapters.development_tokens import create_token_issuer, mint_token
 from broker.adapters.ledger_reader import verify_directory
+from broker.cli.development import ISSUERS
+from broker.identity.certificate import fingerprint
 from tests.end_to_end.modbus_caller import ModbusCaller
 
 START_SECONDS = 60.0
@@ -119,10 +127,6 @@ class Development:
         authority = self.authority(organisation)
         publish_crl(authority, serials, time.time())
 
-    @staticmethod
-    def organisation_of(name: str) -> str:
-        return next(persona.organisation for persona in PERSONAS if persona.name == name)
-
     # Ways in
 
     @property
@@ -198,12 +202,11 @@ class Development:
 
 
 class ApiCaller:
-    """One HTTPS connection of one persona; every part of a call can be replaced."""
+    """Calls of one persona, each on a connection of its own; every part of a call can be replaced."""
 
     def __init__(self, development: Development, who: str) -> None:
         self._development = development
         self._who = who
-        self._connection: http.client.HTTPSConnection | None = None
 
     def call(
         self,
@@ -241,6 +244,16 @@ class ApiCaller:
         return self.call("POST", f"/v1/devices/{device}/write", {"points": dict(points)}, **options)
 
 
+def token_of(development: Development, subject: str, organisation: str, seconds: int, bound_to: str = "") -> str:
+    """A token by the development issuer, bound to the certificate of a persona or to none."""
+    issuer = create_token_issuer(development.folder / "issuers" / organisation, ISSUERS[organisation])
+    bound = None
+    if bound_to:
+        leaf = x509.load_pem_x509_certificate(development.persona(bound_to).certificate.read_bytes())
+        bound = fingerprint(leaf.public_bytes(Encoding.DER))
+    return mint_token(issuer, subject, time.time(), lifetime_seconds=seconds, certificate_fingerprint=bound)
+
+
 def until(condition: Callable[[], Any], seconds: float = 5.0, what: str = "") -> Any:
     """Ask again and again until it is true; the truth it said."""
     end = time.monotonic() + seconds
@@ -256,6 +269,3 @@ def in_background(work: Callable[[], Any]) -> threading.Thread:
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
     return thread
-
-
-__all__ = ["OWNER", "VENDOR", "Answer", "ApiCaller", "Development", "ModbusCaller", "Persona", "in_background", "until"]

@@ -45,10 +45,10 @@ def good_reply(pdu: bytes) -> bytes:
 class ScriptedDevice:
     """A Modbus/TCP device in a thread of its own; `seen` are the PDUs that reached it, in order."""
 
-    def __init__(self, script: Script = honest) -> None:
+    def __init__(self, script: Script = honest, port: int = 0) -> None:
         self.script = script
         self.seen: list[bytes] = []
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port: int = self._listener.getsockname()[1]
         self._connections: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()

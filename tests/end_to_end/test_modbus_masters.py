@@ -13,7 +13,14 @@ from pymodbus.client import ModbusTlsClient
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import Development
 from tests.end_to_end.devices import Recorder, ScriptedDevice, modbus_device, write_inventory
-from tests.end_to_end.modbus_caller import digest_of, digest_of_frame, frame, read_registers, write_register, write_registers
+from tests.end_to_end.modbus_caller import (
+    digest_of,
+    digest_of_frame,
+    frame,
+    read_registers,
+    write_register,
+    write_registers,
+)
 from tests.end_to_end.peers import libmodbus_device, npm_package, plaintext_port, program
 
 

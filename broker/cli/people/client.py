@@ -67,6 +67,8 @@ class Client:
             if was_not_sent(error) or reason.code == "broker_untrusted":
                 raise reason from None
             raise lost_write(reason, key) from None
+        except CommandError as error:
+            raise (lost_write(error, key) if error.code == "broker_odd" else error) from None
 
     async def open_tunnel(self, path: str) -> aiohttp.ClientWebSocketResponse:
         """An open WebSocket. Raises ProblemError or CommandError."""

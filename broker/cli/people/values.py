@@ -1,6 +1,7 @@
 """`read` and `write`: points by name in engineering units, or ranges of raw Modbus addresses."""
 
 import argparse
+import asyncio
 import re
 import uuid
 from decimal import Decimal
@@ -40,6 +41,9 @@ async def write(arguments: argparse.Namespace, client: Client, screen: Screen) -
     device = await device_key(client, arguments.device)
     try:
         answer = await client.write(f"{path_of(device)}/write", body, key)
+    except asyncio.CancelledError:
+        screen.note(f"Interrupted: the write may have taken effect; its idempotency key is {key}.")
+        raise
     except ProblemError as problem:
         if problem.code == "outcome_unknown":
             screen.note(f"The call's idempotency key is {key}.", "")

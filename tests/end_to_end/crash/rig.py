@@ -1,4 +1,5 @@
-"""A broker that may be killed, a device that remembers what reached it, and callers that remember what they were told."""
+"""A broker that may be killed, a device that remembers what reached it, and callers that remember what they were
+told."""
 
 import hashlib
 import http.client
@@ -16,6 +17,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,7 @@ devices:
     points:
       - {{id: counter, table: holding-register, address: {counter}, type: uint64, action: adjust}}
 windows:
-  - {{id: always, scope: {{sites: [plant]}}, starts: 2026-01-01T00:00:00, zone: UTC, duration: PT87600H}}
+  - {{id: always, scope: {{sites: [plant]}}, starts: {yesterday}, zone: UTC, duration: PT72H}}
 grants:
   - {{id: ana, subjects: [ana@acme.example], scope: {{sites: [plant]}}, actions: [view, adjust]}}
 """
@@ -137,7 +139,7 @@ class Caller(threading.Thread):
     def __init__(self, broker: "Broker", requests: Requests, write_every: int = 2) -> None:
         super().__init__(daemon=True)
         self._broker = broker
-        self._requests = requests
+        self.requests = requests
         self._write_every = write_every
         self._socket: ssl.SSLSocket | None = None
         self._transaction = 0
@@ -175,7 +177,7 @@ class Caller(threading.Thread):
 
     def turn(self, *, write: bool) -> int:
         """One request and its reply; the exception code, 0 for success. Raises OSError if the connection is gone."""
-        pdu = self._requests.write() if write else self._requests.read()
+        pdu = self.requests.write() if write else self.requests.read()
         began = time.monotonic()
         reply = self.ask(pdu)
         self.latencies.append(time.monotonic() - began)
@@ -207,7 +209,8 @@ class Caller(threading.Thread):
 
 
 class Broker:
-    """`otbroker dev` on one folder, started and ended as often as a test wants; `prefix` runs it under another program."""
+    """`otbroker dev` on one folder, started and ended as often as a test wants; `prefix` runs it under another
+    program."""
 
     def __init__(self, folder: Path, device: RecordingDevice) -> None:
         self.folder = folder
@@ -216,7 +219,7 @@ class Broker:
         self.inventory = folder / "inventory"
         self.inventory.mkdir()
         (self.inventory / "plant.yaml").write_text(
-            INVENTORY.format(port=device.port, unit=UNIT, counter=COUNTER_REGISTER), encoding="utf-8"
+            INVENTORY.format(port=device.port, unit=UNIT, counter=COUNTER_REGISTER, yesterday=_yesterday())
         )
         self.device = device
         self.requests = Requests()
@@ -288,12 +291,18 @@ class Broker:
 
     def stop(self) -> None:
         """SIGTERM, an exit in order, and a ledger in which everything holds."""
+        self.end_by_sigterm()
+        self.verify()
+
+    def end_by_sigterm(self) -> None:
+        """An exit in order, nothing left behind."""
         assert self._process is not None
+        family = descendants(self.pid)
         os.kill(self.pid, signal.SIGTERM)
         status = self._process.wait(STOP_SECONDS)
         assert status == 0, self.logged()
         assert "Traceback" not in self.logged(), self.logged()
-        self.verify()
+        assert not any(alive(*member) for member in family)
 
     def verify(self) -> None:
         report = verify_directory(self.ledger, self.vkey)
@@ -332,6 +341,10 @@ class Broker:
             return response.status, json.loads(response.read())["parts"]
         finally:
             connection.close()
+
+
+def _yesterday() -> str:
+    return (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def descendants(pid: int) -> list[tuple[int, int]]:

@@ -40,7 +40,11 @@ async def write(ledger: FileLedger, decided: int, name: str, until: float) -> No
             continue
         if not await acknowledged(ledger, f"intent {index} {digest}"):
             return
-        ledger.append(outcome(index))
+        try:
+            ledger.append(outcome(index))
+        except LedgerUnavailableError as error:
+            say(f"failed {error.code}")
+            return
         if not await acknowledged(ledger, f"outcome {index}"):
             return
 

@@ -101,7 +101,6 @@ def test_https_asks_for_both_proofs_by_default() -> None:
         ({"policy": {"engine": "opa"}}, "belong together", ""),
         ({"policy": {"engine": "opa", "opa": {"url": "http://opa.example"}}}, "must be an https:// address", ""),
         ({"policy": {"engine": "opa", "opa": {"url": "https://u:p@opa.example"}}}, "use token_file", ""),
-        ({"policy": {"lease_seconds": "61"}}, "must be at most 60", ""),
         ({"ledger": {"origin": "a b", "key_file": "k"}}, "'origin' 'a b' is not of the right form", ""),
         ({"ledger": {"origin": "a", "key_file": "k", "durability": "none"}}, "is not one of writes, strict", ""),
         ({"ledger": {"origin": "a", "key_file": "k", "exports": [{"kind": "ftp"}]}}, "'kind' 'ftp' is not one of", ""),

@@ -1,0 +1,61 @@
+"""Parts of a broker that are made from its settings alone."""
+
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from broker.adapters.opa import OpaPolicyEngine
+from broker.adapters.opa_connection import OpaServer
+from broker.adapters.rego_embedded import EmbeddedPolicyEngine
+from broker.errors import ConfigError
+from broker.listeners.gate import Gate
+from broker.listeners.identity_refusals import IdentityRefusals
+from broker.listeners.tunnel import Prove, TunnelListener
+from broker.model.place import Inventory
+from broker.settings.broker_file import Settings
+
+
+def tunnels(gate: Gate, prove: Prove, refusals: IdentityRefusals, settings: Settings) -> TunnelListener:
+    """The tunnels, with the limits of the HTTPS listener."""
+    if settings.https is None:
+        return TunnelListener(gate, prove, refusals.count)
+    limits = settings.https.limits
+    return TunnelListener(
+        gate,
+        prove,
+        refusals.count,
+        max_tunnels=limits.max_tunnels,
+        idle_seconds=limits.tunnel_idle_seconds,
+    )
+
+
+def anchors(inventory: Inventory) -> list[str]:
+    """The trust anchors of all organisations, PEM: for OpenSSL, whose store is their union."""
+    return [anchor for organisation in inventory.organisations for anchor in organisation.anchors]
+
+
+def ledger_key(path: Path) -> Ed25519PrivateKey:
+    """The key that signs checkpoints. Raises ConfigError."""
+    try:
+        key = load_pem_private_key(path.read_bytes(), None)
+    except (OSError, ValueError, TypeError) as error:
+        raise ConfigError("ledger_key", "The ledger's key cannot be used.", f"{path}: {error}") from None
+    if not isinstance(key, Ed25519PrivateKey):
+        raise ConfigError("ledger_key", "The ledger's key must be an Ed25519 key.", str(path))
+    return key
+
+
+def policy_engine(settings: Settings) -> EmbeddedPolicyEngine | OpaPolicyEngine:
+    """The engine that the settings name, not yet with a policy."""
+    policy = settings.policy
+    if policy.opa is None:
+        return EmbeddedPolicyEngine(budget_seconds=policy.embedded_deadline_milliseconds / 1000)
+    server = OpaServer(
+        policy.opa.url,
+        ca_file=policy.opa.ca_file,
+        certificate_file=policy.opa.certificate_file,
+        key_file=policy.opa.key_file,
+        token_file=policy.opa.token_file,
+    )
+    return OpaPolicyEngine(server, deadline_seconds=policy.opa_deadline_milliseconds / 1000)

@@ -1,0 +1,64 @@
+"""Power loss: with no more on disk than what was fsynced, no acknowledged write and no intent of a relayed one is
+gone."""
+
+import random
+import time
+
+import pytest
+
+from tests.end_to_end.crash.evidence import Evidence, require_healed
+from tests.end_to_end.crash.power import Disk, tracing
+from tests.end_to_end.crash.rig import Broker
+
+CALLERS = 3
+LONGEST_LOAD_SECONDS = 1.5
+
+
+def lose_power_again_and_again(broker: Broker, strace: str, rounds: int, seed: int) -> None:
+    print(f"seed {seed}")
+    chance = random.Random(seed)
+    acknowledged: list[str] = []
+    syncs = lost = 0
+    kept: Evidence | None = None
+    log = broker.folder / "trace"
+    for _ in range(rounds):
+        disk = Disk(broker.ledger)
+        log.unlink(missing_ok=True)
+        broker.start(tracing(strace, log))
+        if kept is not None:
+            require_healed(kept, Evidence.of(broker.ledger))
+        callers = broker.load(CALLERS)
+        time.sleep(chance.uniform(0.3, LONGEST_LOAD_SECONDS))
+        broker.kill()
+        for caller in callers:
+            caller.join(10)
+            acknowledged += caller.done
+        syncs += disk.follow(log)
+        lost += disk.lose_power(chance)
+        kept = Evidence.of(broker.ledger)
+        kept.require_intents_for(broker.device.writes)
+        kept.require_done(acknowledged)
+    assert kept is not None
+    broker.start()
+    require_healed(kept, Evidence.of(broker.ledger))
+    broker.stop()
+    evidence = Evidence.of(broker.ledger)
+    evidence.require_intents_for(broker.device.writes)
+    evidence.require_done(acknowledged)
+    assert acknowledged
+    assert syncs, "no fsync of the journal was traced"
+    print(
+        f"{rounds} losses of power, {len(acknowledged)} writes acknowledged, {len(broker.device.writes)} seen by the "
+        f"device, {syncs} fsyncs of the journal, {lost} octets and names lost, {len(evidence.raw)} records"
+    )
+
+
+@pytest.mark.timeout(180)
+def test_after_5_losses_of_power_no_acknowledged_or_relayed_write_is_missing(broker: Broker, strace: str) -> None:
+    lose_power_again_and_again(broker, strace, 5, random.SystemRandom().randrange(1 << 32))
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_after_60_losses_of_power_no_acknowledged_or_relayed_write_is_missing(broker: Broker, strace: str) -> None:
+    lose_power_again_and_again(broker, strace, 60, random.SystemRandom().randrange(1 << 32))

@@ -1,0 +1,161 @@
+"""Refusals, decisions and records in sentences, and the exit status that goes with each."""
+
+import pytest
+
+from broker.api.problems import KINDS
+from broker.cli.people.connect import event_lines
+from broker.cli.people.devices import unknown_device
+from broker.cli.people.exits import Exit, exit_of
+from broker.cli.people.problem_words import sentences, worst
+from broker.cli.people.record_words import record_sentence
+from broker.cli.people.why import explanation
+from broker.model.vocabulary import RecordKind
+
+DENIED = {
+    "title": "Denied; nothing was sent to the device.",
+    "detail": "No window is open for this device now.",
+    "code": "denied",
+    "what_to_do": "Wait for the next window.",
+    "reasons": [{"code": "window_closed", "text": "No window is open for this device now."}],
+    "decision_id": "dec-1",
+    "next_window": {"id": "saturday", "opens": "2026-11-28T08:00:00Z", "closes": "2026-11-28T16:00:00Z"},
+}
+QUESTION = {
+    "subject": {"id": "ana@acme.example", "kind": "person", "organisation": {"id": "acme"}, "roles": [], "proofs": []},
+    "device": {"id": "ahu-1", "site": "plant", "segment": "hvac", "criticality": "medium", "protocol": "modbus"},
+    "operation": {
+        "action": "adjust",
+        "service": "write-single-register",
+        "values": {"supply-temp-setpoint": "35"},
+        "address": {"table": "holding-register", "start": 10, "count": 1},
+        "points": [
+            {
+                "name": "supply-temp-setpoint",
+                "value": "35",
+                "engineering_unit": "°C",
+                "limits": {"minimum": "16.0", "maximum": "22.0", "allowed": []},
+            }
+        ],
+        "priority": None,
+    },
+    "windows": {"open": [], "next": {"id": "saturday", "opens": 1795852800, "closes": 1795881600}},
+    "freezes": [],
+    "grants": [{"id": "ana-adjust", "actions": ["adjust"], "points": ["supply-temp-setpoint"], "windows": []}],
+    "session": {"listener": "https", "peer": "127.0.0.1:5"},
+}
+EXPLAINED = {
+    "id": "dec-1",
+    "index": 7,
+    "allow": False,
+    "reasons": [{"code": "value_above_limit", "text": "The value is above the highest that the point takes."}],
+    "what_to_do": "Write a value within the limits.",
+    "device": "plant/ahu-1",
+    "record": {
+        "entry_point": "operation.decision",
+        "time": "2026-11-22T18:56:58Z",
+        "session": "ses-1",
+        "input": QUESTION,
+        "answer": {"rule": "denied"},
+        "revision": "abc",
+    },
+}
+
+
+def told(document):
+    return "\n".join(text for text, _ in sentences(document))
+
+
+def test_a_denial_says_why_what_to_do_when_it_will_be_possible_and_its_id():
+    text = told(DENIED)
+    for part in (
+        "Denied",
+        "No window is open",
+        "window_closed",
+        "Wait for the next window",
+        "saturday",
+        "08:00",
+        "UTC",
+    ):
+        assert part in text
+    assert "otb why dec-1" in text
+
+
+def test_a_write_that_was_denied_names_each_point_and_its_outcome():
+    text = told(DENIED | {"points": {"a": {"outcome": "denied"}, "b": {"outcome": "allowed"}}})
+    assert "a: denied" in text
+    assert "b: allowed" in text
+
+
+@pytest.mark.parametrize("odd", [{}, {"reasons": 5}, {"reasons": [1, None]}, {"next_window": []}, {"points": {"a": 1}}])
+def test_problems_of_odd_shape_are_told_without_failing(odd):
+    assert told(odd)
+
+
+def test_every_kind_of_problem_has_the_exit_status_of_its_family():
+    expected = {403: {Exit.DENIED, Exit.NOT_AUTHENTICATED}, 401: {Exit.NOT_AUTHENTICATED}}
+    for code, kind in KINDS.items():
+        if kind.status in expected:
+            assert exit_of(code) in expected[kind.status], code
+        if kind.status in {502, 503, 504}:
+            assert exit_of(code) in {Exit.DEVICE, Exit.UNKNOWN}, code
+        if kind.status in {400, 404, 413, 415, 422, 500}:
+            assert exit_of(code) is Exit.ERROR, code
+    assert exit_of("outcome_unknown") is Exit.UNKNOWN
+    assert exit_of("subjects_differ") is Exit.NOT_AUTHENTICATED
+    assert exit_of(["no", "word"]) is Exit.ERROR
+
+
+def test_of_several_failures_the_gravest_gives_the_exit_status():
+    assert worst([]) is Exit.DONE
+    assert worst(["no_reply", "denied"]) is Exit.DENIED
+    assert worst(["point_unknown", "denied", "outcome_unknown"]) is Exit.UNKNOWN
+    assert worst(["no_reply"]) is Exit.DEVICE
+
+
+def test_a_decision_is_explained_by_who_what_where_when_rule_missing_conditions_and_next_window():
+    rows = [(name, cell if isinstance(cell, str) else cell[0]) for name, cell in explanation(EXPLAINED)]
+    facts = {}
+    for name, text in rows:
+        facts.setdefault(name, []).append(text)
+    assert "ana@acme.example" in facts["who"][0]
+    assert "adjust supply-temp-setpoint = 35" in facts["what"][0]
+    assert facts["where"][0].startswith("plant/ahu-1")
+    assert "2026-11-22" in facts["when"][0]
+    assert facts["rule"] == ["denied"]
+    assert "value_above_limit" in facts["missing"][0]
+    assert "asked 35 °C" in facts[""][0]
+    assert "highest 22.0" in facts[""][0]
+    assert facts["windows open"] == ["none"]
+    assert facts["next window"][0].startswith("saturday opens Sat 2026-11-28")
+    assert "ana-adjust" in facts["grant"][0]
+
+
+def test_a_decision_of_odd_shape_is_explained_without_failing():
+    assert list(explanation({"record": {"input": {"windows": 5, "grants": [None], "operation": {"points": 3}}}}))
+    assert list(explanation({}))
+
+
+@pytest.mark.parametrize("kind", [kind.value for kind in RecordKind])
+def test_every_kind_of_record_has_a_sentence_even_if_its_members_are_missing(kind):
+    assert isinstance(record_sentence({"kind": kind}), str)
+    assert record_sentence({"kind": kind, "reason": "x", "version": "1", "previous": "a", "revision": "b"})
+
+
+def test_a_mistyped_device_is_answered_with_the_one_that_was_meant():
+    assert "plant/ahu-1" in unknown_device("ahu1", ["plant/ahu-1", "plant/vav-1"]).what_to_do
+    assert "plant/ahu-1" in unknown_device("plnt/ahu-1", ["plant/ahu-1"]).what_to_do
+    assert "otb ls" in unknown_device("zzz", ["plant/ahu-1"]).what_to_do
+
+
+def test_denials_in_a_tunnel_are_told_with_reason_remedy_window_and_id():
+    event = {**DENIED, "type": "denied"}
+    text = "\n".join(line for line, _ in event_lines(event))
+    for part in ("No window is open", "Wait for the next window", "saturday", "otb why dec-1"):
+        assert part in text
+
+
+@pytest.mark.parametrize(
+    "kind", ["open", "denied", "ending", "ended", "waiting", "renewed", "renew_refused", "busy", "odd"]
+)
+def test_every_event_of_a_tunnel_has_a_line(kind):
+    assert event_lines({"type": kind})
