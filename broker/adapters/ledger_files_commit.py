@@ -12,9 +12,9 @@ from time import monotonic
 from broker.adapters.ledger_files_disk import free_octets
 from broker.adapters.ledger_files_journal import Segment
 
-VIEWS_SECONDS = 0.03
 PAUSED_SECONDS = 0.25
 IDLE_SECONDS = 5.0
+FREE_SECONDS = 1.0
 PAGE = 4096
 SMALLEST_GROWTH = 16 * 1024
 LARGEST_GROWTH = 8 * 1024 * 1024
@@ -47,14 +47,13 @@ class Committer:
         self._signalled = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="ledger-commit", daemon=True)
-        self._dirty_since: float | None = None
+        self._free = (0.0, 0)
         self.retired: deque[Segment] = deque()
         self.current: Segment | None = None
         self.following: Segment | None = None
         self.written = 0
         self.wanted = 0
         self.synced = 0
-        self.idle = True
         self.starved = False
         self.fsyncs = 0
         self.fsync_seconds = 0.0
@@ -72,7 +71,7 @@ class Committer:
         self._thread.start()
 
     def wake(self) -> None:
-        """From the event loop: something was written, and perhaps is wanted durable."""
+        """From the event loop: what was written so far is wanted durable."""
         if not self._signalled and self._bell is not None:
             self._signalled = True
             self._bell.ring()
@@ -108,22 +107,14 @@ class Committer:
 
     def _wait(self) -> None:
         due = PAUSED_SECONDS if self.starved else IDLE_SECONDS
-        if self._dirty_since is not None:
-            due = max(0.0, self._dirty_since + VIEWS_SECONDS - monotonic())
         if self._poll.poll(due * 1000) and self._bell is not None:
             self._bell.clear()
         self._signalled = False
 
     def _commit_if_due(self) -> None:
-        """Fsync once for everybody who waits; views alone wait a little so that many share one fsync."""
-        self.idle = True  # before looking: who writes after the look sees it and wakes this thread
+        """Fsync once for everybody who waits. Views ask by a timer of the event loop, so that many share one fsync."""
         written = self.written
-        if written == self.synced:
-            return
-        self.idle = False
-        if self._dirty_since is None:
-            self._dirty_since = monotonic()
-        if self.wanted > self.synced or self._stopping or monotonic() - self._dirty_since >= VIEWS_SECONDS:
+        if self.wanted > self.synced or (self._stopping and written > self.synced):
             self._commit(written)
 
     def _commit(self, written: int) -> None:
@@ -137,11 +128,7 @@ class Committer:
         self.fsyncs += 1
         self.fsync_seconds += monotonic() - started
         self.synced = written
-        self._dirty_since = None
         self._committed(written)
-        self.idle = True
-        if self.written != written:
-            self.idle, self._dirty_since = False, monotonic()
 
     def _keep_room(self) -> None:
         """Grow the current segment ahead of its writer, and have the next one ready in time."""
@@ -168,16 +155,25 @@ class Committer:
         """Room that was added, for a new segment at least the reserve; 0 if the disk is too full."""
         least = SMALLEST_GROWTH + (0 if segment.allocated else self.reserve_octets)
         octets = max(least, self._share()) // PAGE * PAGE
-        if octets > free_octets(self._folder) // 2 or not segment.grow(octets):
+        self._free = (0.0, 0)
+        if octets > self._free_octets() // 2 or not segment.grow(octets):
             return 0
         return octets
 
+    def _free_octets(self) -> int:
+        """Free room of the disk, asked for at most once a second while there is enough."""
+        asked, free = self._free
+        if self.starved or monotonic() - asked >= FREE_SECONDS:
+            free = free_octets(self._folder)
+            self._free = (monotonic(), free)
+        return free
+
     def _share(self) -> int:
-        return min(LARGEST_GROWTH, free_octets(self._folder) // SHARE_OF_FREE)
+        return min(LARGEST_GROWTH, self._free_octets() // SHARE_OF_FREE)
 
     def _rotation_octets(self) -> int:
         """Segments are smaller on small disks, so that what is sealed gives its room back."""
-        return min(self._segment_octets, max(2 * self.reserve_octets, free_octets(self._folder) // SHARE_OF_FREE))
+        return min(self._segment_octets, max(2 * self.reserve_octets, self._free_octets() // SHARE_OF_FREE))
 
 
 class Bell:

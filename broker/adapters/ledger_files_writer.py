@@ -194,8 +194,11 @@ class LedgerWriter:
             self._tell(settled, error)
 
     def _write_unsettled(self) -> None:
+        """Whatever was appended in the last moments is written and fsynced, asked for or not."""
         self._timer = False
-        self._write()
+        if self._write():
+            self._committer.wanted = self._written
+            self._committer.wake()
 
     def _write(self) -> bool:
         """Bring everything appended to the file with one write(2); False if the ledger is or becomes closed."""
@@ -218,8 +221,6 @@ class LedgerWriter:
         self._tail.append(batch)
         self._committer.reserve_octets = self._reserve
         self._written = self._committer.written = self._next
-        if self._committer.idle:
-            self._committer.wake()
         return True
 
     def _rotate(self, following: Segment, parts: list[bytes]) -> None:

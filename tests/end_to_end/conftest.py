@@ -1,6 +1,8 @@
 """Brokers that several tests share, and what every one of them must leave behind: a ledger in which everything
 holds."""
 
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -46,3 +48,11 @@ def building(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Development]:
     """The simulated building of `otbroker dev`, its window open, for tests that change nothing for others."""
     for starting in _starting(tmp_path_factory.mktemp("building")):
         yield starting()
+
+
+@pytest.fixture(scope="session")
+def unfinished_handshake(building: Development) -> Iterator[tuple[socket.socket, float]]:
+    """A connection that began a handshake and never went on, and when (monotonic) it began."""
+    with socket.create_connection(("127.0.0.1", building.modbus_port)) as connection:
+        connection.sendall(b"\x16\x03\x01\x02\x00")
+        yield connection, time.monotonic()

@@ -68,6 +68,7 @@ class Development:
             command, stdout=self._log_file, stderr=self._log_file, env={**os.environ, **(environment or {})}
         )
         self.facts: dict[str, Any] = {}
+        self.minted: set[str] = set()
         self._stopped = False
 
     def wait(self) -> "Development":
@@ -101,6 +102,7 @@ class Development:
         assert status == 0, self.logged()
         assert "Traceback" not in self.logged(), self.logged()
         self.verify()
+        self.verify_silence()
 
     def kill(self) -> None:
         if self.process.poll() is None:
@@ -113,6 +115,18 @@ class Development:
         report = verify_directory(self.folder / "ledger", key)
         assert report.ok, f"{report}\n{self.logged()}"
         assert report.open_intents == 0
+
+    def verify_silence(self) -> None:
+        """No token and no private key is in the log, the evidence or what the broker keeps."""
+        secrets = {path.read_text().strip() for path in self.folder.rglob("*.token")} | self.minted
+        secrets |= {"".join(path.read_text().splitlines()[1:-1]) for path in self.folder.rglob("*.key")}
+        assert len(secrets) > 8
+        written = [self.log, *self.folder.glob("*.json"), *self.folder.glob("*.yaml")]
+        for path in (*written, *(path for path in (self.folder / "ledger").rglob("*") if path.is_file())):
+            octets = path.read_bytes()
+            found = [secret for secret in secrets if secret[-24:].encode() in octets]
+            assert not found, f"{path} contains a secret"
+            assert b"PRIVATE KEY" not in octets, path
 
     # Who is who
 
@@ -251,7 +265,9 @@ def token_of(development: Development, subject: str, organisation: str, seconds:
     if bound_to:
         leaf = x509.load_pem_x509_certificate(development.persona(bound_to).certificate.read_bytes())
         bound = fingerprint(leaf.public_bytes(Encoding.DER))
-    return mint_token(issuer, subject, time.time(), lifetime_seconds=seconds, certificate_fingerprint=bound)
+    token = mint_token(issuer, subject, time.time(), lifetime_seconds=seconds, certificate_fingerprint=bound)
+    development.minted.add(token)
+    return token
 
 
 def until(condition: Callable[[], Any], seconds: float = 5.0, what: str = "") -> Any:

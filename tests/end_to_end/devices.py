@@ -58,6 +58,7 @@ class ScriptedDevice:
         return [pdu for pdu in self.seen if pdu[0] in (5, 6, 15, 16, 21, 22, 23)]
 
     def close(self) -> None:
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for connection in self._connections:
             with suppress(OSError):

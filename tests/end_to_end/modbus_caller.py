@@ -1,9 +1,11 @@
 """A Modbus/TCP Security caller that sends exactly the octets it is told to."""
 
+import os
 import socket
 import ssl
 import time
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from hashlib import sha256
 from typing import NamedTuple
 
@@ -89,13 +91,15 @@ class ModbusCaller:
         length = int.from_bytes(header[4:6], "big")
         return Reply(int.from_bytes(header[:2], "big"), header[6], self._exactly(length - 1))
 
-    def half_close(self) -> None:
-        """Say by TLS that nothing more will come, and go on reading."""
-        self.socket.settimeout(0.05)
-        try:
+    def half_close(self, *, politely: bool) -> None:
+        """Say that nothing more will come, by TLS' own word or by TCP alone, and go on reading."""
+        if not politely:
+            with socket.socket(fileno=os.dup(self.socket.fileno())) as same:
+                same.shutdown(socket.SHUT_WR)
+            return
+        self.socket.settimeout(0)
+        with suppress(ssl.SSLWantReadError):
             self.socket.unwrap()
-        except (TimeoutError, ssl.SSLError):
-            pass
         self.socket.settimeout(10)
 
     def closed_within(self, seconds: float) -> float:

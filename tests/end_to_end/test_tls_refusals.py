@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import socket
 import ssl
 import subprocess
 import time
@@ -120,3 +121,15 @@ def test_curl_needs_both_proofs_of_one_subject(building: Development) -> None:
     assert building.api().get("/v1/me", token=free).status == 403
     assert building.api().get("/v1/me", token=free[:-6] + "AAAAAA").status == 401
     assert building.api().get("/v1/me", token=token_of(building, ANA, VENDOR, 600, "bms-sync")).status == 401
+
+
+def test_a_handshake_that_is_never_finished_is_closed_in_time(
+    building: Development, unfinished_handshake: tuple[socket.socket, float]
+) -> None:
+    connection, began = unfinished_handshake
+    connection.settimeout(14)
+    while connection.recv(100):
+        pass
+    refused = building.eventually("identity_refused", listener="modbus_tls", code="handshake_late")
+    assert refused["count"] == 1
+    assert time.monotonic() - began < 13 or not connection.recv(1)

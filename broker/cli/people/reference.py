@@ -13,7 +13,7 @@ Generated from the command line itself; do not edit. `otb COMMAND --help` says t
 `otb` is the command line for people who work on devices, and for auditors. It runs wherever Python 3.11 runs. Which
 broker, and with which proofs, is found in this order: options; `--dev DIR --as PERSONA` for a development folder; the
 profile file (`--profile`, else `OTB_PROFILE`, else `~/.config/otb/profile.toml`, on Windows
-`%APPDATA%\\\\otb\\\\profile.toml`):
+`%APPDATA%\\otb\\profile.toml`):
 
 ```toml
 api = "https://broker.plant.example"

@@ -117,4 +117,6 @@ def _alert_in(error: Exception) -> str | None:
 
 
 def _verification_in(error: Exception) -> ssl.SSLCertVerificationError | None:
-    return next((found for found in _chain(error) if isinstance(found, ssl.SSLCertVerificationError)), None)
+    return next(
+        (f for f in _chain(error) if isinstance(f, ssl.SSLCertVerificationError) and hasattr(f, "verify_message")), None
+    )

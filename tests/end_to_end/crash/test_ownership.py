@@ -1,6 +1,7 @@
 """One ledger has one broker."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -16,12 +17,8 @@ def test_a_second_broker_on_the_same_ledger_is_refused_and_the_first_goes_on(bro
     broker.start()
     caller = broker.connected()
     assert caller.turn(write=True) == 0
-    settings = json.loads((broker.state / "broker.yaml").read_text())
-    settings["inventory"] = str(broker.inventory)
-    second = broker.state / "second.yaml"
-    second.write_text(json.dumps(settings))
-    said = refused([sys.executable, "-m", "broker.cli.otbroker", "serve", "--config", str(second)])
-    assert "the ledger is in use" in said
+    second = settings_for_serve(broker)
+    assert "the ledger is in use" in refused([sys.executable, "-m", "broker.cli.otbroker", "serve", "--config", second])
     assert caller.turn(write=True) == 0
     caller.disconnect()
     broker.stop()
@@ -37,6 +34,17 @@ def test_a_second_dev_in_the_same_folder_is_refused_and_the_first_goes_on(broker
     assert caller.turn(write=True) == 0
     caller.disconnect()
     broker.stop()
+
+
+def settings_for_serve(broker: Broker) -> str:
+    """Settings beside those of `dev`, for the same ledger, with places and organisations in one inventory."""
+    inventory = broker.folder / "whole-inventory"
+    shutil.copytree(broker.inventory, inventory)
+    shutil.copytree(broker.state / "organisations", inventory, dirs_exist_ok=True)
+    settings = json.loads((broker.state / "broker.yaml").read_text())
+    path = broker.state / "second.yaml"
+    path.write_text(json.dumps({**settings, "inventory": str(inventory)}))
+    return str(path)
 
 
 def refused(command: list[str]) -> str:

@@ -44,7 +44,8 @@ def start_plant(folder, *options):
     log = (folder.parent / f"{folder.name}.log").open("w")
     process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     deadline = time.monotonic() + START_SECONDS
-    while not (folder / "dev.json").exists():
+    awaited = (folder / "dev.json", folder / "ledger" / "checkpoint")
+    while not all(path.exists() for path in awaited):
         if process.poll() is not None or time.monotonic() > deadline:
             stop(process)
             raise AssertionError(f"the broker did not start: {Path(log.name).read_text()[-2000:]}")
@@ -97,6 +98,11 @@ def otb(capsys, monkeypatch, tmp_path):
     return run
 
 
+def _heed_ctrl_c():
+    """A test run in the background ignores SIGINT, and its children would inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class Connected:
     """`otb connect --format json` in a process of its own; its events as they come."""
 
@@ -110,6 +116,7 @@ class Connected:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_heed_ctrl_c,
         )
         self.seen = []
         self._lines = queue.Queue()
