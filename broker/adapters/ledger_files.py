@@ -202,6 +202,11 @@ class FileLedger(LedgerWriter):
         """Keep a policy bundle or inventory beside the records; its SHA-256 in hexadecimal. Raises OSError."""
         return self._files.archive(content)
 
+    @property
+    def minimum(self) -> int:
+        """The first record that has not been given up."""
+        return self._files.read_minimum()
+
     async def prune(self, minimum: int) -> int:
         """Give up the records below `minimum` (rounded down to a bundle); their hashes stay. How many bundles went.
 

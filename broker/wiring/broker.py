@@ -48,6 +48,7 @@ from broker.wiring.figures import figures
 from broker.wiring.ledger_view import RunningLedgerView
 from broker.wiring.parts import anchors, ledger_key, policy_engine, tunnels
 from broker.wiring.reload import Reload, Sources
+from broker.wiring.retention import retain
 
 log = logging.getLogger(__name__)
 HTTPS = "https"
@@ -84,7 +85,7 @@ class Broker:
         self.ledger = FileLedger(
             Path(settings.ledger_folder),
             settings.ledger.origin,
-            ledger_key(Path(settings.ledger.key_file)),
+            ledger_key(settings.ledger),
             self.clock.now,
             durability=settings.ledger.durability,
             segment_octets=settings.ledger.segment_octets,
@@ -153,6 +154,7 @@ class Broker:
         await self._open_listeners()
         self.watch.start()
         self._tasks.append(asyncio.create_task(self.reload.run(self.settings.reload.poll_seconds)))
+        self._tasks.append(asyncio.create_task(retain(self.ledger, self.clock, self.settings.ledger.retention_days)))
 
     async def stop(self, reason: str = "stopped") -> None:
         """Accept nobody, end all sessions with the true reason, let operations in flight finish, close the ledger."""

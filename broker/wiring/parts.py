@@ -9,11 +9,12 @@ from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.opa_connection import OpaServer
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
 from broker.errors import ConfigError
+from broker.ledger.notes import verifier_of
 from broker.listeners.gate import Gate
 from broker.listeners.identity_refusals import IdentityRefusals
 from broker.listeners.tunnel import Prove, TunnelListener
 from broker.model.place import Inventory
-from broker.settings.broker_file import Settings
+from broker.settings.broker_file import LedgerSection, Settings
 
 
 def tunnels(gate: Gate, prove: Prove, refusals: IdentityRefusals, settings: Settings) -> TunnelListener:
@@ -35,14 +36,19 @@ def anchors(inventory: Inventory) -> list[str]:
     return [anchor for organisation in inventory.organisations for anchor in organisation.anchors]
 
 
-def ledger_key(path: Path) -> Ed25519PrivateKey:
-    """The key that signs checkpoints. Raises ConfigError."""
+def ledger_key(settings: LedgerSection) -> Ed25519PrivateKey:
+    """The key that signs checkpoints; the public key, if given, must be its own. Raises ConfigError."""
+    path = Path(settings.key_file)
     try:
         key = load_pem_private_key(path.read_bytes(), None)
     except (OSError, ValueError, TypeError) as error:
         raise ConfigError("ledger_key", "The ledger's key cannot be used.", f"{path}: {error}") from None
     if not isinstance(key, Ed25519PrivateKey):
         raise ConfigError("ledger_key", "The ledger's key must be an Ed25519 key.", str(path))
+    vkey = verifier_of(settings.origin, key).vkey
+    if settings.public_key_file and Path(settings.public_key_file).read_text().strip() != vkey:
+        detail = f"{settings.public_key_file} is not the public key of {path} for the origin {settings.origin}: {vkey}"
+        raise ConfigError("ledger_key", "The ledger's two keys do not belong together.", detail)
     return key
 
 

@@ -1,0 +1,42 @@
+"""Gives up records that are older than the settings keep; their hashes stay, and so does the proof of all that follows."""
+
+import asyncio
+import json
+import logging
+from datetime import datetime
+
+from broker.adapters.ledger_files import FileLedger
+from broker.engine.ports import Clock
+from broker.errors import BrokerError
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 3600.0
+DAY_SECONDS = 86400.0
+
+
+async def retain(ledger: FileLedger, clock: Clock, days: int) -> None:
+    """Once an hour until cancelled; 0 days keeps everything."""
+    while days:
+        try:
+            await prune_older(ledger, clock.now() - days * DAY_SECONDS)
+        except (BrokerError, OSError) as error:
+            log.error("old records could not be given up: %s", error)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def prune_older(ledger: FileLedger, before: float) -> int:
+    """Give up the records from before that moment (epoch seconds); how many bundles of them went."""
+    return await ledger.prune(await asyncio.to_thread(_first_since, ledger, before))
+
+
+def _first_since(ledger: FileLedger, moment: float) -> int:
+    """The index of the first record not older than that; record times only grow."""
+    low, high = ledger.minimum, ledger.size
+    while low < high:
+        middle = (low + high) // 2
+        stamp = json.loads(ledger.read(middle))["time"]
+        if datetime.fromisoformat(stamp).timestamp() < moment:
+            low = middle + 1
+        else:
+            high = middle
+    return low
