@@ -12,7 +12,7 @@ demo: $(VENV)/.runtime
 	$(VENV)/bin/otbroker dev --walkthrough
 
 test: check peers
-	$(PY) -m pytest -m "not soak" tests
+	$(PY) -m pytest -m "not soak" --ignore tests/unit tests
 
 check: $(VENV)/.test policy-check
 	$(PY) -m ruff format --check --quiet broker tests certs

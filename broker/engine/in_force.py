@@ -8,6 +8,8 @@ from broker.model.schedule import CalendarState
 from broker.model.subject import Subject
 from broker.wire.modbus.places import places_of
 
+NOWHERE = "/"
+
 
 class InForce:
     """What holds until the next reload; asking it costs a look-up.
@@ -24,6 +26,9 @@ class InForce:
         self._grants = StandingGrants(inventory.grants)
         self._organisations = {organisation.id: organisation for organisation in inventory.organisations}
         self._devices = {device.key: device for device in inventory.devices}
+        named = [d for d in inventory.devices if d.sni and d.protocol is Protocol.MODBUS]
+        self._names = {device.sni: device.key for device in named}
+        self._zones = {device.sni.partition(".")[2] for device in named} - {""}
 
     def organisation(self, subject: Subject) -> Organisation | None:
         """The organisation of a subject; None if the inventory no longer knows it."""
@@ -32,6 +37,17 @@ class InForce:
     def device(self, key: str) -> Device | None:
         """The device `site/device`."""
         return self._devices.get(key)
+
+    def named(self, name: str) -> str:
+        """The key of the Modbus device of that server name; "" if the name is none of a device.
+
+        A name like those of devices (`ahu-9.plant`) that no device has gives a key that leads nowhere: a slip of the
+        pen must not reach another device through its unit id.
+        """
+        key = self._names.get(name)
+        if key is not None:
+            return key
+        return NOWHERE if name.partition(".")[2] in self._zones else ""
 
     def calendar_state(self, device: Device, organisation: str, now: float) -> CalendarState:
         """What is open, frozen and next for a device and organisation."""

@@ -22,6 +22,7 @@ from broker.model.place import Organisation
 from broker.model.subject import Proof, ProofKind, Subject
 
 _LARGEST_CERTIFICATE = 32 * 1024
+_MOST_VERIFIED = 4096
 
 
 class Trust:
@@ -33,6 +34,7 @@ class Trust:
     def __init__(self, organisations: tuple[Organisation, ...]) -> None:
         self.domains = tuple(TrustDomain(organisation) for organisation in organisations)
         check_disjoint(self.domains)
+        self._verified: dict[tuple[bytes, tuple[bytes, ...]], Subject] = {}
 
     def domain(self, organisation: str) -> TrustDomain | None:
         """The trust of the organisation of that id, if there is one."""
@@ -41,8 +43,19 @@ class Trust:
     def verify(self, leaf: bytes, intermediates: tuple[bytes, ...], now: float) -> Subject:
         """The subject that the leaf (DER) proves, with one certificate proof.
 
-        Raises CertificateError with a code of `codes.CERTIFICATE_CODES`.
+        Raises CertificateError with a code of `codes.CERTIFICATE_CODES`. A chain that was verified is remembered while
+        nothing in it ends: callers present the same few certificates again and again.
         """
+        known = self._verified.get((leaf, intermediates))
+        if known is not None and _still_holds(known.proofs[0], now):
+            return replace(known, proofs=(replace(known.proofs[0], proven_at=now),))
+        subject = self._verify(leaf, intermediates, now)
+        if len(self._verified) >= _MOST_VERIFIED:
+            self._verified.clear()
+        self._verified[leaf, intermediates] = subject
+        return subject
+
+    def _verify(self, leaf: bytes, intermediates: tuple[bytes, ...], now: float) -> Subject:
         certificate, others = decode_presented(leaf, intermediates)
         for finding in leaf_findings(certificate, now):
             raise certificate_error(finding.code, finding.problem)
@@ -99,6 +112,11 @@ class Trust:
             except CertificateError as error:
                 refusals.insert(0, error)
         raise next((error for error in refusals if error.code != "certificate_untrusted"), refusals[0])
+
+
+def _still_holds(proof: Proof, now: float) -> bool:
+    """Whether a proof verified before holds at `now`, which must not be earlier: what had begun then has begun now."""
+    return proof.proven_at <= now < min(proof.not_after, proof.crl_next_update or proof.not_after)
 
 
 def decode_presented(leaf: bytes, intermediates: tuple[bytes, ...]) -> tuple[x509.Certificate, Path]:

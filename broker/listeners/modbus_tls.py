@@ -17,7 +17,7 @@ from broker.listeners.interpreters import Interpreters
 from broker.listeners.modbus_stream import BACKLOG_OCTETS, DIRECT_UNITS, ModbusStream
 from broker.listeners.session_register import SessionRegister
 from broker.listeners.tls import Consumer, TlsConnection
-from broker.model.place import Device, Protocol
+from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason
 
@@ -118,10 +118,7 @@ class ModbusTlsCaller:
         if self._floor.own_device:
             return self._floor.own_device
         name = (self._connection.sni or "").lower().rstrip(".")
-        inventory = self._floor.in_force().inventory
-        key = next((d.key for d in inventory.devices if name and d.sni == name and d.protocol is Protocol.MODBUS), "")
-        # Whoever misspells a device must not reach another one by its unit: a name that is no device's leads nowhere.
-        return key or (name if name.rpartition(".")[2] in inventory.sites else "")
+        return self._floor.in_force().named(name) if name else ""
 
     def _device_of(self, unit: int) -> Device | None:
         in_force = self._floor.in_force()

@@ -99,8 +99,13 @@ class Reload:
             await asyncio.sleep(poll_seconds)
             try:
                 await self.look()
-            except OSError as error:
-                log.error("files could not be looked at: %s", error)
+            except Exception:
+                # A fault here must neither end the watching nor leave a revocation unseen for long without a word.
+                log.exception("files could not be looked at")
+                self._invalid_since.setdefault("files", self._clock.monotonic())
+                self._shut_if_invalid_too_long()
+            else:
+                self._invalid_since.pop("files", None)
 
     async def look(self) -> None:
         """One look at the files; whatever changed comes into force or is refused."""

@@ -1,4 +1,4 @@
-"""Gives up records that are older than the settings keep; their hashes stay, and so does the proof of all that follows."""
+"""Gives up records older than the settings keep; their hashes stay, and so does the proof of all that follows."""
 
 import asyncio
 import json

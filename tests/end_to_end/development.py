@@ -118,14 +118,16 @@ class Development:
 
     def verify_silence(self) -> None:
         """No token and no private key is in the log, the evidence or what the broker keeps."""
-        secrets = {path.read_text().strip() for path in self.folder.rglob("*.token")} | self.minted
-        secrets |= {"".join(path.read_text().splitlines()[1:-1]) for path in self.folder.rglob("*.key")}
-        assert len(secrets) > 8
+        tokens = {path.read_text().strip() for path in self.folder.rglob("*.token")} | self.minted
+        keys = {"".join(path.read_text().splitlines()[1:-1]) for path in self.folder.rglob("*.key")}
+        assert tokens
+        assert keys
+        # Signatures are at a token's end; of a key in PKCS #8 these characters are private, its end may be public.
+        secrets = {token[-24:].encode() for token in tokens} | {key[48:64].encode() for key in keys}
         written = [self.log, *self.folder.glob("*.json"), *self.folder.glob("*.yaml")]
         for path in (*written, *(path for path in (self.folder / "ledger").rglob("*") if path.is_file())):
             octets = path.read_bytes()
-            found = [secret for secret in secrets if secret[-24:].encode() in octets]
-            assert not found, f"{path} contains a secret"
+            assert not any(secret in octets for secret in secrets), f"{path} contains a secret"
             assert b"PRIVATE KEY" not in octets, path
 
     # Who is who

@@ -1,6 +1,7 @@
 """Access ends when it ends: every live path is cut within a second, and the ledger says truly why."""
 
 import json
+import socket
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,8 +22,8 @@ from broker.adapters.development_certificates import CRL_LIFETIME, LeafProfile, 
 from broker.cli.building import ANA, BMS
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import OWNER, VENDOR, Development, ModbusCaller, Persona, token_of, until
-from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
-from tests.end_to_end.modbus_caller import read_registers, write_register
+from tests.end_to_end.devices import ScriptedDevice, honest, modbus_device, write_inventory
+from tests.end_to_end.modbus_caller import Reply, digest_of, frame, read_registers, write_register
 from tests.end_to_end.tunnel_caller import TunnelCaller
 
 READ, SETPOINT = read_registers(10), write_register(10, 190)
@@ -143,6 +144,30 @@ def test_a_freeze_written_into_the_inventory_cuts_and_wins_over_the_window(plant
     assert "freeze_active" in refused.reasons
 
 
+def test_a_write_that_still_waits_for_the_device_when_access_ends_is_never_sent(plant: Plant) -> None:
+    def slow(connection: socket.socket, asked: Reply) -> None:
+        time.sleep(2.0)
+        honest(connection, asked)
+
+    write = write_register(10, 166)
+    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0).isoformat()
+    with plant.development.modbus("bms-sync") as first, plant.development.modbus() as caller:
+        caller.ask(SETPOINT)
+        plant.device.script = slow
+        try:
+            first.send(frame(READ))
+            caller.send(frame(write))
+            plant.development.eventually("intent", digest=digest_of(write))
+            plant.write(freezes=[{"id": "storm", "starts": now, "zone": "UTC", "duration": "PT1H"}])
+            caller.closed_within(2)
+            assert first.receive().pdu[0] == 3
+        finally:
+            plant.device.script = honest
+    (outcome,) = until(lambda: plant.development.outcomes_of(digest_of(write)))
+    assert (outcome["result"], outcome["code"]) == ("not_sent", "session_ended")
+    assert write not in plant.device.seen
+
+
 def test_a_grant_taken_away_cuts(plant: Plant) -> None:
     view = {"subjects": [BMS], "scope": {"sites": ["plant"]}, "actions": ["view"]}
     grants = [{"id": "bms-view", **view}, {"id": "ana-view", **view, "subjects": [ANA]}]
@@ -197,7 +222,7 @@ def test_a_device_that_is_gone_or_changed_ends_its_sessions(plant: Plant) -> Non
 
 def test_a_policy_that_denies_cuts_and_a_broken_one_changes_nothing(plant: Plant) -> None:
     path = plant.development.folder / "policies" / "site.rego"
-    denying = 'package site.session\n\nreasons contains "no_grant" if input.subject.id == "%s"\n' % ANA
+    denying = f'package site.session\n\nreasons contains "no_grant" if input.subject.id == "{ANA}"\n'
     try:
         assert cut_by(plant, lambda: path.write_text(denying)) == "policy_changed"
         with plant.development.modbus() as caller:

@@ -8,6 +8,8 @@ from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import until
 from tests.end_to_end.modbus_caller import read_registers
 
+# libfaketime 0.9.10 fails in clock_nanosleep, with which Python sleeps, once it has moved the clock.
+SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select((), (), (), seconds)\n"
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 
 
@@ -15,8 +17,10 @@ LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))
 def test_a_step_is_recorded_and_ends_sessions_and_a_clock_behind_opens_nothing(start: Start, tmp_path: Path) -> None:
     moved = tmp_path / "clock"
     moved.write_text("+0\n")
+    (tmp_path / "sitecustomize.py").write_text(SLEEP)
     development = start(
         environment={
+            "PYTHONPATH": str(tmp_path),
             "LD_PRELOAD": str(LIBRARIES[0]),
             "FAKETIME_TIMESTAMP_FILE": str(moved),
             "FAKETIME_NO_CACHE": "1",
@@ -44,5 +48,3 @@ def test_a_step_is_recorded_and_ends_sessions_and_a_clock_behind_opens_nothing(s
         until(lambda: development.ops("/readyz")[0] == 200)
     with development.modbus("bms-sync") as caller:
         assert caller.ask(read_registers(0))[0] == 3
-    moved.write_text("+0\n")  # libfaketime lets nobody sleep whose clock it has moved
-    development.stop()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.adapters.ledger_reader import verify_directory
+from tests.end_to_end.crash.preloaded import ForkedBroker, Launcher
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -212,8 +213,9 @@ class Broker:
     """`otbroker dev` on one folder, started and ended as often as a test wants; `prefix` runs it under another
     program."""
 
-    def __init__(self, folder: Path, device: RecordingDevice) -> None:
+    def __init__(self, folder: Path, device: RecordingDevice, launcher: Launcher) -> None:
         self.folder = folder
+        self._launcher = launcher
         self.state = folder / "state"
         self.ledger = self.state / "ledger"
         self.inventory = folder / "inventory"
@@ -225,7 +227,7 @@ class Broker:
         self.requests = Requests()
         self.facts: dict[str, Any] = {}
         self._log = folder / "broker.log"
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes] | ForkedBroker | None = None
         self._log_began = 0
 
     @property
@@ -246,14 +248,19 @@ class Broker:
         return self._log.read_bytes()[self._log_began :].decode(errors="replace") if self._log.exists() else ""
 
     def command(self) -> list[str]:
-        broker = [sys.executable, "-m", "broker.cli.otbroker", "dev", "--dir", str(self.state)]
-        return [*broker, "--inventory", str(self.inventory)]
+        return [sys.executable, "-m", "broker.cli.otbroker", *self.arguments()]
+
+    def arguments(self) -> list[str]:
+        return ["dev", "--dir", str(self.state), "--inventory", str(self.inventory)]
 
     def launch(self, prefix: Sequence[str] = ()) -> None:
         """Start it and do not wait."""
         (self.state / "dev.json").unlink(missing_ok=True)
         self.facts = {}
         self._log_began = self._log.stat().st_size if self._log.exists() else 0
+        if not prefix:
+            self._process = self._launcher.start(self.arguments(), self._log)
+            return
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([*prefix, *self.command()], stdout=log, stderr=log)
 

@@ -9,9 +9,9 @@ from tests.end_to_end.crash.evidence import Evidence, require_healed
 from tests.end_to_end.crash.rig import Broker
 
 CALLERS = 4
-LONGEST_LOAD_SECONDS = 0.8
+LONGEST_LOAD_SECONDS = 0.7
 STARTS_KILLED_TOO = 4
-LONGEST_START_SECONDS = 1.5
+LONGEST_START_SECONDS = 0.8
 
 
 def kill_again_and_again(broker: Broker, kills: int, seed: int) -> None:
@@ -35,7 +35,7 @@ def kill_again_and_again(broker: Broker, kills: int, seed: int) -> None:
         left_open += len(before.orphans)
         if number % STARTS_KILLED_TOO == STARTS_KILLED_TOO - 1:
             broker.launch()
-            time.sleep(chance.uniform(0.2, LONGEST_START_SECONDS))
+            time.sleep(chance.uniform(0.05, LONGEST_START_SECONDS))
             broker.kill()
             at_second_kill = Evidence.of(broker.ledger)
             assert at_second_kill.raw[: len(before.raw)] == before.raw
