@@ -1,4 +1,6 @@
-"""Records frames that were refused, aggregated a source so that a fuzzer cannot fill the disk."""
+"""Records frames that were refused, only so many of a subject, so that a fuzzer cannot fill the disk."""
+
+from collections.abc import Callable
 
 from broker.engine.ports import Clock, Ledger
 from broker.engine.sessions import Session
@@ -10,11 +12,12 @@ MINUTE_SECONDS = 60.0
 
 
 class FrameRefusals:
-    """At most so many records a session and minute; the rest is counted into the next one."""
+    """At most so many records a subject and minute; `suppress(subject, now)` counts the others."""
 
-    def __init__(self, clock: Clock, ledger: Ledger) -> None:
+    def __init__(self, clock: Clock, ledger: Ledger, suppress: Callable[[str, float], None]) -> None:
         self._clock = clock
         self._ledger = ledger
+        self._suppress = suppress
         self._recent: dict[str, tuple[float, int]] = {}
         self.count = 0
 
@@ -34,6 +37,7 @@ class FrameRefusals:
             self._recent.clear()
         self._recent[key] = (began, count + 1)
         if count >= RECORDS_PER_MINUTE:
+            self._suppress(key, now)
             return
         try:
             self._ledger.append(

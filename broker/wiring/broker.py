@@ -103,7 +103,7 @@ class Broker:
         self.upstreams = Upstreams(inventory.devices, self.clock)
         self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end)
         self.identity_refusals = IdentityRefusals(self.clock, self.ledger)
-        self.frame_refusals = FrameRefusals(self.clock, self.ledger)
+        self.frame_refusals = FrameRefusals(self.clock, self.ledger, self.desk.quota.suppress)
         self.interpreters = Interpreters()
         self.watch = Watch(self.clock, self.ledger, self.desk, self.register, self.identity_refusals)
         self.reload = Reload(

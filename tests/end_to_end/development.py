@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -218,11 +219,20 @@ class Development:
 
 
 class ApiCaller:
-    """Calls of one persona, each on a connection of its own; every part of a call can be replaced."""
+    """Calls of one persona, each on a connection of its own unless one is kept; every part of a call can be replaced."""
 
     def __init__(self, development: Development, who: str) -> None:
         self._development = development
         self._who = who
+        self._kept: http.client.HTTPSConnection | None = None
+
+    @contextmanager
+    def kept(self) -> Iterator["ApiCaller"]:
+        """All calls on one connection."""
+        self._kept = self._connection(self._development.tls(self._who))
+        yield self
+        self._kept.close()
+        self._kept = None
 
     def call(
         self,
@@ -240,15 +250,20 @@ class ApiCaller:
             sent["Authorization"] = f"Bearer {token or self._development.token(self._who)}"
         if body is not None:
             sent["Content-Type"] = "application/json"
-        context = self._development.tls(self._who if certificate == "" else certificate)
-        connection = http.client.HTTPSConnection(*self._development.api_address, timeout=30, context=context)
+        connection = self._kept or self._connection(
+            self._development.tls(self._who if certificate == "" else certificate)
+        )
         try:
             connection.request(method, path, None if body is None else json.dumps(body), sent)
             response = connection.getresponse()
             octets = response.read()
             return Answer(response.status, json.loads(octets) if octets else None, dict(response.headers))
         finally:
-            connection.close()
+            if connection is not self._kept:
+                connection.close()
+
+    def _connection(self, context: ssl.SSLContext) -> http.client.HTTPSConnection:
+        return http.client.HTTPSConnection(*self._development.api_address, timeout=30, context=context)
 
     def get(self, path: str, **options: Any) -> Answer:
         return self.call("GET", path, **options)

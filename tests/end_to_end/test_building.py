@@ -94,6 +94,22 @@ def test_a_service_that_may_only_view_writes_nothing(building: Development) -> N
         assert caller.ask(write_register(10, 190)) == b"\x86\x01"
 
 
+@pytest.mark.parametrize("who", ["secops-bo", "auditor-cy"])
+def test_who_touches_no_device_gets_exception_01_on_every_request(building: Development, who: str) -> None:
+    with building.modbus(who) as caller:
+        for _ in range(3):
+            assert caller.ask(read_registers(0)) == b"\x83\x01"
+    refused = building.records("decision", allow=False)[-1]
+    assert refused["entry_point"] == "session"
+    assert "no_grant" in refused["reasons"]
+
+
+def test_what_a_device_says_it_is_may_be_asked(building: Development) -> None:
+    with building.modbus() as caller:
+        assert caller.ask(bytes.fromhex("2b0e0100"))[:1] in (b"\x2b", b"\xab")
+        assert caller.ask(bytes.fromhex("0800005678")) == bytes.fromhex("0800005678")
+
+
 def test_the_meter_is_refused_until_saturday_and_says_when(building: Development) -> None:
     refused = building.api().write(METER, {"pulse-weight": 10})
     assert refused.status == 403

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import pytest
 
+from broker.cli.building import BMS
 from tests.end_to_end.conftest import Start
-from tests.end_to_end.development import Development, ModbusCaller
+from tests.end_to_end.development import Development, ModbusCaller, until
 from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
 from tests.end_to_end.modbus_caller import frame, read_registers, write_register
 from tests.end_to_end.tunnel_caller import TunnelCaller
@@ -94,3 +95,12 @@ def test_a_caller_who_never_reads_its_replies_disturbs_nobody(plant: Plant) -> N
             assert time.monotonic() - began < 2.0
         with TunnelCaller(plant.development, "vendor-ana", "plant/ahu-1") as tunnel:
             assert tunnel.ask(write_register(10, 180))[0] == 6
+
+
+def test_a_fuzzer_gets_an_answer_to_everything_and_a_bounded_number_of_records(plant: Plant) -> None:
+    before = len(plant.development.records("frame_refused"))
+    with plant.development.modbus("bms-sync") as caller:
+        for _ in range(150):
+            assert caller.ask(b"\x03\x00") == b"\x83\x03"
+    assert len(plant.development.records("frame_refused")) - before <= 60
+    until(lambda: sum(r["count"] for r in plant.development.records("denials_suppressed", subject=BMS)) >= 90)

@@ -88,6 +88,8 @@ class RecordingDevice:
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.writes: list[str] = []
+        self.moments: list[tuple[float, str]] = []
+        """When what was seen."""
         self.answering = threading.Event()
         self.answering.set()
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=64)
@@ -125,6 +127,7 @@ class RecordingDevice:
     def _reply(self, header: bytes, pdu: bytes) -> bytes:
         digest = digest_of(pdu)
         self.seen.append(digest)
+        self.moments.append((time.monotonic(), digest))
         if pdu[0] == 3:
             answer = bytes((3, 2 * pdu[4])) + bytes(2 * pdu[4])
         else:

@@ -35,7 +35,7 @@ def etc(tmp_path: Path) -> Path:
     (tmp_path / "tls").mkdir()
     (tmp_path / "inventory").mkdir()
     (tmp_path / "inventory" / "plant.yaml").write_text(INVENTORY)
-    for name in ("tls/broker.pem", "tls/broker.key", "ledger.key"):
+    for name in ("tls/broker.pem", "tls/broker.key", "tls/log-ca.pem", "ledger.key", "ledger.pub"):
         (tmp_path / name).write_text("")
         (tmp_path / name).chmod(0o640)
     return tmp_path
