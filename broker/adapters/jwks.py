@@ -37,6 +37,10 @@ class KeySourceState:
     failure: str
 
 
+def _nobody_asks() -> None:
+    """Nobody wants to know."""
+
+
 class KeyCache:
     """The keys of all issuers. Raises ConfigError `jwks_source_refused` for a URL or CA file that cannot be used."""
 
@@ -47,12 +51,15 @@ class KeyCache:
         *,
         retry_seconds: float = 10.0,
         timeout_seconds: float = 5.0,
+        changed: Callable[[], None] = _nobody_asks,
     ) -> None:
+        """`changed` is called when the usable keys of an issuer have become others."""
         self._retry_seconds = retry_seconds
         self._timeout = aiohttp.ClientTimeout(total=timeout_seconds)
         self._session: aiohttp.ClientSession | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._sources = {issuer.issuer: _Source(issuer, self._fetcher(issuer), clock) for issuer in issuers}
+        self._changed = changed
 
     async def start(self) -> None:
         """Fetch every set once, failures tolerated, then keep them fresh in the background until `close`."""
@@ -78,7 +85,7 @@ class KeyCache:
         """Fetch once more if the key is not known, unless that was done a moment ago; callers share one fetch."""
         source = self._sources.get(issuer)
         if source is not None and not source.named(key_id) and source.may_retry(self._retry_seconds):
-            await source.refresh()
+            await self._refresh(source)
 
     def states(self) -> tuple[KeySourceState, ...]:
         """How the keys of each issuer stand, for readiness and metrics."""
@@ -87,7 +94,13 @@ class KeyCache:
     async def _keep_fresh(self, source: "_Source") -> None:
         while True:
             await asyncio.sleep(source.pause_seconds(self._retry_seconds))
-            await source.refresh()
+            await self._refresh(source)
+
+    async def _refresh(self, source: "_Source") -> None:
+        before = source.usable()
+        await source.refresh()
+        if source.usable() != before:
+            self._changed()
 
     def _fetcher(self, issuer: Issuer) -> Callable[[], Awaitable[bytes]]:
         if bool(issuer.jwks_url) == bool(issuer.jwks_file):
@@ -134,6 +147,11 @@ class _Source:
         if age is None or age > self._issuer.maximum_age_seconds:
             return ()
         return self._key_set.named(key_id)
+
+    def usable(self) -> bytes:
+        """The key set that `named` looks into, as it was fetched; b"" if there is none or it is too old."""
+        age = self._age()
+        return b"" if age is None or age > self._issuer.maximum_age_seconds else self._raw_set
 
     def may_retry(self, retry_seconds: float) -> bool:
         return self._running is not None or self._clock.monotonic() - self._attempted_at >= retry_seconds

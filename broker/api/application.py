@@ -26,8 +26,10 @@ log = logging.getLogger(__name__)
 _MISSING = frozenset({"certificate_missing", "token_missing", "proof_missing"})
 _ROUTE = web.RequestKey("route", str)
 _RESOURCE = {"index": "id"}
-_ALWAYS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-_CLOSING = frozenset({"body_too_large", "request_malformed", "request_timeout"})
+_ALWAYS = {"Cache-Control": "no-store", "Server": "otbroker", "X-Content-Type-Options": "nosniff"}
+_CLOSING = frozenset(
+    {"body_too_large", "credentials_missing", "credentials_refused", "request_malformed", "request_timeout"}
+)
 
 
 class Api:

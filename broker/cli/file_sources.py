@@ -1,6 +1,7 @@
 """The files behind a running broker: inventory, policies, and what it keeps of them in its state folder."""
 
 import hashlib
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from broker.cli.inventory_files import read_inventory
 from broker.model.place import Inventory, Organisation
 from broker.settings.canonical import decode_inventory, encode_inventory
 
+log = logging.getLogger(__name__)
 IN_FORCE = "inventory-in-force.json"
 APPROVED = "applied-revision"
 ARCHIVE = "archive"
@@ -28,12 +30,14 @@ class FileSources:
         policy_folder: Path,
         ledger_folder: Path,
         organisation_folder: Path | None = None,
+        certificates: tuple[Path, ...] = (),
     ) -> None:
         self._state_dir = state_dir
         self._inventory_folder = inventory_folder
         self._policy_folder = policy_folder
         self._archive = ledger_folder / ARCHIVE
         self._organisation_folder = organisation_folder
+        self._certificates = certificates
         self._named_files: frozenset[Path] = frozenset()
 
     def inventory_mark(self) -> str:
@@ -47,12 +51,23 @@ class FileSources:
         paths = sorted(self._policy_folder.rglob("*.rego")) + sorted(self._policy_folder.glob("data.json"))
         return _mark(paths)
 
+    def certificate_mark(self) -> str:
+        """The same of the listeners' certificates and keys."""
+        return _mark(self._certificates)
+
     def approved_revision(self) -> str:
         """What `otbroker config apply` approved last."""
         try:
             return (self._state_dir / APPROVED).read_text(encoding="ascii").strip()[:64]
-        except (OSError, UnicodeDecodeError):
+        except FileNotFoundError:
             return ""
+        except (OSError, UnicodeDecodeError) as error:
+            log.warning("an approval cannot be read and counts for nothing: %s", error)
+            return ""
+
+    def spend_approval(self) -> None:
+        """Forget the approval that has come into force."""
+        (self._state_dir / APPROVED).unlink(missing_ok=True)
 
     def inventory(self) -> Inventory:
         """Read the inventory. Raises ConfigError."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from broker.access.losses import losses_only
 from broker.cli.config_files import LoadedSettings, load_settings, problems_together, raise_if_any
 from broker.cli.file_sources import FileSources
+from broker.cli.people.safe_text import escape
 from broker.model.place import Inventory
 from broker.settings.broker_file import LoggingSection, Settings
 from broker.wiring.broker import Broker
@@ -43,9 +44,10 @@ class TextLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The record as one line (and an exception's lines below it)."""
         when = datetime.fromtimestamp(record.created, UTC).strftime("%H:%M:%S")
-        message = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in record.getMessage())
-        line = f"{when} {record.levelname.lower():7} {message}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        line = f"{when} {record.levelname.lower():7} {escape(record.getMessage())}"
+        if not record.exc_info:
+            return line
+        return line + "".join(f"\n    {escape(text)}" for text in self.formatException(record.exc_info).splitlines())
 
 
 def set_up_logging(settings: LoggingSection) -> None:
@@ -74,12 +76,14 @@ def prepare(loaded: LoadedSettings, organisation_folder: Path | None = None) -> 
     settings = loaded.settings
     state_dir = Path(settings.state_dir)
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    listeners = (*settings.modbus_tls, *((settings.https,) if settings.https else ()))
     sources = FileSources(
         state_dir,
         Path(settings.inventory),
         policy_folder(settings),
         Path(settings.ledger_folder),
         organisation_folder,
+        tuple(Path(file) for listener in listeners for file in (listener.certificate_file, listener.key_file)),
     )
     wanted = sources.inventory()
     raise_if_any(problems_together(loaded, wanted), "settings_invalid", "settings and inventory")

@@ -151,4 +151,5 @@ def _proof(token: ClaimedToken, issuer: Issuer, now: float) -> Proof:
         not_after=instant(claims, "exp"),
         authenticated_at=authenticated,
         methods=text_list(claims, "amr"),
+        key_id=str(token.header["kid"]),
     )

@@ -74,6 +74,16 @@ class Authenticator:
         self._namespaces: dict[str, tuple[Namespace, ...]] = {d.organisation.id: d.namespaces for d in trust.domains}
         self._verified.clear()
 
+    def prove_again(self, subject: Subject, now: float) -> Subject:
+        """A live session's subject as its proofs hold now: chain and lists by today's trust, the token's key there.
+
+        Raises CertificateError, or TokenError `token_key_unknown` if the issuer has withdrawn the key.
+        """
+        token = subject.proof(ProofKind.TOKEN)
+        if token is not None and not self._keys.keys(token.issuer, token.key_id):
+            raise TokenError("token_key_unknown", "The token's key is no longer its issuer's.")
+        return self._trust.prove_again(subject, now)
+
     def certificate_subject(self, leaf: bytes, intermediates: tuple[bytes, ...]) -> Subject:
         """The subject of a client certificate (DER). Raises CertificateError."""
         return self._trust.verify(leaf, intermediates, self._clock.now())

@@ -20,6 +20,7 @@ from broker.model.subject import Subject
 from broker.model.vocabulary import Reason
 
 MAX_LEASES = 512
+MAX_ADMIN_LEASES = 4096
 HOLDS_SECONDS = 60.0
 PENDING: Final = object()
 Decided = Callable[[Decision], None]
@@ -40,6 +41,7 @@ class DecisionDesk:
         self.in_force = in_force
         self.epoch = 1
         self.quota = DenialQuota()
+        self._admin_leases: dict[tuple[object, ...], Decision] = {}
         self.taken = 0
         self.leased = 0
 
@@ -84,7 +86,17 @@ class DecisionDesk:
         about: questions.SessionFacts,
         decided: Decided,
     ) -> None:
-        """Decide one action of the API or console that touches no device."""
+        """Decide one action of the API or console that touches no device, or reuse such a decision.
+
+        A lease's key is the question but for its moments: `now`, and when the same proofs were looked at again.
+        """
+        shown = tuple(sorted(resource.items()))
+        key = (subject.id, *(p.fingerprint for p in subject.proofs), subject.roles, about.peer, permission, shown)
+        lease = self._admin_leases.get(key)
+        if lease is not None and lease.epoch == self.epoch and self._clock.now() < (lease.valid_until or 0):
+            self.leased += 1
+            decided(lease)
+            return
         organisation = self.in_force.organisation(subject)
         if organisation is None:
             decided(self._own_denial(Reason.CONTRACT_ENDED))
@@ -97,7 +109,16 @@ class DecisionDesk:
             resource=resource,
             session=about,
         )
-        self._ask(EntryPoint.ADMIN, question, None, float("inf"), decided)
+
+        def settle(decision: Decision) -> None:
+            if decision.valid_until is not None:
+                if len(self._admin_leases) >= MAX_ADMIN_LEASES:
+                    self._admin_leases.clear()
+                self._admin_leases[key] = decision
+            decided(decision)
+
+        ends = min((proof.not_after for proof in subject.proofs), default=0.0)
+        self._ask(EntryPoint.ADMIN, question, None, ends, settle)
 
     def still_holds(self, decisions: tuple[Decision, ...]) -> bool:
         """Whether nothing that these decisions rest on has changed or ended since."""
@@ -129,6 +150,9 @@ class DecisionDesk:
 
         def answered(raw: bytes | PolicyUnavailableError) -> None:
             now = self._clock.now()
+            if self._policy.revision != revision:
+                # Which policy answered cannot be said any more, and a decision must be one that can be taken again.
+                raw = PolicyUnavailableError(Reason.POLICY_UNAVAILABLE, "The policy was exchanged meanwhile.")
             if isinstance(raw, PolicyUnavailableError):
                 answer = _denial(_unavailable(raw))
             else:

@@ -35,3 +35,9 @@ class DenialQuota:
         """Counts since the last call: subject -> (count, first, last in epoch seconds)."""
         drained, self._suppressed = self._suppressed, {}
         return drained
+
+    def put_back(self, drained: dict[str, tuple[int, float, float]]) -> None:
+        """Counts that could not be recorded yet."""
+        for subject, (count, first, last) in drained.items():
+            since, _, latest = self._suppressed.get(subject, (0, first, last))
+            self._suppressed[subject] = (count + since, first, max(last, latest))

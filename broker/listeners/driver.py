@@ -146,8 +146,9 @@ class Driver:
         return None if self._ledger.settle(False, lambda _: run.advance(None)) else PENDING
 
     def _last_look(self, command: LastLook | Relay, run: "_Run") -> str:
-        if command.session.ended is not None:
-            return Reason.SESSION_ENDED
+        ended = command.session.ended
+        if ended is not None:
+            return Reason.CALLER_GONE if ended is EndReason.PEER_CLOSED else Reason.SESSION_ENDED
         return "" if self._desk.still_holds(command.decisions) else Reason.ACCESS_CHANGED
 
     def _relay(self, command: Relay, run: "_Run") -> Any:

@@ -11,6 +11,7 @@ from broker.engine.sessions import Session, end_of, look_again_at
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
 from broker.listeners.decision_desk import DecisionDesk
+from broker.listeners.session_pace import SessionPace
 from broker.model.decision import Decision
 from broker.model.place import Device
 from broker.model.subject import Subject
@@ -44,6 +45,7 @@ class SessionRegister:
         self._order = itertools.count()
         self.shut_for: set[str] = set()
         self.opened = 0
+        self._pace = SessionPace()
 
     def sessions(self) -> tuple[Session, ...]:
         """All that are open."""
@@ -54,6 +56,10 @@ class SessionRegister:
         session = Session(self._chance("ses"), subject, device, listener, peer, self._clock.now())
         if self.shut_for:
             opened(Refused((Reason.SESSION_ENDED,)))
+            return
+        if not self._pace.admits(subject.id, session.started):
+            self._desk.quota.suppress(subject.id, session.started)
+            opened(Refused((Reason.BUDGET_EXHAUSTED,)))
             return
 
         def decided(decision: Decision) -> None:

@@ -52,13 +52,14 @@ class Watch:
     def flush(self) -> None:
         """Record what was only counted since the last time."""
         self._identity_refusals.flush()
+        drained = self._desk.quota.drain()
         try:
-            for subject, (count, first, last) in self._desk.quota.drain().items():
+            for subject, (count, first, last) in drained.items():
                 self._ledger.append(
                     records.denials_suppressed(self._clock.now(), subject=subject, count=count, first=first, last=last)
                 )
         except LedgerUnavailableError:
-            log.debug("counts of denials were not recorded: the ledger is closed")
+            self._desk.quota.put_back(drained)
 
     def _turn(self) -> None:
         self.start()

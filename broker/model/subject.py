@@ -37,6 +37,7 @@ class Proof:
     serial: str = ""
     authenticated_at: float | None = None
     methods: tuple[str, ...] = ()
+    key_id: str = ""
     chain: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
 

@@ -63,6 +63,7 @@ class EndReason(StrEnum):
     CERTIFICATE_REVOKED = "certificate_revoked"
     CRL_STALE = "crl_stale"
     TOKEN_EXPIRED = "token_expired"
+    TOKEN_KEY_WITHDRAWN = "token_key_withdrawn"
     POLICY_CHANGED = "policy_changed"
     INVENTORY_CHANGED = "inventory_changed"
     DENIED = "denied"

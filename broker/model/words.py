@@ -98,6 +98,9 @@ END_REASONS: dict[EndReason, Words] = {
         "Ask your organisation to publish a fresh revocation list.",
     ),
     EndReason.TOKEN_EXPIRED: Words("Your token has expired.", "Get a fresh token and connect again."),
+    EndReason.TOKEN_KEY_WITHDRAWN: Words(
+        "The issuer of your token no longer has the key that signed it.", "Get a fresh token and connect again."
+    ),
     EndReason.POLICY_CHANGED: Words("A new policy no longer allows this session.", _CONNECT_AGAIN),
     EndReason.INVENTORY_CHANGED: Words(
         "The inventory changed, and what the session led to is no longer the same.", _CONNECT_AGAIN

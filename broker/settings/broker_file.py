@@ -38,7 +38,7 @@ class OpaServer(Section):
     url: str
     """Address of the server; http only to this machine."""
     ca_file: File = ""
-    """PEM certificates that the server must chain to; without it, those of the host."""
+    """PEM certificates that the server must chain to; needed for https."""
     certificate_file: File = ""
     """PEM client certificate to show to the server."""
     key_file: SecretFile = ""

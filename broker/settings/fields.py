@@ -44,6 +44,13 @@ def _from_here(path: str, info: ValidationInfo) -> str:
     return str(PurePath(folder) / path) if path else ""
 
 
+def _visible(text: str) -> str:
+    """Nothing that shows as something else: who approves a change must see what it says."""
+    if not text.isprintable():
+        raise ValueError("must not contain characters that cannot be seen or that turn writing round")
+    return text
+
+
 def _host(text: str) -> str:
     try:
         return str(ipaddress.ip_address(text.strip("[]")))
@@ -81,7 +88,11 @@ DeviceKey = Annotated[
     str, StringConstraints(pattern=f"^{LABEL}/{LABEL}$"), WithJsonSchema({"type": "string", "format": "site/device"})
 ]
 Text = Annotated[str, StringConstraints(max_length=500)]
-Word = Annotated[str, StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f]+$")]
+Word = Annotated[
+    str,
+    StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f]+$"),
+    AfterValidator(_visible),
+]
 Host = Annotated[str, AfterValidator(_host)]
 IpAddress = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]

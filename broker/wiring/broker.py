@@ -17,7 +17,7 @@ from broker.api.application import Api
 from broker.api.call import Limits
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
-from broker.errors import CertificateError, LedgerUnavailableError, UnavailableError
+from broker.errors import ConfigError, LedgerUnavailableError, PeerError, UnavailableError
 from broker.identity.certificate import Trust
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
@@ -62,6 +62,7 @@ _DOUBTS = {
     "crl_stale": EndReason.CRL_STALE,
     "crl_missing": EndReason.CRL_STALE,
     "certificate_expired": EndReason.CERTIFICATE_EXPIRED,
+    "token_key_unknown": EndReason.TOKEN_KEY_WITHDRAWN,
 }
 
 
@@ -95,7 +96,7 @@ class Broker:
         self.export = checkpoint_export(settings.ledger.exports)
         self.policy = policy_engine(settings)
         self.desk = DecisionDesk(self.clock, self.ledger, self.policy, InForce(inventory), random_id)
-        self.keys = KeyCache(settings.trust_issuers(), self.clock)
+        self.keys = KeyCache(settings.trust_issuers(), self.clock, changed=self._keys_changed)
         self.authenticator = Authenticator(
             Trust(inventory.organisations), settings.trust_issuers(), self.keys, self.clock
         )
@@ -340,13 +341,23 @@ class Broker:
 
     def _prove_again(self, subject: Subject, now: float) -> Subject | EndReason:
         try:
-            return self.authenticator.trust.prove_again(subject, now)
-        except CertificateError as error:
+            return self.authenticator.prove_again(subject, now)
+        except PeerError as error:
             return _DOUBTS.get(error.code, EndReason.INVENTORY_CHANGED)
 
+    def _keys_changed(self) -> None:
+        """An issuer has other keys, or its keys have become too old: look at who came with its tokens."""
+        self.register.examine_all(EndReason.TOKEN_KEY_WITHDRAWN)
+
     def _trust_changed(self, inventory: Inventory) -> None:
+        """New anchors for the handshakes to come. Without them (a broken key file) the old ones stay: OpenSSL only lets
+        callers through to our own check, which has changed already.
+        """
         for listener, context in self._listeners:
-            listener.context = context(inventory)
+            try:
+                listener.context = context(inventory)
+            except ConfigError as error:
+                log.error("a listener goes on with its old certificates: %s", error)
 
     def _ledger_state(self, state: State, detail: str) -> None:
         expected = state is State.OPEN or self._stopped

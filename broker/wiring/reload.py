@@ -44,6 +44,12 @@ class Sources(Protocol):
     def keep(self, inventory: Inventory) -> None:
         """Remember the inventory in force for the next start, and archive it by its revision."""
 
+    def spend_approval(self) -> None:
+        """An approval serves once: the same files later are gains that somebody must approve again."""
+
+    def certificate_mark(self) -> str:
+        """Changes whenever a listener's certificate or key file does."""
+
     def archive_policies(self, files: PolicyFiles) -> None:
         """Archive the policies by their revision."""
 
@@ -79,6 +85,7 @@ class Reload:
         self._trust_changed = trust_changed
         self._inventory_seen = ("", "")
         self._policy_seen = ""
+        self._certificates_seen = ""
         self._invalid_since: dict[str, float] = {}
         self.waiting_revision = ""
         self.inventory_since = self.policy_since = clock.monotonic()
@@ -92,6 +99,7 @@ class Reload:
         """Take the files as they are now for seen."""
         self._inventory_seen = await asyncio.to_thread(self._inventory_marks)
         self._policy_seen = await asyncio.to_thread(self._sources.policy_mark) if self._policy.revision else ""
+        self._certificates_seen = await asyncio.to_thread(self._sources.certificate_mark)
 
     async def run(self, poll_seconds: float) -> None:
         """Poll until cancelled."""
@@ -116,6 +124,10 @@ class Reload:
         mark = await asyncio.to_thread(self._sources.policy_mark)
         if mark != self._policy_seen and await self._attempt("policy", self._take_policy):
             self._policy_seen = mark
+        mark = await asyncio.to_thread(self._sources.certificate_mark)
+        if mark != self._certificates_seen:
+            self._certificates_seen = mark
+            self._trust_changed(self._desk.in_force.inventory)
         self._shut_if_invalid_too_long()
 
     async def _attempt(self, what: str, take: Callable[[], Awaitable[None]]) -> bool:
@@ -143,6 +155,8 @@ class Reload:
         trust, in_force = Trust(inventory.organisations), InForce(inventory)
         await self._upstreams.replace(inventory.devices)
         await asyncio.to_thread(self._sources.keep, inventory)
+        if not held_back:
+            await asyncio.to_thread(self._sources.spend_approval)
         self._authenticator.replace_trust(trust)
         self._trust_changed(inventory)
         self._desk.in_force = in_force

@@ -7,7 +7,6 @@ from datetime import datetime
 
 from broker.adapters.ledger_files import FileLedger
 from broker.engine.ports import Clock
-from broker.errors import BrokerError
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 3600.0
@@ -19,8 +18,8 @@ async def retain(ledger: FileLedger, clock: Clock, days: int) -> None:
     while days:
         try:
             await prune_older(ledger, clock.now() - days * DAY_SECONDS)
-        except (BrokerError, OSError) as error:
-            log.error("old records could not be given up: %s", error)
+        except Exception:
+            log.exception("old records could not be given up")
         await asyncio.sleep(LOOK_SECONDS)
 
 

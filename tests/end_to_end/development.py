@@ -219,7 +219,7 @@ class Development:
 
 
 class ApiCaller:
-    """Calls of one persona, each on a connection of its own unless one is kept; every part of a call can be replaced."""
+    """Calls of one persona, each on a connection of its own unless one is kept; any part can be replaced."""
 
     def __init__(self, development: Development, who: str) -> None:
         self._development = development

@@ -16,7 +16,9 @@ AHU, CHILLER, METER, VAV = "plant/ahu-1", "plant/chiller-1", "plant/meter-1", "p
 
 
 def test_everybody_sees_who_they_are_and_only_their_devices(building: Development) -> None:
-    me = building.api().get("/v1/me").body
+    answer = building.api().get("/v1/me")
+    assert answer.headers["Server"] == "otbroker"
+    me = answer.body
     assert (me["id"], me["organisation"]) == (ANA, "acme")
     assert {proof["kind"] for proof in me["proofs"]} == {"certificate", "token"}
 
@@ -100,7 +102,7 @@ def test_who_touches_no_device_gets_exception_01_on_every_request(building: Deve
         for _ in range(3):
             assert caller.ask(read_registers(0)) == b"\x83\x01"
     refused = building.records("decision", allow=False)[-1]
-    assert refused["entry_point"] == "session"
+    assert refused["entry_point"] == "session.decision"
     assert "no_grant" in refused["reasons"]
 
 

@@ -312,7 +312,7 @@ class Broker:
         status = self._process.wait(STOP_SECONDS)
         assert status == 0, self.logged()
         assert "Traceback" not in self.logged(), self.logged()
-        assert not any(alive(*member) for member in family)
+        until(lambda: not any(alive(*member) for member in family), 5.0, f"children of {self.pid} end: {family}")
 
     def verify(self) -> None:
         report = verify_directory(self.ledger, self.vkey)
@@ -375,6 +375,10 @@ def descendants(pid: int) -> list[tuple[int, int]]:
 def alive(pid: int, started: int) -> bool:
     fields = _status(pid)
     return fields is not None and fields[0] not in "ZX" and int(fields[19]) == started
+
+
+def command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
 
 
 def _status(pid: int) -> list[str] | None:

@@ -1,5 +1,7 @@
 """A failed fsync closes the ledger: nobody is told of a success, nothing more is relayed, until a new start."""
 
+import os
+import signal
 import ssl
 import time
 
@@ -7,7 +9,7 @@ import pytest
 
 from tests.end_to_end.crash.evidence import Evidence, require_healed
 from tests.end_to_end.crash.injection import fsync_fails, injected
-from tests.end_to_end.crash.rig import FAULT, Broker, Caller, digest_of, until
+from tests.end_to_end.crash.rig import FAULT, Broker, Caller, command_of, descendants, digest_of, until
 
 CALLERS = 4
 GOOD_FSYNCS = 40
@@ -93,6 +95,20 @@ def test_a_write_whose_outcome_cannot_be_made_durable_is_no_success(broker: Brok
     require_closed(broker)
     broker.end_by_sigterm()
     require_working_after_a_new_start(broker, [])
+
+
+@pytest.mark.timeout(90)
+def test_a_ledger_that_nobody_seals_any_more_is_closed(broker: Broker) -> None:
+    broker.start()
+    caller = broker.connected()
+    assert caller.turn(write=True) == 0
+    (sealer,) = (pid for pid, _ in descendants(broker.pid) if "ledger_files_sealer" in command_of(pid))
+    os.kill(sealer, signal.SIGKILL)
+    until(lambda: broker.readiness()[0] == 503, 5, "readiness says so")
+    require_fault_or_cut(caller)
+    require_closed(broker)
+    broker.end_by_sigterm()
+    require_working_after_a_new_start(broker, caller.done)
 
 
 def require_fault_or_cut(caller: Caller) -> None:

@@ -69,3 +69,21 @@ def test_after_5_losses_of_power_no_acknowledged_or_relayed_write_is_missing(bro
 @pytest.mark.timeout(1800)
 def test_after_60_losses_of_power_no_acknowledged_or_relayed_write_is_missing(broker: Broker, strace: str) -> None:
     lose_power_again_and_again(broker, strace, 60, random.SystemRandom().randrange(1 << 32))
+
+
+@pytest.mark.timeout(90)
+def test_what_decisions_were_taken_with_is_archived_durably_before_anything_is_acknowledged(
+    broker: Broker, strace: str
+) -> None:
+    disk, log = Disk(broker.ledger), broker.folder / "trace"
+    broker.start(tracing(strace, log))
+    caller = broker.connected()
+    assert caller.turn(write=True) == 0
+    broker.kill()
+    caller.disconnect()
+    archived = {path.name for path in (broker.ledger / "archive").iterdir()}
+    assert len(archived) >= 2, "an inventory and a policy"
+    disk.follow(log)
+    disk.lose_power(random.Random(1))
+    left = {path.name for path in (broker.ledger / "archive").iterdir()}
+    assert left == archived
