@@ -94,13 +94,13 @@ class Lane:
         NOT_SENT.
         """
         job = Job(self, request, relayed)
+        job.still_allowed = still_allowed  # a dead link may give back even what was to be sent at once
         endpoint = self.endpoint
         if self.direct and endpoint.free and not endpoint.queued:
             self.in_flight += 1
             endpoint.operations += 1
             endpoint.free.pop().send(job)
             return
-        job.still_allowed = still_allowed
         endpoint.admit(job)
 
     async def close(self) -> None:

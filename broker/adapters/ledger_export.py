@@ -189,17 +189,13 @@ class CheckpointExport:
         self._on_failure = on_failure
         self._latest = ""
         self._number = 0
-        self._changed: list[asyncio.Event] = []
+        self._changed = [asyncio.Event() for _ in destinations]
         self._tasks: list[asyncio.Task[None]] = []
         self.states = [ExportState(destination.name) for destination in destinations]
 
     def start(self) -> None:
         """Begin, on the running event loop."""
-        for destination, state in zip(self._destinations, self.states, strict=True):
-            changed = asyncio.Event()
-            if self._number:
-                changed.set()
-            self._changed.append(changed)
+        for destination, state, changed in zip(self._destinations, self.states, self._changed, strict=True):
             self._tasks.append(asyncio.create_task(self._push(destination, state, changed)))
 
     def offer(self, note: str) -> None:
@@ -218,7 +214,7 @@ class CheckpointExport:
             if changed.is_set():
                 await self._attempt(destination, state)
             await destination.close()
-        self._tasks, self._changed = [], []
+        self._tasks.clear()
 
     async def _push(self, destination: Destination, state: ExportState, changed: asyncio.Event) -> None:
         delay = self._first_retry_seconds

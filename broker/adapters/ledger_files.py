@@ -38,8 +38,7 @@ class FileLedger(LedgerWriter):
 
     `origin` names the log in checkpoints (no blanks, no plus sign); `now` is the wall clock. `durability`: `writes`
     fsyncs what is asked durable at once and the rest within 50 ms, `strict` everything at once. Methods are called on
-    the event loop's thread, but `read`, `records`, `inclusion_proof` and `archive`, which read files and may be called
-    on any.
+    the event loop's thread, but `read`, `records` and `inclusion_proof`, which read files and may be called on any.
     """
 
     def __init__(
@@ -197,10 +196,6 @@ class FileLedger(LedgerWriter):
         return encode_proof(index, hashes, note)
 
     # Keeping
-
-    def archive(self, content: bytes) -> str:
-        """Keep a policy bundle or inventory beside the records; its SHA-256 in hexadecimal. Raises OSError."""
-        return self._files.archive(content)
 
     @property
     def minimum(self) -> int:

@@ -5,7 +5,6 @@ import os
 import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 
 import orjson
@@ -17,7 +16,6 @@ from broker.ledger.tiles import WIDTH, bundle_path, decode_bundle, tile_path, wi
 CHECKPOINT = "checkpoint"
 CHAIN = "checkpoints"
 MINIMUM = "minimum"
-ARCHIVE = "archive"
 OPEN_THINGS = "open.json"
 AT_A_TIME = 4
 CHAIN_TAIL = 64 * 1024
@@ -123,14 +121,6 @@ class PublishedFiles:
                 (self.folder / bundle_path(number)).unlink()
                 dropped += 1
         return dropped
-
-    def archive(self, content: bytes) -> str:
-        """Keep content (a policy bundle, an inventory) under its SHA-256, which is returned in hexadecimal."""
-        digest = sha256(content).hexdigest()
-        target = self.folder / ARCHIVE / digest
-        if not target.exists():
-            self.write_files([(f"{ARCHIVE}/{digest}", content)])
-        return digest
 
     def read_open_things(self) -> dict[str, object]:
         """The last note of what was open; {} if there is none that can be read."""

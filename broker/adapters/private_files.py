@@ -4,6 +4,8 @@ import os
 import secrets
 from pathlib import Path
 
+from broker.adapters.ledger_files_disk import sync_folder
+
 
 def write_private(path: Path, octets: bytes) -> None:
     """Write a file (0600) in a folder (0700 if it has to be made); a reader sees the old content or the new."""
@@ -15,5 +17,6 @@ def write_private(path: Path, octets: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)
+        sync_folder(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)

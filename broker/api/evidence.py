@@ -49,16 +49,13 @@ async def proof(call: Call) -> dict[str, Any]:
     index = int(call.parameters["index"])
     _note(call, "proof", {"index": index})
     view = call.gate.ledger_view
-    note = await call.aside(view.checkpoint)
-    size = _size_in(note)
-    if index >= size:
-        raise Problem("record_unknown", f"The newest checkpoint covers {size} records.")
+    hashes, note = await call.aside(lambda: _proof(view, index))
     stored = await call.aside(lambda: _stored(view, index))
     return {
         "index": index,
         "stored": stored.decode(),
         "leaf_hash": base64.b64encode(hashlib.sha256(_LEAF + stored).digest()).decode(),
-        "hashes": await call.aside(lambda: view.inclusion_proof(index, size)),
+        "hashes": hashes,
         "checkpoint": note,
     }
 
@@ -149,6 +146,14 @@ async def _one(call: Call, index: int) -> Record:
     if found is None or found[0] != index:
         raise Problem("record_unknown")
     return found[1]
+
+
+def _proof(view: LedgerView, index: int) -> tuple[list[str], str]:
+    try:
+        return view.inclusion_proof(index)
+    except LookupError:
+        size = _size_in(view.checkpoint())
+        raise Problem("record_unknown", f"The newest checkpoint covers {size} records.") from None
 
 
 def _stored(view: LedgerView, index: int) -> bytes:

@@ -67,8 +67,11 @@ class LedgerView(Protocol):
     def stored(self, index: int) -> bytes:
         """One record, octet for octet as it is hashed into the tree. Raises LookupError."""
 
-    def inclusion_proof(self, index: int, size: int) -> list[str]:
-        """Hashes (base64, leaf to root) that prove record `index` in the tree of `size` records (RFC 9162, 2.1.3)."""
+    def inclusion_proof(self, index: int) -> tuple[list[str], str]:
+        """Hashes (base64, leaf to root; RFC 9162, 2.1.3) that prove a record, and the newest checkpoint they lead to.
+
+        Raises LookupError if that checkpoint does not cover the record.
+        """
 
     def search(self, filters: Filters) -> Page:
         """A page of the records that match."""

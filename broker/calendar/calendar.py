@@ -36,20 +36,6 @@ class Calendar:
         self._states[key] = (now, state)
         return state
 
-    def open_until(self, device: Device, organisation: str, now: float) -> float:
-        """When the last of the windows that follow each other without a gap closes; `now` if none is open.
-
-        Freezes are not looked at.
-        """
-        timelines = _applying(self._windows, device, organisation)
-        closes = now
-        while closes < now + HORIZON_SECONDS:
-            found = [look.current.closes for look in (t.look(closes) for t in timelines) if look.current]
-            if not found:
-                break
-            closes = max(found)
-        return closes
-
     def _compute(self, device: Device, organisation: str, now: float) -> CalendarState:
         windows = [t.look(now) for t in _applying(self._windows, device, organisation)]
         freezing = [(t.freezes_views, t.look(now)) for t in _applying(self._freezes, device, organisation)]

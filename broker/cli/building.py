@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 ANA = "ana@acme.example"
-BO = "bo@plant.example"
-CY = "cy@plant.example"
 BMS = "spiffe://plant.example/bms-sync"
 SATURDAY = 5
 OPEN_SECONDS = 8 * 3600

@@ -26,7 +26,7 @@ from broker.settings.reference import json_schema, markdown
 if TYPE_CHECKING:
     from broker.identity.profile import Finding
 
-DEFAULT_SETTINGS = "/etc/otbroker/otbroker.yaml"
+DEFAULT_SETTINGS = "/etc/otbroker/broker.yaml"
 _MAXIMUM_CERTIFICATE_OCTETS = 1024 * 1024
 _KINDS = ("settings", "inventory")
 

@@ -5,6 +5,7 @@ only.
 import asyncio
 import json
 import os
+import select
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ from broker.adapters.development_ca import (
     issue_server,
 )
 from broker.adapters.development_tokens import AUDIENCE, TokenIssuer, create_token_issuer, mint_token
+from broker.adapters.ledger_files_disk import FolderLock
 from broker.adapters.private_files import write_private
 from broker.cli.building import Endpoints, access_yaml, devices_yaml
 from broker.cli.config_files import load_inventory, load_settings
@@ -67,6 +69,7 @@ class Development:
         self.options = options
         self.folder = options.folder.resolve()
         self._now = time.time()
+        self._lock: FolderLock | None = None
         self._simulators: subprocess.Popen[str] | None = None
         self._credentials: dict[str, Credential] = {}
         self._issuers: dict[str, TokenIssuer] = {}
@@ -76,6 +79,7 @@ class Development:
     def set_up(self) -> Broker:
         """Make everything that is not there yet and build the broker. Raises BrokerError."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._lock = FolderLock(self.folder)
         (self.folder / "dev.json").unlink(missing_ok=True)
         authorities = {name: create_authority(self.folder / "ca" / name, name, self._now) for name in (OWNER, VENDOR)}
         self._issue(authorities)
@@ -98,6 +102,8 @@ class Development:
 
     def tear_down(self) -> None:
         """End the simulated devices."""
+        if self._lock is None:
+            return
         (self.folder / "dev.json").unlink(missing_ok=True)
         if self._simulators is not None:
             assert self._simulators.stdin is not None
@@ -171,7 +177,8 @@ class Development:
         command += ["--plc", "0", "--meter", "0", "--bacnet", "0", "--rtu", str(tty)]
         self._simulators = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         assert self._simulators.stdout is not None
-        line = self._simulators.stdout.readline()
+        ready_in_time, _, _ = select.select([self._simulators.stdout], [], [], SIMULATOR_START_SECONDS)
+        line = self._simulators.stdout.readline() if ready_in_time else ""
         if not line:
             raise UnavailableError("simulators", "The simulated devices did not start.")
         ready = json.loads(line)

@@ -1,5 +1,6 @@
 """The files behind a running broker: inventory, policies, and what it keeps of them in its state folder."""
 
+import base64
 import hashlib
 import logging
 from collections.abc import Iterable
@@ -12,11 +13,13 @@ from broker.adapters.private_files import write_private
 from broker.cli.config_files import raise_if_any
 from broker.cli.inventory_files import read_inventory
 from broker.model.place import Inventory, Organisation
+from broker.settings.broker_file import Settings
 from broker.settings.canonical import decode_inventory, encode_inventory
 
 log = logging.getLogger(__name__)
 IN_FORCE = "inventory-in-force.json"
 APPROVED = "applied-revision"
+SETTINGS = "settings-revision"
 ARCHIVE = "archive"
 
 
@@ -100,6 +103,16 @@ class FileSources:
         encoded = encode_inventory(inventory)
         self._keep_once(f"inventory-{inventory.revision}.json", encoded)
         write_private(self._state_dir / IN_FORCE, encoded)
+
+    def keep_settings(self, settings: Settings) -> tuple[str, str]:
+        """Archive the settings (they name secrets' files only) by their revision; that, and the one before."""
+        encoded = orjson.dumps(settings.model_dump(mode="json"), option=orjson.OPT_SORT_KEYS)
+        revision = base64.urlsafe_b64encode(hashlib.sha256(encoded).digest()).rstrip(b"=").decode()
+        self._keep_once(f"settings-{revision}.json", encoded)
+        path = self._state_dir / SETTINGS
+        previous = path.read_text(encoding="ascii").strip() if path.exists() else ""
+        write_private(path, revision.encode() + b"\n")
+        return revision, previous
 
     def archive_policies(self, files: PolicyFiles) -> None:
         """Archive the policies by their revision."""

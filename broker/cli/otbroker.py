@@ -9,7 +9,7 @@ import shtab
 
 from broker.api.openapi import openapi_octets
 from broker.api.reference import api_reference
-from broker.cli.config_commands import add_config_commands
+from broker.cli.config_commands import DEFAULT_SETTINGS, add_config_commands
 from broker.cli.config_files import describe
 from broker.cli.development import Development, DevelopmentOptions
 from broker.cli.serving import run_loop, run_until_signal, serve, set_up_logging
@@ -17,7 +17,6 @@ from broker.cli.walkthrough import walk_through
 from broker.errors import BrokerError, ConfigError
 from broker.settings.broker_file import LoggingSection
 
-DEFAULT_SETTINGS = "/etc/otbroker/broker.yaml"
 DEFAULT_FOLDER = ".dev"
 
 

@@ -22,7 +22,6 @@ from broker.cli.serving import run_loop, run_until_signal
 from broker.wiring.broker import Broker
 
 SETPOINT = 10
-FAN = 20
 ILLEGAL_FUNCTION = 1
 OTB_SECONDS = 60.0
 
@@ -132,7 +131,7 @@ class Story:
     def _why(self) -> None:
         explained = self._otb("vendor-ana", "why", self.decision_id)
         self._expect(self.decision_id in json.dumps(explained), explained)
-        self._say("otb why " + self.decision_id)
+        self._say(f"what to do: {explained['what_to_do']}")
 
     def _auditor_verifies(self) -> None:
         self._otb("auditor-cy", "audit", "search", "--kind", "outcome", "--limit", "3")

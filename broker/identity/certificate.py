@@ -23,6 +23,7 @@ from broker.model.subject import Proof, ProofKind, Subject
 
 _LARGEST_CERTIFICATE = 32 * 1024
 _MOST_VERIFIED = 4096
+_LARGEST_REMEMBERED = 8 * 1024
 
 
 class Trust:
@@ -44,12 +45,15 @@ class Trust:
         """The subject that the leaf (DER) proves, with one certificate proof.
 
         Raises CertificateError with a code of `codes.CERTIFICATE_CODES`. A chain that was verified is remembered while
-        nothing in it ends: callers present the same few certificates again and again.
+        nothing in it ends: callers present the same few certificates again and again. A large one is not: one caller
+        could fill the memory with good chains that differ in what else is presented.
         """
         known = self._verified.get((leaf, intermediates))
         if known is not None and _still_holds(known.proofs[0], now):
             return replace(known, proofs=(replace(known.proofs[0], proven_at=now),))
         subject = self._verify(leaf, intermediates, now)
+        if len(leaf) + sum(map(len, intermediates)) > _LARGEST_REMEMBERED:
+            return subject
         if len(self._verified) >= _MOST_VERIFIED:
             self._verified.clear()
         self._verified[leaf, intermediates] = subject
@@ -72,14 +76,6 @@ class Trust:
             modbus_role=decode_role(certificate.extensions),
             proofs=(_proof(name, path, now, not_after, crl_until),),
         )
-
-    def revoked_or_stale(self, subject: Subject, now: float) -> str | None:
-        """Why a subject that was proven by certificate would no longer be, as a code; None if it still would."""
-        try:
-            self.prove_again(subject, now)
-        except CertificateError as error:
-            return error.code
-        return None
 
     def prove_again(self, subject: Subject, now: float) -> Subject:
         """The same subject, as today's trust proves it: until when its revocation lists hold, and its roles.

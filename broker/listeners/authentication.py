@@ -69,7 +69,7 @@ class Authenticator:
         return self._trust
 
     def replace_trust(self, trust: Trust) -> None:
-        """Believe these organisations from now on; live sessions are asked about with `Trust.revoked_or_stale`."""
+        """Believe these organisations from now on; live sessions are asked about with `prove_again`."""
         self._trust = trust
         self._namespaces: dict[str, tuple[Namespace, ...]] = {d.organisation.id: d.namespaces for d in trust.domains}
         self._verified.clear()

@@ -22,6 +22,7 @@ from broker.model.vocabulary import Reason
 MAX_LEASES = 512
 MAX_ADMIN_LEASES = 4096
 HOLDS_SECONDS = 60.0
+NOT_RECORDED = -1
 PENDING: Final = object()
 Decided = Callable[[Decision], None]
 
@@ -55,7 +56,9 @@ class DecisionDesk:
         lease = session.leases.get(key)
         if lease is not None and lease.valid_until is not None and now < lease.valid_until:
             self.leased += 1
-            return lease
+            if lease.allow or self.quota.admits(session.subject.id, now):
+                return lease
+            return replace(lease, index=NOT_RECORDED)
         situation = self.in_force.situation(session.subject, session.device, now)
         question = questions.operation_question(
             now=now, operation=request.operations[place], **self._about(session, situation)
@@ -173,7 +176,7 @@ class DecisionDesk:
         self.taken += 1
         subject = question["subject"]["id"]
         if not answer.allow and not self.quota.admits(subject, now):
-            return _as_decision("", -1, answer, question)
+            return _as_decision("", NOT_RECORDED, answer, question)
         decision_id = self._chance("dec")
         record = records.decision(
             now,
@@ -193,7 +196,7 @@ class DecisionDesk:
         return _as_decision(decision_id, index, answer, question)
 
     def _own_denial(self, reason: Reason) -> Decision:
-        return Decision("", -1, False, (reason,), epoch=self.epoch)
+        return Decision("", NOT_RECORDED, False, (reason,), epoch=self.epoch)
 
 
 def _denial(reason: Reason) -> Answer:

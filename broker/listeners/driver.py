@@ -20,12 +20,11 @@ from broker.engine.ports import Clock, Ledger, Upstream
 from broker.engine.sessions import Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import records
-from broker.listeners.decision_desk import PENDING, DecisionDesk
+from broker.listeners.decision_desk import NOT_RECORDED, PENDING, DecisionDesk
 from broker.model.operation import Relayed
 from broker.model.vocabulary import EndReason, Reason, Result
 
 log = logging.getLogger(__name__)
-Resume = Callable[[Any], None]
 Steps = Generator[Command, Any, Any]
 
 
@@ -71,7 +70,7 @@ class Driver:
         done, _ = await asyncio.wait({waiter}, timeout=seconds)
         return bool(done)
 
-    def finished(self, run: "_Run") -> None:
+    def finished(self) -> None:
         """An exchange has ended, well or not."""
         self.running -= 1
         if not self.running:
@@ -83,11 +82,7 @@ class Driver:
     def failed(self, run: "_Run") -> None:
         """A bug: nothing is carried on. An intent without outcome becomes `unknown`; the session ends."""
         log.exception("exchange failed; the session ends", extra={"session": run.session.id})
-        try:
-            for intent in run.open_intents:
-                self._ledger.append(records.outcome(self._clock.now(), intent=intent, result=Result.UNKNOWN))
-        except LedgerUnavailableError:
-            log.error("outcome of a failed exchange was not recorded; the next start records it as unknown")
+        self._settle_open_intents(run, Result.UNKNOWN)
         self._fault(run.session, EndReason.BROKER_FAULT)
 
     def _decide(self, command: Decide, run: "_Run") -> Any:
@@ -97,23 +92,12 @@ class Driver:
         session, request = command.session, command.request
         if session.ended is not None:
             return Reason.SESSION_ENDED
-        now, first = self._clock.now(), -1
         try:
-            for operation, decision in zip(request.operations, command.decisions, strict=True):
-                record = records.intent(
-                    now,
-                    session=session.id,
-                    decision=decision.index,
-                    service=operation.service,
-                    digest=request.digest,
-                    values=operation.raw_values if operation.writes else (),
-                    before=command.before,
-                )
-                index = self._ledger.append(record, intent=True)
-                first = index if first < 0 else first
-                run.open_intents.append(index)
+            first = self._append_intents(command, run)
         except LedgerUnavailableError as error:
-            return Reason.LEDGER_PAUSED if error.code == Reason.LEDGER_PAUSED else Reason.LEDGER_CLOSED
+            reason = Reason.LEDGER_PAUSED if error.code == Reason.LEDGER_PAUSED else Reason.LEDGER_CLOSED
+            self._settle_open_intents(run, Result.NOT_SENT, reason)
+            return reason
         session.operations += 1
 
         def settled(error: LedgerUnavailableError | None) -> None:
@@ -121,11 +105,40 @@ class Driver:
 
         return first if self._ledger.settle(request.writes, settled) else PENDING
 
+    def _append_intents(self, command: RecordIntents, run: "_Run") -> int:
+        """The index of the first. Raises LedgerUnavailableError; those before may then be in the ledger."""
+        request, now = command.request, self._clock.now()
+        for operation, decision in zip(request.operations, command.decisions, strict=True):
+            record = records.intent(
+                now,
+                session=command.session.id,
+                decision=decision.index,
+                service=operation.service,
+                digest=request.digest,
+                values=operation.raw_values if operation.writes else (),
+                before=command.before,
+            )
+            run.open_intents.append(self._ledger.append(record, intent=True))
+        return run.open_intents[-len(request.operations)]
+
+    def _settle_open_intents(self, run: "_Run", result: Result, code: str = "") -> None:
+        """Give every intent that was left open the outcome it has; one that cannot be recorded, the next start does."""
+        try:
+            while run.open_intents:
+                self._ledger.append(
+                    records.outcome(self._clock.now(), intent=run.open_intents[0], result=result, code=code)
+                )
+                del run.open_intents[0]
+        except LedgerUnavailableError:
+            log.error("an outcome was not recorded; the next start records it as unknown")
+
     def _record_denial(self, command: RecordDenial, run: "_Run") -> Any:
         session, now = command.session, self._clock.now()
         session.refusals += 1
         self.results[Result.DENIED] += 1
-        if session.ended is not None or any(d.index < 0 for d in command.decisions):
+        if any(decision.index == NOT_RECORDED for decision in command.decisions):
+            return None  # beyond the quota, and counted where it was decided; or the ledger is closed
+        if session.ended is not None:
             self._desk.quota.suppress(session.subject.id, now)
             return None
         request = command.request
@@ -198,5 +211,5 @@ class _Run:
         except Exception:
             self._driver.failed(self)
             result = Refused((Reason.SESSION_ENDED,))
-        self._driver.finished(self)
+        self._driver.finished()
         self._done(result)

@@ -10,7 +10,6 @@ from broker.model.vocabulary import Reason, Result
 from broker.wire.modbus.meaning import exception_reply
 
 DENIED = 0x01
-MALFORMED = 0x03
 FAULT = 0x04
 BUSY = 0x06
 WAY_DOWN = 0x0A

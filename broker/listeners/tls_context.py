@@ -30,7 +30,6 @@ _NAME: Final = re.compile(
 _CERTIFICATE_MESSAGE: Final = 11
 _HANDSHAKE_RECORD: Final = 22
 _CTRL_SET_SESSION_CACHE: Final = 44
-_CTRL_GET_SESSION_CACHE: Final = 45
 
 _ALERTS: Final = {
     "certificate_expired": ALERT_CERTIFICATE_EXPIRED,

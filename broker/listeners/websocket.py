@@ -56,29 +56,31 @@ class Message:
 class FrameDecoder:
     """Octets of a client in, messages out. Raises FrameError (close with 1002) or LimitError (close with 1009)."""
 
-    __slots__ = ("_kind", "_octets", "_text")
+    __slots__ = ("_closed", "_kind", "_octets", "_text")
 
     def __init__(self) -> None:
         self._octets = b""
+        self._closed = False
         self._kind: Opcode | None = None
         self._text = b""
 
     def receive(self, data: bytes) -> list[Message]:
-        """Take octets; what is complete."""
+        """Take octets; what is complete. What comes after a close frame is not looked at (5.5.1)."""
         octets = self._octets + data if self._octets else data
         messages: list[Message] = []
         place = 0
-        while (frame := _frame(octets, place)) is not None:
+        while not self._closed and (frame := _frame(octets, place)) is not None:
             first, payload, place = frame
             message = self._take(first, payload)
             if message is not None:
                 messages.append(message)
-        self._octets = octets[place:]
+        self._octets = b"" if self._closed else octets[place:]
         return messages
 
     def _take(self, first: int, payload: bytes) -> Message | None:
         opcode, final = Opcode(first & 0x0F), bool(first & _FIN)
         if opcode >= Opcode.CLOSE:
+            self._closed = opcode is Opcode.CLOSE
             return Message(opcode, payload)
         if (opcode is Opcode.CONTINUATION) is (self._kind is None):
             raise FrameError("frame_order", "a fragment out of order")

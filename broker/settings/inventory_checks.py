@@ -117,6 +117,8 @@ def _selector_findings(devices: tuple[_Device, ...]) -> Iterator[Finding]:
     by_name: dict[str, str] = {}
     by_listener: dict[str, str] = {}
     for place, device in enumerate(devices):
+        if not isinstance(device, ModbusDeviceEntry):
+            continue
         first = by_name.setdefault(device.tls_name, device.key)
         if first != device.key:
             message = f"the TLS name '{device.tls_name}' already selects {first}"

@@ -1,6 +1,6 @@
 """Sites, segments and devices as the inventory writes them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
@@ -163,10 +163,6 @@ class _DeviceEntry(Section):
     """The site it is in."""
     segment: DnsLabel
     """The segment of that site it is in."""
-    sni: TlsName = ""
-    """TLS server name that selects it; default is `<device>.<site>`."""
-    listen: ListenAddress = ""
-    """Listener of its own, as `address:port`."""
     criticality: Literal["low", "medium", "high", "critical"] = "low"
     """How bad a mistake with it would be; policies look at it."""
     labels: Labels = Field(default_factory=dict, max_length=64)
@@ -181,11 +177,6 @@ class _DeviceEntry(Section):
         """`site/device`."""
         return f"{self.site}/{self.id}"
 
-    @property
-    def tls_name(self) -> str:
-        """The TLS server name, with its default."""
-        return self.sni or f"{self.id}.{self.site}"
-
 
 class ModbusDeviceEntry(_DeviceEntry):
     """A device that speaks Modbus."""
@@ -196,6 +187,10 @@ class ModbusDeviceEntry(_DeviceEntry):
     """The way to it."""
     unit_id: UnitId = 1
     """Unit id that callers use."""
+    sni: TlsName = ""
+    """TLS server name that selects it; default is `<device>.<site>`."""
+    listen: ListenAddress = ""
+    """Listener of its own, as `address:port`, from the next start on; otherwise like the first of `modbus_tls`."""
     points: tuple[ModbusPointEntry, ...] = ()
     """Its points."""
 
@@ -203,6 +198,11 @@ class ModbusDeviceEntry(_DeviceEntry):
     def upstream_unit_id(self) -> int:
         """The unit id that goes to the device, with its default."""
         return self.unit_id if self.upstream.unit_id is None else self.upstream.unit_id
+
+    @property
+    def tls_name(self) -> str:
+        """The TLS server name, with its default."""
+        return self.sni or f"{self.id}.{self.site}"
 
 
 class BacnetDeviceEntry(_DeviceEntry):
@@ -222,7 +222,10 @@ SiteOrName = Annotated[SiteEntry, BeforeValidator(_site)]
 
 def device_model(entry: ModbusDeviceEntry | BacnetDeviceEntry) -> Device:
     """The device as the rest of the broker knows it."""
-    units = (entry.unit_id, entry.upstream_unit_id) if isinstance(entry, ModbusDeviceEntry) else (1, 1)
+    modbus: dict[str, Any] = {}
+    if isinstance(entry, ModbusDeviceEntry):
+        modbus["unit_id"], modbus["upstream_unit_id"] = entry.unit_id, entry.upstream_unit_id
+        modbus["sni"], modbus["listen"] = entry.tls_name, entry.listen
     points = tuple(point.to_model() for point in entry.points)
     return Device(
         site=entry.site,
@@ -231,10 +234,7 @@ def device_model(entry: ModbusDeviceEntry | BacnetDeviceEntry) -> Device:
         protocol=Protocol(entry.protocol),
         way=entry.upstream.ways()[0],
         points=tuple(sorted(points, key=lambda point: point.id)),
-        unit_id=units[0],
-        upstream_unit_id=units[1],
-        sni=entry.tls_name,
-        listen=entry.listen,
+        **modbus,
         budget=entry.budget.to_model(),
         labels=tuple(sorted(entry.labels.items())),
         criticality=entry.criticality,

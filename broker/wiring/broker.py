@@ -39,7 +39,7 @@ from broker.listeners.tls_transport import protocol_established
 from broker.listeners.watch import Watch
 from broker.model.place import Inventory, Protocol
 from broker.model.subject import Subject
-from broker.model.vocabulary import EndReason
+from broker.model.vocabulary import EndReason, RecordKind
 from broker.settings.broker_file import Settings
 from broker.settings.listening import HttpsListener as HttpsSettings
 from broker.settings.listening import ModbusTlsListener
@@ -138,7 +138,7 @@ class Broker:
         self._https: HttpsListener | None = None
         self._https_tls: TlsListener | None = None
         self._checkpoint_at = 0.0
-        self._stopped = False
+        self._started = self._stopped = False
         self._ops = OpsListener(self.readiness, self.figures)
         self._listeners: list[tuple[TlsListener, Callable[[Inventory], ServerContext]]] = []
         self._tasks: list[asyncio.Task[None]] = []
@@ -150,7 +150,7 @@ class Broker:
         self.export.start()
         await self.keys.start()
         await self._publish_policy()
-        self._record_start()
+        await self._record_start()
         await self.reload.remember()
         await self._open_listeners()
         self.watch.start()
@@ -180,10 +180,8 @@ class Broker:
         await self.driver.quiet(DRAIN_SECONDS)
         await self.policy.close()
         await self.keys.close()
-        try:
-            self.ledger.append(records.broker_stopped(self.clock.now(), reason=reason))
-        except LedgerUnavailableError:
-            log.error("the stop was not recorded: the ledger is closed")
+        if self._started:
+            self._record_stop(reason)
         await self.ledger.close()
         await self.export.close()
 
@@ -193,11 +191,13 @@ class Broker:
         shut = ", ".join(sorted(self.register.shut_for))
         failing = ", ".join(state.name for state in self.export.states if state.failing)
         down = ", ".join(state.address for state in self.upstreams.states() if state.down)
+        keyless = ", ".join(state.issuer for state in self.keys.states() if not state.usable)
         return {
             "ledger": (self.ledger.state is State.OPEN, str(self.ledger.state)),
             "policy": self._policy_readiness(),
             "files": (not invalid, f"invalid: {invalid}" if invalid else "valid"),
             "sessions": (not shut, shut or "accepted"),
+            "issuers": (not keyless, f"no usable keys: {keyless}" if keyless else "keys are there"),
             "exports": (not failing, f"failing: {failing}" if failing else "sent"),
             "upstreams": (not down, f"down: {down}" if down else "there"),
         }
@@ -234,14 +234,27 @@ class Broker:
         except UnavailableError as error:
             log.error("the policy is not published yet, everything is denied until it is: %s", error)
 
-    def _record_start(self) -> None:
+    async def _record_start(self) -> None:
+        """What is in force from here on. Settings are read at the start only, so it is here that they change."""
+        revision, previous = await asyncio.to_thread(self._sources.keep_settings, self.settings)
         revisions = {
+            "settings": revision,
             "inventory": self.desk.in_force.inventory.revision,
             "policy": self.policy.revision,
             "tzdata": tzdata_version(),
         }
         version = importlib.metadata.version("otbroker")
+        self._started = True
         self.ledger.append(records.broker_started(self.clock.now(), version=version, revisions=revisions))
+        if previous not in ("", revision):
+            changed = RecordKind.SETTINGS_CHANGED
+            self.ledger.append(records.changed(changed, self.clock.now(), revision=revision, previous=previous))
+
+    def _record_stop(self, reason: str) -> None:
+        try:
+            self.ledger.append(records.broker_stopped(self.clock.now(), reason=reason))
+        except LedgerUnavailableError:
+            log.error("the stop was not recorded: the ledger is closed")
 
     async def _open_listeners(self) -> None:
         addresses = []

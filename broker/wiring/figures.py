@@ -16,14 +16,16 @@ def figures(broker: Broker) -> Figures:
     """All figures now; called when somebody asks for the metrics."""
     ledger = broker.ledger.metrics()
     sessions: Counter[tuple[str, ...]] = Counter((session.listener,) for session in broker.register.sessions())
-    listeners = broker.tls_listeners()
+    connections: Counter[tuple[str, ...]] = Counter()
+    refused: Counter[tuple[str, ...]] = Counter()
+    for name, listener in broker.tls_listeners():
+        connections[name,] += listener.connections
+        refused.update({(name, code): count for code, count in listener.refusals.items()})
     return {
         "sessions_open": dict(sessions),
         "sessions_opened": {(): broker.register.opened},
-        "connections_open": {(name,): listener.connections for name, listener in listeners},
-        "connections_refused": {
-            (name, code): count for name, listener in listeners for code, count in listener.refusals.items()
-        },
+        "connections_open": dict(connections),
+        "connections_refused": dict(refused),
         "identity_refused": {(): broker.identity_refusals.total},
         "frames_refused": {(): broker.frame_refusals.count},
         "decisions": {(): broker.desk.taken},

@@ -47,13 +47,14 @@ class RunningLedgerView:
         except IntegrityError as error:
             raise LookupError(index) from error
 
-    def inclusion_proof(self, index: int, size: int) -> list[str]:
-        """Hashes from leaf to root under the newest checkpoint. Raises LookupError if it does not cover that many."""
+    def inclusion_proof(self, index: int) -> tuple[list[str], str]:
+        """Hashes from leaf to root, and the newest checkpoint. Raises LookupError if it does not cover the record."""
         try:
             proof = self._ledger.inclusion_proof(index)
         except IntegrityError as error:
             raise LookupError(index) from error
-        return proof.partition("\n\n")[0].splitlines()[2:]
+        head, _, note = proof.partition("\n\n")
+        return head.splitlines()[2:], note
 
     def search(self, filters: Filters) -> Page:
         """At most so many records are looked at; the cursor goes on from there."""

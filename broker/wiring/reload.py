@@ -18,6 +18,7 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_register import SessionRegister
 from broker.model.place import Inventory
 from broker.model.vocabulary import EndReason, RecordKind
+from broker.settings.broker_file import Settings
 
 log = logging.getLogger(__name__)
 INVALID = "files have been invalid for too long"
@@ -43,6 +44,9 @@ class Sources(Protocol):
 
     def keep(self, inventory: Inventory) -> None:
         """Remember the inventory in force for the next start, and archive it by its revision."""
+
+    def keep_settings(self, settings: Settings) -> tuple[str, str]:
+        """Archive the settings by their revision; that, and the revision at the last start ("" at the first)."""
 
     def spend_approval(self) -> None:
         """An approval serves once: the same files later are gains that somebody must approve again."""

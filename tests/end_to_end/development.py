@@ -198,7 +198,7 @@ class Development:
             answer = self.api("auditor-cy").get(f"/v1/ledger/records?{urlencode(query)}")
             assert answer.status == 200, answer
             found += [{"index": entry["index"], **entry["record"]} for entry in answer.body["records"]]
-            cursor = answer.body.get("next_cursor")
+            cursor = answer.body["cursor"]
             if cursor is None:
                 return [record for record in found if all(record.get(k) == v for k, v in members.items())]
 

@@ -104,3 +104,21 @@ def test_a_fuzzer_gets_an_answer_to_everything_and_a_bounded_number_of_records(p
             assert caller.ask(b"\x03\x00") == b"\x83\x03"
     assert len(plant.development.records("frame_refused")) - before <= 60
     until(lambda: sum(r["count"] for r in plant.development.records("denials_suppressed", subject=BMS)) >= 90)
+
+
+def test_equal_denials_are_recorded_up_to_the_quota_and_counted_beyond_it(plant: Plant) -> None:
+    asked, subject = 500, "ana@acme.example"
+
+    def outcomes() -> int:
+        return len(plant.development.records("outcome", result="denied"))
+
+    def counted() -> int:
+        return sum(r["count"] for r in plant.development.records("denials_suppressed", subject=subject))
+
+    recorded, suppressed = outcomes(), counted()
+    with plant.development.modbus("vendor-ana") as caller:
+        for _ in range(asked):
+            assert caller.ask(write_register(150, 1)) == b"\x86\x01"
+    until(lambda: outcomes() - recorded + counted() - suppressed >= asked)
+    assert outcomes() - recorded <= 300
+    assert outcomes() - recorded + counted() - suppressed == asked

@@ -12,7 +12,6 @@ from broker.cli.people.safe_text import encode_document
 from broker.cli.people.screen import Screen
 
 PAGE = 200
-MAX_RECORDS = 100_000
 _FILTERS = ("subject", "device", "session", "decision")
 
 

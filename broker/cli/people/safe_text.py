@@ -13,11 +13,6 @@ def escape(text: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in plain)
 
 
-def escape_lines(text: str) -> str:
-    """The same for a text of several lines, whose line ends stay."""
-    return "\n".join(escape(line) for line in text.split("\n"))
-
-
 def decode_document(text: str | bytes) -> object:
     """A JSON text with its numbers as they were written. Raises ValueError."""
     try:

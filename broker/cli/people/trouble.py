@@ -45,11 +45,6 @@ def explained(error: Exception, access: Access) -> CommandError:
     return CommandError("connection_failed", public, "Try again in a moment.")
 
 
-def is_temporary(error: CommandError) -> bool:
-    """Whether it is worth while to try again without anybody doing anything."""
-    return error.code in {"broker_silent", "broker_unreachable", "connection_failed", "broker_odd"}
-
-
 def was_not_sent(error: Exception) -> bool:
     """Whether a call that failed so certainly did not reach the broker's application."""
     return isinstance(error, aiohttp.ClientConnectorError) or _alert_in(error) is not None

@@ -83,7 +83,8 @@ def _frames(journal: Path) -> Iterator[tuple[int, list[bytes]]]:
 class Evidence:
     """The records of a ledger, as far as crashes concern them."""
 
-    raw: list[bytes]
+    ledger: Path
+    raw: list[bytes] = field(default_factory=list)
     records: list[Record] = field(default_factory=list)
     intents: dict[int, str] = field(default_factory=dict)
     """Digest of each intent."""
@@ -95,10 +96,17 @@ class Evidence:
     @classmethod
     def of(cls, ledger: Path) -> "Evidence":
         """What is on disk now."""
-        evidence = cls(records_on_disk(ledger))
-        for raw in evidence.raw:
-            evidence._take(orjson.loads(raw))
+        evidence = cls(ledger)
+        evidence.read_on()
         return evidence
+
+    def read_on(self) -> None:
+        """Take in what has been added; nothing else may have changed."""
+        size, now = len(self.raw), records_on_disk(self.ledger)
+        assert now[:size] == self.raw, "records went missing or changed"
+        self.raw = now
+        for raw in now[size:]:
+            self._take(orjson.loads(raw))
 
     def _take(self, record: Record) -> None:
         kind = record["kind"]
@@ -133,19 +141,18 @@ class Evidence:
         missing = Counter(acknowledged) - done
         assert not missing, f"acknowledged and not in the ledger: {missing}"
 
-
-def require_healed(before: Evidence, after: Evidence) -> None:
-    """`after` is `before` and, ahead of anything of the new run, an end for everything that was left open."""
-    size = len(before.raw)
-    assert after.raw[:size] == before.raw, "records went missing or changed"
-    kinds = [record["kind"] for record in after.records[size:]]
-    assert "broker_started" in kinds, kinds
-    healing = after.records[size : size + kinds.index("broker_started")]
-    unknown = [r["intent"] for r in healing if r["kind"] == "outcome" and r["result"] == "unknown"]
-    closed = [r["session"] for r in healing if r["kind"] == "session_closed" and r["reason"] == "broker_killed"]
-    assert sorted(map(int, map(str, unknown))) == sorted(before.orphans)
-    assert sorted(map(str, closed)) == sorted(map(str, before.sessions))
-    if before.orphans or before.sessions:
-        assert healing[0]["kind"] == "tail_healed"
-        assert healing[0]["orphans"] == len(before.orphans)
-    assert len(healing) == len(unknown) + len(closed) + (1 if healing else 0)
+    def require_healed(self) -> None:
+        """A start has added, ahead of anything of the new run, an end for everything that was left open."""
+        size, orphans, sessions = len(self.raw), self.orphans, set(self.sessions)
+        self.read_on()
+        kinds = [record["kind"] for record in self.records[size:]]
+        assert "broker_started" in kinds, kinds
+        healing = self.records[size : size + kinds.index("broker_started")]
+        unknown = [r["intent"] for r in healing if r["kind"] == "outcome" and r["result"] == "unknown"]
+        closed = [r["session"] for r in healing if r["kind"] == "session_closed" and r["reason"] == "broker_killed"]
+        assert sorted(map(int, map(str, unknown))) == sorted(orphans)
+        assert sorted(map(str, closed)) == sorted(map(str, sessions))
+        if orphans or sessions:
+            assert healing[0]["kind"] == "tail_healed"
+            assert healing[0]["orphans"] == len(orphans)
+        assert len(healing) == len(unknown) + len(closed) + (1 if healing else 0)

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from tests.end_to_end.crash.evidence import Evidence, require_healed
+from tests.end_to_end.crash.evidence import Evidence
 from tests.end_to_end.crash.rig import Broker
 
 CALLERS = 4
@@ -21,6 +21,7 @@ def kill_again_and_again(broker: Broker, kills: int, seed: int) -> None:
     acknowledged: list[str] = []
     reads = left_open = 0
     broker.start()
+    evidence = Evidence.of(broker.ledger)
     for number in range(kills):
         callers = broker.load(CALLERS)
         time.sleep(chance.uniform(0.02, LONGEST_LOAD_SECONDS))
@@ -29,23 +30,19 @@ def kill_again_and_again(broker: Broker, kills: int, seed: int) -> None:
             caller.join(10)
             acknowledged += caller.done
             reads += caller.reads
-        before = Evidence.of(broker.ledger)
-        before.require_intents_for(broker.device.seen)
-        before.require_done(acknowledged)
-        left_open += len(before.orphans)
+        evidence.read_on()
+        evidence.require_intents_for(broker.device.seen)
+        evidence.require_done(acknowledged)
+        left_open += len(evidence.orphans)
         if number % STARTS_KILLED_TOO == STARTS_KILLED_TOO - 1:
             broker.launch()
             time.sleep(chance.uniform(0.05, LONGEST_START_SECONDS))
             broker.kill()
-            at_second_kill = Evidence.of(broker.ledger)
-            assert at_second_kill.raw[: len(before.raw)] == before.raw
-            broker.start()
-            assert not Evidence.of(broker.ledger).orphans
-        else:
-            broker.start()
-            require_healed(before, Evidence.of(broker.ledger))
+            evidence.read_on()
+        broker.start()
+        evidence.require_healed()
     broker.stop()
-    evidence = Evidence.of(broker.ledger)
+    evidence.read_on()
     evidence.require_intents_for(broker.device.seen)
     evidence.require_done(acknowledged)
     assert not evidence.orphans

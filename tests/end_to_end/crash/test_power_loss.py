@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.end_to_end.crash.evidence import Evidence, require_healed
+from tests.end_to_end.crash.evidence import Evidence
 from tests.end_to_end.crash.power import Disk, tracing
 from tests.end_to_end.crash.rig import Broker
 
@@ -29,7 +29,7 @@ def lose_power_again_and_again(broker: Broker, strace: str, rounds: int, seed: i
         log.unlink(missing_ok=True)
         broker.start(tracing(strace, log))
         if kept is not None:
-            require_healed(kept, Evidence.of(broker.ledger))
+            kept.require_healed()
         callers = broker.load(CALLERS)
         time.sleep(chance.uniform(0.3, LONGEST_LOAD_SECONDS))
         killed = time.monotonic()
@@ -47,7 +47,7 @@ def lose_power_again_and_again(broker: Broker, strace: str, rounds: int, seed: i
         kept.require_intents_for(certain)
     assert kept is not None
     broker.start()
-    require_healed(kept, Evidence.of(broker.ledger))
+    kept.require_healed()
     broker.stop()
     evidence = Evidence.of(broker.ledger)
     evidence.require_intents_for(broker.device.writes)

@@ -273,11 +273,12 @@ def test_ping_is_answered_and_a_silent_caller_is_dropped(pki, run, monkeypatch):
 
 def test_a_tunnel_that_asks_nothing_for_too_long_ends(pki, run, monkeypatch):
     monkeypatch.setattr(tunnels, "HEARTBEAT_SECONDS", 0.1)
-    monkeypatch.setattr(tunnels, "IDLE_SECONDS", 0.3)
 
     async def story():
-        async with serving(pki) as stage, stage.client() as client, connected(client) as socket:
-            assert (await message(socket))["reason"] == "idle"
+        async with serving(pki) as stage, stage.client() as client:
+            stage.tunnels.idle_seconds = 0.3
+            async with connected(client) as socket:
+                assert (await message(socket))["reason"] == "idle"
             assert stage.gate.closed == [("tun-0", EndReason.IDLE)]
 
     run(story())

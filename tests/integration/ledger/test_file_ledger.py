@@ -319,16 +319,6 @@ def test_intents_pause_while_the_sealer_is_too_far_behind(tmp_path: Path, monkey
     asyncio.run(scene())
 
 
-def test_archived_content_is_found_under_its_digest(tmp_path: Path) -> None:
-    async def scene() -> None:
-        async with opened(tmp_path) as ledger:
-            digest = ledger.archive(b"package x")
-            assert ledger.archive(b"package x") == digest
-            assert (tmp_path / "archive" / digest).read_bytes() == b"package x"
-
-    asyncio.run(scene())
-
-
 def test_the_reader_imports_nothing_of_the_writer_and_nothing_that_windows_lacks() -> None:
     lacking = ("fcntl", "termios", "pwd", "grp", "resource", "uvloop", "asyncio")
     program = (

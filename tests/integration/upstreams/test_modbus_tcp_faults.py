@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pytest
 
+from broker.model.operation import Relayed
 from broker.model.vocabulary import Reason, Result
 from tests.integration.upstreams.asking import VIEW, WRITE, asked, pdu, tcp_device, upstreams
 from tests.integration.upstreams.scripted_device import Script, Seen, frame, good_reply, honest, scripted
@@ -304,6 +305,26 @@ def test_a_connection_closed_while_idle_is_noticed_before_the_event_loop_says_so
                 connection.sendall(request)
                 assert (await write).result == Result.DONE
                 connection.close()
+
+    asyncio.run(play())
+
+
+def test_a_request_that_a_dead_connection_gave_back_is_not_sent_once_access_has_ended() -> None:
+    async def play() -> None:
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            listener.listen()
+            async with upstreams(tcp_device(listener.getsockname()[1])) as ways:
+                lane = ways.upstream("plant/ahu-1")
+                first = asked(lane, pdu(lane.device, VIEW))
+                connection, request = await asyncio.to_thread(_accept_and_read, listener)
+                connection.sendall(frame(int.from_bytes(request[:2], "big"), 1, bytes.fromhex("03021234")))
+                await first
+                await asyncio.sleep(0.06)  # the link must have been idle for a moment to be looked at
+                connection.close()
+                ended = asyncio.get_running_loop().create_future()
+                lane.relay(pdu(lane.device, WRITE), ended.set_result, lambda: Reason.ACCESS_CHANGED)
+                assert await ended == Relayed(Result.NOT_SENT, code=Reason.ACCESS_CHANGED)
 
     asyncio.run(play())
 

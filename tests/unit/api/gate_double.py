@@ -299,8 +299,10 @@ class LedgerDouble:
     def stored(self, index):
         return json.dumps(self.RECORDS[index], sort_keys=True, separators=(",", ":")).encode()
 
-    def inclusion_proof(self, index, size):
-        return [f"hash-{index}-{size}"]
+    def inclusion_proof(self, index):
+        if index >= self.size:
+            raise LookupError(index)
+        return [f"hash-{index}-{self.size}"], self.checkpoint()
 
     def search(self, filters):
         self.searched.append(filters)

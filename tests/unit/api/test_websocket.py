@@ -77,6 +77,14 @@ def test_fragments_of_the_binary_stream_are_passed_on_at_once():
     assert decoder.receive(client_frame(Opcode.CONTINUATION, b"cd")) == [Message(Opcode.BINARY, b"cd")]
 
 
+def test_nothing_is_taken_after_a_close_frame():
+    """RFC 6455, 5.5.1 and 7.1.2: a write behind a goodbye must not be carried out."""
+    decoder = FrameDecoder()
+    octets = client_frame(Opcode.BINARY, b"a") + client_frame(Opcode.CLOSE, b"") + client_frame(Opcode.BINARY, b"b")
+    assert decoder.receive(octets) == [Message(Opcode.BINARY, b"a"), Message(Opcode.CLOSE, b"")]
+    assert decoder.receive(client_frame(Opcode.BINARY, b"c")) == []
+
+
 def test_a_fragmented_text_is_one_message():
     decoder = FrameDecoder()
     assert decoder.receive(client_frame(Opcode.TEXT, b'{"a"', final=False)) == []

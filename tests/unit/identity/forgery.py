@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
+from broker.errors import CertificateError
 from broker.model.place import Organisation
 
 NOW = 1_800_000_000.0
@@ -236,3 +237,12 @@ def es256(private):
 @cache
 def ed25519_key(name):
     return ed25519.Ed25519PrivateKey.generate()
+
+
+def doubt(trust, subject, now):
+    """Why a subject would no longer be proven; None if it still would."""
+    try:
+        trust.prove_again(subject, now)
+    except CertificateError as error:
+        return error.code
+    return None

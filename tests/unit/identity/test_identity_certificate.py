@@ -398,3 +398,13 @@ def test_no_changed_octet_of_a_certificate_makes_another_subject(place, octet):
     subject = verified_or_refused(bytes(changed))
     assert subject is None or (isinstance(subject, Subject) and bytes(changed) == GOOD.der)
     explain_certificate(bytes(changed), TRUST, NOW)
+
+
+def test_large_chains_are_verified_and_not_remembered():
+    """Whoever holds one good certificate may present it with ever other company."""
+    ballast = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), b"\x04\x82\x23\x28" + bytes(9000))
+    small, large = leaf(ISSUING, ANA), leaf(ISSUING, ANA, extra=[(ballast, False)])
+    trust = Trust((organisation(anchors=[ROOT]),))
+    assert trust.verify(large.der, (ISSUING.der,), NOW).id == ANA
+    assert trust.verify(small.der, (ISSUING.der,), NOW).id == ANA
+    assert list(trust._verified) == [(small.der, (ISSUING.der,))]

@@ -13,7 +13,7 @@ from broker.errors import CertificateError, ConfigError
 from broker.identity.certificate import Trust
 from broker.identity.explanation import explain_certificate
 from broker.identity.revocation import decode_crls
-from tests.unit.identity.forgery import DAY, NOW, authority, crl, key, leaf, organisation
+from tests.unit.identity.forgery import DAY, NOW, authority, crl, doubt, key, leaf, organisation
 
 ANA = "ana@acme.example"
 ROOT = authority("acme root")
@@ -165,16 +165,16 @@ def test_any_octets_for_a_list_are_a_settings_error(octets):
 
 def test_a_live_subject_is_looked_at_again_under_new_trust():
     subject = verify(ROOT_LIST, ISSUING_LIST, required=True)
-    assert trust(ROOT_LIST, ISSUING_LIST, required=True).revoked_or_stale(subject, NOW) is None
-    assert trust(crl(ISSUING, [GOOD])).revoked_or_stale(subject, NOW) == "certificate_revoked"
-    assert trust(crl(ROOT, [ISSUING])).revoked_or_stale(subject, NOW) == "certificate_revoked"
-    assert trust(ROOT_LIST, ISSUING_LIST).revoked_or_stale(subject, NOW + 2 * DAY) == "crl_stale"
-    assert trust(required=True).revoked_or_stale(subject, NOW) == "crl_missing"
-    assert trust().revoked_or_stale(subject, NOW + 40 * DAY) == "certificate_expired"
-    assert Trust(()).revoked_or_stale(subject, NOW) == "certificate_untrusted"
+    assert doubt(trust(ROOT_LIST, ISSUING_LIST, required=True), subject, NOW) is None
+    assert doubt(trust(crl(ISSUING, [GOOD])), subject, NOW) == "certificate_revoked"
+    assert doubt(trust(crl(ROOT, [ISSUING])), subject, NOW) == "certificate_revoked"
+    assert doubt(trust(ROOT_LIST, ISSUING_LIST), subject, NOW + 2 * DAY) == "crl_stale"
+    assert doubt(trust(required=True), subject, NOW) == "crl_missing"
+    assert doubt(trust(), subject, NOW + 40 * DAY) == "certificate_expired"
+    assert doubt(Trust(()), subject, NOW) == "certificate_untrusted"
     moved = organisation("renamed", [ROOT])
-    assert Trust((moved,)).revoked_or_stale(subject, NOW) == "certificate_name_refused"
+    assert doubt(Trust((moved,)), subject, NOW) == "certificate_name_refused"
     chainless = dataclasses.replace(subject, proofs=(dataclasses.replace(subject.proofs[0], chain=()),))
-    assert trust().revoked_or_stale(chainless, NOW) == "certificate_missing"
+    assert doubt(trust(), chainless, NOW) == "certificate_missing"
     tokens_only = dataclasses.replace(subject, proofs=())
-    assert Trust(()).revoked_or_stale(tokens_only, NOW) is None
+    assert doubt(Trust(()), tokens_only, NOW) is None
