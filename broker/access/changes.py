@@ -1,9 +1,10 @@
 """Who gains and who loses access when one inventory follows another."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from broker.access.point_terms import changed_terms
 from broker.access.rights import Right, Rights
 from broker.model.place import Device, Grant, Inventory, Organisation
 from broker.model.schedule import Freeze, Window
@@ -17,7 +18,7 @@ class Change:
     """One gain or loss. `who` is a subject id, `role …`, `organisation …`, or several of them with "of" between.
 
     Empty `points` is the whole device; empty `windows` is any time. Where an organisation's trust changed, `device` is
-    "*" and `note` says how.
+    "*" and `note` says how. `terms` says what changed about the points themselves: limits, allowed values, priorities.
     """
 
     who: str
@@ -27,6 +28,7 @@ class Change:
     gained: bool
     windows: tuple[str, ...] = ()
     note: str = ""
+    terms: tuple[str, ...] = ()
 
 
 def access_changes(old: Inventory, new: Inventory) -> tuple[Change, ...]:
@@ -59,8 +61,9 @@ def _rights_on(inventory: Inventory, device: Device | None) -> Rights | None:
 def _device_changes(before: Rights | None, after: Rights | None) -> Iterator[Change]:
     lost = _missing(before, after)
     gained = _missing(after, before)
-    yield from _summed(lost, False)
-    yield from _summed(gained, True)
+    terms = changed_terms(before.device, after.device) if before and after else {}
+    yield from _summed(lost, False, terms)
+    yield from _summed(gained, True, terms)
 
 
 def _missing(of: Rights | None, in_: Rights | None) -> list[Right]:
@@ -68,7 +71,7 @@ def _missing(of: Rights | None, in_: Rights | None) -> list[Right]:
     return [right for right in rows if in_ is None or not in_.contain(right)]
 
 
-def _summed(rights: list[Right], gained: bool) -> Iterator[Change]:
+def _summed(rights: list[Right], gained: bool, terms: Mapping[str, tuple[str, ...]]) -> Iterator[Change]:
     """One change for all points that somebody gains or loses in the same windows."""
     points: defaultdict[tuple[str, str, Action, tuple[str, ...]], set[str]] = defaultdict(set)
     for right in rights:
@@ -77,7 +80,8 @@ def _summed(rights: list[Right], gained: bool) -> Iterator[Change]:
         points[key].add(right.point.id if right.point else "")
     for (who, device, action, windows), names in sorted(points.items()):
         named = () if "" in names else tuple(sorted(names))
-        yield Change(who, device, action, named, gained, windows)
+        changed = tuple(words for name in named for words in terms.get(name, ()))
+        yield Change(who, device, action, named, gained, windows, terms=changed)
 
 
 def _organisation_changes(old: Inventory, new: Inventory) -> Iterator[Change]:

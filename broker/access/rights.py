@@ -68,6 +68,7 @@ class Rights:
     """All rights on one device of an inventory."""
 
     def __init__(self, inventory: Inventory, device: Device) -> None:
+        self.device = device
         self.rows = tuple(dict.fromkeys(_rights(inventory, device)))
         self._by_key: dict[tuple[Who, Action, str], list[Right]] = {}
         for right in self.rows:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 
-from broker.errors import ConfigError
+from broker.errors import ConfigError, Problem
 
 MAX_FILES = 500
 MAX_FILE_OCTETS = 1 << 20
@@ -26,7 +26,7 @@ def read_policies(folder: Path) -> PolicyFiles:
     """Read `*.rego` (not `*_test.rego`), at any depth, and `data.json` at the top. Raises ConfigError."""
     paths = sorted(path for path in folder.rglob("*.rego") if not path.name.endswith("_test.rego"))
     if not paths or len(paths) > MAX_FILES:
-        raise _refused(f"{folder}: {len(paths)} policy files, where 1 to {MAX_FILES} are expected")
+        raise _refused(folder, f"{len(paths)} policy files, where 1 to {MAX_FILES} are expected")
     modules = {path.relative_to(folder).as_posix(): _text(path) for path in paths}
     data = _data(folder / "data.json")
     canonical = orjson.dumps({"data": data, "modules": modules}, option=orjson.OPT_SORT_KEYS)
@@ -37,10 +37,12 @@ def read_policies(folder: Path) -> PolicyFiles:
 def _text(path: Path) -> str:
     try:
         if path.stat().st_size > MAX_FILE_OCTETS:
-            raise _refused(f"{path}: larger than {MAX_FILE_OCTETS} octets")
+            raise _refused(path, f"larger than {MAX_FILE_OCTETS} octets")
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise _refused(f"{path}: {error}") from error
+    except OSError as error:
+        raise _refused(path, f"it cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise _refused(path, "it is not UTF-8 text") from error
 
 
 def _data(path: Path) -> dict[str, object]:
@@ -48,12 +50,13 @@ def _data(path: Path) -> dict[str, object]:
         return {}
     try:
         data = orjson.loads(_text(path))
-    except ValueError as error:
-        raise _refused(f"{path}: {error}") from error
+    except orjson.JSONDecodeError as error:
+        raise _refused(path, f"this is not JSON: {error.msg}", error.lineno, error.colno) from error
     if not isinstance(data, dict):
-        raise _refused(f"{path}: not an object")
+        raise _refused(path, "it is not an object", 1, 1)
     return data
 
 
-def _refused(detail: str) -> ConfigError:
-    return ConfigError("policy_refused", "The policy cannot be used.", detail)
+def _refused(path: Path, message: str, line: int = 0, column: int = 0) -> ConfigError:
+    problem = Problem(str(path), line, column, message)
+    return ConfigError("policy_refused", "The policy cannot be used.", f"{path}: {message}", (problem,))

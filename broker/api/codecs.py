@@ -58,7 +58,8 @@ def composed(at: str, compose: Callable[[], Request]) -> Request:
     try:
         return compose()
     except PeerError as error:
-        errors = [{"at": at, "problem": error.public}]
+        problem = error.public.removeprefix(f"{at.removeprefix('points.')}: ")
+        errors = [{"at": at, "problem": problem}]
         raise Problem("value_invalid", error.public, members={"errors": errors}) from None
 
 

@@ -21,7 +21,7 @@ _LEAF = b"\x00"  # RFC 9162, 2.1.1: leaves and nodes are hashed apart
 async def records(call: Call) -> dict[str, Any]:
     """A page of the records that match."""
     query: SearchQuery = call.query
-    filters = _filters(query)
+    filters = replace(_filters(query), device=_device_key(call, query.device))
     _note(call, "records", query.model_dump(mode="json", by_alias=True, exclude_defaults=True))
     view = call.gate.ledger_view
     size = view.size
@@ -118,6 +118,21 @@ def _filters(query: SearchQuery) -> Filters:
         cursor=query.cursor,
         limit=query.limit,
     )
+
+
+def _device_key(call: Call, name: str) -> str:
+    """`SITE/DEVICE` of a device named with or without its site; a device may have left the inventory, so a whole name
+    is taken as it is. Raises Problem.
+    """
+    if not name or "/" in name:
+        return name
+    found = [device.key for device in call.gate.inventory.devices if device.id == name]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise Problem("device_unknown", "There is no such device in the inventory.")
+    problem = f"several devices have this name: {', '.join(found)}"
+    raise Problem("query_invalid", f"device: {problem}", members={"errors": [{"at": "device", "problem": problem}]})
 
 
 def _moment(name: str, text: str) -> float | None:

@@ -47,7 +47,7 @@ async def tunnel(call: Call) -> web.StreamResponse:
     device = call.device()
     verify_handshake(call.request)
     if device.protocol is not Protocol.MODBUS:
-        raise Problem("handshake_invalid", "Only Modbus devices have tunnels.")
+        raise Problem("tunnel_needs_modbus")
     taken = await call.shared.tunnels.serve(call.request, call.subject, device)
     if isinstance(taken, Refused):
         raise refusal(taken.reasons, taken.decisions)

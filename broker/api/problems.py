@@ -36,6 +36,9 @@ KINDS: dict[str, Kind] = {
     "handshake_invalid": Kind(
         400, "The WebSocket handshake is not acceptable.", "Use WebSocket version 13 with subprotocol otb.modbus.v1."
     ),
+    "tunnel_needs_modbus": Kind(
+        400, "Only Modbus devices have tunnels.", "Read and write this device's points by name instead."
+    ),
     "credentials_missing": Kind(
         401, "A proof of who you are is missing.", "Present a client certificate and a bearer token."
     ),

@@ -16,7 +16,7 @@ from broker.model.decision import Decision
 from broker.model.operation import Request
 from broker.model.place import Point
 from broker.model.vocabulary import Reason, Result
-from broker.model.words import reason_text
+from broker.model.words import device_code_text, reason_text
 
 _SPLIT = frozenset({Result.DEVICE_REFUSED})
 _NOT_SENT = {"device_down": "device_down", "budget_exhausted": "budget_exhausted"}
@@ -37,10 +37,17 @@ class Why:
     decision: Decision | None = None
     device_code: str = ""
 
+    @property
+    def text(self) -> str:
+        """The sentence for people, with the device's own code if it refused."""
+        title = " ".join(reason_text(word) for word in self.reasons) or KINDS[self.code].title
+        if self.code != "device_refused" or not self.device_code:
+            return title
+        return f"{title.removesuffix('.')}: {device_code_text(self.device_code)}."
+
     def document(self) -> dict[str, Any]:
         """The `error` member of a point."""
-        text = " ".join(reason_text(word) for word in self.reasons) or KINDS[self.code].title
-        document: dict[str, Any] = {"code": self.code, "text": text}
+        document: dict[str, Any] = {"code": self.code, "text": self.text}
         if self.reasons:
             document["reasons"] = reasons_document(self.reasons)
         if self.decision is not None and self.decision.id:
@@ -199,4 +206,5 @@ def _nothing(document: dict[str, Any], failures: Iterable[Why]) -> Problem:
     chief = next((why for why in all_failures if why.code == "denied"), all_failures[0])
     same = [why for why in all_failures if why.code == chief.code]
     reasons = tuple(dict.fromkeys(word for why in same for word in why.reasons))
-    return Problem(chief.code, reasons=reasons, decision=chief.decision, members=document)
+    detail = "" if reasons else chief.text
+    return Problem(chief.code, detail, reasons=reasons, decision=chief.decision, members=document)

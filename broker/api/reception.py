@@ -8,6 +8,7 @@ from urllib.parse import parse_qsl
 
 from aiohttp import HttpVersion11, web
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
 from broker.api.call import Limits
 from broker.api.json_text import JsonError, decode_json
@@ -33,6 +34,32 @@ _ONCE = (
 )
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*) *", re.ASCII | re.IGNORECASE)
 _JSON_TYPE = re.compile(r'application/json *(?:; *charset="?utf-8"? *)?', re.ASCII | re.IGNORECASE)
+_LISTS: dict[tuple[int | str, ...], str] = {
+    ("points",): "must be a list of names",
+    ("raw",): "must be a list of ranges",
+}
+_FAULTS = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a field of this body",
+    "model_type": "must be an object",
+    "model_attributes_type": "must be an object",
+    "dict_type": "must be an object of names and values",
+    "tuple_type": "must be a list",
+    "list_type": "must be a list",
+    "string_type": "must be a text",
+    "string_too_short": "must have at least {min_length} characters",
+    "string_too_long": "must have at most {max_length} characters",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+    "int_type": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "int_parsing_size": "must be a smaller number",
+    "int_from_float": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "enum": "must be one of {expected}",
+    "literal_error": "must be one of {expected}",
+}
 _MAX_PARAMETERS = 32
 _LONGEST_PLACE = 200
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -139,8 +166,8 @@ def _validated(value: Any, model: type[M], code: str) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        errors = [{"at": _place(fault["loc"]), "problem": _problem(fault["msg"])} for fault in found[:20]]
+        found = error.errors(include_url=False, include_input=False)
+        errors = [{"at": _place(fault["loc"]), "problem": fault_text(fault)} for fault in found[:20]]
         detail = "; ".join(f"{fault['at']}: {fault['problem']}" for fault in errors[:5])
         raise Problem(code, detail, members={"errors": errors}) from None
 
@@ -151,7 +178,11 @@ def _place(location: tuple[int | str, ...]) -> str:
     return text[:_LONGEST_PLACE].encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
 
 
-def _problem(message: str) -> str:
-    return message.removeprefix("Value error, ").replace(
-        "Extra inputs are not permitted", "is not a field of this body"
-    )
+def fault_text(fault: ErrorDetails) -> str:
+    """A fault that the model found, in the words of people who read JSON."""
+    context = fault.get("ctx", {})
+    if fault["type"] == "value_error":
+        return str(context.get("error", "is not acceptable"))
+    if fault["type"] == "tuple_type" and fault["loc"] in _LISTS:
+        return _LISTS[fault["loc"]]
+    return _FAULTS.get(fault["type"], "is not acceptable").format_map(context)

@@ -169,7 +169,7 @@ ROUTES: tuple[Route, ...] = (
         decided_by=DecidedBy.OPERATION,
         summary="A WebSocket that carries Modbus/TCP",
         handler=operations.tunnel,
-        problems=(*_DEVICE_PROBLEMS, "handshake_invalid", "origin_refused", "upgrade_required"),
+        problems=(*_DEVICE_PROBLEMS, "handshake_invalid", "tunnel_needs_modbus", "origin_refused", "upgrade_required"),
         description=(
             "Subprotocol `otb.modbus.v1`. Binary frames are a Modbus/TCP octet stream, cut anywhere; every request in "
             "it is decided and recorded. Text frames are control messages in JSON. The broker sends "
@@ -222,7 +222,7 @@ ROUTES: tuple[Route, ...] = (
         answer=models.LedgerPage,
         query=models.SearchQuery,
         resource="records",
-        problems=("ledger_closed",),
+        problems=("device_unknown", "ledger_closed"),
     ),
     Route(
         name="record",

@@ -13,8 +13,9 @@ from broker.engine.events import Answered, Finding, Refused
 from broker.engine.sessions import Session
 from broker.model.decision import Decision
 from broker.model.operation import Request
-from broker.model.place import Device
-from broker.model.vocabulary import Result
+from broker.model.place import BacnetAddress, Device
+from broker.model.vocabulary import Reason, Result
+from broker.model.words import chief_reason
 
 _SENT = frozenset({"done", "unknown", "device_refused"})
 
@@ -38,7 +39,7 @@ class Writing:
         document = self._document(told)
         if all(outcome == "done" for outcome, _ in told):
             return document, sent
-        return (_denial(document, denied) if denied else _failure(document, told)), sent
+        return (self._denial(document, denied) if denied else _failure(document, told)), sent
 
     def _compose_points(self, asked: Mapping[str, WriteItem]) -> tuple[Request, ...]:
         points = codecs.points_named(self._device, tuple(asked))
@@ -57,6 +58,22 @@ class Writing:
             codecs.composed(f"raw.{place}", partial(codecs.compose_write_range, self._device, asked))
             for place, asked in enumerate(self._raw or ())
         )
+
+    def _denial(self, document: dict[str, Any], denied: list[Decision]) -> Problem:
+        reasons = tuple(dict.fromkeys(word for decision in denied for word in decision.reasons))
+        if chief_reason(reasons) is Reason.PRIORITY_NOT_ALLOWED and (advice := self._priorities()):
+            document = document | {"what_to_do": advice}
+        return refusal(reasons, tuple(denied), **document)
+
+    def _priorities(self) -> str:
+        """Which priorities the points take, in words; empty if none of them takes any."""
+        named = (point for point in codecs.points_named(self._device, self._names).values() if point is not None)
+        ranges = [
+            f"{point.address.priority_lowest} to {point.address.priority_highest} for {point.id}"
+            for point in named
+            if isinstance(point.address, BacnetAddress) and point.address.priority_lowest is not None
+        ]
+        return f"Use a priority of {', '.join(ranges)}." if ranges else ""
 
     def _document(self, told: list[tuple[str, Why | None]]) -> dict[str, Any]:
         entries = [{"outcome": outcome} | ({"error": why.document()} if why else {}) for outcome, why in told]
@@ -91,14 +108,10 @@ def _relayed(finding: Answered) -> tuple[str, Why | None]:
     return "unknown", Why("outcome_unknown", device_code=finding.relayed.code)
 
 
-def _denial(document: dict[str, Any], denied: list[Decision]) -> Problem:
-    reasons = tuple(dict.fromkeys(word for decision in denied for word in decision.reasons))
-    return refusal(reasons, tuple(denied), **document)
-
-
 def _failure(document: dict[str, Any], told: list[tuple[str, Why | None]]) -> Problem:
     """The problem for a call that was not wholly done: an unknown outcome before anything else."""
     if any(outcome == "unknown" for outcome, _ in told):
         return Problem("outcome_unknown", members={"outcome": "unknown", **document})
     why = next(why for _, why in told if why is not None)
-    return Problem(why.code, reasons=why.reasons, decision=why.decision, members=document)
+    detail = "" if why.reasons else why.text
+    return Problem(why.code, detail, reasons=why.reasons, decision=why.decision, members=document)

@@ -19,6 +19,7 @@ from broker.cli.config_files import (
     problems_together,
 )
 from broker.cli.inventory_files import read_inventory
+from broker.cli.policies import policy_folder, policy_problems
 from broker.errors import ConfigError, Problem
 from broker.model.place import Inventory
 from broker.settings.reference import json_schema, markdown
@@ -99,6 +100,8 @@ def _check(arguments: argparse.Namespace) -> int:
         problems += reading.problems
         if loaded and reading.inventory:
             problems += problems_together(loaded, reading.inventory)
+    if loaded:
+        problems += policy_problems(policy_folder(loaded.settings))
     return _report(problems, arguments.format, sys.stdout)
 
 
@@ -184,7 +187,8 @@ def sentence(change: Change) -> str:
         return f"{sign} {change.who} {verb} access: {change.note}"
     what = f": {', '.join(change.points)}" if change.points else ""
     when = f" in {', '.join(change.windows)}" if change.windows else ""
-    return f"{sign} {change.who} {verb} {change.action} on {change.device}{what}{when}"
+    how = f" ({'; '.join(change.terms)})" if change.terms else ""
+    return f"{sign} {change.who} {verb} {change.action} on {change.device}{what}{when}{how}"
 
 
 def _check_certificate(arguments: argparse.Namespace) -> int:
@@ -197,6 +201,9 @@ def _check_certificate(arguments: argparse.Namespace) -> int:
             raw = file.read(_MAXIMUM_CERTIFICATE_OCTETS)
     except OSError as error:
         raise ConfigError("file_unreadable", f"{arguments.file} cannot be read.", error.strerror or "") from None
+    if b"PRIVATE KEY-----" in raw and b"BEGIN CERTIFICATE-----" not in raw:
+        public = f"{arguments.file}: this is a private key, not a certificate."
+        raise ConfigError("certificate_malformed", public, "give the certificate; the key stays with its owner")
     findings = explain_certificate(raw, Trust(inventory.organisations), time.time())
     if arguments.format == "json":
         _print_json({"accepted": not findings, "findings": [dataclasses.asdict(finding) for finding in findings]})

@@ -64,7 +64,7 @@ def describe(problem: Problem) -> str:
     """One problem in one line."""
     place = f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file
     kind = "warning: " if problem.warning else ""
-    return f"{place}: {kind}{problem.message}" + (f" ({problem.hint})" if problem.hint else "")
+    return (f"{place}: " if place else "") + kind + problem.message + (f" ({problem.hint})" if problem.hint else "")
 
 
 def problems_together(loaded: LoadedSettings, inventory: Inventory) -> tuple[Problem, ...]:
@@ -140,10 +140,9 @@ def _path_fault(kind: PathKind, path: Path) -> tuple[str, str] | None:
 
 
 def _origins(document: Document) -> dict[str, str]:
-    """Where each key of the file stands, by dotted path."""
-    return {
-        ".".join(str(step) for step in path): f"{document.file}:{line}" for path, (line, _) in document.keys.items()
-    }
+    """Where each key of the file and each item of a list stands, by dotted path."""
+    places = {**document.places, **document.keys}
+    return {".".join(str(step) for step in path): f"{document.file}:{line}" for path, (line, _) in places.items()}
 
 
 def _unit_id_findings(settings: Settings, inventory: Inventory) -> Iterator[Finding]:

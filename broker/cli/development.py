@@ -38,7 +38,8 @@ from broker.adapters.ledger_files_disk import FolderLock
 from broker.adapters.private_files import write_private
 from broker.cli.building import Endpoints, access_yaml, devices_yaml
 from broker.cli.config_files import load_inventory, load_settings
-from broker.cli.serving import prepare, shipped_policies
+from broker.cli.policies import shipped_policies
+from broker.cli.serving import prepare
 from broker.errors import UnavailableError
 from broker.ledger.notes import verifier_of
 from broker.model.place import BacnetIpWay, Device, Inventory, ModbusTcpWay, Organisation, Protocol, RtuOverTcpWay
@@ -136,7 +137,7 @@ class Development:
                 }
                 for persona in PERSONAS
             },
-            "devices": {d.key: _device_facts(d) for d in self.broker.desk.in_force.inventory.devices},
+            "devices": {d.key: _device_facts(d, self.folder) for d in self.broker.desk.in_force.inventory.devices},
         }
 
     def _issue(self, authorities: dict[str, Authority]) -> None:
@@ -266,9 +267,12 @@ class Development:
             self._mint_tokens()
 
 
-def _device_facts(device: Device) -> dict[str, Any]:
+def _device_facts(device: Device, folder: Path) -> dict[str, Any]:
     way = device.way
-    at = f"{way.host}:{way.port}" if isinstance(way, ModbusTcpWay | RtuOverTcpWay | BacnetIpWay) else way.path
+    if isinstance(way, ModbusTcpWay | RtuOverTcpWay | BacnetIpWay):
+        at = f"{way.host}:{way.port}"
+    else:
+        at = str(Path(way.path).relative_to(folder)) if Path(way.path).is_relative_to(folder) else way.path
     if isinstance(way, BacnetIpWay):
         return {"protocol": "bacnet", "instance": way.instance, "upstream": at}
     return {"protocol": "modbus", "sni": device.sni, "unit_id": device.unit_id, "upstream": at}

@@ -13,6 +13,7 @@ from broker.access.losses import losses_only
 from broker.cli.config_files import LoadedSettings, load_settings, problems_together, raise_if_any
 from broker.cli.file_sources import FileSources
 from broker.cli.people.safe_text import escape
+from broker.cli.policies import policy_folder
 from broker.model.place import Inventory
 from broker.settings.broker_file import LoggingSection, Settings
 from broker.wiring.broker import Broker
@@ -59,18 +60,6 @@ def set_up_logging(settings: LoggingSection) -> None:
     logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL)
 
 
-def policy_folder(settings: Settings) -> Path:
-    """The folder of the policies: the one in the settings, or the library that comes with the broker."""
-    return Path(settings.policy.folder) if settings.policy.folder else shipped_policies()
-
-
-def shipped_policies() -> Path:
-    """The library that comes with the broker: inside the package when installed, beside it in a checkout."""
-    package = Path(__file__).resolve().parent.parent
-    inside = package / "_policies"
-    return inside if inside.is_dir() else package.parent / "policies"
-
-
 def prepare(loaded: LoadedSettings, organisation_folder: Path | None = None) -> tuple[Broker, FileSources]:
     """Check settings and inventory together and build the broker. Raises ConfigError with all problems."""
     settings = loaded.settings
@@ -89,7 +78,9 @@ def prepare(loaded: LoadedSettings, organisation_folder: Path | None = None) -> 
     raise_if_any(problems_together(loaded, wanted), "settings_invalid", "settings and inventory")
     inventory = _first_in_force(settings, sources, wanted)
     sources.keep(inventory)
-    return Broker(settings, sources, inventory), sources
+    broker = Broker(settings, sources, inventory)
+    broker.reload.gains_wait_for(wanted.revision if inventory.revision != wanted.revision else "")
+    return broker, sources
 
 
 def _first_in_force(settings: Settings, sources: FileSources, wanted: Inventory) -> Inventory:

@@ -23,6 +23,8 @@ from broker.model.decision import EntryPoint
 from broker.model.vocabulary import RecordKind, Result
 
 SLIP_SECONDS = 2.0
+# The broker was not there, or its clock jumped: what lies before and after is not one stretch of records.
+_INTERRUPTIONS = frozenset({RecordKind.BROKER_STARTED, RecordKind.TAIL_HEALED, RecordKind.CLOCK_STEPPED})
 LEASE_GRACE_SECONDS = 1.0
 LONGEST_OPERATION_SECONDS = 600.0
 RELAYED_NOTHING = frozenset({Result.DENIED.value, Result.NOT_SENT.value})
@@ -62,6 +64,8 @@ class Invariants:
         self._known_start = minimum == 0
         self._time: float | None = None
         self._stamp = ""
+        self._stretch_from: float | None = None
+        self._stretch_seconds = 0.0
         self._decisions: dict[int, _Decision] = {}
         self._cited_by: dict[str, list[int]] = {}
         self._sessions: set[str] = set()
@@ -87,7 +91,11 @@ class Invariants:
             raise _broken("kind_unknown", str(kind))
         self._index = index
         self.counts[kind] = self.counts.get(kind, 0) + 1
+        if kind in _INTERRUPTIONS:
+            self._measure_stretch()
         self._check_time(record["time"], kind)
+        if self._stretch_from is None:
+            self._stretch_from = self._time
         rule = self._rules.get(kind)
         if rule is not None:
             try:
@@ -102,6 +110,17 @@ class Invariants:
                 raise _broken("intent_without_outcome", f"record {index}")
         if self._minimum > self.pruned_to:
             raise _broken("pruning_not_recorded", f"minimum index {self._minimum}, recorded {self.pruned_to}")
+
+    def end_stretch(self) -> float:
+        """Over how many seconds the records since the last call go, what lay between two runs left out."""
+        self._measure_stretch()
+        seconds, self._stretch_seconds = self._stretch_seconds, 0.0
+        return seconds
+
+    def _measure_stretch(self) -> None:
+        if self._stretch_from is not None and self._time is not None:
+            self._stretch_seconds = max(self._stretch_seconds, self._time - self._stretch_from)
+        self._stretch_from = None
 
     @property
     def left_open(self) -> int:

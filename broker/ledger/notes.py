@@ -92,7 +92,7 @@ def verify_note(raw_note: str, verifiers: Iterable[Verifier]) -> tuple[str, tupl
     Unknown keys are ignored. Raises IntegrityError if the note is malformed, if a known key's signature is wrong, or if
     none is by a known key.
     """
-    text, lines = _split_note(raw_note)
+    text, lines = split_note(raw_note)
     known = {(verifier.name, verifier.key_id): verifier for verifier in verifiers}
     proven: list[Signature] = []
     for line in lines:
@@ -101,11 +101,24 @@ def verify_note(raw_note: str, verifiers: Iterable[Verifier]) -> tuple[str, tupl
         if verifier is not None and all(s.verifier is not verifier for s in proven):
             proven.append(_verify_signature(text, verifier, blob[4:]))
     if not proven:
-        raise IntegrityError("signature_missing", "the note carries no signature of a known key")
+        raise signed_by_others(raw_note, known.values())
     return text, tuple(proven)
 
 
-def _split_note(raw_note: str) -> tuple[str, list[str]]:
+def signed_by_others(raw_note: str, wanted: Iterable[Verifier]) -> IntegrityError:
+    """Signatures are there, none by the names and keys that were asked for: most likely the wrong public key."""
+    _, lines = split_note(raw_note)
+    signers = ", ".join(dict.fromkeys(_decode_signature_line(line)[0] for line in lines))
+    keys = ", ".join(f"{verifier.name}+{verifier.key_id.hex()}" for verifier in wanted)
+    return IntegrityError(
+        "signed_by_others",
+        "signed by nobody of this name and key: is this the right public key?",
+        f"signed by {signers}, not by {keys}",
+    )
+
+
+def split_note(raw_note: str) -> tuple[str, list[str]]:
+    """The text and the signature lines, nothing of it proven. Raises IntegrityError."""
     if len(raw_note) > LARGEST_NOTE or _CONTROL.search(raw_note):
         raise IntegrityError("note_malformed", "the note is too long or holds control characters")
     at = raw_note.rfind("\n\n")

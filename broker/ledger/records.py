@@ -73,18 +73,12 @@ def outcome(
     intent: int,
     result: str,
     code: str = "",
-    reply: str = "",
-    values: Pairs = (),
     after: Pairs = (),
 ) -> bytes:
-    """What became of the intent at that index: `reply` is the digest of the reply, `values` what was read."""
+    """What became of the intent at that index; `after` is what was read back."""
     record: dict[str, object] = {"intent": intent, "kind": _OUTCOME, "result": result, "time": stamp(time)}
     if code:
         record["code"] = code
-    if reply:
-        record["reply"] = reply
-    if values:
-        record["values"] = dict(values)
     if after:
         record["after"] = dict(after)
     return _small(record)
@@ -133,7 +127,6 @@ def session_opened(
     peer: str,
     proofs: Sequence[Mapping[str, object]],
     decision: int,
-    windows: Sequence[str] = (),
 ) -> bytes:
     """Who was let in, where, proven by what, and by which decision (its index)."""
     return _record(
@@ -147,7 +140,6 @@ def session_opened(
             "peer": _text(peer),
             "proofs": _plain(proofs),
             "decision": decision,
-            "windows": _texts(windows),
         },
     )
 

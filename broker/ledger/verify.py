@@ -1,17 +1,22 @@
 """Offline verification: tree, chain of checkpoints, signatures and invariants, from files and public keys alone."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.errors import IntegrityError
-from broker.ledger.checkpoint import Checkpoint, verify_checkpoint
+from broker.ledger.checkpoint import LONGEST_SIZE, Checkpoint, split_checkpoints, verify_checkpoint
 from broker.ledger.invariants import Invariants
 from broker.ledger.merkle import HASH_OCTETS, Tree, encode_hash, leaf_hash, subtree_hash
 from broker.ledger.notes import Signature, Verifier, decode_vkey
 from broker.ledger.tiles import WIDTH, bundle_path, tile_path, tiles_of
 
-FARTHEST_APART = 256
+# A checkpoint is due after less than a second; what lies above is told, for a slow disk or host can be the cause.
+LATE_SECONDS = 2.0
+# What the writer puts into the chain before the head follows: usually a note, at most 64 full bundles and a part of one.
+USUAL_LEAD = 2
+LARGEST_LEAD = 65
 CHAIN_CHUNK = 1 << 20
 LARGEST_NOTE = 1 << 16
 LARGEST_BUNDLE = WIDTH * (2 + 65535)
@@ -29,7 +34,9 @@ class Report:
     """What was verified. `ok` only if everything holds; else `reason` and, where there is one, `first_bad`, its index.
 
     `witnesses` names who else signed the head; if nobody did, `unwitnessed` is True: the log's own key is then the only
-    thing between this history and another one. `counts` are records by kind.
+    thing between this history and another one. `counts` are records by kind. `saved_checkpoints` is how many saved
+    ones the history agrees with, `saved_size` the size of the largest. `late_checkpoints` cover records of more than
+    two seconds, at most `longest_stretch` seconds. `head_behind` is by how many notes the head trails the chain.
     """
 
     ok: bool = False
@@ -41,7 +48,11 @@ class Report:
     root: str = ""
     minimum: int = 0
     checkpoints: int = 0
+    late_checkpoints: int = 0
+    longest_stretch: float = 0.0
+    head_behind: int = 0
     saved_size: int | None = None
+    saved_checkpoints: int = 0
     witnesses: tuple[str, ...] = ()
     open_intents: int = 0
     counts: dict[str, int] = field(default_factory=dict)
@@ -64,7 +75,10 @@ class _BadRecordError(Exception):
 def verify_ledger(
     reader: FileReader, vkey: str, saved_checkpoint: str | None = None, witnesses: Sequence[str] = ()
 ) -> Report:
-    """Verify everything up to the ledger's last checkpoint; keys as vkey texts. A failure is reported, never raised."""
+    """Verify everything up to the ledger's last checkpoint; keys as vkey texts. A failure is reported, never raised.
+
+    `saved_checkpoint` may hold several notes with empty lines between them; the history must agree with each.
+    """
     report = Report()
     try:
         _Verification(reader, decode_vkey(vkey), [decode_vkey(w) for w in witnesses], report).run(saved_checkpoint)
@@ -95,18 +109,19 @@ class _Verification:
         minimum = self._minimum(head)
         invariants = Invariants(minimum)
         self._report.counts, self._report.minimum = invariants.counts, minimum
-        chain = self._chain(minimum)
+        chain = self._chain()
+        self._require_saved(saved.pop(0, ()))
         expected = next(chain, None)
         for index, leaf in self._leaves(head.size, invariants):
             self._tree.append(leaf)
             size = index + 1
             while expected is not None and expected.size < size:
                 raise _BadRecordError(index, _wrong("chain_out_of_order", f"size {expected.size}"))
-            if saved is not None and saved.size == size:
-                self._require_root(saved, "history_rewritten")
+            self._require_saved(saved.pop(size, ()))
             if expected is not None and expected.size == size:
                 self._require_root(expected, "root_mismatch")
                 self._report.checkpoints += 1
+                self._measure(invariants.end_stretch())
                 expected = next(chain, None) if size < head.size else expected
         self._require_root(head, "root_mismatch")
         if head.size and (expected is None or expected.size != head.size):
@@ -116,6 +131,31 @@ class _Verification:
         self._report.open_intents = invariants.left_open
 
     def _head(self) -> tuple[Checkpoint, tuple[Signature, ...]]:
+        """The newest checkpoint, which is in the chain alone for the moment before the head file follows.
+
+        A writer may go on while the chain is read, so only what is ahead of the head as it is afterwards counts.
+        """
+        ahead = self._notes_after(self._published()[0].size)
+        head, signatures = self._published()
+        later = [checkpoint for checkpoint in map(self._chained, ahead) if checkpoint.size > head.size]
+        if len(later) > USUAL_LEAD and not _is_one_pass(later):
+            raise _wrong("head_behind_chain", f"the head is of {head.size} records, the chain goes to {later[-1].size}")
+        self._report.head_behind = len(later)
+        for checkpoint in reversed(later) if not signatures else ():
+            if self._is_stored(checkpoint.size):
+                return checkpoint, ()
+        return head, signatures
+
+    def _notes_after(self, size: int) -> Sequence[str]:
+        """The notes at the chain's end that are of more records, more of them than can be in order at most."""
+        return deque((note for note in _notes(self._reader) if _claimed_size(note) > size), LARGEST_LEAD + 1)
+
+    def _is_stored(self, size: int) -> bool:
+        """Whether the last records of that size are there: a copy may hold the chain as it was after the tiles."""
+        number, width = (size - 1) // WIDTH, (size - 1) % WIDTH + 1
+        return self._stored(bundle_path(number, width), bundle_path(number)) is not None
+
+    def _published(self) -> tuple[Checkpoint, tuple[Signature, ...]]:
         raw = self._reader.read("checkpoint", 0, LARGEST_NOTE)
         if raw is None:
             raise _wrong("checkpoint_missing")
@@ -125,14 +165,28 @@ class _Verification:
         self._report.origin, self._report.size, self._report.root = head.origin, head.size, encode_hash(head.root)
         self._report.witnesses = tuple(signature.verifier.name for signature in signatures)
 
-    def _saved(self, raw_saved: str | None, head: Checkpoint) -> Checkpoint | None:
-        if raw_saved is None:
-            return None
-        saved, _ = verify_checkpoint(raw_saved, self._log, self._witnesses)
-        self._report.saved_size = saved.size
-        if saved.size > head.size:
-            raise _wrong("history_cut", f"{head.size} records, {saved.size} when the checkpoint was saved")
+    def _saved(self, raw_saved: str | None, head: Checkpoint) -> dict[int, set[Checkpoint]]:
+        """The saved checkpoints by their size."""
+        saved: dict[int, set[Checkpoint]] = {}
+        for number, note in enumerate(split_checkpoints(raw_saved) if raw_saved is not None else (), start=1):
+            try:
+                checkpoint, _ = verify_checkpoint(note, self._log, self._witnesses)
+            except IntegrityError as error:
+                raise _wrong("saved_checkpoint_refused", f"number {number}: {error}") from None
+            saved.setdefault(checkpoint.size, set()).add(checkpoint)
+            self._report.saved_checkpoints = number
+        self._report.saved_size = max(saved, default=None)
+        if saved and max(saved) > head.size:
+            raise _wrong("history_cut", f"{head.size} records, {max(saved)} when the checkpoint was saved")
         return saved
+
+    def _require_saved(self, saved: Iterable[Checkpoint]) -> None:
+        for checkpoint in saved:
+            self._require_root(checkpoint, "history_rewritten")
+
+    def _measure(self, seconds: float) -> None:
+        self._report.late_checkpoints += seconds > LATE_SECONDS
+        self._report.longest_stretch = max(self._report.longest_stretch, round(seconds, 3))
 
     def _minimum(self, head: Checkpoint) -> int:
         raw = self._reader.read("minimum", 0, 32)
@@ -143,16 +197,19 @@ class _Verification:
             raise _wrong("minimum_malformed", digits)
         return int(digits)
 
-    def _chain(self, minimum: int) -> Iterator[Checkpoint]:
-        """Every checkpoint ever published, in order, none left out; an unfinished last one is not one yet."""
+    def _chain(self) -> Iterator[Checkpoint]:
+        """The checkpoints in order, one at every full bundle at least; an unfinished last one is not one yet.
+
+        One that was left out between two full bundles leaves no gap in the sizes; the next one covers its records.
+        """
         previous, first = 0, True
         for note in _notes(self._reader):
             checkpoint = self._chained(note)
-            gap = checkpoint.size - previous
-            if not first and gap <= 0:
+            if not first and checkpoint.size <= previous:
                 raise self._after_good("chain_out_of_order", f"{checkpoint.size} after {previous}")
-            if gap > FARTHEST_APART and not (first and minimum):
-                raise self._after_good("chain_incomplete", f"none between {previous} and {checkpoint.size}")
+            boundary = (previous // WIDTH + 1) * WIDTH
+            if checkpoint.size > boundary:
+                raise self._after_good("chain_incomplete", f"none of {boundary} records, the end of a bundle")
             previous, first = checkpoint.size, False
             if checkpoint.size:
                 yield checkpoint
@@ -248,6 +305,17 @@ class _Verification:
             if stored != computed[offset]:
                 first = (number * WIDTH + offset) * WIDTH**level
                 raise _BadRecordError(first, _wrong("tile_altered", tile_path(level, number)))
+
+
+def _is_one_pass(checkpoints: Sequence[Checkpoint]) -> bool:
+    """Whether the writer may have put them into the chain in one go: full bundles, and one part at the end."""
+    return len(checkpoints) <= LARGEST_LEAD and not any(c.size % WIDTH for c in checkpoints[:-1])
+
+
+def _claimed_size(note: str) -> int:
+    """The size that a note names, proven by nothing; 0 if it names none."""
+    digits = note.split("\n", 2)[1]
+    return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= LONGEST_SIZE else 0
 
 
 def _notes(reader: FileReader) -> Iterator[str]:

@@ -66,9 +66,7 @@ class DecisionDesk:
 
         def settle(decision: Decision) -> None:
             if decision.valid_until is not None and decision.epoch == session.epoch:
-                if len(session.leases) >= MAX_LEASES:
-                    session.leases.clear()
-                session.leases[key] = decision
+                _keep(session.leases, key, decision, self._clock.now())
             decided(decision)
 
         self._ask(EntryPoint.OPERATION, question, session, look_again_at(session, situation), settle)
@@ -197,6 +195,17 @@ class DecisionDesk:
 
     def _own_denial(self, reason: Reason) -> Decision:
         return Decision("", NOT_RECORDED, False, (reason,), epoch=self.epoch)
+
+
+def _keep(leases: dict[str, Decision], key: str, decision: Decision, now: float) -> None:
+    """Remember a lease. When there are too many, only those that ran out make room: whoever polls more points in turn
+    than there is room for would otherwise find none.
+    """
+    if len(leases) >= MAX_LEASES:
+        for known in [k for k, lease in leases.items() if lease.valid_until is None or lease.valid_until <= now]:
+            del leases[known]
+    if len(leases) < MAX_LEASES:
+        leases[key] = decision
 
 
 def _denial(reason: Reason) -> Answer:

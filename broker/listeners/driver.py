@@ -21,7 +21,8 @@ from broker.engine.sessions import Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import records
 from broker.listeners.decision_desk import NOT_RECORDED, PENDING, DecisionDesk
-from broker.model.operation import Relayed
+from broker.model.decision import Decision
+from broker.model.operation import Operation, Relayed
 from broker.model.vocabulary import EndReason, Reason, Result
 
 log = logging.getLogger(__name__)
@@ -109,15 +110,7 @@ class Driver:
         """The index of the first. Raises LedgerUnavailableError; those before may then be in the ledger."""
         request, now = command.request, self._clock.now()
         for operation, decision in zip(request.operations, command.decisions, strict=True):
-            record = records.intent(
-                now,
-                session=command.session.id,
-                decision=decision.index,
-                service=operation.service,
-                digest=request.digest,
-                values=operation.raw_values if operation.writes else (),
-                before=command.before,
-            )
+            record = _intent(now, command, operation, decision, command.before)
             run.open_intents.append(self._ledger.append(record, intent=True))
         return run.open_intents[-len(request.operations)]
 
@@ -144,15 +137,7 @@ class Driver:
         request = command.request
         try:
             for operation, decision in zip(request.operations, command.decisions, strict=True):
-                intent = records.intent(
-                    now,
-                    session=session.id,
-                    decision=decision.index,
-                    service=operation.service,
-                    digest=request.digest,
-                    values=operation.raw_values if operation.writes else (),
-                )
-                index = self._ledger.append(intent)
+                index = self._ledger.append(_intent(now, command, operation, decision))
                 self._ledger.append(records.outcome(now, intent=index, result=Result.DENIED))
         except LedgerUnavailableError:
             return None
@@ -213,3 +198,22 @@ class _Run:
             result = Refused((Reason.SESSION_ENDED,))
         self._driver.finished()
         self._done(result)
+
+
+def _intent(
+    now: float,
+    command: RecordIntents | RecordDenial,
+    operation: Operation,
+    decision: Decision,
+    before: tuple[tuple[str, str], ...] = (),
+) -> bytes:
+    """The record of one operation's intent; what is read has no values yet."""
+    return records.intent(
+        now,
+        session=command.session.id,
+        decision=decision.index,
+        service=operation.service,
+        digest=command.request.digest,
+        values=operation.raw_values if operation.writes else (),
+        before=before,
+    )

@@ -38,6 +38,7 @@ FIGURES = (
     Figure("ledger_paused", "1 if relays are paused because the disk is low."),
     Figure("ledger_checkpoint_age_seconds", "Age of the newest checkpoint."),
     Figure("ledger_disk_days", "Days until the disk of the ledger is full at the present rate."),
+    Figure("gains_waiting", "1 if gains of the inventory wait for `otbroker config apply`."),
     Figure("policy_age_seconds", "Time since the policy in force was published."),
     Figure("inventory_age_seconds", "Time since the inventory in force was read."),
 )

@@ -1,11 +1,13 @@
 """For operators on this host: health, readiness with its parts, metrics. Plain HTTP without proof, so loopback only."""
 
 import ipaddress
+import logging
 import re
 from collections.abc import Callable, Iterable, Mapping
 
 import orjson
 from aiohttp import web
+from aiohttp.http import HttpProcessingError
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,6 +21,9 @@ INFORMATIONAL = frozenset({"exports", "issuers", "upstreams"})
 _LOOPBACK_NAMES = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
 _KEEPALIVE_SECONDS = 30.0
 _MAX_LINE = 4096
+log = logging.getLogger(__name__)
+# Anybody on this host, and any web page open on it, could fill the log with requests that cannot be read.
+log.addFilter(lambda record: not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError)))
 
 Readiness = Callable[[], Mapping[str, tuple[bool, str]]]
 
@@ -39,6 +44,7 @@ class OpsListener:
         server = web.Server(
             self.handle,
             access_log=None,
+            logger=log,
             keepalive_timeout=_KEEPALIVE_SECONDS,
             max_line_size=_MAX_LINE,
             max_field_size=_MAX_LINE,

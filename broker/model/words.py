@@ -83,6 +83,44 @@ REASONS: dict[Reason, Words] = {
     Reason.DEVICE_DOWN: Words("The device, or the way to it, is not there.", _TRY_AGAIN),
 }
 
+_SPECIFIC_FIRST: dict[Reason, int] = {
+    reason: place
+    for place, reason in enumerate(
+        (
+            Reason.POINT_UNKNOWN,
+            Reason.POINT_NOT_DESCRIBED,
+            Reason.POINT_READ_ONLY,
+            Reason.SERVICE_NOT_ALLOWED,
+            Reason.PRIORITY_NOT_ALLOWED,
+            Reason.VALUE_BELOW_LIMIT,
+            Reason.VALUE_ABOVE_LIMIT,
+            Reason.VALUE_NOT_ALLOWED,
+            Reason.CRITICALITY_NEEDS_BOTH_PROOFS,
+            Reason.CONTRACT_ENDED,
+            Reason.ROLE_MISSING,
+            Reason.NO_GRANT,
+            Reason.ACTION_NOT_GRANTED,
+            Reason.POINT_NOT_GRANTED,
+            Reason.FREEZE_ACTIVE,
+            Reason.WINDOW_CLOSED,
+        )
+    )
+}
+"""What the caller can put right in the request, then what no grant overcomes, then grants, then waiting."""
+
+MODBUS_EXCEPTIONS: dict[int, str] = {
+    1: "illegal function",
+    2: "illegal data address",
+    3: "illegal data value",
+    4: "server device failure",
+    5: "acknowledge",
+    6: "server device busy",
+    8: "memory parity error",
+    10: "gateway path unavailable",
+    11: "gateway target device failed to respond",
+}
+"""Exception codes of the Modbus Application Protocol v1.1b3, 7."""
+
 END_REASONS: dict[EndReason, Words] = {
     EndReason.PEER_CLOSED: Words("You closed the connection.", "Nothing needs to be done."),
     EndReason.WINDOW_CLOSED: Words("The window in which you worked has closed.", _WAIT_FOR_WINDOW),
@@ -175,6 +213,21 @@ def reason_text(word: str) -> str:
     return REASONS[Reason(word)].text if word in REASONS else word
 
 
+def chief_reason(words: tuple[str, ...]) -> Reason | None:
+    """The most specific of these `Reason` words: what its reader can put right in the request itself comes first."""
+    known = [Reason(word) for word in words if word in REASONS]
+    return min(known, key=lambda reason: _SPECIFIC_FIRST.get(reason, len(_SPECIFIC_FIRST)), default=None)
+
+
 def what_to_do(words: tuple[str, ...]) -> str:
-    """What to do about the first of these `Reason` words that is known."""
-    return next((REASONS[Reason(word)].what_to_do for word in words if word in REASONS), "")
+    """What to do about the most specific of these `Reason` words."""
+    reason = chief_reason(words)
+    return REASONS[reason].what_to_do if reason else ""
+
+
+def device_code_text(code: str) -> str:
+    """A device's own code as people know it: `exception-2` is "exception 02 illegal data address"."""
+    number = code.removeprefix("exception-")
+    if number == code or not number.isascii() or not number.isdigit():
+        return code
+    return f"exception {int(number):02} {MODBUS_EXCEPTIONS.get(int(number), '')}".rstrip()

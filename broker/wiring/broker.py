@@ -187,7 +187,6 @@ class Broker:
 
     def readiness(self) -> dict[str, tuple[bool, str]]:
         """Parts of readiness: good or not, and in what state."""
-        invalid = ", ".join(self.reload.invalid)
         shut = ", ".join(sorted(self.register.shut_for))
         failing = ", ".join(state.name for state in self.export.states if state.failing)
         down = ", ".join(state.address for state in self.upstreams.states() if state.down)
@@ -195,7 +194,7 @@ class Broker:
         return {
             "ledger": (self.ledger.state is State.OPEN, str(self.ledger.state)),
             "policy": self._policy_readiness(),
-            "files": (not invalid, f"invalid: {invalid}" if invalid else "valid"),
+            "files": (not self.reload.invalid, self.reload.state),
             "sessions": (not shut, shut or "accepted"),
             "issuers": (not keyless, f"no usable keys: {keyless}" if keyless else "keys are there"),
             "exports": (not failing, f"failing: {failing}" if failing else "sent"),
@@ -374,7 +373,7 @@ class Broker:
 
     def _ledger_state(self, state: State, detail: str) -> None:
         expected = state is State.OPEN or self._stopped
-        log.log(logging.INFO if expected else logging.WARNING, "ledger %s %s", state, detail)
+        log.log(logging.INFO if expected else logging.WARNING, "ledger %s", ledger_words(state, detail))
         if state is State.CLOSED:
             self.register.shut_for.add(LEDGER_CLOSED)
             self.register.end_all(EndReason.LEDGER_CLOSED)
@@ -383,3 +382,8 @@ class Broker:
         """Hand a new checkpoint to the exports, which never block."""
         self._checkpoint_at = self.clock.monotonic()
         self.export.offer(note)
+
+
+def ledger_words(state: State, detail: str) -> str:
+    """A state of the ledger with its detail, which may begin with the state itself."""
+    return detail if detail.startswith(state) else f"{state}: {detail}" if detail else str(state)

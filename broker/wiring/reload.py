@@ -99,6 +99,21 @@ class Reload:
         """What cannot be used as it stands in the files: `inventory`, `policy`."""
         return tuple(self._invalid_since)
 
+    @property
+    def state(self) -> str:
+        """The files in a few words: what is invalid, and which gains somebody has yet to approve."""
+        words = f"invalid: {', '.join(self.invalid)}" if self.invalid else "valid"
+        waiting = f"gains of inventory revision {self.waiting_revision} wait for `otbroker config apply`"
+        return f"{words}; {waiting}" if self.waiting_revision else words
+
+    def gains_wait_for(self, revision: str) -> None:
+        """The inventory revision that is in force without its gains; "" if none is."""
+        if revision and revision != self.waiting_revision:
+            log.warning(
+                "inventory revision %s is in force without its gains: they wait for `otbroker config apply`", revision
+            )
+        self.waiting_revision = revision
+
     async def remember(self) -> None:
         """Take the files as they are now for seen."""
         self._inventory_seen = await asyncio.to_thread(self._inventory_marks)
@@ -153,7 +168,7 @@ class Reload:
         approved = await asyncio.to_thread(self._sources.approved_revision)
         held_back = self._review_gains and approved != wanted.revision
         inventory = losses_only(previous, wanted) if held_back else wanted
-        self.waiting_revision = wanted.revision if inventory.revision != wanted.revision else ""
+        self.gains_wait_for(wanted.revision if inventory.revision != wanted.revision else "")
         if inventory.revision == previous.revision:
             return
         trust, in_force = Trust(inventory.organisations), InForce(inventory)

@@ -1,4 +1,4 @@
-"""`make bench`: measures everything in one run and prints it as JSON; `--quick` for fewer connections."""
+"""`make bench`: measures everything in one run and prints it as JSON."""
 
 import argparse
 import json

@@ -13,7 +13,7 @@ from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.opa_connection import OpaServer
 from broker.adapters.policy_files import read_policies
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
-from broker.cli.serving import shipped_policies
+from broker.cli.policies import shipped_policies
 from broker.ledger import records
 from broker.model.decision import EntryPoint
 from tests.bench.opa_server import opa_server

@@ -17,6 +17,7 @@ from broker.cli.people.exits import CommandError, Exit
 PROFILE_VARIABLE = "OTB_PROFILE"
 MAX_FILE_OCTETS = 65_536
 _PATHS = ("ca", "certificate", "key", "token")
+_ENOUGH = frozenset({"api", "certificate", "key", "token"})
 _KEYS = frozenset({"api", "system_trust", "development", "persona", *_PATHS})
 
 
@@ -45,7 +46,6 @@ def profile_file(environment: Mapping[str, str], chosen: str | None = None) -> P
 
 def find_access(options: argparse.Namespace, environment: Mapping[str, str]) -> Access:
     """What the options say, over the development folder or the profile file. Raises CommandError."""
-    access = _base(options, environment)
     given: dict[str, Any] = {
         "api": getattr(options, "api", None),
         "ca": _path(getattr(options, "ca", None)),
@@ -54,7 +54,8 @@ def find_access(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         "token": _path(getattr(options, "token", None)),
         "system_trust": getattr(options, "system_trust", None),
     }
-    access = replace(access, **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    access = replace(_base(options, environment, given), **given)
     if not access.api:
         raise CommandError(
             "profile_missing",
@@ -65,23 +66,33 @@ def find_access(options: argparse.Namespace, environment: Mapping[str, str]) -> 
     return replace(access, api=_checked_api(access.api))
 
 
-def _base(options: argparse.Namespace, environment: Mapping[str, str]) -> Access:
-    folder = getattr(options, "dev", None)
-    if folder:
-        return development_access(Path(folder), getattr(options, "persona", None))
-    if getattr(options, "persona", None):
-        raise CommandError("usage", "--as goes with --dev.", status=Exit.USAGE)
+def _base(options: argparse.Namespace, environment: Mapping[str, str], given: Mapping[str, Any]) -> Access:
+    """What the options that are given lie over; nothing if they are enough alone. Raises CommandError."""
+    folder, persona = getattr(options, "dev", None), getattr(options, "persona", None)
     chosen = getattr(options, "profile", None)
+    if folder:
+        return _under(development_access(Path(folder), persona), given)
+    if not chosen and not persona and given.keys() >= _ENOUGH and given.keys() & {"ca", "system_trust"}:
+        return Access("")
     path = profile_file(environment, chosen)
     if path.is_file():
-        return read_profile(path)
+        return _under(read_profile(path, persona), given)
+    if persona:
+        hint = "Add --dev DIR, or write a profile with `otb profile import DIR`."
+        raise CommandError("usage", "--as needs a development folder.", hint, Exit.USAGE)
     if chosen or environment.get(PROFILE_VARIABLE):
         raise CommandError("profile_missing", f"The profile {path} is not there.", "Check --profile or OTB_PROFILE.")
-    return Access("", source="options")
+    return Access("")
 
 
-def read_profile(path: Path) -> Access:
-    """The access that a profile file describes; its paths are relative to it. Raises CommandError."""
+def _under(access: Access, given: Mapping[str, Any]) -> Access:
+    return replace(access, source=f"options, over {access.source}") if given else access
+
+
+def read_profile(path: Path, persona: str | None = None) -> Access:
+    """The access that a profile file describes, as `persona` if that is chosen; its paths are relative to it. Raises
+    CommandError.
+    """
     try:
         values = tomllib.loads(read_text(path, "profile"))
     except tomllib.TOMLDecodeError as error:
@@ -97,7 +108,10 @@ def read_profile(path: Path) -> Access:
         )
     if "development" in values:
         folder = path.parent / Path(values["development"]).expanduser()
-        return replace(development_access(folder, values.get("persona")), source=str(path))
+        return replace(development_access(folder, persona or values.get("persona")), source=str(path))
+    if persona:
+        public = f"--as needs a development folder, and the profile {path} names none."
+        raise CommandError("usage", public, "Leave --as out, or add --dev DIR.", Exit.USAGE)
     files: dict[str, Any] = {name: path.parent / Path(values[name]).expanduser() for name in _PATHS if name in values}
     return Access(values.get("api", ""), system_trust=values.get("system_trust", False), source=str(path), **files)
 
@@ -120,15 +134,15 @@ def development_facts(folder: Path) -> dict[str, object]:
     return facts
 
 
-def development_access(folder: Path, persona: str | None) -> Access:
-    """The access of a persona of a development folder. Raises CommandError."""
+def development_access(folder: Path, persona: str | None, option: str = "--as") -> Access:
+    """The access of a persona of a development folder; `option` is what chooses it. Raises CommandError."""
     facts = development_facts(folder)
     personas = facts["personas"]
     assert isinstance(personas, dict)
     if persona is None or not isinstance(personas.get(persona), dict):
         names = ", ".join(map(str, personas))
         public = "No persona is chosen." if persona is None else f"There is no persona {persona}."
-        raise CommandError("persona_unknown", public, f"Choose one with --as: {names}.", Exit.USAGE)
+        raise CommandError("persona_unknown", public, f"Choose one with {option}: {names}.", Exit.USAGE)
     proofs: dict[str, Any] = {name: folder / str(personas[persona][name]) for name in ("certificate", "key", "token")}
     return Access(str(facts.get("api", "")), ca=folder / str(facts.get("ca", "ca.pem")), source=str(folder), **proofs)
 

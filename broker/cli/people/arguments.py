@@ -9,6 +9,7 @@ import shtab
 from broker.cli.people.exits import MEANINGS
 from broker.model.vocabulary import RecordKind
 
+SHELLS = " or ".join(", ".join(shtab.SUPPORTED_SHELLS).rsplit(", ", 1))
 DEFAULT_LISTEN = "127.0.0.1:1502"
 Commands = Any  # argparse names its own type privately
 _DEVICE = "SITE/DEVICE, or DEVICE if only one site has it"
@@ -32,7 +33,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_common()],
     )
-    shtab.add_argument_to(root, "--print-completion", help="print shell completion for bash, zsh or tcsh")
+    shtab.add_argument_to(root, "--print-completion", help=f"print shell completion for {SHELLS}")
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_looking(commands)
     _add_values(commands)

@@ -43,6 +43,10 @@ async def connect(arguments: argparse.Namespace, client: Client, screen: Screen)
     try:
         await bridge.run(_told(server.sockets[0].getsockname()))
     except ProblemError as problem:
+        if problem.code == "tunnel_needs_modbus":
+            public = f"`otb connect` is for Modbus devices, and {device} is none."
+            hint = f"Use `otb read {device} POINT` and `otb write {device} POINT=VALUE`."
+            raise CommandError(problem.code, public, hint) from None
         raise await with_suggestion(client, problem, device, []) from None
     finally:
         server.close()

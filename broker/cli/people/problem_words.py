@@ -24,14 +24,14 @@ def report(error: ProblemError | CommandError, screen: Screen) -> Exit:
 
 def sentences(problem: Document) -> Iterator[tuple[str, str]]:
     """The lines, each with a style, that explain a problem document."""
-    reasons = reason_lines(problem.get("reasons"))
+    reasons, faults = reason_lines(problem.get("reasons")), entries(problem.get("errors"))
     title, detail = str(problem.get("title", "")), str(problem.get("detail", ""))
     yield title or detail or "The broker refused without saying why.", "bold red"
     if reasons:
         yield from ((f"  - {line}", "") for line in reasons)
-    elif detail and detail != title:
+    elif detail and detail != title and not faults:
         yield f"  {detail}", ""
-    for fault in entries(problem.get("errors")):
+    for fault in faults:
         yield f"  - {fault.get('at', '')}: {fault.get('problem', '')}", ""
     yield from ((line, "") for line in _outcomes(problem))
     if problem.get("what_to_do"):
@@ -58,7 +58,7 @@ def window_lines(window: object) -> list[str]:
 
 def failure_line(failure: Document) -> str:
     """One point's failure in a line."""
-    code = failure.get("device_code")
+    code = failure.get("device_code") if failure.get("code") != "device_refused" else None
     told = f"{failure.get('text', '')} ({failure.get('code', '')}{f', device: {code}' if code else ''})"
     decision = failure.get("decision_id")
     return f"{told} decision {decision}" if decision else told

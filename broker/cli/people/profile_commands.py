@@ -27,8 +27,8 @@ def import_profile(arguments: argparse.Namespace, environment: Mapping[str, str]
     folder = Path(arguments.directory).expanduser().resolve()
     personas = development_facts(folder)["personas"]
     assert isinstance(personas, dict)
-    persona = arguments.chosen_persona or next(iter(personas), "")
-    development_access(folder, persona)
+    persona = arguments.chosen_persona or getattr(arguments, "persona", None) or next(iter(personas), "")
+    development_access(folder, persona, "--persona")
     path = profile_file(environment, getattr(arguments, "profile", None))
     if path.exists() and not arguments.force:
         hint = "Add --force to replace it, or name another file with --profile."

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterator
 
-from broker.cli.people.arguments import parser
+from broker.cli.people.arguments import SHELLS, parser
 from broker.cli.people.exits import MEANINGS
 
 _INTRODUCTION = """# `otb` reference
@@ -23,6 +23,14 @@ key = "me.key"
 token = "me.token"              # read anew for every call: another program may keep it fresh
 ```
 
+A profile may name a development folder instead; it then follows the broker there to whatever port it has after its
+next start, and `--as` chooses another persona for one call:
+
+```toml
+development = "plant-dev"       # folder of `otbroker dev`; relative to this file
+persona = "vendor-ana"
+```
+
 Secrets are read from files only, never from arguments, and never printed. The broker's certificate is checked against
 `--ca` alone, unless `--system-trust` is given. No proxy of the environment is used.
 
@@ -30,14 +38,14 @@ With `--format json` a command prints what the API said, or its problem document
 decimals. `otb connect` prints one document a line. With `--format text` everything that came from outside is printed
 with control characters escaped, and colours are used at a terminal only (`NO_COLOR` turns them off).
 
-`otb --print-completion bash` (or `zsh`, `tcsh`) prints shell completion.
 """
+_COMPLETION = f"`otb --print-completion SHELL` prints shell completion for {SHELLS}.\n"
 
 
 def reference_markdown() -> str:
     """The page."""
     root = parser()
-    lines = [_INTRODUCTION, "## Exit status\n", "| status | meaning |", "|---|---|"]
+    lines = [_INTRODUCTION + _COMPLETION, "## Exit status\n", "| status | meaning |", "|---|---|"]
     lines += [f"| {status.value} | {meaning} |" for status, meaning in MEANINGS.items()]
     lines += ["\n## Options of every command\n", *_options(root, ("-h", "--print-completion")), ""]
     shared = {string for action in root._actions for string in action.option_strings}

@@ -16,6 +16,7 @@ from broker.cli.people.screen import Cell, Screen
 
 TABLES = ("coil", "discrete-input", "input-register", "holding-register")
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?", re.ASCII)
+_COMMA_NUMBER = re.compile(r"[+-]?[0-9]+,[0-9]+", re.ASCII)
 _LITERALS = {"true": True, "false": False}
 
 
@@ -47,6 +48,8 @@ async def write(arguments: argparse.Namespace, client: Client, screen: Screen) -
     except ProblemError as problem:
         if problem.code == "outcome_unknown":
             screen.note(f"The call's idempotency key is {key}.", "")
+        if problem.code == "value_invalid" and (comma := comma_number(arguments.values)):
+            problem.document["what_to_do"] = f"Use a point in numbers: {comma.replace(',', '.')}, not {comma}."
         names = [] if arguments.raw else list(body["points"])
         raise await with_suggestion(client, problem, device, names) from None
     screen.document(answer)
@@ -91,6 +94,12 @@ def parse_value(text: str) -> Any:
     if len(text) >= 2 and text[0] == text[-1] == '"':
         return _quoted(text)
     return text
+
+
+def comma_number(values: list[str]) -> str:
+    """The first of these POINT=VALUE whose value is a number with a comma; empty if none is."""
+    given = (text.partition("=")[2] for text in values)
+    return next((value for value in given if _COMMA_NUMBER.fullmatch(value)), "")
 
 
 def _quoted(text: str) -> str:

@@ -93,6 +93,21 @@ def test_anything_else_is_refused():
     assert asked("/metrics", method="POST")[0] == 405
 
 
+@pytest.mark.parametrize("head", [b"GET / HTTP/1.1\r\n", b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n", b"\0\r\n"])
+def test_requests_that_cannot_be_read_are_refused_and_leave_nothing_in_the_log(head, caplog):
+    async def story():
+        ops, url = await started()
+        reader, writer = await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+        writer.write(head + b"\r\n")
+        answer = await reader.read()
+        writer.close()
+        await ops.close()
+        return answer
+
+    assert b" 400 Bad Request\r\n" in asyncio.run(story())
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "localhost", ""])
 def test_it_listens_on_loopback_addresses_only(host):
     ops = OpsListener(lambda: PARTS, lambda: {})

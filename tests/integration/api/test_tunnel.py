@@ -87,7 +87,7 @@ def test_octets_behind_the_handshake_are_not_lost(pki, run):
         (b"Sec-WebSocket-Protocol: otb.modbus.v1\r\n", b"", 400, "handshake_invalid"),
         (b"dGhlIHNhbXBsZSBub25jZQ==", b"short", 400, "handshake_invalid"),
         (b"Host: x\r\n", b"Host: x\r\nOrigin: https://evil.example\r\n", 403, "origin_refused"),
-        (b"ahu-1", b"vav-1", 400, "handshake_invalid"),
+        (b"ahu-1", b"vav-1", 400, "tunnel_needs_modbus"),
         (b"ahu-1", b"meter-1", 404, "device_unknown"),
         (b"token-ana", b"token-bo", 403, "subjects_differ"),
         (b"token-ana", b"forged", 401, "credentials_refused"),

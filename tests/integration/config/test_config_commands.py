@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from broker.access.losses import losses_only
 from broker.cli.config_commands import add_config_commands
@@ -89,6 +90,17 @@ def test_show_tells_every_value_and_where_it_came_from(site: Path, capsys: Captu
     assert lines[f"state_dir: {site}/state"] == f"{site}/otbroker.yaml:1"
 
 
+def test_show_knows_where_items_of_lists_were_given(site: Path, capsys: Captured) -> None:
+    with (site / "otbroker.yaml").open("a") as settings:
+        settings.write("issuers:\n  - issuer: https://login.acme.example\n    organisation: acme\n")
+        settings.write("    audiences: [otbroker]\n    jwks_url: https://login.acme.example/keys\n")
+        settings.write("    subjects:\n      - '*@acme.example'\n")
+    assert run("show", "--settings", site / "otbroker.yaml", "--format", "json") == 0
+    rows = {row["key"]: row["from"] for row in json.loads(capsys.readouterr().out)}
+    assert rows["issuers.0.subjects.0"] == f"{site}/otbroker.yaml:16"
+    assert rows["issuers.0.audiences.0"] == f"{site}/otbroker.yaml:13"
+
+
 def test_show_as_json_has_the_same_rows(site: Path, capsys: Captured) -> None:
     assert run("show", "--settings", site / "otbroker.yaml", "--format", "json") == 0
     rows = {row["key"]: (row["value"], row["from"]) for row in json.loads(capsys.readouterr().out)}
@@ -120,6 +132,16 @@ def test_diff_of_two_folders_says_who_gains_and_who_loses(site: Path, capsys: Ca
     ]
     assert lines[2] == "+ bo@acme.example gains view on plant/vav-1"
     assert lines[-1] == f"revision {load_inventory(site / 'other').revision}"
+
+
+def test_diff_says_what_changed_about_a_point(site: Path, capsys: Captured) -> None:
+    other = site / "other"
+    other.mkdir()
+    (other / "all.yaml").write_text(example().replace("maximum: 22.0", "maximum: 25.0"), encoding="utf-8")
+    assert run("diff", site / "inventory", other) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "+ ana@acme.example gains adjust on plant/ahu-1: supply-temp-setpoint in evening (" in lines[-2]
+    assert "supply-temp-setpoint: maximum 22.0 → 25.0" in lines[-2]
 
 
 def sources(site: Path) -> FileSources:
@@ -204,4 +226,16 @@ def test_check_certificate_explains_refusals_and_what_to_do(
 
 def test_check_certificate_of_a_missing_file_says_so(trusting: Path, capsys: Captured) -> None:
     assert run("check-certificate", trusting / "none.pem", "--inventory", trusting / "inventory") == 1
-    assert "none.pem cannot be read" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith(f"{trusting}/none.pem cannot be read")
+
+
+def test_check_certificate_of_a_private_key_says_what_it_is_and_shows_nothing_of_it(
+    trusting: Path, acme: Authority, capsys: Captured
+) -> None:
+    pem = acme.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    (trusting / "ana.key").write_text(pem)
+    assert run("check-certificate", trusting / "ana.key", "--inventory", trusting / "inventory") == 1
+    said = capsys.readouterr().err
+    assert "this is a private key, not a certificate" in said
+    assert pem.splitlines()[1] not in said

@@ -238,3 +238,34 @@ def test_a_redirect_is_not_followed_with_the_token(otb, plant, fake):
     said = otb("me", *given(plant, api=f"https://127.0.0.1:{made.port}"))
     assert said.status == 1
     assert target.requests == []
+
+
+def test_options_beat_a_profile_that_no_longer_leads_anywhere(otb, plant, tmp_path):
+    path = tmp_path / "config" / "otb" / "profile.toml"
+    path.parent.mkdir(parents=True)
+    for broken in ('development = "gone"\npersona = "vendor-ana"\n', "no TOML at all"):
+        path.write_text(broken)
+        said = otb("status", *given(plant))
+        assert said.status == 0, said.err
+        assert str(path) not in said.out
+        assert otb("status").status == 1
+        assert otb("status", "--profile", path, *given(plant)).status == 1
+
+
+def test_status_says_that_options_lie_over_a_profile(otb, plant, tmp_path):
+    otb("profile", "import", plant.folder)
+    assert otb("status", "--format", "json").document["source"] == str(tmp_path / "config" / "otb" / "profile.toml")
+    said = otb("status", "--format", "json", "--token", plant.file("vendor-ana", "token"))
+    assert said.document["source"].startswith("options, over ")
+
+
+def test_a_profile_of_a_development_folder_takes_another_persona(otb, plant):
+    assert otb("ls", "--as", "bms-sync").status == 2
+    otb("profile", "import", plant.folder)
+    assert otb("me", "--as", "bms-sync", "--format", "json").document["kind"] == "service"
+
+
+def test_an_import_names_the_option_that_chooses_a_persona(otb, plant):
+    said = otb("profile", "import", plant.folder, "--persona", "bogus")
+    assert said.status == 2
+    assert "Choose one with --persona: vendor-ana" in said.err

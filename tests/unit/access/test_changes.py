@@ -4,7 +4,7 @@ import dataclasses
 from decimal import Decimal
 
 from broker.access.changes import Change, access_changes
-from broker.model.place import Inventory, Organisation
+from broker.model.place import BacnetAddress, Inventory, Organisation
 from broker.model.schedule import Freeze, Occurrence, Scope
 from broker.model.vocabulary import Action
 from tests.unit.access.inventories import device, grant, inventory, point, window
@@ -103,3 +103,25 @@ def test_changes_of_trust_are_told() -> None:
 def test_a_grant_without_any_window_to_work_in_gives_only_views() -> None:
     changes = access_changes(inventory(grants=(), windows=()), inventory(windows=()))
     assert {c.action for c in changes} == {Action.VIEW}
+
+
+def test_a_change_of_a_point_says_from_what_to_what() -> None:
+    old, new = (
+        inventory(devices=(device(points=(point(**terms),)),))
+        for terms in ({"maximum": Decimal(5)}, {"maximum": Decimal(9), "minimum": Decimal("0.5"), "allowed": ("1",)})
+    )
+    assert {c.terms for c in access_changes(old, new) if c.action is Action.ADJUST} == {
+        ("setpoint: minimum none → 0.5", "setpoint: maximum 5 → 9", "setpoint: allowed any → 1")
+    }
+
+
+def test_a_change_of_priorities_says_from_what_to_what() -> None:
+    narrow, wide = (
+        dataclasses.replace(point(), address=BacnetAddress("analog-value", 1, "present-value", None, lowest, 16))
+        for lowest in (10, 8)
+    )
+    old, new = (inventory(devices=(device(points=(p,)),)) for p in (narrow, wide))
+    assert {c.terms for c in access_changes(old, new) if c.action is Action.ADJUST} == {
+        ("setpoint: priorities 10 to 16 → 8 to 16",)
+    }
+    assert all(c.terms == () for c in access_changes(inventory(grants=()), inventory()))

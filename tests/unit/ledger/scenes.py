@@ -109,7 +109,6 @@ class Story:
                 peer="127.0.0.1:4711",
                 proofs=[{"kind": "certificate", "not_after": START + 9}],
                 decision=decision,
-                windows=("w",),
             )
         )
 
@@ -131,7 +130,7 @@ class Story:
         )
 
     def outcome(self, intent: int, result: str = "done") -> int:
-        return self.add(records.outcome(self.time, intent=intent, result=result, reply="e" * 43))
+        return self.add(records.outcome(self.time, intent=intent, result=result))
 
     def operation(self, session: str = "s1") -> "Story":
         self.outcome(self.intent(self.decision(session), session))

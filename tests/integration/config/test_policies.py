@@ -1,0 +1,76 @@
+"""`otbroker config check` loads the policies too, and says where they are wrong."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from broker.cli.otbroker import main
+from broker.cli.policies import policy_problems, refusal_problems, shipped_policies
+
+Captured = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def policies(site: Path) -> Path:
+    """The settings' own copy of the shipped library."""
+    shutil.copytree(shipped_policies(), site / "policies")
+    with (site / "otbroker.yaml").open("a") as settings:
+        settings.write("policy: {folder: policies}\n")
+    return site / "policies"
+
+
+def check(site: Path, capsys: Captured) -> tuple[int, list[str]]:
+    status = main(["config", "check", str(site / "otbroker.yaml")])
+    return status, capsys.readouterr().out.splitlines()
+
+
+def test_a_library_that_loads_passes_the_check(site: Path, policies: Path, capsys: Captured) -> None:
+    assert check(site, capsys) == (0, ["no problems"])
+
+
+def test_a_policy_that_cannot_be_parsed_fails_the_check_by_file_line_and_column(
+    site: Path, policies: Path, capsys: Captured
+) -> None:
+    broken = policies / "otbroker" / "session.rego"
+    lines = broken.read_text().count("\n")
+    broken.write_text(broken.read_text() + "allow if {\n")
+    status, said = check(site, capsys)
+    assert (status, said[-1]) == (1, "1 problem")
+    assert said[0].startswith((f"{broken}:{lines + 1}:", f"{broken}:{lines + 2}:"))
+
+
+def test_a_call_that_is_not_allowed_fails_the_check_by_file_and_line(
+    site: Path, policies: Path, capsys: Captured
+) -> None:
+    calling = policies / "otbroker" / "session.rego"
+    lines = calling.read_text().count("\n")
+    calling.write_text(calling.read_text() + "answer := http.send({})\n")
+    status, said = check(site, capsys)
+    assert status == 1
+    assert any(line.startswith(f"{calling}:{lines + 1}:1: ") and "http.send" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("text", "place", "words"),
+    [('{"a": }', ":1:7: ", "not JSON"), ("[]", ":1:1: ", "not an object"), ("\udcff", ": ", "not UTF-8")],
+)
+def test_data_that_cannot_be_used_fails_the_check(
+    site: Path, policies: Path, capsys: Captured, text: str, place: str, words: str
+) -> None:
+    (policies / "data.json").write_bytes(text.encode(errors="surrogateescape"))
+    status, said = check(site, capsys)
+    assert status == 1
+    assert said[0].startswith(f"{policies}/data.json{place}"), said
+    assert words in said[0]
+
+
+def test_a_folder_without_policies_is_a_problem(tmp_path: Path) -> None:
+    (problem,) = policy_problems(tmp_path)
+    assert (problem.file, problem.message[:2]) == (str(tmp_path), "0 ")
+
+
+def test_what_the_engine_says_about_the_whole_policy_names_the_folder() -> None:
+    (problem,) = refusal_problems(Path("p"), "policy: data.otbroker.admin.decision is missing or has no default")
+    assert (problem.file, problem.line) == ("p", 0)
+    assert problem.message.startswith("data.otbroker.admin.decision")

@@ -1,0 +1,114 @@
+"""Gains that wait for somebody's approval can be seen: in the log, in the readiness, in the metrics."""
+
+import asyncio
+import logging
+from pathlib import Path
+
+import pytest
+
+from broker.adapters.ledger_files import State
+from broker.adapters.private_files import write_private
+from broker.cli.applied import approve
+from broker.cli.config_files import load_settings
+from broker.cli.development import Development, DevelopmentOptions
+from broker.cli.serving import prepare
+from broker.wiring.broker import Broker, ledger_words
+
+INVENTORY = """\
+sites: [{id: plant}]
+segments: [{id: hvac, site: plant}]
+devices:
+  - id: ahu-1
+    site: plant
+    segment: hvac
+    protocol: modbus
+    upstream: {modbus_tcp: {host: 127.0.0.1, port: 9}, unit_id: 1}
+    unit_id: 1
+grants:
+  - {id: ana, subjects: [ana@acme.example], scope: {sites: [plant]}, actions: [view]}
+"""
+GAIN = "  - {id: bo, subjects: [bo@plant.example], scope: {sites: [plant]}, actions: [view]}\n"
+
+
+@pytest.fixture
+def reviewed(tmp_path: Path) -> Path:
+    """The folder of a broker that holds gains back and is told when to look at its files."""
+    (tmp_path / "inventory").mkdir()
+    (tmp_path / "inventory" / "all.yaml").write_text(INVENTORY)
+    development = Development(DevelopmentOptions(tmp_path / "dev", inventory=tmp_path / "inventory"))
+    development.set_up()
+    development.tear_down()
+    path = tmp_path / "dev" / "broker.yaml"
+    text = path.read_text().replace('"gains": "apply"', '"gains": "review", "poll_seconds": 60')
+    write_private(path, text.encode())
+    return tmp_path
+
+
+def built(folder: Path) -> Broker:
+    return prepare(load_settings(folder / "dev" / "broker.yaml"), folder / "dev" / "organisations")[0]
+
+
+def seen(broker: Broker) -> tuple[bool, str, float]:
+    """Readiness and detail of the part `files`, and the metric."""
+    return (*broker.readiness()["files"], broker.figures()["gains_waiting"][()])
+
+
+def test_gains_that_wait_are_told_once_and_shown_until_they_are_approved(
+    reviewed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        broker = built(reviewed)
+        await broker.start()
+        try:
+            assert seen(broker) == (True, "valid", 0.0)
+            (reviewed / "inventory" / "all.yaml").write_text(INVENTORY + GAIN)
+            await broker.reload.look()
+            revision = broker.reload.waiting_revision
+            assert seen(broker) == (
+                True,
+                f"valid; gains of inventory revision {revision} wait for `otbroker config apply`",
+                1.0,
+            )
+            await broker.reload.look()
+            told = [record for record in caplog.records if "without its gains" in record.getMessage()]
+            assert [(record.levelno, revision in record.getMessage()) for record in told] == [(logging.WARNING, True)]
+            approve(str(reviewed / "dev"), revision)
+            await broker.reload.look()
+            assert seen(broker) == (True, "valid", 0.0)
+            assert broker.desk.in_force.inventory.revision == revision
+        finally:
+            await broker.stop()
+
+    caplog.set_level(logging.INFO)
+    asyncio.run(scenario())
+    assert "ledger open" in caplog.messages
+    assert "ledger closed in order" in caplog.messages
+
+
+def test_gains_that_wait_are_still_shown_after_a_restart(reviewed: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> tuple[bool, str, float]:
+        broker = built(reviewed)
+        try:
+            await broker.start()
+            return seen(broker)
+        finally:
+            await broker.stop()
+
+    caplog.set_level(logging.INFO)
+    assert asyncio.run(scenario())[1] == "valid"
+    (reviewed / "inventory" / "all.yaml").write_text(INVENTORY + GAIN)
+    good, detail, figure = asyncio.run(scenario())
+    assert (good, "wait for `otbroker config apply`" in detail, figure) == (True, True, 1.0)
+    assert [r.levelno for r in caplog.records if "without its gains" in r.getMessage()] == [logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("state", "detail", "words"),
+    [
+        (State.OPEN, "", "open"),
+        (State.CLOSED, "closed in order", "closed in order"),
+        (State.CLOSED, "the disk failed", "closed: the disk failed"),
+    ],
+)
+def test_the_ledgers_state_is_told_in_one_piece(state: State, detail: str, words: str) -> None:
+    assert ledger_words(state, detail) == words
