@@ -23,7 +23,7 @@ from broker.identity.keys import LARGEST_SET, KeySet, VerificationKey, parse_key
 from broker.model.trust import Issuer
 
 _log = logging.getLogger("otbroker.jwks")
-_FILE_POLL_SECONDS = 2.0
+_FILE_POLL_SECONDS = 0.5
 _HEADERS = {"Accept": "application/jwk-set+json, application/json", "Accept-Encoding": "identity"}
 
 

@@ -28,6 +28,7 @@ class PublishedFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.chain_octets = 0
+        self._appended_octets = 0
         self._pool = ThreadPoolExecutor(AT_A_TIME, "ledger-files")
 
     def tile(self, level: int, number: int, width: int) -> bytes:
@@ -63,18 +64,20 @@ class PublishedFiles:
         list(self._pool.map(sync_folder, folders))
 
     def append_chain(self, notes: Sequence[str]) -> None:
-        """Add checkpoints to the chain; what a failed attempt left behind is cut first."""
+        """Add checkpoints to the chain; they stay only if `publish` follows: what failed attempts left is cut first."""
         with open(self.folder / CHAIN, "ab", buffering=0) as file:
             file.truncate(self.chain_octets)
             octets = "".join(note + "\n" for note in notes).encode()
             write_all(file.fileno(), octets)
             os.fsync(file.fileno())
-        self.chain_octets += len(octets)
+        self._appended_octets = len(octets)
 
     def publish(self, note: str) -> None:
-        """Make a checkpoint the latest."""
+        """Make a checkpoint the latest, and what was added to the chain a part of it for good."""
         write_durable(self.folder / CHECKPOINT, note.encode())
         sync_folder(self.folder)
+        self.chain_octets += self._appended_octets
+        self._appended_octets = 0
 
     def latest_notes(self) -> list[str]:
         """The last whole note of the chain and the published one, as far as they are there; finds the chain's end."""

@@ -50,7 +50,7 @@ class OpaPolicyEngine:
         failures: int = 5,
         pause_seconds: float = 0.5,
         longest_pause_seconds: float = 10.0,
-        audit_seconds: float = 5.0,
+        audit_seconds: float = 1.0,
     ) -> None:
         OpaConnection(server)
         self.revision = ""

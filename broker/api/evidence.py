@@ -130,7 +130,8 @@ def _device_key(call: Call, name: str) -> str:
     if len(found) == 1:
         return found[0]
     if not found:
-        raise Problem("device_unknown", "There is no such device in the inventory.")
+        hint = "Check the name; a device that has left the inventory is found by SITE/DEVICE."
+        raise Problem("device_unknown", f"The inventory has no device {name}.", members={"what_to_do": hint})
     problem = f"several devices have this name: {', '.join(found)}"
     raise Problem("query_invalid", f"device: {problem}", members={"errors": [{"at": "device", "problem": problem}]})
 

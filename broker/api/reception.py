@@ -47,9 +47,9 @@ _FAULTS = {
     "tuple_type": "must be a list",
     "list_type": "must be a list",
     "string_type": "must be a text",
-    "string_too_short": "must have at least {min_length} characters",
+    "string_too_short": "must not be empty",
     "string_too_long": "must have at most {max_length} characters",
-    "too_short": "must have at least {min_length} entries",
+    "too_short": "must not be empty",
     "too_long": "must have at most {max_length} entries",
     "int_type": "must be a whole number",
     "int_parsing": "must be a whole number",
@@ -166,7 +166,7 @@ def _validated(value: Any, model: type[M], code: str) -> M:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        found = error.errors(include_url=False, include_input=False)
+        found = _own_faults(error.errors(include_url=False, include_input=False))
         errors = [{"at": _place(fault["loc"]), "problem": fault_text(fault)} for fault in found[:20]]
         detail = "; ".join(f"{fault['at']}: {fault['problem']}" for fault in errors[:5])
         raise Problem(code, detail, members={"errors": errors}) from None
@@ -176,6 +176,12 @@ def _place(location: tuple[int | str, ...]) -> str:
     """Where in a body: `points.zone-setpoint.priority`; names are the caller's, so they are shortened and escaped."""
     text = ".".join(str(part) for part in location) or "body"
     return text[:_LONGEST_PLACE].encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
+
+
+def _own_faults(found: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Without lists that only seem to be empty because what is in them does not fit."""
+    inner = {fault["loc"][:length] for fault in found for length in range(len(fault["loc"]))}
+    return [fault for fault in found if fault["type"] != "too_short" or fault["loc"] not in inner]
 
 
 def fault_text(fault: ErrorDetails) -> str:

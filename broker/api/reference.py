@@ -1,8 +1,10 @@
 """docs/reference/api.md, generated from the same tables that the API runs on."""
 
+from typing import Any
+
 from broker.api.call import Limits
 from broker.api.models import MAX_POINTS
-from broker.api.openapi import problem_codes
+from broker.api.openapi import openapi_document, problem_codes
 from broker.api.problems import described
 from broker.api.routes import ROUTES, Route
 from broker.model.vocabulary import EndReason, Reason, Result
@@ -16,8 +18,33 @@ as `GET /v1/openapi.json`.
 ## How to call
 
 HTTPS with a client certificate and `Authorization: Bearer TOKEN`, both of the same subject (the listener's settings may
-ask for one of them only). A proof that is missing or faulty is answered 401, two subjects are answered 403. Nothing
-else says who you are: `Host`, `X-Forwarded-*` and the like are never looked at.
+ask for one of them only). A proof that is missing or faulty is answered 401, two subjects are answered 403. A token
+that is bound to a certificate (`cnf`) is faulty with any other: 401 also if that certificate is of another subject; a
+token of another subject that is bound to none is 403. Nothing else says who you are: `Host`, `X-Forwarded-*` and the
+like are never looked at.
+
+Read two points, then write one, with certificate and token (the header is read from a file, so that the token is not
+in the process list; `header` holds `Authorization: Bearer TOKEN`):
+
+```sh
+curl --cacert broker-ca.pem --cert me.pem --key me.key -H @header -H 'Content-Type: application/json' \\
+  -d '{{"points": ["supply-temp", "return-temp"]}}' https://broker.plant.example/v1/devices/plant/ahu-1/read
+```
+
+```json
+{{"device": "plant/ahu-1", "points": {{"supply-temp": {{"value": 18.5, "unit": "°C", "quality": "good"}},
+  "return-temp": {{"value": 21, "unit": "°C", "quality": "good"}}}}}}
+```
+
+```sh
+curl --cacert broker-ca.pem --cert me.pem --key me.key -H @header -H 'Content-Type: application/json' \\
+  -H 'Idempotency-Key: 2026-11-22-setpoint' \\
+  -d '{{"points": {{"supply-temp-setpoint": 19.5}}}}' https://broker.plant.example/v1/devices/plant/ahu-1/write
+```
+
+```json
+{{"device": "plant/ahu-1", "points": {{"supply-temp-setpoint": {{"outcome": "done"}}}}}}
+```
 
 Bodies are `application/json`, at most {body} octets, nested at most 8 deep. Numbers are exact decimals in both
 directions: read them with a decimal parser. Names given twice, NaN, and fields that are not described are errors. At
@@ -50,6 +77,9 @@ def api_reference() -> str:
         "## Routes\n",
         "| route | what | permission | decided by |\n|---|---|---|---|\n" + "\n".join(rows) + "\n",
         *(_route(route) for route in ROUTES),
+        "## Bodies and answers\n",
+        "What is not required may be left out; answers leave it out where there is nothing to say.\n",
+        *(_model(name, schema) for name, schema in openapi_document()["components"]["schemas"].items()),
         "## Problems\n",
         _problems(),
         "## Reasons\n\nWhy something was denied or not sent.\n",
@@ -70,11 +100,54 @@ def _route(route: Route) -> str:
         names = route.query.model_json_schema(by_alias=True)["properties"]
         lines.append("Parameters: " + ", ".join(f"`{name}`" for name in names) + ".\n")
     if route.body is not None:
-        lines.append(f"Body: `{route.body.__name__}`.\n")
+        lines.append(f"Body: `{route.body.__name__}`, see [below](#bodies-and-answers).\n")
     if route.answer is not None:
-        lines.append(f"Answer: `{route.answer.__name__}`.\n")
+        lines.append(f"Answer: `{route.answer.__name__}`, see [below](#bodies-and-answers).\n")
     lines.append("Problems: " + ", ".join(f"`{code}`" for code in problem_codes(route)) + ".\n")
     return "\n".join(lines)
+
+
+def _model(name: str, schema: dict[str, Any]) -> str:
+    """One document as a table of its fields; a list of words for one that is nothing else."""
+    text = f"### {name}\n\n{' '.join(schema.get('description', '').split())}\n"
+    if "properties" not in schema:
+        return f"{text}\nOne of {', '.join(f'`{word}`' for word in schema.get('enum', ()))}.\n"
+    needed = schema.get("required", ())
+    rows = [
+        f"| `{field}` | {_form(member)} | {'yes' if field in needed else 'no'} |"
+        for field, member in schema["properties"].items()
+    ]
+    return f"{text}\n| field | value | required |\n|---|---|---|\n" + "\n".join(rows) + "\n"
+
+
+def _form(schema: dict[str, Any]) -> str:
+    """What a field holds, in words."""
+    if "$ref" in schema:
+        return f"`{schema['$ref'].rsplit('/', 1)[1]}`"
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_form(member) for member in schema["anyOf"]))
+    if words := schema.get("enum", [schema["const"]] if "const" in schema else []):
+        return " or ".join(f"`{word}`" for word in words)
+    kind = schema.get("type", "anything")
+    if kind == "array":
+        return f"list{_bounds(schema, 'Items')} of {_grouped(schema.get('items', {}))}"
+    if kind == "object" and isinstance(schema.get("additionalProperties"), dict):
+        return f"object{_bounds(schema, 'Properties')} of {_grouped(schema['additionalProperties'])} by name"
+    return f"{' or '.join([kind] if isinstance(kind, str) else kind)}{_bounds(schema, 'Length')}"
+
+
+def _grouped(schema: dict[str, Any]) -> str:
+    form = _form(schema)
+    return f"({form})" if " or " in form else form
+
+
+def _bounds(schema: dict[str, Any], of: str) -> str:
+    """` (1 to 16)` for what is bounded: a number, or how many or how long."""
+    low = schema.get("minimum", schema.get(f"min{of}"))
+    high = schema.get("maximum", schema.get(f"max{of}"))
+    if low is None and high is None:
+        return ""
+    return f" (at most {high})" if low is None else f" (at least {low})" if high is None else f" ({low} to {high})"
 
 
 def _problems() -> str:

@@ -10,10 +10,15 @@ from typing import Any
 from broker.cli.people.arguments import parser
 from broker.cli.people.exits import CommandError, Exit, ProblemError
 from broker.cli.people.screen import Screen
+from broker.cli.program import until_unread
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status, as `otb --help` lists them."""
+    return until_unread(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
     screen = Screen(getattr(arguments, "format", "text") == "json")
     try:
@@ -22,9 +27,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _report(error, screen)
     except KeyboardInterrupt:
         return int(Exit.DONE if arguments.command == "connect" else Exit.INTERRUPTED)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return int(Exit.ERROR)
 
 
 def _run(arguments: argparse.Namespace, screen: Screen) -> Exit:

@@ -1,6 +1,7 @@
 """`otbroker`: the server and its operator's commands."""
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,13 @@ from broker.api.reference import api_reference
 from broker.cli.config_commands import DEFAULT_SETTINGS, add_config_commands
 from broker.cli.config_files import describe
 from broker.cli.development import Development, DevelopmentOptions
+from broker.cli.greeting import greeting
+from broker.cli.program import ShowVersion, until_unread
 from broker.cli.serving import run_loop, run_until_signal, serve, set_up_logging
 from broker.cli.walkthrough import walk_through
 from broker.errors import BrokerError, ConfigError
 from broker.settings.broker_file import LoggingSection
+from broker.wiring import reload
 
 DEFAULT_FOLDER = ".dev"
 
@@ -24,6 +28,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command line of `otbroker`."""
     root = argparse.ArgumentParser(prog="otbroker", description="Zero-trust OT access broker.")
     shtab.add_argument_to(root, "--print-completion", help="print shell completion for bash, zsh or tcsh")
+    root.add_argument("--version", action=ShowVersion)
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     serving = commands.add_parser("serve", help="run the broker", description="Run the broker until SIGTERM.")
     serving.add_argument("--config", default=DEFAULT_SETTINGS, metavar="FILE", help="settings (default: %(default)s)")
@@ -61,13 +66,19 @@ def _api(arguments: argparse.Namespace) -> int:
 
 def _dev(arguments: argparse.Namespace) -> int:
     set_up_logging(LoggingSection(level="warning"))
+    logging.getLogger(reload.__name__).setLevel(logging.INFO)  # what comes into force, one line each
     options = DevelopmentOptions(arguments.dir, arguments.opa, arguments.window_seconds, arguments.inventory)
     development = Development(options)
     try:
         broker = development.set_up()
         if arguments.walkthrough:
             return walk_through(development, broker)
-        run_loop(run_until_signal(broker, development.tell))
+
+        async def tell() -> None:
+            await development.tell()
+            print("\n".join(greeting(development, broker)), flush=True)
+
+        run_loop(run_until_signal(broker, tell))
         return 0
     finally:
         development.tear_down()
@@ -75,6 +86,10 @@ def _dev(arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; exit status 0, 1 after an error that is explained on standard error, 2 for wrong usage."""
+    return until_unread(lambda: _main(argv))
+
+
+def _main(argv: Sequence[str] | None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return int(arguments.run(arguments))

@@ -8,7 +8,7 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -131,14 +131,13 @@ class Story:
     def _why(self) -> None:
         explained = self._otb("vendor-ana", "why", self.decision_id)
         self._expect(self.decision_id in json.dumps(explained), explained)
-        self._say(f"what to do: {explained['what_to_do']}")
+        for line in self._otb_text("vendor-ana", "why", self.decision_id).splitlines():
+            self._say(line)
 
     def _auditor_verifies(self) -> None:
         self._otb("auditor-cy", "audit", "search", "--kind", "outcome", "--limit", "3")
         report = self._verify(self.folder / self.facts["ledger"])
-        self._say(
-            f"{report.size} records under {report.checkpoints} checkpoints: {dict(sorted(report.counts.items()))}"
-        )
+        self._say(f"{report.size} records under {report.checkpoints} checkpoints: {counted(report.counts)}")
         self._expect(report.ok, report)
 
     def _tampering_found(self) -> None:
@@ -168,13 +167,15 @@ class Story:
         return ModbusTlsClient(host, port=int(port), sslctx=context, retries=0, timeout=5)
 
     def _otb(self, persona: str, *words: str, status: int = 0) -> Any:
-        """Run `otb`, check its exit status, and give what it said as JSON."""
-        arguments = ["--dev", str(self.folder), "--as", persona, *words]
-        self._say("$ otb " + " ".join(arguments))
-        command = [sys.executable, "-m", "broker.cli.otb", *arguments, "--format", "json"]
+        """Show the command, run `otb`, check its exit status, and give what it said as JSON."""
+        self._say("$ otb " + " ".join(["--dev", str(self.folder), "--as", persona, *words]))
+        return json.loads(self._otb_text(persona, *words, "--format", "json", status=status))
+
+    def _otb_text(self, persona: str, *words: str, status: int = 0) -> str:
+        command = [sys.executable, "-m", "broker.cli.otb", "--dev", str(self.folder), "--as", persona, *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=OTB_SECONDS, check=False)
         self._expect(done.returncode == status, done.stdout + done.stderr)
-        return json.loads(done.stdout)
+        return done.stdout
 
     def _say(self, line: str) -> None:
         print(f"    {line}", flush=True)
@@ -182,6 +183,11 @@ class Story:
     def _expect(self, holds: bool, seen: object) -> None:
         if not holds:
             raise StepFailedError(f"step {self.steps} did not come out as told: {seen}")
+
+
+def counted(counts: Mapping[str, int]) -> str:
+    """Numbers of records by kind, in words."""
+    return ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in sorted(counts.items()))
 
 
 def walk_through(development: Development, broker: Broker) -> int:

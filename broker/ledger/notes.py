@@ -113,7 +113,7 @@ def signed_by_others(raw_note: str, wanted: Iterable[Verifier]) -> IntegrityErro
     return IntegrityError(
         "signed_by_others",
         "signed by nobody of this name and key: is this the right public key?",
-        f"signed by {signers}, not by {keys}",
+        f"signed by {signers[:200]}, not by {keys}",
     )
 
 

@@ -14,7 +14,7 @@ from broker.ledger.tiles import WIDTH, bundle_path, tile_path, tiles_of
 
 # A checkpoint is due after less than a second; what lies above is told, for a slow disk or host can be the cause.
 LATE_SECONDS = 2.0
-# What the writer puts into the chain before the head follows: usually a note, at most 64 full bundles and a part of one.
+# What the writer chains before the head follows: mostly a note, at most those of 64 full bundles and of a part of one.
 USUAL_LEAD = 2
 LARGEST_LEAD = 65
 CHAIN_CHUNK = 1 << 20
@@ -323,17 +323,18 @@ def _notes(reader: FileReader) -> Iterator[str]:
     offset, rest = 0, b""
     while chunk := reader.read("checkpoints", offset, CHAIN_CHUNK):
         offset += len(chunk)
-        rest += chunk
-        while (end := _note_end(rest)) > 0:
-            yield _text(rest[:end])
-            rest = rest[end + 1 :]
+        rest, at = rest + chunk, 0
+        while (end := _note_end(rest, at)) > 0:
+            yield _text(rest[at:end])
+            at = end + 1
+        rest = rest[at:]
         if len(rest) > LARGEST_NOTE:
             raise _wrong("chain_malformed", "a note without end")
 
 
-def _note_end(octets: bytes) -> int:
-    """Where the first note ends: after its signature part, at the second empty line; -1 if it is not all there."""
-    separator = octets.find(b"\n\n")
+def _note_end(octets: bytes, at: int) -> int:
+    """Where the note at `at` ends: after its signature part, at the second empty line; -1 if it is not all there."""
+    separator = octets.find(b"\n\n", at)
     end = octets.find(b"\n\n", separator + 2) if separator >= 0 else -1
     return end + 1 if end >= 0 else -1
 

@@ -1,5 +1,6 @@
 """Where decisions are taken: lease, or question -> engine -> strict answer -> clamp -> ledger record."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
@@ -10,7 +11,7 @@ from broker.authz.clamp import clamp
 from broker.authz.validation import invalid_because
 from broker.engine.in_force import InForce
 from broker.engine.ports import Clock, Ledger, PolicyEngine
-from broker.engine.sessions import Session, Situation, look_again_at
+from broker.engine.sessions import NEVER, Session, Situation, look_again_at
 from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.ledger import records
 from broker.listeners.denial_quota import DenialQuota
@@ -19,7 +20,8 @@ from broker.model.operation import Request
 from broker.model.subject import Subject
 from broker.model.vocabulary import Reason
 
-MAX_LEASES = 512
+log = logging.getLogger(__name__)
+MAX_LEASES = 2048
 MAX_ADMIN_LEASES = 4096
 HOLDS_SECONDS = 60.0
 NOT_RECORDED = -1
@@ -118,7 +120,8 @@ class DecisionDesk:
                 self._admin_leases[key] = decision
             decided(decision)
 
-        ends = min((proof.not_after for proof in subject.proofs), default=0.0)
+        contract = NEVER if organisation.contract_until is None else organisation.contract_until
+        ends = min((contract, *(proof.not_after for proof in subject.proofs)))
         self._ask(EntryPoint.ADMIN, question, None, ends, settle)
 
     def still_holds(self, decisions: tuple[Decision, ...]) -> bool:
@@ -154,11 +157,13 @@ class DecisionDesk:
             if self._policy.revision != revision:
                 # Which policy answered cannot be said any more, and a decision must be one that can be taken again.
                 raw = PolicyUnavailableError(Reason.POLICY_UNAVAILABLE, "The policy was exchanged meanwhile.")
-            if isinstance(raw, PolicyUnavailableError):
-                answer = _denial(_unavailable(raw))
-            else:
-                answer = clamp(answers.read_answer(raw), now, ends)
-            decision = self._record(entry_point, question, session, answer, revision)
+            try:
+                answer = _judged(raw, now, ends)
+                decision = self._record(entry_point, question, session, answer, revision)
+            except Exception:
+                # A bug of ours must not leave the asker without an answer, nor reach the engine's connection.
+                log.exception("an answer could not be taken; it counts as a denial")
+                decision = self._own_denial(Reason.POLICY_UNAVAILABLE)
             decided(replace(decision, epoch=epoch, holds_until=min(now + HOLDS_SECONDS, ends)))
 
         if invalid_because(entry_point, question):
@@ -206,6 +211,12 @@ def _keep(leases: dict[str, Decision], key: str, decision: Decision, now: float)
             del leases[known]
     if len(leases) < MAX_LEASES:
         leases[key] = decision
+
+
+def _judged(raw: bytes | PolicyUnavailableError, now: float, ends: float) -> Answer:
+    if isinstance(raw, PolicyUnavailableError):
+        return _denial(_unavailable(raw))
+    return clamp(answers.read_answer(raw), now, ends)
 
 
 def _denial(reason: Reason) -> Answer:

@@ -137,9 +137,10 @@ class Driver:
         request = command.request
         try:
             for operation, decision in zip(request.operations, command.decisions, strict=True):
-                index = self._ledger.append(_intent(now, command, operation, decision))
+                index = self._ledger.append(_intent(now, command, operation, decision), intent=True)
                 self._ledger.append(records.outcome(now, intent=index, result=Result.DENIED))
         except LedgerUnavailableError:
+            self._desk.quota.suppress(session.subject.id, now)
             return None
         return None if self._ledger.settle(False, lambda _: run.advance(None)) else PENDING
 
@@ -197,7 +198,10 @@ class _Run:
             self._driver.failed(self)
             result = Refused((Reason.SESSION_ENDED,))
         self._driver.finished()
-        self._done(result)
+        try:
+            self._done(result)
+        except Exception:
+            self._driver.failed(self)
 
 
 def _intent(

@@ -63,12 +63,17 @@ class SessionRegister:
             return
 
         def decided(decision: Decision) -> None:
-            if not decision.allow:
-                opened(Refused(decision.reasons, (decision,)))
-            elif self.shut_for or not self._desk.still_holds((decision,)):
-                opened(Refused((Reason.ACCESS_CHANGED,), (decision,)))
-            else:
-                self._enter(session, decision, cut, opened)
+            try:
+                if not decision.allow:
+                    opened(Refused(decision.reasons, (decision,)))
+                elif self.shut_for or not self._desk.still_holds((decision,)):
+                    opened(Refused((Reason.ACCESS_CHANGED,), (decision,)))
+                else:
+                    self._enter(session, decision, cut, opened)
+            except Exception:
+                log.exception("a session could not be opened; it ends", extra={"session": session.id})
+                self.end(session, EndReason.BROKER_FAULT)
+                cut(EndReason.BROKER_FAULT)
 
         self._desk.session(session, decided)
 

@@ -10,7 +10,7 @@ from broker.adapters.policy_files import PolicyFiles
 from broker.adapters.upstreams import Upstreams
 from broker.engine.in_force import InForce
 from broker.engine.ports import Clock, Ledger, PolicyEngine
-from broker.errors import BrokerError, ConfigError, LedgerUnavailableError
+from broker.errors import BrokerError, ConfigError, LedgerUnavailableError, Problem
 from broker.identity.certificate import Trust
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
@@ -213,7 +213,7 @@ class Reload:
 
     def _refuse(self, what: str, error: ConfigError) -> None:
         self._invalid_since.setdefault(what, self._clock.monotonic())
-        problems = [f"{p.file}:{p.line}:{p.column}: {p.message}" for p in error.problems] or [str(error)]
+        problems = [f"{_place(problem)}: {problem.message}" for problem in error.problems] or [str(error)]
         log.error("%s not reloaded, the last good state stays: %s", what, "; ".join(problems[:5]))
         try:
             self._ledger.append(records.reload_refused(self._clock.now(), what=what, problems=problems))
@@ -229,3 +229,7 @@ class Reload:
 
     def _inventory_marks(self) -> tuple[str, str]:
         return self._sources.inventory_mark(), self._sources.approved_revision()
+
+
+def _place(problem: Problem) -> str:
+    return f"{problem.file}:{problem.line}:{problem.column}" if problem.line else problem.file

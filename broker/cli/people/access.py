@@ -147,15 +147,15 @@ def development_access(folder: Path, persona: str | None, option: str = "--as") 
     return Access(str(facts.get("api", "")), ca=folder / str(facts.get("ca", "ca.pem")), source=str(folder), **proofs)
 
 
-def read_text(path: Path, what: str) -> str:
+def read_text(path: Path, what: str, most_octets: int = MAX_FILE_OCTETS) -> str:
     """A small text file. Raises CommandError."""
     try:
         with path.open("rb") as file:
-            octets = file.read(MAX_FILE_OCTETS + 1)
+            octets = file.read(most_octets + 1)
     except OSError as error:
         public = f"The {what} {path} cannot be read: {error.strerror or error}."
         raise CommandError("file_unreadable", public, "Check the path and its permissions.") from None
-    if len(octets) > MAX_FILE_OCTETS:
+    if len(octets) > most_octets:
         raise CommandError("file_too_large", f"The {what} {path} is too large.")
     try:
         return octets.decode("utf-8-sig")

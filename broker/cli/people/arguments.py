@@ -7,6 +7,7 @@ from typing import Any
 import shtab
 
 from broker.cli.people.exits import MEANINGS
+from broker.cli.program import ShowVersion
 from broker.model.vocabulary import RecordKind
 
 SHELLS = " or ".join(", ".join(shtab.SUPPORTED_SHELLS).rsplit(", ", 1))
@@ -34,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
         parents=[_common()],
     )
     shtab.add_argument_to(root, "--print-completion", help=f"print shell completion for {SHELLS}")
+    root.add_argument("--version", action=ShowVersion)
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_looking(commands)
     _add_values(commands)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any
 
 from broker.cli.people.client import Client
-from broker.cli.people.devices import device_key, path_of, with_suggestion
+from broker.cli.people.devices import device_key, path_of, unit_of, with_suggestion
 from broker.cli.people.exits import CommandError, Document, Exit, ProblemError
 from broker.cli.people.moments import clock_time, epoch_of
 from broker.cli.people.problem_words import entries, reason_lines, window_lines
@@ -129,9 +129,8 @@ class Bridge:
         while True:
             presented = self._client.bearer().get("Authorization", "")
             try:
-                return TunnelLink(
-                    await self._client.open_tunnel(f"{path_of(self._device)}/tunnel"), self._tell
-                ), presented[len("Bearer ") :]
+                socket = await self._client.open_tunnel(f"{path_of(self._device)}/tunnel")
+                return TunnelLink(socket, self._tell, self._device), presented[len("Bearer ") :]
             except (ProblemError, CommandError) as error:
                 if not self._may_try_again(error, presented):
                     raise
@@ -186,6 +185,7 @@ class Bridge:
             self._free.set()
 
     async def _warn(self, link: TunnelLink) -> None:
+        link.expect_unit(await unit_of(self._client, self._device))
         await warn_before(link, known_ends(self._client.access, await self._open_windows()))
 
     async def _open_windows(self) -> list[tuple[str, float]]:

@@ -64,5 +64,15 @@ def _unknown_points(wrong: list[str], known: list[str], device: str) -> CommandE
     return CommandError("point_unknown", f"{device} has no point {', '.join(wrong) or 'of this name'}.", hint)
 
 
+async def unit_of(client: Client, key: str) -> int | None:
+    """The unit id of a Modbus device; None if that cannot be learned."""
+    try:
+        devices = entries((await client.get("/v1/devices")).get("devices"))
+    except (ProblemError, CommandError):
+        return None
+    unit = next((device.get("unit_id") for device in devices if device.get("id") == key), None)
+    return unit if isinstance(unit, int) else None
+
+
 async def _keys(client: Client) -> list[str]:
     return [str(entry.get("id", "")) for entry in entries((await client.get("/v1/devices")).get("devices"))]

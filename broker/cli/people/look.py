@@ -57,9 +57,11 @@ async def windows(arguments: argparse.Namespace, client: Client, screen: Screen)
     """Windows and freezes, open now or next."""
     answer = await client.get("/v1/windows")
     screen.document(answer)
+    found = entries(answer.get("windows"))
+    frozen = frozen_devices(found)
     rows = [
         (
-            (str(w.get("state", "")), _STYLES.get(str(w.get("state")), "")),
+            window_state(w, frozen),
             str(w.get("id", "")),
             moment(w.get("opens")),
             moment(w.get("closes")),
@@ -67,7 +69,7 @@ async def windows(arguments: argparse.Namespace, client: Client, screen: Screen)
             ", ".join(map(str, w.get("devices", []))),
             str(w.get("description", "")),
         )
-        for w in entries(answer.get("windows"))
+        for w in found
     ]
     screen.table(("STATE", "WINDOW", "OPENS", "CLOSES", "", "DEVICES", "DESCRIPTION"), rows)
     if not rows:
@@ -113,11 +115,27 @@ async def status(arguments: argparse.Namespace, client: Client, screen: Screen) 
         ("broker", f"{access.api} answers ({took * 1000:.0f} ms)"),
         ("settings from", access.source),
         *_subject_facts(subject),
-        ("windows", "; ".join(_window_sentence(window) for window in times) or "none open or planned"),
+        ("windows", "; ".join(_window_sentence(w, frozen_devices(times)) for w in times) or "none open or planned"),
         (mine, str(len(open_sessions))),
     ]
     screen.facts(rows)
     return Exit.DONE
+
+
+def frozen_devices(windows: list[Document]) -> frozenset[str]:
+    """The devices that a freeze holds now."""
+    return frozenset(str(key) for w in windows if w.get("state") == "frozen" for key in w.get("devices", []))
+
+
+def window_state(window: Document, frozen: frozenset[str]) -> Cell:
+    """A window's state; one that is open on devices that are frozen lets nothing be changed on them."""
+    state = str(window.get("state", ""))
+    held = sorted(frozen.intersection(map(str, window.get("devices", [])))) if state == "open" else []
+    if not held:
+        return state, _STYLES.get(state, "")
+    if len(held) == len(window.get("devices", [])):
+        return "frozen", _STYLES["frozen"]
+    return f"open, but frozen for {', '.join(held)}", "yellow"
 
 
 _STYLES = {"open": "green", "frozen": "red", "next": "cyan"}
@@ -165,11 +183,12 @@ def _next(times: Document) -> str:
     return f"{window.get('id', '')} {moment(window.get('opens'))}, {distance(window.get('opens'))}"
 
 
-def _window_sentence(window: Document) -> str:
+def _window_sentence(window: Document, frozen: frozenset[str]) -> str:
     state, name = window.get("state"), window.get("id", "")
     if state == "next":
         return f"{name} opens {distance(window.get('opens'))}"
-    return f"{name} {'frozen' if state == 'frozen' else 'open'}, ends {distance(window.get('closes'))}"
+    told = window_state(window, frozen)[0]
+    return f"{name} {told}, ends {distance(window.get('closes'))}"
 
 
 def _distance(window: Document) -> str:

@@ -63,6 +63,14 @@ def _changed(record: Document) -> str:
     return f"{record.get('previous') or 'nothing'} became {record.get('revision', '')}"
 
 
+def _reload_refused(record: Document) -> str:
+    count, problems = record.get("count"), record.get("problems")
+    told = f"{record.get('what')}: {count} problem{'' if count == 1 else 's'}"
+    if not isinstance(problems, list) or not problems:
+        return told
+    return f"{told}, {'the first ' if count != 1 else ''}{problems[0]}"
+
+
 _SENTENCES: dict[str, Callable[[Document], str]] = {
     "decision": _decision,
     "intent": lambda r: f"{r.get('service', '')} by decision record {r.get('decision')}, session {r.get('session')}",
@@ -82,7 +90,7 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "settings_changed": _changed,
     "policy_changed": _changed,
     "inventory_changed": _changed,
-    "reload_refused": lambda r: f"{r.get('what')}: {r.get('count')} problems",
+    "reload_refused": _reload_refused,
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -14,14 +14,17 @@ READ_OCTETS = 16_384
 MASTER_STALLED_SECONDS = 30.0
 LAST_REPLIES_SECONDS = 5.0
 MBAP_LENGTH_END = 6
+ANY_UNIT = frozenset({0, 255})
+"""Units that mean the device of the connection (Messaging on TCP/IP V1.0b, 4.4.2.1)."""
 Tell = Callable[[Document], None]
 
 
 @dataclass(slots=True)
 class FrameCount:
-    """Counts the Modbus/TCP frames in a stream by their length fields; knows nothing else of them."""
+    """Counts the Modbus/TCP frames in a stream by their length fields, and notes the units that they name."""
 
     frames: int = 0
+    units: set[int] = field(default_factory=set)
     _rest: bytes = b""
     _missing: int = 0
 
@@ -35,10 +38,12 @@ class FrameCount:
         self.frames += self._missing > 0
         self._missing, self._rest = 0, b""
         while place < len(octets):
-            if len(octets) - place < MBAP_LENGTH_END:
+            length = int.from_bytes(octets[place + 4 : place + MBAP_LENGTH_END], "big")
+            if len(octets) - place < MBAP_LENGTH_END + min(length, 1):
                 self._rest = octets[place:]
                 return
-            place += MBAP_LENGTH_END + int.from_bytes(octets[place + 4 : place + 6], "big")
+            self.units.update(octets[place + MBAP_LENGTH_END : place + MBAP_LENGTH_END + min(length, 1)])
+            place += MBAP_LENGTH_END + length
             self.frames += place <= len(octets)
         self._missing = place - len(octets)
 
@@ -58,12 +63,15 @@ class TunnelLink:
 
     socket: aiohttp.ClientWebSocketResponse
     tell: Tell
+    device: str = ""
     denials: int = 0
     requests: FrameCount = field(default_factory=FrameCount)
     replies: FrameCount = field(default_factory=FrameCount)
     renewed: asyncio.Event = field(default_factory=asyncio.Event)
     _master: asyncio.StreamWriter | None = None
     _ending: Ending | None = None
+    _unit: int | None = None
+    _told_units: set[int] = field(default_factory=set)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def incoming(self) -> Ending:
@@ -86,6 +94,7 @@ class TunnelLink:
         with suppress(ConnectionError):
             while octets := await reader.read(READ_OCTETS):
                 self.requests.take(octets)
+                self._warn_of_other_units()
                 await self.socket.send_bytes(octets)
         with suppress(TimeoutError):
             async with asyncio.timeout(LAST_REPLIES_SECONDS):
@@ -96,10 +105,26 @@ class TunnelLink:
         with suppress(ConnectionError):
             await self.socket.send_str(_renewal(raw_token))
 
+    def expect_unit(self, unit: int | None) -> None:
+        """Learn which unit the device has; None if that is not known."""
+        self._unit = unit
+        self._warn_of_other_units()
+
     async def close(self) -> None:
         """Say goodbye and leave."""
         with suppress(aiohttp.ClientError, ConnectionError, TimeoutError):
             await self.socket.close()
+
+    def _warn_of_other_units(self) -> None:
+        """Say once which unit the device has if the master asks for another, which leads nowhere."""
+        if self._unit is None:
+            return
+        other = self.requests.units - ANY_UNIT - {self._unit} - self._told_units
+        if not other:
+            return
+        self._told_units |= other
+        asked = ", ".join(map(str, sorted(other)))
+        self.tell({"type": "warning", "text": f"The master asks for unit {asked}; {self.device} is unit {self._unit}."})
 
     async def _all_answered(self) -> None:
         while self.replies.frames < self.requests.frames and self._master and not self._master.is_closing():

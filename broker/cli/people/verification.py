@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 from broker.cli.people.access import read_text
 from broker.cli.people.exits import CommandError, Exit
 from broker.cli.people.screen import Cell, Screen
+from broker.errors import IntegrityError
 
 if TYPE_CHECKING:
     from broker.ledger.verify import Report
+
+MOST_SAVED_OCTETS = 64 << 20
+_NOT_THE_LEDGER = {
+    "signed_by_others": "The ledger cannot be verified with this key: it is signed by nobody of this name and key. "
+    "Is this the right public key?",
+    "saved_checkpoint_refused": "The saved checkpoint is not one that this key signed; nothing was compared with it.",
+}
 
 
 def verify(arguments: argparse.Namespace, environment: Mapping[str, str], screen: Screen) -> Exit:
@@ -22,7 +30,7 @@ def verify(arguments: argparse.Namespace, environment: Mapping[str, str], screen
     if not folder.is_dir():
         raise CommandError("ledger_missing", f"{folder} is not a folder.", "Give the folder of the ledger's files.")
     key = read_text(Path(arguments.public_key), "public key").strip()
-    saved = read_text(Path(arguments.checkpoint), "saved checkpoint") if arguments.checkpoint else None
+    saved = _read_saved(Path(arguments.checkpoint)) if arguments.checkpoint else None
     witnesses = [read_text(Path(name), "witness key").strip() for name in arguments.witness or ()]
     report = verify_directory(folder, key, saved, witnesses)
     screen.document(asdict(report) | {"unwitnessed": report.unwitnessed})
@@ -31,6 +39,20 @@ def verify(arguments: argparse.Namespace, environment: Mapping[str, str], screen
         return Exit.DONE
     _tell_bad(report, screen)
     return Exit.ERROR
+
+
+def _read_saved(path: Path) -> str:
+    """One checkpoint or more, as `audit checkpoint --save` or an export wrote them. Raises CommandError."""
+    from broker.ledger.checkpoint import split_checkpoints
+
+    text = read_text(path, "saved checkpoint", MOST_SAVED_OCTETS)
+    try:
+        split_checkpoints(text)
+    except IntegrityError as error:
+        public = f"The saved checkpoint {path} cannot be read as a checkpoint: {error.public}."
+        hint = "Give what `otb audit checkpoint --save` or the export of checkpoints wrote."
+        raise CommandError("checkpoint_unreadable", public, hint, Exit.USAGE) from None
+    return text
 
 
 def _tell_good(report: "Report", screen: Screen) -> None:
@@ -44,7 +66,11 @@ def _tell_good(report: "Report", screen: Screen) -> None:
     if report.minimum:
         rows.append(("pruned", f"records below {report.minimum} are not there; their hashes are"))
     if report.saved_size is not None:
-        rows.append(("saved checkpoint", f"of {report.saved_size} records: the history since is the same"))
+        rows.append(("saved checkpoint", _saved(report)))
+    if report.late_checkpoints:
+        rows.append(("late", (_late(report), "yellow")))
+    if report.head_behind:
+        rows.append(("head", (f"{report.head_behind} checkpoints behind the chain", "yellow")))
     if report.open_intents:
         rows.append(("under way", f"{report.open_intents} intents without outcome yet"))
     screen.facts(rows)
@@ -55,7 +81,8 @@ def _tell_good(report: "Report", screen: Screen) -> None:
 def _tell_bad(report: "Report", screen: Screen) -> None:
     where = "" if report.first_bad is None else f" First bad record: {report.first_bad}."
     reason = report.reason.replace("_", " ")
-    screen.say(f"The ledger does NOT hold: {reason}.{where}", "bold red")
+    other = _NOT_THE_LEDGER.get(report.reason) if report.first_bad is None else None
+    screen.say(other or f"The ledger does NOT hold: {reason}.{where}", "bold red")
     rows: list[tuple[str, Cell]] = [("reason", report.reason)]
     if report.detail:
         rows.append(("detail", report.detail))
@@ -64,6 +91,19 @@ def _tell_bad(report: "Report", screen: Screen) -> None:
     if report.origin:
         rows += [("signed for", f"{report.origin}, {report.size} records"), ("witnesses", _witnesses(report))]
     screen.facts(rows)
+
+
+def _saved(report: "Report") -> str:
+    if report.saved_checkpoints == 1:
+        return f"of {report.saved_size} records: the history since is the same"
+    return f"{report.saved_checkpoints}, the largest of {report.saved_size} records: the history agrees with each"
+
+
+def _late(report: "Report") -> str:
+    return (
+        f"checkpoints over more than 2 s of records: {report.late_checkpoints}, the longest over "
+        f"{report.longest_stretch:g} s: sealing was held up, or checkpoints between were removed"
+    )
 
 
 def _witnesses(report: "Report") -> Cell:

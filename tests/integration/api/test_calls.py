@@ -370,3 +370,17 @@ def test_windows_name_the_devices_they_are_for(pki, run):
             assert windows[0]["description"] == "Working hours"
 
     run(story())
+
+
+def test_a_search_takes_a_device_without_its_site_and_says_if_there_is_none(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client() as client:
+            for name in ("ahu-1", "plant/ahu-1"):
+                await told(await client.get(f"/v1/ledger/records?device={name}"))
+                assert stage.gate.ledger_view.searched[-1].device == "plant/ahu-1"
+            searches = len(stage.gate.ledger_view.searched)
+            problem = await told(await client.get("/v1/ledger/records?device=ahu-9"), 404)
+            assert problem["code"] == "device_unknown"
+            assert len(stage.gate.ledger_view.searched) == searches
+
+    run(story())

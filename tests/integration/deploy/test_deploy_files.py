@@ -4,11 +4,13 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
 
+from broker.adapters.development_ca import create_authority
 from broker.cli.otbroker import main
 from tests.reference import pages
 
@@ -42,6 +44,20 @@ def etc(tmp_path: Path) -> Path:
 
 
 def test_the_example_settings_are_accepted(etc: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status = main(["config", "check", str(etc / "broker.yaml")])
+    assert (capsys.readouterr().out, status) == ("no problems\n", 0)
+
+
+def test_the_first_inventory_of_the_page_fits_the_example_settings(
+    etc: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (DEPLOY.parent / "docs" / "how-to" / "deploy.md").read_text()
+    (inventory,) = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    (etc / "inventory" / "plant.yaml").write_text(inventory)
+    owner = create_authority(etc / "authority", "plant-owner", time.time())
+    (etc / "inventory" / "authorities").mkdir()
+    shutil.copy(owner.anchor, etc / "inventory" / "authorities" / "plant-owner.pem")
+    shutil.copy(owner.crl, etc / "inventory" / "authorities" / "plant-owner.crl")
     status = main(["config", "check", str(etc / "broker.yaml")])
     assert (capsys.readouterr().out, status) == ("no problems\n", 0)
 

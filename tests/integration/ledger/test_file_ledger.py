@@ -1,6 +1,7 @@
 """The ledger in files: order, durability, publishing, rotation, reading, one owner."""
 
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import uvloop
 
 from broker.adapters import ledger_files_writer
 from broker.adapters.ledger_files import State
+from broker.adapters.ledger_files_tiles import PublishedFiles
 from broker.errors import IntegrityError, LedgerUnavailableError
 from broker.ledger import records
 from broker.ledger.notes import decode_vkey
@@ -111,6 +113,29 @@ def test_checkpoints_are_at_most_256_records_apart(tmp_path: Path) -> None:
     sizes = [0, *[int(text.split("\n")[1]) for text in chain if text]]
     assert sizes[-1] == 3000 and max(b - a for a, b in pairwise(sizes)) <= 256
     assert verify(tmp_path).checkpoints == len(sizes) - 1
+
+
+def test_a_checkpoint_whose_publishing_failed_is_not_in_the_chain_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = PublishedFiles(tmp_path)
+    files.append_chain(["first\n\n\u2014 a AAAA\n"])
+    files.publish("first")
+    with monkeypatch.context() as full:
+        full.setattr("broker.adapters.ledger_files_tiles.write_durable", _no_room)
+        files.append_chain(["second\n\n\u2014 a AAAA\n"])
+        with pytest.raises(OSError, match="No space"):
+            files.publish("second")
+    for name in ("second", "third"):
+        files.append_chain([f"{name}\n\n\u2014 a AAAA\n"])
+        files.publish(name)
+    chain = (tmp_path / "checkpoints").read_text(encoding="utf-8")
+    assert [part.split("\n")[0] for part in chain.split("\n\n")[::2]] == ["first", "second", "third", ""]
+    assert len(chain.encode()) == files.chain_octets
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def test_few_views_are_settled_at_once_and_many_in_one_write(tmp_path: Path) -> None:

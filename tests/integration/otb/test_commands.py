@@ -182,3 +182,33 @@ def test_a_reader_that_stops_reading_is_no_failure_of_the_terminal(plant):
     ended = subprocess.run(command, cwd=ROOT, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
     os.close(writing)
     assert "Traceback" not in ended.stderr
+
+
+def test_the_ledger_is_searched_by_the_short_name_of_a_device(otb, plant):
+    otb("read", "ahu-1", "supply-temp", *plant.options())
+    search = ("audit", "search", "--format", "json", *plant.options("auditor-cy"))
+    short = otb(*search, "--kind", "intent", "--device", "ahu-1").document["records"]
+    assert short
+    said = otb(*search, "--device", "ahu-9")
+    assert said.status == 1
+    assert said.document["code"] == "device_unknown"
+
+
+def test_the_exception_of_a_device_is_shown(otb, plant):
+    said = otb("read", "ahu-1", "--raw", "holding-register:900:2", *plant.options())
+    assert said.status == 5
+    assert "exception 02 illegal data address" in said.err
+
+
+def test_a_device_that_is_not_modbus_cannot_be_connected_to(otb, plant):
+    said = otb("connect", "vav-1", "--listen", "127.0.0.1:0", *plant.options())
+    assert said.status == 1
+    assert "for Modbus devices" in said.err
+    assert "otb read plant/vav-1" in said.err
+    assert "WebSocket" not in said.err
+
+
+def test_a_number_with_a_comma_is_answered_with_one_with_a_point(otb, plant):
+    said = otb("write", "ahu-1", "supply-temp-setpoint=18,5", *plant.options())
+    assert "18.5, not 18,5" in said.err
+    assert said.err.count("not a finite decimal number") == 1

@@ -81,6 +81,15 @@ def test_frames_cut_anywhere_arrive_whole(plant, connected):
         assert reply(stream, 2)[0] == 3
 
 
+def test_a_master_with_a_wrong_unit_is_told_which_the_device_has(plant, connected):
+    link = connected("ahu-1", *plant.options())
+    with master(link.port) as stream:
+        octets = bytearray(frame(1, READ_TEN))
+        octets[6] = 42
+        stream.sendall(octets)
+        assert "asks for unit 42; plant/ahu-1 is unit 1." in link.event("warning")["text"]
+
+
 def test_a_master_that_closes_its_side_still_gets_its_reply(plant, connected):
     link = connected("ahu-1", *plant.options())
     with master(link.port) as stream:

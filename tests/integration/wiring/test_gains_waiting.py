@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from broker.cli.applied import approve
 from broker.cli.config_files import load_settings
 from broker.cli.development import Development, DevelopmentOptions
 from broker.cli.serving import prepare
+from broker.listeners.ops import INFORMATIONAL
 from broker.wiring.broker import Broker, ledger_words
 
 INVENTORY = """\
@@ -100,6 +102,32 @@ def test_gains_that_wait_are_still_shown_after_a_restart(reviewed: Path, caplog:
     good, detail, figure = asyncio.run(scenario())
     assert (good, "wait for `otbroker config apply`" in detail, figure) == (True, True, 1.0)
     assert [r.levelno for r in caplog.records if "without its gains" in r.getMessage()] == [logging.WARNING]
+
+
+def test_a_policy_that_is_refused_as_a_whole_is_told_by_its_folder(
+    reviewed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> str:
+        broker = built(reviewed)
+        await broker.start()
+        try:
+            (reviewed / "dev" / "policies" / "data.json").write_text('{"a": ')
+            await broker.reload.look()
+            return broker.readiness()["files"][1]
+        finally:
+            await broker.stop()
+
+    assert asyncio.run(scenario()) == "invalid: policy"
+    assert f"{reviewed}/dev/policies/data.json:1:7: this is not JSON" in caplog.text
+    assert ":0:0:" not in caplog.text
+
+
+def test_the_page_about_monitoring_lists_every_part_and_which_are_only_shown(reviewed: Path) -> None:
+    broker = built(reviewed)
+    page = (Path(__file__).parents[3] / "docs" / "how-to" / "monitor.md").read_text()
+    rows = dict(re.findall(r"^\| `(\w+)` \|.*\| ([^|]+) \|$", page, re.MULTILINE))
+    parts = broker.readiness()
+    assert rows == {name: "ready: shown only" if name in INFORMATIONAL else "not ready" for name in parts}
 
 
 @pytest.mark.parametrize(

@@ -154,3 +154,11 @@ def test_bacnet_points_are_read_by_name_and_have_no_raw_addresses():
     assert answer["zone-temp"] == {"value": Decimal("21.5"), "unit": "°C", "quality": "good"}
     assert answer["zone-setpoint"]["value"] == 20
     assert problem_of(GateDouble(), VAV, raw=[{"table": "coil", "address": 0, "count": 1}]).code == "value_invalid"
+
+
+def test_a_refusal_of_the_device_names_its_exception():
+    gate = GateDouble()
+    gate.failing["supply-temp"] = Relayed(Result.DEVICE_REFUSED, b"\x83\x02", code="exception-2")
+    problem = problem_of(gate, points=("supply-temp",)).document()
+    assert problem["detail"] == "The device refused it: exception 02 illegal data address."
+    assert problem["points"]["supply-temp"]["error"]["text"] == problem["detail"]

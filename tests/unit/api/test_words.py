@@ -5,7 +5,7 @@ import pytest
 from broker.api.problems import KINDS, refusal
 from broker.model.decision import Decision
 from broker.model.vocabulary import EndReason, Reason, Result
-from broker.model.words import END_REASONS, REASONS, RESULTS, reason_text, what_to_do
+from broker.model.words import END_REASONS, REASONS, RESULTS, device_code_text, reason_text, what_to_do
 
 
 @pytest.mark.parametrize(("vocabulary", "table"), [(Reason, REASONS), (EndReason, END_REASONS), (Result, RESULTS)])
@@ -20,6 +20,27 @@ def test_words_are_looked_up_as_text_too():
     assert reason_text("window_closed") == REASONS[Reason.WINDOW_CLOSED].text
     assert reason_text("a_word_of_the_site") == "a_word_of_the_site"
     assert what_to_do(("a_word_of_the_site", "no_grant")) == REASONS[Reason.NO_GRANT].what_to_do
+
+
+@pytest.mark.parametrize(
+    ("words", "chief"),
+    [
+        (("action_not_granted", "priority_not_allowed"), Reason.PRIORITY_NOT_ALLOWED),
+        (("no_grant", "point_read_only", "window_closed"), Reason.POINT_READ_ONLY),
+        (("action_not_granted", "point_not_described"), Reason.POINT_NOT_DESCRIBED),
+        (("window_closed", "action_not_granted"), Reason.ACTION_NOT_GRANTED),
+        (("policy_late",), Reason.POLICY_LATE),
+    ],
+)
+def test_advice_is_about_the_most_specific_of_several_reasons(words, chief):
+    assert what_to_do(words) == REASONS[chief].what_to_do
+
+
+def test_a_devices_own_code_is_told_as_the_standard_names_it():
+    assert device_code_text("exception-2") == "exception 02 illegal data address"
+    assert device_code_text("exception-11") == "exception 11 gateway target device failed to respond"
+    assert device_code_text("exception-99") == "exception 99"
+    assert device_code_text("property/unknown-property") == "property/unknown-property"
 
 
 def test_every_kind_of_problem_says_what_to_do():

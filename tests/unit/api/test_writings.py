@@ -132,3 +132,18 @@ def test_a_range_that_cannot_be_written_is_422(asked):
     with pytest.raises(Problem) as caught:
         ask(GateDouble(), raw=[asked])
     assert (caught.value.code, caught.value.members["errors"][0]["at"]) == ("value_invalid", "raw.0")
+
+
+def test_a_priority_that_is_denied_is_answered_with_those_the_point_takes():
+    gate = GateDouble()
+    gate.denied["zone-setpoint"] = (Reason.ACTION_NOT_GRANTED, Reason.PRIORITY_NOT_ALLOWED)
+    told, _ = ask(gate, VAV, points={"zone-setpoint": {"value": 21.0, "priority": 3}})
+    assert told.document()["what_to_do"] == "Use a priority of 10 to 16 for zone-setpoint."
+
+
+def test_a_value_that_does_not_fit_names_its_point_once():
+    with pytest.raises(Problem) as caught:
+        ask(GateDouble(), points={SETPOINT: "18,5"})
+    (error,) = caught.value.members["errors"]
+    assert error["at"] == f"points.{SETPOINT}"
+    assert SETPOINT not in error["problem"]

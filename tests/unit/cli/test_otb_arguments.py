@@ -16,7 +16,7 @@ from broker.cli.people.connect import listen_address
 from broker.cli.people.exits import CommandError, Exit
 from broker.cli.people.reference import _commands, reference_markdown
 from broker.cli.people.tunnel_link import FrameCount
-from broker.cli.people.values import parse_value, read_body, write_body
+from broker.cli.people.values import comma_number, parse_value, read_body, write_body
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "otb.md"
 EXAMPLES = [
@@ -188,8 +188,20 @@ def test_frames_are_counted_however_the_stream_is_cut(bodies, data):
         if stop > start:
             count.take(stream[start:stop])
     assert count.frames == len(bodies)
+    assert count.units == {body[0] for body in bodies if body}
 
 
 def test_parsers_are_made_anew_so_that_nothing_is_kept_between_calls():
     assert isinstance(parser(), argparse.ArgumentParser)
     assert parser() is not parser()
+
+
+def test_the_help_names_exactly_the_shells_that_are_offered():
+    option = next(action for action in parser()._actions if "--print-completion" in action.option_strings)
+    named = option.help.removeprefix("print shell completion for ").replace(" or ", ", ").split(", ")
+    assert named == list(option.choices)
+
+
+def test_a_number_with_a_comma_is_found():
+    assert comma_number(["a=1.5", "b=18,5"]) == "18,5"
+    assert comma_number(["a=x,y", "b=1.5"]) == ""

@@ -6,7 +6,8 @@ from broker.api.problems import KINDS
 from broker.cli.people.connect import event_lines
 from broker.cli.people.devices import unknown_device
 from broker.cli.people.exits import Exit, exit_of
-from broker.cli.people.problem_words import sentences, worst
+from broker.cli.people.look import frozen_devices, window_state
+from broker.cli.people.problem_words import failure_line, sentences, worst
 from broker.cli.people.record_words import record_sentence
 from broker.cli.people.why import explanation
 from broker.model.vocabulary import RecordKind
@@ -141,6 +142,14 @@ def test_every_kind_of_record_has_a_sentence_even_if_its_members_are_missing(kin
     assert record_sentence({"kind": kind, "reason": "x", "version": "1", "previous": "a", "revision": "b"})
 
 
+def test_a_refused_reload_names_the_first_problem_and_counts_them_rightly():
+    first = "inventory/plant.yaml:12:3: unknown member"
+    record = {"kind": "reload_refused", "what": "inventory", "problems": [first], "count": 1}
+    assert record_sentence(record) == f"inventory: 1 problem, {first}"
+    record |= {"problems": [first, "inventory/plant.yaml:14:1: twice"], "count": 2}
+    assert record_sentence(record) == f"inventory: 2 problems, the first {first}"
+
+
 def test_a_mistyped_device_is_answered_with_the_one_that_was_meant():
     assert "plant/ahu-1" in unknown_device("ahu1", ["plant/ahu-1", "plant/vav-1"]).what_to_do
     assert "plant/ahu-1" in unknown_device("plnt/ahu-1", ["plant/ahu-1"]).what_to_do
@@ -159,3 +168,24 @@ def test_denials_in_a_tunnel_are_told_with_reason_remedy_window_and_id():
 )
 def test_every_event_of_a_tunnel_has_a_line(kind):
     assert event_lines({"type": kind})
+
+
+def test_a_fault_of_the_request_is_told_once():
+    problem = {"title": "No.", "detail": "points: is empty", "errors": [{"at": "points", "problem": "is empty"}]}
+    assert told(problem).count("is empty") == 1
+
+
+def test_the_exception_of_a_device_is_told_once():
+    error = {"code": "device_refused", "text": "The device refused it: exception 02.", "device_code": "exception-2"}
+    assert failure_line(error) == "The device refused it: exception 02. (device_refused)"
+
+
+def test_a_window_of_frozen_devices_is_not_called_open():
+    windows = [
+        {"state": "open", "devices": ["p/a", "p/b"]},
+        {"state": "open", "devices": ["p/a"]},
+        {"state": "open", "devices": ["p/c"]},
+        {"state": "frozen", "devices": ["p/a"]},
+    ]
+    told_states = [window_state(window, frozen_devices(windows))[0] for window in windows]
+    assert told_states == ["open, but frozen for p/a", "frozen", "open", "frozen"]

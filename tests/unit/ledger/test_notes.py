@@ -47,7 +47,7 @@ def test_signatures_of_strangers_are_ignored_and_sixteen_are_accepted() -> None:
         stranger = sign_note("text\n", f"stranger{number}", Ed25519PrivateKey.generate())
         note += stranger.split("\n\n")[1]
     assert verify_note(note, [LOG])[0] == "text\n"
-    with pytest.raises(IntegrityError, match="signature_missing"):
+    with pytest.raises(IntegrityError, match="signed_by_others"):
         verify_note(note, [WITNESS])
 
 
@@ -111,6 +111,9 @@ def test_checkpoint_needs_the_logs_own_signature_and_origin() -> None:
     only_witness = HEAD.text + "\n" + cosign(HEAD.text, WITNESS.name, WITNESS_KEY, 5)
     with pytest.raises(IntegrityError, match="signature_missing"):
         verify_checkpoint(only_witness, LOG, [WITNESS])
+    others = sign_note(HEAD.text, LOG.name, Ed25519PrivateKey.generate()) + only_witness.split("\n\n")[1]
+    with pytest.raises(IntegrityError, match="signed_by_others"):
+        verify_checkpoint(others, LOG, [WITNESS])
     foreign = sign_note(Checkpoint("other.example", 1, HEAD.root).text, LOG.name, LOG_KEY)
     with pytest.raises(IntegrityError, match="origin_wrong"):
         verify_checkpoint(foreign, LOG)

@@ -5,8 +5,9 @@ from collections.abc import Callable
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from broker.errors import IntegrityError
 from broker.ledger import records
-from broker.ledger.checkpoint import Checkpoint, sign_checkpoint
+from broker.ledger.checkpoint import Checkpoint, sign_checkpoint, split_checkpoints
 from broker.ledger.merkle import EMPTY_ROOT
 from broker.ledger.notes import COSIGNATURE, cosign, verifier_of
 from broker.ledger.verify import Report, verify_ledger
@@ -110,7 +111,8 @@ def test_a_history_cut_short_is_caught_by_a_saved_checkpoint() -> None:
 def test_another_key_verifies_nothing() -> None:
     other = verifier_of(ORIGIN, Ed25519PrivateKey.generate()).vkey
     report = verify_ledger(MemoryReader(publish(whole_story().entries)), other)
-    assert (report.ok, report.reason) == (False, "signature_missing")
+    assert (report.ok, report.reason) == (False, "signed_by_others")
+    assert report.detail.startswith(f"signed by {ORIGIN}, not by {ORIGIN}+")
     assert verify_ledger(MemoryReader({}), "nonsense").reason == "key_malformed"
 
 
@@ -139,6 +141,115 @@ def test_a_checkpoint_left_out_of_the_chain_is_found() -> None:
     assert report.ok, "what follows the published checkpoint is not published yet"
     report = verify({**files, "checkpoints": chain[first_end:] + chain[:first_end]})
     assert not report.ok
+
+
+def notes_of(files: dict[str, bytes]) -> list[bytes]:
+    return [note.encode() + b"\n" for note in split_checkpoints(files["checkpoints"].decode())]
+
+
+def test_a_checkpoint_at_the_end_of_a_bundle_cannot_be_left_out_however_close_the_others_are() -> None:
+    files = publish(whole_story(400).entries, sizes=(100, 200, 300, 400, 500, 600))
+    notes = notes_of(files)
+    sizes = [int(note.split(b"\n")[1]) for note in notes]
+    for at, size in enumerate(sizes):
+        report = verify({**files, "checkpoints": b"".join(notes[:at] + notes[at + 1 :])})
+        assert report.ok is (size % 256 != 0 and size != sizes[-1]), (size, report)
+        assert report.ok or report.reason == "chain_incomplete"
+
+
+def test_a_pruned_ledger_keeps_its_whole_chain() -> None:
+    story = whole_story(400)
+    story.entries.append(records.evidence_pruned(story.time, minimum=512))
+    files = {**publish(story.entries), "minimum": b"512\n"}
+    assert verify(files).ok
+    assert verify({**files, "checkpoints": b"".join(notes_of(files)[2:])}).reason == "chain_incomplete"
+
+
+def test_checkpoints_taken_out_show_as_records_that_waited_too_long_for_one() -> None:
+    story = whole_story(40)
+    files = publish(story.entries, sizes=range(4, len(story.entries), 4))
+    report = verify(files)
+    assert (report.ok, report.late_checkpoints) == (True, 0) and report.longest_stretch < 1
+    notes = notes_of(files)
+    report = verify({**files, "checkpoints": b"".join(notes[:5] + notes[15:])})
+    assert (report.ok, report.late_checkpoints) == (True, 1) and report.longest_stretch > 4
+
+
+def test_the_time_between_two_runs_or_of_a_clock_step_is_no_late_checkpoint() -> None:
+    story = whole_story()
+    story.time += 3600
+    story.started()
+    story.time += 3600
+    story.add(records.clock_stepped(story.time, step_seconds=3600))
+    assert (report := verify(publish(story.entries))).ok and report.late_checkpoints == 0
+    story.time += 5
+    story.stopped()
+    assert verify(publish(story.entries)).late_checkpoints == 1
+
+
+def test_a_head_put_back_to_an_older_checkpoint_is_found() -> None:
+    files = publish(whole_story(40).entries, sizes=range(4, 80, 4))
+    notes = notes_of(files)
+    for at in range(len(notes) - 3):
+        report = verify({**files, "checkpoint": notes[at].rstrip(b"\n") + b"\n"})
+        assert (report.ok, report.reason) == (False, "head_behind_chain"), at
+
+
+@pytest.mark.parametrize("behind", [1, 2])
+def test_a_head_that_the_writer_has_not_moved_yet_is_no_fault_and_the_whole_chain_is_verified(behind: int) -> None:
+    story = whole_story(40)
+    files = publish(story.entries, sizes=range(4, 80, 4))
+    head = notes_of(files)[-1 - behind].rstrip(b"\n") + b"\n"
+    report = verify({**files, "checkpoint": head})
+    assert (report.ok, report.head_behind, report.size) == (True, behind, len(story.entries)), report
+    bundle = f"tile/entries/000.p/{len(story.entries)}"
+    damaged = {**files, bundle: files[bundle][:-3] + b"???", "checkpoint": head}
+    assert verify(damaged).first_bad == len(story.entries) - 1
+
+
+def test_a_pass_of_full_bundles_may_be_in_the_chain_before_the_head_follows() -> None:
+    files = publish(whole_story(600).entries)
+    report = verify({**files, "checkpoint": notes_of(files)[0].rstrip(b"\n") + b"\n"})
+    assert report.ok and report.head_behind == 4 and report.checkpoints == 5
+
+
+def test_a_writer_that_goes_on_while_the_chain_is_read_is_no_fault() -> None:
+    story = whole_story(40)
+    later = publish(story.entries, sizes=range(4, 80, 4))
+
+    class Growing(MemoryReader):
+        def read(self, path: str, offset: int = 0, length: int = 1 << 30) -> bytes | None:
+            content = super().read(path, offset, length)
+            if path == "checkpoint":
+                self.files = later
+            return content
+
+    report = verify_ledger(Growing({**later, "checkpoint": notes_of(later)[0].rstrip(b"\n") + b"\n"}), VKEY)
+    assert report.ok and report.size == len(story.entries) and report.head_behind == 0
+
+
+def test_every_saved_checkpoint_of_several_is_compared() -> None:
+    story = whole_story(3)
+    files = publish(story.entries, sizes=(2, 4, 6))
+    saved = files["checkpoints"].decode()
+    report = verify(files, saved_checkpoint=saved)
+    assert (report.ok, report.saved_checkpoints, report.saved_size) == (True, 4, len(story.entries))
+    forged = list(story.entries)
+    forged[4] = records.intent(START + 0.25, session="s1", decision=3, service="write-single-register", digest="f" * 43)
+    other = notes_of(publish(forged, sizes=(2, 4, 6)))
+    assert verify(files, saved_checkpoint=saved + other[1].decode()).ok, "up to there both histories are the same"
+    report = verify(files, saved_checkpoint=saved + other[2].decode())
+    assert (report.ok, report.reason) == (False, "history_rewritten")
+
+
+def test_a_saved_checkpoint_that_cannot_be_read_or_is_of_another_key_is_told_apart() -> None:
+    files = publish(whole_story(3).entries)
+    for text in ("", "nonsense", files["checkpoint"].decode() + "\nnonsense", "a\n1\nb\n\n\u2014 a AAAAAAAA\n"):
+        with pytest.raises(IntegrityError):
+            split_checkpoints(text)
+    foreign = publish(whole_story(3).entries, key=Ed25519PrivateKey.generate())["checkpoint"].decode()
+    report = verify(files, saved_checkpoint=foreign)
+    assert (report.ok, report.reason) == (False, "saved_checkpoint_refused") and "signed_by_others" in report.detail
 
 
 def test_an_unfinished_note_at_the_chains_end_is_not_part_of_it() -> None:
