@@ -22,6 +22,8 @@ from broker.errors import ConfigError
 from broker.ledger.checkpoint import decode_checkpoint
 
 FIRST_RETRY_SECONDS = 1.0
+# The latest checkpoint binds all before it: more than one a second proves nothing more.
+PAUSE_SECONDS = 1.0
 LONGEST_RETRY_SECONDS = 60.0
 TIMEOUT_SECONDS = 5.0
 # Facility 13 (log audit), severity 5 (notice): RFC 5424, 6.2.1.
@@ -181,11 +183,13 @@ class CheckpointExport:
         destinations: list[Destination],
         *,
         first_retry_seconds: float = FIRST_RETRY_SECONDS,
+        pause_seconds: float = PAUSE_SECONDS,
         on_failure: Callable[[ExportState], None] | None = None,
     ) -> None:
         """`on_failure` is called after every failed attempt."""
         self._destinations = destinations
         self._first_retry_seconds = first_retry_seconds
+        self._pause_seconds = pause_seconds
         self._on_failure = on_failure
         self._latest = ""
         self._number = 0
@@ -225,6 +229,7 @@ class CheckpointExport:
                 delay = self._first_retry_seconds
                 if number == self._number:
                     changed.clear()
+                await asyncio.sleep(self._pause_seconds)
             else:
                 await asyncio.sleep(delay)
                 delay = min(2 * delay, LONGEST_RETRY_SECONDS)

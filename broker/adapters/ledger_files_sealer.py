@@ -34,6 +34,8 @@ OPEN_THINGS_SECONDS = 5.0
 RETRY_SECONDS = 0.25
 GIVE_UP_SECONDS = 2.0
 TILES_A_PASS = 64
+# A pass fsyncs several files; more of them a second would only take the disk from those who wait for the journal.
+PASS_SECONDS = 0.25
 
 
 @dataclass(slots=True)
@@ -65,6 +67,7 @@ class Sealer:
         self._stopping = False
         self._abandoned = False
         self._noted_at = 0.0
+        self._passed_at = 0.0
 
     def synced(self, size: int) -> None:
         """Everything below `size` is on disk and may be sealed."""
@@ -93,6 +96,11 @@ class Sealer:
             due = monotonic() + CHECKPOINT_SECONDS
             while not self._stopping and self._synced - self.size < WIDTH and (left := due - monotonic()) > 0:
                 self._wake.wait(left)
+            due = self._passed_at + PASS_SECONDS
+            most = TILES_A_PASS * WIDTH
+            while not self._stopping and self._synced - self.size < most and (left := due - monotonic()) > 0:
+                self._wake.wait(left)
+            self._passed_at = monotonic()
             return self._synced > self.size
 
     def _seal(self) -> None:

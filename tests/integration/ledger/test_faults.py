@@ -1,6 +1,7 @@
 """Faults from outside: processes killed, fsync failing, disks that fill, power lost: nothing acknowledged is lost."""
 
 import asyncio
+import errno
 import os
 import random
 import re
@@ -155,7 +156,7 @@ def test_a_disk_that_fills_pauses_intents_and_resumes_by_itself(small_disk: Path
         async with opened(folder, on_state=lambda state, detail: states.append(state)) as ledger:
             decided = begin(ledger)
             assert await settled(ledger) is None
-            (small_disk / "filler").write_bytes(bytes(fitting(small_disk)))
+            take_room(small_disk)
             open_intents = await fill(ledger, decided)
             assert ledger.state is State.PAUSED
             for index in open_intents:
@@ -177,9 +178,15 @@ def test_a_disk_that_fills_pauses_intents_and_resumes_by_itself(small_disk: Path
     assert report.ok and report.counts["intent"] == report.counts["outcome"] and report.open_intents == 0, report
 
 
-def fitting(disk: Path) -> int:
-    figures = os.statvfs(disk)
-    return max(0, figures.f_bavail * figures.f_frsize - 3 * 4096)
+def take_room(disk: Path) -> None:
+    """Fill the disk but for a few blocks; the ledger may take some of what is free at the same time."""
+    with open(disk / "filler", "wb", buffering=0) as filler:
+        try:
+            while filler.write(bytes(4096)) == 4096:
+                pass
+        except OSError as error:
+            assert error.errno == errno.ENOSPC
+        filler.truncate(max(0, filler.tell() - 3 * 4096))
 
 
 async def fill(ledger: FileLedger, decided: int) -> list[int]:
@@ -200,7 +207,7 @@ def test_while_paused_others_cannot_use_up_the_room_for_outcomes(small_disk: Pat
         async with opened(small_disk / "ledger") as ledger:
             decided = begin(ledger)
             await settled(ledger)
-            (small_disk / "filler").write_bytes(bytes(fitting(small_disk)))
+            take_room(small_disk)
             indices = await fill(ledger, decided)
             with pytest.raises(LedgerUnavailableError, match="ledger_paused"):
                 for _ in range(2000):
@@ -213,6 +220,9 @@ def test_while_paused_others_cannot_use_up_the_room_for_outcomes(small_disk: Pat
             ledger.append(records.session_closed(time(), session="session-1", reason="idle", operations=1, refusals=0))
             assert await settled(ledger) is None
             (small_disk / "filler").unlink()
+            async with asyncio.timeout(10):
+                while not ledger.checkpoint():
+                    await asyncio.sleep(0.02)
             ledger.append(records.broker_stopped(time(), reason="sigterm"))
 
     asyncio.run(scene())
