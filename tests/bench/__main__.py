@@ -25,6 +25,11 @@ def machine() -> dict[str, Any]:
     }
 
 
+def _fresh(folder: Path, name: str) -> Path:
+    (folder / name).mkdir()
+    return folder / name
+
+
 def main() -> None:
     """Run all and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
@@ -35,13 +40,15 @@ def main() -> None:
     wanted = lambda name: arguments.only in (None, name)  # noqa: E731
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        if wanted("doors") or wanted("memory"):
-            with running(folder) as plant:
-                if wanted("doors"):
-                    connections = tuple(int(count) for count in arguments.connections.split(","))
-                    report["doors"] = doors.compare(plant, folder, connections)
-                if wanted("memory"):
-                    report["memory"] = memory.measure(plant)
+        if wanted("doors"):
+            with running(_fresh(folder, "doors")) as plant:
+                connections = tuple(int(count) for count in arguments.connections.split(","))
+                report["doors"] = doors.compare(plant, folder, connections)
+        if wanted("memory"):
+            with running(_fresh(folder, "sessions")) as plant:
+                report["modbus_tls_session_kib"] = memory.sessions_kib(plant)
+            with running(_fresh(folder, "tunnels")) as plant:
+                report["tunnel_kib"] = memory.tunnels_kib(plant)
     if wanted("parts"):
         report["parts"] = parts.measure(question())
     json.dump(report, sys.stdout, indent=1)
