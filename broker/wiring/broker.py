@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from broker.adapters.clock import SystemClock, random_id
@@ -33,7 +34,7 @@ from broker.listeners.modbus_tls import LISTENER as MODBUS_TLS
 from broker.listeners.modbus_tls import Floor, established
 from broker.listeners.ops import OpsListener
 from broker.listeners.session_register import SessionRegister
-from broker.listeners.tls import TlsConnection, TlsListener, server_context
+from broker.listeners.tls import TlsConnection, TlsListener
 from broker.listeners.tls_context import ServerContext
 from broker.listeners.tls_transport import protocol_established
 from broker.listeners.watch import Watch
@@ -46,7 +47,7 @@ from broker.settings.listening import ModbusTlsListener
 from broker.wiring.exports import checkpoint_export
 from broker.wiring.figures import figures
 from broker.wiring.ledger_view import RunningLedgerView
-from broker.wiring.parts import anchors, ledger_key, policy_engine, tunnels
+from broker.wiring.parts import ledger_key, listener_context, policy_engine, tunnels
 from broker.wiring.reload import Reload, Sources
 from broker.wiring.retention import retain
 
@@ -282,14 +283,7 @@ class Broker:
         self._api = api
         self._https = HttpsListener(api.handle, api.refuse, self.gate.leave, settings.limits.keep_alive_seconds)
 
-        def context(inventory: Inventory) -> ServerContext:
-            return server_context(
-                Path(settings.certificate_file),
-                Path(settings.key_file),
-                client_anchors_pem=anchors(inventory),
-                client_certificate="optional",
-            )
-
+        context = partial(listener_context, settings, "optional")
         listener = TlsListener(
             context(self.desk.in_force.inventory),
             established=protocol_established(self._https.protocol),
@@ -325,14 +319,7 @@ class Broker:
         )
         limits = settings.limits
 
-        def context(inventory: Inventory) -> ServerContext:
-            return server_context(
-                Path(settings.certificate_file),
-                Path(settings.key_file),
-                client_anchors_pem=anchors(inventory),
-                client_certificate="required",
-            )
-
+        context = partial(listener_context, settings, "required")
         listener = TlsListener(
             context(self.desk.in_force.inventory),
             established=lambda connection: established(floor, connection),

@@ -1,6 +1,7 @@
 """Parts of a broker that are made from its settings alone."""
 
 from pathlib import Path
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
@@ -12,9 +13,11 @@ from broker.errors import ConfigError
 from broker.ledger.notes import verifier_of
 from broker.listeners.gate import Gate
 from broker.listeners.identity_refusals import IdentityRefusals
+from broker.listeners.tls_context import ServerContext, server_context
 from broker.listeners.tunnel import Prove, TunnelListener
 from broker.model.place import Inventory
 from broker.settings.broker_file import LedgerSection, Settings
+from broker.settings.listening import HttpsListener, ModbusTlsListener
 
 
 def tunnels(gate: Gate, prove: Prove, refusals: IdentityRefusals, settings: Settings) -> TunnelListener:
@@ -31,9 +34,18 @@ def tunnels(gate: Gate, prove: Prove, refusals: IdentityRefusals, settings: Sett
     )
 
 
-def anchors(inventory: Inventory) -> list[str]:
-    """The trust anchors of all organisations, PEM: for OpenSSL, whose store is their union."""
-    return [anchor for organisation in inventory.organisations for anchor in organisation.anchors]
+def listener_context(
+    settings: ModbusTlsListener | HttpsListener,
+    client_certificate: Literal["required", "optional"],
+    inventory: Inventory,
+) -> ServerContext:
+    """A listener's TLS context; OpenSSL's store is the union of all organisations' anchors. Raises ConfigError."""
+    return server_context(
+        Path(settings.certificate_file),
+        Path(settings.key_file),
+        client_anchors_pem=[anchor for organisation in inventory.organisations for anchor in organisation.anchors],
+        client_certificate=client_certificate,
+    )
 
 
 def ledger_key(settings: LedgerSection) -> Ed25519PrivateKey:
