@@ -6,15 +6,10 @@ import time
 
 
 class SystemClock:
-    """Wall clock in epoch seconds and monotonic clock in seconds."""
+    """Wall clock in epoch seconds (UTC) and monotonic clock in seconds; asked several times for each operation."""
 
-    def now(self) -> float:
-        """Epoch seconds, UTC."""
-        return time.time()
-
-    def monotonic(self) -> float:
-        """Monotonic seconds."""
-        return time.monotonic()
+    now = staticmethod(time.time)
+    monotonic = staticmethod(time.monotonic)
 
 
 def random_id(prefix: str) -> str:

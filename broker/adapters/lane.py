@@ -26,12 +26,12 @@ class Job:
 
     __slots__ = ("expires", "lane", "relayed", "request", "still_allowed")
 
-    def __init__(self, lane: "Lane", request: Request, relayed: Answer) -> None:
+    def __init__(self, lane: "Lane", request: Request, relayed: Answer, still_allowed: StillAllowed | None) -> None:
         self.lane = lane
         self.request = request
         self.relayed = relayed
+        self.still_allowed = still_allowed
         self.expires = 0.0
-        self.still_allowed: StillAllowed | None = None
 
 
 class Link(Protocol):
@@ -93,8 +93,7 @@ class Lane:
         `still_allowed` is asked when a request that had to wait is about to be sent: "" or the `Reason` word of its
         NOT_SENT.
         """
-        job = Job(self, request, relayed)
-        job.still_allowed = still_allowed  # a dead link may give back even what was to be sent at once
+        job = Job(self, request, relayed, still_allowed)  # a dead link may give back even what is sent at once
         endpoint = self.endpoint
         if self.direct and endpoint.free and not endpoint.queued:
             self.in_flight += 1

@@ -23,6 +23,8 @@ SETTLES_A_TICK = 3
 UNSETTLED_SECONDS = 0.02
 CLOSED_IN_ORDER = "closed in order"
 
+_COMMON_SIZES = 512
+_LENGTHS = tuple(size.to_bytes(2, "big") for size in range(_COMMON_SIZES))
 _OUTCOME = b'"kind":"outcome"'
 _ENDS = (b'"kind":"session_closed"', b'"kind":"broker_stopped"', b'"kind":"clock_stepped"')
 
@@ -111,18 +113,20 @@ class LedgerWriter:
         size = len(record)
         if not 0 < size <= LARGEST_ENTRY:
             raise ValueError(f"a record is 1 to {LARGEST_ENTRY} octets, not {size}")
-        room = self._room - size - 2
+        room, reserve = self._room - size - 2, self._reserve
         if intent:
-            if self._state is not State.OPEN or room < self._reserve:
+            if self._state is not State.OPEN or room < reserve:
                 self._require_open(room)
-            self._reserve += RESERVE_FOR_INTENT_OCTETS
+            self._reserve = reserve + RESERVE_FOR_INTENT_OCTETS
         elif _OUTCOME in record:
-            self._require_not_closed()
-            self._reserve = max(RESERVE_OCTETS, self._reserve - RESERVE_FOR_INTENT_OCTETS)
-        elif self._state is not State.OPEN or room < self._reserve:
+            if self._state is State.CLOSED:
+                raise closed_error(self._detail)
+            if reserve > RESERVE_OCTETS:
+                self._reserve = max(RESERVE_OCTETS, reserve - RESERVE_FOR_INTENT_OCTETS)
+        elif self._state is not State.OPEN or room < reserve:
             self._require_slack(record, room)
         self._room = room
-        self._parts += (size.to_bytes(2, "big"), record)
+        self._parts += (_LENGTHS[size] if size < _COMMON_SIZES else size.to_bytes(2, "big"), record)
         index = self._next
         self._next = index + 1
         if not self._timer:
@@ -191,7 +195,10 @@ class LedgerWriter:
             self._committer.wanted = self._written
             self._committer.wake()
         for settled in waiting:
-            self._tell(settled, error)
+            try:
+                settled(error)
+            except Exception as fault:
+                self._waiter_failed(fault)
 
     def _write_unsettled(self) -> None:
         """Whatever was appended in the last moments is written and fsynced, asked for or not."""
@@ -244,7 +251,10 @@ class LedgerWriter:
     def _answer_durable(self) -> None:
         synced, durable = self._committer.synced, self._durable
         while durable and durable[0][0] <= synced:
-            self._tell(durable.popleft()[1], None)
+            try:
+                durable.popleft()[1](None)
+            except Exception as fault:
+                self._waiter_failed(fault)
 
     def _grown(self, segment: Segment, octets: int) -> None:
         self._loop.call_soon_threadsafe(self._on_grown, segment, octets)
@@ -325,12 +335,9 @@ class LedgerWriter:
         for settled in waiting:
             self._loop.call_soon(settled, closed_error(self._detail))
 
-    def _tell(self, settled: Settled, error: LedgerUnavailableError | None) -> None:
+    def _waiter_failed(self, fault: Exception) -> None:
         """One waiter's fault must not keep the news from the others."""
-        try:
-            settled(error)
-        except Exception as fault:
-            self._loop.call_exception_handler({"message": "a waiter on the ledger failed", "exception": fault})
+        self._loop.call_exception_handler({"message": "a waiter on the ledger failed", "exception": fault})
 
 
 def parts_of(entries: Iterable[bytes]) -> list[bytes]:

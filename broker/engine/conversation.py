@@ -43,25 +43,21 @@ class Misaddressed:
 
 
 class Conversation:
-    """Order, ids and limits of one connection. `interpreter_for` gives the interpreter of a unit, None if there is
-    none.
+    """Order and ids of one connection. `interpreter_for` gives the interpreter of a unit, None if there is none."""
 
-    `backlog_octets` bounds what may wait: beyond it the listener stops reading, so the caller's own TCP holds it back.
-    """
-
-    def __init__(self, interpreter_for: Callable[[int], Interpreter | None], backlog_octets: int) -> None:
+    def __init__(self, interpreter_for: Callable[[int], Interpreter | None]) -> None:
         self._decoder = MbapDecoder()
         self._interpreter_for = interpreter_for
-        self._backlog_octets = backlog_octets
 
     @property
-    def full(self) -> bool:
-        """Whether the caller has as much waiting as it may."""
-        return self._decoder.pending >= self._backlog_octets
+    def waiting(self) -> int:
+        """Octets received and not yet returned in a request."""
+        return self._decoder.pending
 
-    def receive(self, data: bytes | memoryview) -> None:
-        """Take octets; what they mean shows in `next_request`."""
+    def receive(self, data: bytes | memoryview) -> int:
+        """Take octets; what they mean shows in `next_request`. How many are waiting."""
         self._decoder.feed(data)
+        return self._decoder.pending
 
     def next_request(self) -> Asked | Malformed | Misaddressed | None:
         """The next thing asked, None if nothing is complete. Raises FrameError if the stream is out of step."""

@@ -24,8 +24,9 @@ Values = tuple[tuple[str, str], ...]
 def exchange(session: Session, request: Request) -> Steps:
     """Decide one request and carry it out if every operation of it is allowed."""
     decisions = yield from _decide(session, request)
-    if not all(d.allow for d in decisions):
-        return (yield from _deny(session, request, decisions))
+    for decision in decisions:
+        if not decision.allow:
+            return (yield from _deny(session, request, decisions))
     return (yield from carry_out(session, request, decisions))
 
 
@@ -51,7 +52,9 @@ def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator
 def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
     """Record, look once more, relay, record: for a request whose operations are all allowed."""
     before: Values = ()
-    obliged = {obligation for decision in decisions for obligation in decision.obligations}
+    obliged: tuple[Obligation, ...] = ()
+    for decision in decisions:
+        obliged += decision.obligations
     if Obligation.BEFORE_VALUE in obliged:
         read = yield from _read_back(session, request)
         if read is None:
@@ -75,12 +78,12 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
 
 
 def _decide(session: Session, request: Request) -> Generator[Command, object, tuple[Decision, ...]]:
-    decisions = []
+    decisions: tuple[Decision, ...] = ()
     for place in range(len(request.operations)):
         decision = yield Decide(session, request, place)
         assert isinstance(decision, Decision)
-        decisions.append(decision)
-    return tuple(decisions)
+        decisions += (decision,)
+    return decisions
 
 
 def _deny(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:

@@ -19,7 +19,7 @@ class Session:
 
     `leases` maps an operation key (request digest and place) to a decision that may be reused; `epoch` is the state of
     policy, inventory and locks in which they were taken. `relied_on` are the grants that an open window puts in force;
-    `look_at` (epoch seconds) is when its end must be examined again.
+    `look_at` (epoch seconds) is when its end must be examined again. `device_key` is the device's, ready to hand.
     """
 
     id: str
@@ -35,6 +35,10 @@ class Session:
     look_at: float = NEVER
     operations: int = 0
     refusals: int = 0
+    device_key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.device_key = self.device.key
 
 
 @dataclass(frozen=True, slots=True)

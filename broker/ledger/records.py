@@ -7,6 +7,7 @@ covers what was cut. Other texts are cut at explicit limits, with an ellipsis wh
 
 import base64
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from hashlib import sha256
 from math import isfinite
 from time import gmtime, strftime
@@ -14,7 +15,7 @@ from time import gmtime, strftime
 import orjson
 
 from broker.ledger.canonical import canonical
-from broker.model.vocabulary import RecordKind
+from broker.model.vocabulary import RecordKind, Result
 
 LARGEST_RECORD = 65535
 LARGEST_SMALL_RECORD = 300
@@ -27,7 +28,11 @@ Pairs = tuple[tuple[str, str], ...]
 _INTENT = RecordKind.INTENT.value
 _OUTCOME = RecordKind.OUTCOME.value
 _WORDS = ("service", "code")
+_RESULTS = frozenset(result.value for result in Result)
+_REMEMBERED_INTENTS = 8192
 _remembered = (-1, "")
+_ANY_TIME = "0000-00-00T00:00:00.000000Z"
+_TIME_LAST = f',"time":"{_ANY_TIME}"}}'.encode()
 
 
 def stamp(time: float) -> str:
@@ -52,6 +57,8 @@ def intent(
     before: Pairs = (),
 ) -> bytes:
     """What is about to be sent: `decision` is the index of the record that allowed (or denied) it."""
+    if not values and not before and (head := _intent_head(session, decision, service, digest)):
+        return head + stamp(time).encode() + b'"}'
     record: dict[str, object] = {
         "decision": decision,
         "digest": digest,
@@ -76,12 +83,22 @@ def outcome(
     after: Pairs = (),
 ) -> bytes:
     """What became of the intent at that index; `after` is what was read back."""
+    if not code and not after and result in _RESULTS:
+        return f'{{"intent":{intent},"kind":"outcome","result":"{result}","time":"{stamp(time)}"}}'.encode()
     record: dict[str, object] = {"intent": intent, "kind": _OUTCOME, "result": result, "time": stamp(time)}
     if code:
         record["code"] = code
     if after:
         record["after"] = dict(after)
     return _small(record)
+
+
+@lru_cache(_REMEMBERED_INTENTS)
+def _intent_head(session: str, decision: int, service: str, digest: str) -> bytes:
+    """A polled point's intent up to its time: the same under one lease; empty if the record would be too long."""
+    parts = {"decision": decision, "digest": digest, "kind": _INTENT, "service": service, "session": session}
+    whole = _small(parts | {"time": _ANY_TIME})
+    return whole[: -len(_ANY_TIME) - 2] if whole.endswith(_TIME_LAST) else b""
 
 
 def decision(

@@ -126,8 +126,11 @@ class DecisionDesk:
 
     def still_holds(self, decisions: tuple[Decision, ...]) -> bool:
         """Whether nothing that these decisions rest on has changed or ended since."""
-        now = self._clock.now()
-        return all(d.epoch == self.epoch and now < d.holds_until for d in decisions)
+        now, epoch = self._clock.now(), self.epoch
+        for decision in decisions:  # noqa: SIM110 - asked for every operation, and a generator costs as much again
+            if decision.epoch != epoch or now >= decision.holds_until:
+                return False
+        return True
 
     def _about(self, session: Session, situation: Situation) -> dict[str, Any]:
         mfa = max((p.authenticated_at for p in session.subject.proofs if p.authenticated_at is not None), default=None)

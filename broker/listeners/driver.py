@@ -52,7 +52,7 @@ class Driver:
             Decide: self._decide,
             RecordIntents: self._record_intents,
             RecordDenial: self._record_denial,
-            LastLook: self._last_look,
+            LastLook: self.last_look,
             Relay: self._relay,
             RecordOutcomes: self._record_outcomes,
         }
@@ -94,25 +94,21 @@ class Driver:
         if session.ended is not None:
             return Reason.SESSION_ENDED
         try:
-            first = self._append_intents(command, run)
+            run.first_intent = self._append_intents(command, run)
         except LedgerUnavailableError as error:
             reason = Reason.LEDGER_PAUSED if error.code == Reason.LEDGER_PAUSED else Reason.LEDGER_CLOSED
             self._settle_open_intents(run, Result.NOT_SENT, reason)
             return reason
         session.operations += 1
-
-        def settled(error: LedgerUnavailableError | None) -> None:
-            run.advance(first if error is None else Reason.LEDGER_CLOSED)
-
-        return first if self._ledger.settle(request.writes, settled) else PENDING
+        return run.first_intent if self._ledger.settle(request.writes, run.intents_settled) else PENDING
 
     def _append_intents(self, command: RecordIntents, run: "_Run") -> int:
         """The index of the first. Raises LedgerUnavailableError; those before may then be in the ledger."""
-        request, now = command.request, self._clock.now()
-        for operation, decision in zip(request.operations, command.decisions, strict=True):
-            record = _intent(now, command, operation, decision, command.before)
+        now, decisions, first = self._clock.now(), command.decisions, len(run.open_intents)
+        for place, operation in enumerate(command.request.operations):
+            record = _intent(now, command, operation, decisions[place], command.before)
             run.open_intents.append(self._ledger.append(record, intent=True))
-        return run.open_intents[-len(request.operations)]
+        return run.open_intents[first]
 
     def _settle_open_intents(self, run: "_Run", result: Result, code: str = "") -> None:
         """Give every intent that was left open the outcome it has; one that cannot be recorded, the next start does."""
@@ -142,9 +138,10 @@ class Driver:
         except LedgerUnavailableError:
             self._desk.quota.suppress(session.subject.id, now)
             return None
-        return None if self._ledger.settle(False, lambda _: run.advance(None)) else PENDING
+        return None if self._ledger.settle(False, run.denial_settled) else PENDING
 
-    def _last_look(self, command: LastLook | Relay, run: "_Run") -> str:
+    def last_look(self, command: LastLook | Relay, run: "_Run") -> str:
+        """The word for what has changed since the decisions were taken, or none."""
         ended = command.session.ended
         if ended is not None:
             return Reason.CALLER_GONE if ended is EndReason.PEER_CLOSED else Reason.SESSION_ENDED
@@ -152,10 +149,11 @@ class Driver:
 
     def _relay(self, command: Relay, run: "_Run") -> Any:
         try:
-            upstream = self._upstream_of(command.session.device.key)
+            upstream = self._upstream_of(command.session.device_key)
         except DeviceUnavailableError as error:
             return Relayed(Result.NOT_SENT, code=error.code)
-        upstream.relay(command.request, run.advance, lambda: self._last_look(command, run))
+        run.relaying = command
+        upstream.relay(command.request, run.advance, run.still_allowed)
         return PENDING
 
     def _record_outcomes(self, command: RecordOutcomes, run: "_Run") -> Any:
@@ -169,13 +167,13 @@ class Driver:
                 run.open_intents.remove(intent)
         except LedgerUnavailableError:
             return False
-        return True if self._ledger.settle(command.request.writes, lambda e: run.advance(e is None)) else PENDING
+        return True if self._ledger.settle(command.request.writes, run.outcomes_settled) else PENDING
 
 
 class _Run:
     """One exchange under way."""
 
-    __slots__ = ("_done", "_driver", "_steps", "open_intents", "session")
+    __slots__ = ("_done", "_driver", "_steps", "first_intent", "open_intents", "relaying", "session")
 
     def __init__(self, driver: Driver, session: Session, steps: Steps, done: Callable[[Any], None]) -> None:
         self._driver = driver
@@ -183,6 +181,25 @@ class _Run:
         self._done = done
         self.session = session
         self.open_intents: list[int] = []
+        self.first_intent = -1
+        self.relaying: Relay | None = None
+
+    def intents_settled(self, error: LedgerUnavailableError | None) -> None:
+        """The ledger's word on the intents."""
+        self.advance(self.first_intent if error is None else Reason.LEDGER_CLOSED)
+
+    def denial_settled(self, _error: LedgerUnavailableError | None) -> None:
+        """The ledger's word on a denial, which is one, recorded or not."""
+        self.advance(None)
+
+    def outcomes_settled(self, error: LedgerUnavailableError | None) -> None:
+        """The ledger's word on the outcomes."""
+        self.advance(error is None)
+
+    def still_allowed(self) -> str:
+        """Asked again about a request that had to wait for its turn."""
+        assert self.relaying is not None
+        return self._driver.last_look(self.relaying, self)
 
     def advance(self, answer: Any) -> None:
         performers, send = self._driver.performers, self._steps.send

@@ -155,7 +155,7 @@ class Gate:
             write=write,
             hold=hold,
             close=close,
-            denied=lambda _, refused: denied(refused),
+            denied=denied,
         )
         stream.enter(session)
         return stream

@@ -20,8 +20,19 @@ from broker.wire.modbus.meaning import Interpreter, exception_reply
 BACKLOG_OCTETS = 4096
 DIRECT_UNITS = frozenset({0, 255})
 UNIT_UNKNOWN = "unit_unknown"
-Denied = Callable[[Session | None, Refused], None]
+Denied = Callable[[Refused], None]
 Admit = Callable[[Device, Callable[[Session | Refused], None]], None]
+
+
+class _Way:
+    """Where a unit id leads: device, interpreter and, once it is open, session."""
+
+    __slots__ = ("device", "interpreter", "session")
+
+    def __init__(self, device: Device, interpreter: Interpreter, session: Session | None) -> None:
+        self.device = device
+        self.interpreter = interpreter
+        self.session = session
 
 
 class ModbusStream:
@@ -34,6 +45,8 @@ class ModbusStream:
 
     __slots__ = (
         "_admit",
+        "_asked",
+        "_backlog_octets",
         "_busy",
         "_close",
         "_conversation",
@@ -42,11 +55,13 @@ class ModbusStream:
         "_driver",
         "_ended",
         "_frame_refusals",
+        "_held",
         "_hold",
         "_interpreters",
         "_looping",
         "_lost",
         "_sessions",
+        "_way",
         "_write",
     )
 
@@ -73,10 +88,14 @@ class ModbusStream:
         self._hold = hold
         self._close = close
         self._denied = denied
+        self._backlog_octets = backlog_octets
         self._sessions: dict[str, Session] = {}
-        self._conversation = Conversation(self._interpreter_of, backlog_octets)
+        self._conversation = Conversation(self._interpreter_of)
+        self._way: _Way | None = None
+        self._asked: Asked | None = None
         self._busy = False
         self._ended = False
+        self._held = False
         self._lost = False
         self._looping = False
 
@@ -88,7 +107,7 @@ class ModbusStream:
             if isinstance(result, Session):
                 self.enter(result)
             else:
-                self._tell_denied(None, result)
+                self._tell_denied(result)
             self._busy = False
             self._go_on()
 
@@ -96,10 +115,11 @@ class ModbusStream:
 
     def received(self, data: bytes | memoryview) -> None:
         """Octets of the caller."""
-        self._conversation.receive(data)
+        waiting = self._conversation.receive(data)
         if not self._busy:
             self._go_on()
-        if self._busy and self._conversation.full:
+        if waiting >= self._backlog_octets and self._busy and self._conversation.waiting >= self._backlog_octets:
+            self._held = True
             self._hold(True)
 
     def ended(self) -> None:
@@ -114,11 +134,18 @@ class ModbusStream:
 
     def enter(self, session: Session) -> None:
         """Take an open session as the one for its device."""
-        self._sessions[session.device.key] = session
+        self._sessions[session.device_key] = session
+        self._way = None
 
     def _interpreter_of(self, unit: int) -> Interpreter | None:
+        """Of the device that is asked for; the way to it is remembered as long as it is the same."""
         device = self._device_of(unit)
-        return self._interpreters.of(device) if device else None
+        if device is None:
+            return None
+        way = self._way
+        if way is None or way.device is not device:
+            way = self._way = _Way(device, self._interpreters.of(device), self._sessions.get(device.key))
+        return way.interpreter
 
     def _go_on(self) -> None:
         """Take requests until one has to wait. A loop, not recursion: leased denials are answered many in a row at
@@ -135,7 +162,8 @@ class ModbusStream:
             return
         if self._ended:
             self._close(EndReason.PEER_CLOSED)
-        else:
+        elif self._held:
+            self._held = False
             self._hold(False)
 
     def _take_all(self) -> None:
@@ -153,45 +181,43 @@ class ModbusStream:
     def _take(self, asked: Asked | Malformed | Misaddressed) -> None:
         if isinstance(asked, Asked):
             self._busy = True
-            device = self._device_of(asked.unit)
-            assert device is not None
-            session = self._sessions.get(device.key)
-            if session is not None:
-                self._exchange(asked, session)
+            self._asked = asked
+            way = self._way
+            assert way is not None
+            if way.session is not None:
+                self._driver.run(way.session, exchange(way.session, asked.request), self._answer)
             else:
-                self._admit(device, lambda opened: self._admitted(asked, opened))
+                self._admit(way.device, self._admitted)
         elif isinstance(asked, Malformed):
             self._record_refused(asked.code, asked.pdu)
             self._write(asked.reply)
         else:
             self._record_refused(UNIT_UNKNOWN, asked.pdu)
-            self._tell_denied(None, Refused((Reason.DEVICE_UNKNOWN,)))
+            self._tell_denied(Refused((Reason.DEVICE_UNKNOWN,)))
             self._write(reply_octets(asked, exception_reply(asked.function, DENIED)))
 
-    def _admitted(self, asked: Asked, opened: Session | Refused) -> None:
+    def _admitted(self, opened: Session | Refused) -> None:
+        assert self._asked is not None
         if isinstance(opened, Session):
             self.enter(opened)
-            self._exchange(asked, opened)
+            self._driver.run(opened, exchange(opened, self._asked.request), self._answer)
         else:
-            self._answer(asked, None, opened)
+            self._answer(opened)
 
-    def _exchange(self, asked: Asked, session: Session) -> None:
-        self._driver.run(
-            session, exchange(session, asked.request), lambda finding: self._answer(asked, session, finding)
-        )
-
-    def _answer(self, asked: Asked, session: Session | None, finding: Finding) -> None:
+    def _answer(self, finding: Finding) -> None:
         """Reply in the caller's ids, then go on; re-entered from a loop that is already running if all was at hand."""
+        asked = self._asked
+        assert asked is not None
         if isinstance(finding, Refused):
-            self._tell_denied(session, finding)
+            self._tell_denied(finding)
         if not self._lost:
             self._write(reply_octets(asked, modbus_reply(asked.function, finding)))
         self._busy = False
         self._go_on()
 
-    def _tell_denied(self, session: Session | None, refused: Refused) -> None:
+    def _tell_denied(self, refused: Refused) -> None:
         if self._denied is not None:
-            self._denied(session, refused)
+            self._denied(refused)
 
     def _record_refused(self, code: str, pdu: bytes) -> None:
         digest = urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()

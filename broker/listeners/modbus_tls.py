@@ -91,7 +91,7 @@ class ModbusTlsCaller:
 
     def received(self, data: memoryview) -> None:
         """Plaintext of the caller."""
-        self._last_heard = asyncio.get_running_loop().time()
+        self._last_heard = self._connection.heard
         self._stream.received(data)
 
     def ended(self) -> None:

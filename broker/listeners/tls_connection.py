@@ -351,10 +351,11 @@ class TlsConnection(asyncio.BufferedProtocol):
             rest = rest[self._tls.write(rest) :]
 
     def _send(self) -> None:
-        if not self._outgoing.pending:
+        records = self._outgoing.read()
+        if not records:
             return
         was_congested = self.congested
-        self._transport.write(self._outgoing.read())
+        self._transport.write(records)
         # One large answer may pass the limit, answers upon answers that nobody reads may not.
         if was_congested and self._transport.get_write_buffer_size() > self._host.write_limit:
             self.abort("slow_reader")

@@ -1,6 +1,6 @@
 """What is asked, in protocol-neutral form, and what came back."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broker.model.place import Point, Table
 from broker.model.vocabulary import Action
@@ -69,6 +69,7 @@ class Request:
 
     `payload` is the Modbus PDU (function code first, no unit id) or, for BACnet, the canonical JSON of the operations,
     which the adapter encodes. `digest` is the base64url SHA-256 of what is sent. `before` reads what this one writes.
+    `writes` is whether any of its operations changes something.
     """
 
     operations: tuple[Operation, ...]
@@ -76,22 +77,22 @@ class Request:
     digest: str
     unit_id: int = 0
     before: "Request | None" = None
+    writes: bool = field(init=False)
 
-    @property
-    def writes(self) -> bool:
-        """Whether any of its operations changes something."""
-        return any(operation.writes for operation in self.operations)
+    def __post_init__(self) -> None:
+        """Look once at what is asked on every way."""
+        object.__setattr__(self, "writes", any(operation.writes for operation in self.operations))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Relayed:
-    """What became of a request that was handed to an upstream.
+    """What became of a request that was handed to an upstream. Not frozen: one is made for every reply.
 
     `result` is one of DONE, DEVICE_REFUSED, NOT_SENT, NO_REPLY (views only), BAD_REPLY, UNKNOWN (a write that may
-    have been
-    sent). `payload` is the reply re-encoded from its decoded form (Modbus PDU, exceptions included; BACnet: canonical
-    JSON). `values` are engineering values by point id, as decimal strings, of a read. `code` is the protocol's own
-    error (`exception-2`, `property/unknown-property`) or ours (`device_down`, `budget_exhausted`, `timeout`).
+    have been sent). `payload` is the reply re-encoded from its decoded form (Modbus PDU, exceptions included; BACnet:
+    canonical JSON). `values` are engineering values by point id, as decimal strings, of a read. `code` is the
+    protocol's own error (`exception-2`, `property/unknown-property`) or ours (`device_down`, `budget_exhausted`,
+    `timeout`).
     """
 
     result: str

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from broker.errors import FrameError
 
 _HEADER = Struct(">HHHB")
+_HEADER_OCTETS = _HEADER.size
 _SHORTEST_LENGTH = 2
 _LONGEST_LENGTH = 254
 
@@ -55,8 +56,9 @@ class MbapDecoder:
         """
         buffer, start = self._buffer, self._start
         available = len(buffer) - start
-        if available < _HEADER.size:
-            self._check_start()
+        if available < _HEADER_OCTETS:
+            if available or self._refusal:
+                self._check_start()
             return None
         transaction, protocol, length, unit = _HEADER.unpack_from(buffer, start)
         if protocol or not _SHORTEST_LENGTH <= length <= _LONGEST_LENGTH:
