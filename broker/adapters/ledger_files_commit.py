@@ -44,7 +44,7 @@ class Committer:
         self._failed = failed
         self._bell: Bell | None = None
         self._poll = select.poll()
-        self._signalled = False
+        self._idle = False
         self._stopping = False
         self._thread = threading.Thread(target=self._run, name="ledger-commit", daemon=True)
         self._free = (0.0, 0)
@@ -71,16 +71,16 @@ class Committer:
         self._thread.start()
 
     def wake(self) -> None:
-        """From the event loop: what was written so far is wanted durable."""
-        if not self._signalled and self._bell is not None:
-            self._signalled = True
+        """From the event loop, after setting `wanted`. A busy thread looks at it by itself before it waits."""
+        if self._idle and self._bell is not None:
+            self._idle = False
             self._bell.ring()
 
     def stop(self) -> None:
         """Fsync what is written and end the thread."""
         self._stopping = True
-        self._signalled = False
-        self.wake()
+        if self._bell is not None:
+            self._bell.ring()
         if self._thread.ident is not None:
             self._thread.join()
 
@@ -107,9 +107,10 @@ class Committer:
 
     def _wait(self) -> None:
         due = PAUSED_SECONDS if self.starved else IDLE_SECONDS
-        if self._poll.poll(due * 1000) and self._bell is not None:
+        self._idle = True
+        if self.wanted <= self.synced and self._poll.poll(due * 1000) and self._bell is not None:
             self._bell.clear()
-        self._signalled = False
+        self._idle = False
 
     def _commit_if_due(self) -> None:
         """Fsync once for everybody who waits. Views ask by a timer of the event loop, so that many share one fsync."""

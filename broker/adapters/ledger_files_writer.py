@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 from broker.adapters.ledger_files_commit import Bell, Committer
@@ -19,7 +20,9 @@ RESERVE_FOR_INTENT_OCTETS = 1024
 SLACK_OCTETS = 48 * 1024
 RESUME_OCTETS = 8 * 1024
 MOST_UNSEALED = 1 << 18
-SETTLES_A_TICK = 3
+# More settles than this within that time go into one write together; fewer are written one by one, at once.
+SETTLES_A_BURST = 3
+BURST_SECONDS = 0.00015
 UNSETTLED_SECONDS = 0.02
 CLOSED_IN_ORDER = "closed in order"
 
@@ -81,6 +84,7 @@ class LedgerWriter:
         self._batched = 0
         self._flush_due = False
         self._direct = 0
+        self._burst_began = 0.0
         self._timer = False
         self._tail: deque[Batch] = deque()
         self._sealed = 0
@@ -169,15 +173,15 @@ class LedgerWriter:
     # Writing
 
     def _count_direct(self) -> None:
-        """Few settles in one turn of the loop are written one by one; many are better gathered into one write."""
-        self._direct += 1
-        if self._direct == 1:
-            self._loop.call_soon(self._end_tick)
-        elif self._direct > SETTLES_A_TICK:
-            self._batching = True
+        """Few settles at a time are written one by one; many are better gathered into one write.
 
-    def _end_tick(self) -> None:
-        self._direct = 0
+        Told by the clock: a callback at the end of the loop's turn would cost a turn of its own.
+        """
+        now = monotonic()
+        if now - self._burst_began > BURST_SECONDS:
+            self._burst_began, self._direct = now, 0
+        self._direct += 1
+        self._batching = self._direct > SETTLES_A_BURST
 
     def _flush_soon(self) -> None:
         self._batched += 1
