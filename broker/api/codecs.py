@@ -86,20 +86,24 @@ def raw_values_of(request: Request, payload: bytes) -> list[int]:
 
 
 def as_json(point: Point, text: str) -> Any:
-    """A value as JSON shows it: an exact number, true, false, null or text."""
+    """A value as JSON shows it: an exact number with the decimals of its point, true, false, null or text."""
     if isinstance(point.address, ModbusAddress) and point.address.value_type is ValueType.STRING:
         return text
     if text in _WORDS:
         return _WORDS[text]
-    return _number(text)
+    return _number(point, text) if _plain(text) else text
 
 
 _WORDS = {"true": True, "false": False, "null": None}
 
 
-def _number(text: str) -> Any:
+def _plain(text: str) -> bool:
     digits = text.removeprefix("-").replace(".", "", 1)
-    return Decimal(text) if digits.isascii() and digits.isdigit() and text[-1] != "." else text
+    return digits.isascii() and digits.isdigit() and text[-1] != "."
+
+
+def _number(point: Point, text: str) -> Decimal:
+    return Decimal(modbus.shown(point.address, text) if isinstance(point.address, ModbusAddress) else text)
 
 
 def _require_modbus(device: Device) -> None:

@@ -62,7 +62,7 @@ def decimal_text(number: int | Decimal) -> str:
 
 def _fragment(value: Any) -> orjson.Fragment:
     if isinstance(value, Decimal):
-        return orjson.Fragment(decimal_text(value))
+        return orjson.Fragment(format(value, "f"))
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 

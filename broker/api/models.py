@@ -291,7 +291,7 @@ class PointEntry(Told):
     action: str | None
     minimum: Value
     maximum: Value
-    allowed: list[str]
+    allowed: list[Value]
     modbus: dict[str, str | int] | None = None
     bacnet: dict[str, str | int | None] | None = None
 

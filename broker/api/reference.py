@@ -33,7 +33,7 @@ curl --cacert broker-ca.pem --cert me.pem --key me.key -H @header -H 'Content-Ty
 
 ```json
 {{"device": "plant/ahu-1", "points": {{"supply-temp": {{"value": 18.5, "unit": "°C", "quality": "good"}},
-  "return-temp": {{"value": 21, "unit": "°C", "quality": "good"}}}}}}
+  "return-temp": {{"value": 21.0, "unit": "°C", "quality": "good"}}}}}}
 ```
 
 ```sh
@@ -47,7 +47,8 @@ curl --cacert broker-ca.pem --cert me.pem --key me.key -H @header -H 'Content-Ty
 ```
 
 Bodies are `application/json`, at most {body} octets, nested at most 8 deep. Numbers are exact decimals in both
-directions: read them with a decimal parser. Names given twice, NaN, and fields that are not described are errors. At
+directions: read them with a decimal parser. A value of scaled registers has the decimals of one raw step, 21.0 at a
+scale of 0.1. Names given twice, NaN, and fields that are not described are errors. At
 most {points} points a call, {calls} calls of a subject at a time, {body_seconds:g} s for a body to arrive and
 {read_seconds:g} s for a read.
 

@@ -1,12 +1,14 @@
 """What a subject may look at: itself, its devices, their points, windows, sessions."""
 
 import time
+from decimal import Decimal
 from typing import Any
 
 from aiohttp import web
 
 from broker.api.call import Call
 from broker.api.codecs import as_json
+from broker.api.json_text import decimal_text
 from broker.api.problems import timestamp, window_document
 from broker.engine.sessions import Session
 from broker.model.place import BacnetAddress, Device, ModbusAddress, Point, Protocol
@@ -127,11 +129,15 @@ def _point(point: Point) -> dict[str, Any]:
         "unit": point.engineering_unit,
         "writable": point.action is not None,
         "action": point.action.value if point.action else None,
-        "minimum": point.minimum,
-        "maximum": point.maximum,
+        "minimum": _limit(point, point.minimum),
+        "maximum": _limit(point, point.maximum),
         "allowed": [as_json(point, text) for text in point.allowed],
         **_address(point.address),
     }
+
+
+def _limit(point: Point, limit: Decimal | None) -> Any:
+    return None if limit is None else as_json(point, decimal_text(limit))
 
 
 def _address(address: ModbusAddress | BacnetAddress) -> dict[str, Any]:

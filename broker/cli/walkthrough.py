@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,7 @@ class Story:
 
     def _why(self) -> None:
         explained = self._otb("vendor-ana", "why", self.decision_id)
-        self._expect(self.decision_id in json.dumps(explained), explained)
+        self._expect(self.decision_id in str(explained), explained)
         for line in self._otb_text("vendor-ana", "why", self.decision_id).splitlines():
             self._say(line)
 
@@ -169,7 +170,8 @@ class Story:
     def _otb(self, persona: str, *words: str, status: int = 0) -> Any:
         """Show the command, run `otb`, check its exit status, and give what it said as JSON."""
         self._say("$ otb " + " ".join(["--dev", str(self.folder), "--as", persona, *words]))
-        return json.loads(self._otb_text(persona, *words, "--format", "json", status=status))
+        told = self._otb_text(persona, *words, "--format", "json", status=status)
+        return json.loads(told, parse_float=Decimal)
 
     def _otb_text(self, persona: str, *words: str, status: int = 0) -> str:
         command = [sys.executable, "-m", "broker.cli.otb", "--dev", str(self.folder), "--as", persona, *words]

@@ -8,7 +8,7 @@ from broker.wire.modbus.composing import compose_read, compose_read_raw, compose
 from broker.wire.modbus.operations import interpret
 from broker.wire.modbus.places import Place, places_of
 from broker.wire.modbus.registers import words_of
-from broker.wire.modbus.values import BIT_TABLES
+from broker.wire.modbus.values import BIT_TABLES, shown
 
 _EXCEPTION = 0x80
 _RANGE_READS = frozenset((1, 2, 3, 4, 23))
@@ -96,5 +96,6 @@ __all__ = [
     "exception_reply",
     "interpret",
     "raw_values_of",
+    "shown",
     "values_of",
 ]

@@ -58,6 +58,18 @@ def canonical(number: Decimal) -> str:
     return "0" if text == "-0" else text
 
 
+def shown(address: ModbusAddress, number: str) -> str:
+    """A canonical number as people see it: with the decimals of one raw step, 19.0 of a register scaled by 0.1.
+
+    Only for people: decisions and the ledger compare and keep the canonical form. Floats have no step.
+    """
+    if address.value_type not in _INTEGERS:
+        return number
+    decimals = max(len(canonical(step).partition(".")[2]) for step in (address.scale, address.offset))
+    whole, _, part = number.partition(".")
+    return f"{whole}.{part.ljust(decimals, '0')}" if part or decimals else whole
+
+
 def number_of(value: Value) -> Decimal:
     """The number meant by a value of a caller. Raises FrameError."""
     if isinstance(value, bool) or (isinstance(value, int) and value.bit_length() > _MOST_INTEGER_BITS):

@@ -13,7 +13,7 @@ def test_numbers_keep_every_digit():
         18446744073709551615,
         Decimal("0.1"),
     ]
-    assert json_octets({"a": Decimal("21.50"), "b": Decimal("1E+3")}) == b'{"a":21.5,"b":1000}'
+    assert json_octets({"a": Decimal("21.50"), "b": Decimal("1E+3")}) == b'{"a":21.50,"b":1000}'
 
 
 @pytest.mark.parametrize(

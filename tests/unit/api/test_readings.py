@@ -4,6 +4,7 @@ from decimal import Decimal
 
 import pytest
 
+from broker.api.json_text import json_octets
 from broker.api.models import ReadAnswer, ReadCall
 from broker.api.problems import Problem
 from broker.api.readings import read
@@ -39,6 +40,15 @@ def test_neighbouring_points_are_read_with_one_request():
     assert answer["points"]["supply-temp"] == {"value": Decimal("18.5"), "unit": "°C", "quality": "good"}
     assert answer["points"]["outside-temp"]["value"] == Decimal("-10")
     assert len(gate.relayed) == 1
+
+
+def test_a_value_has_the_decimals_of_its_point():
+    read_points = ask(GateDouble(), points=(*ALL_TEMPERATURES, "energy", "fan-speed"))["points"]
+    values = {name: json_octets(reading["value"]) for name, reading in read_points.items()}
+    assert (values["return-temp"], values["outside-temp"], values["fan-speed"]) == (b"19.0", b"-10.0", b"7")
+    assert values["energy"] == b"18446744073709551615"
+    zone = ask(GateDouble(), VAV, points=("zone-temp", "zone-setpoint"))["points"]
+    assert [json_octets(reading["value"]) for reading in zone.values()] == [b"21.5", b"20"]
 
 
 def test_values_are_exact_and_of_their_type():

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from broker.errors import ConfigError, FrameError, LimitError, PeerError
 from broker.model.place import Order, ValueType
-from broker.wire.modbus.values import canonical, conversion_of, flag_of, number_of
+from broker.wire.modbus.values import canonical, conversion_of, flag_of, number_of, shown
 from tests.unit.wire.modbus.plant import COIL, HOLDING, WIDTHS, point
 
 orders = st.sampled_from(list(Order))
@@ -205,6 +205,26 @@ def test_printable_text_comes_back(text, words, octets):
 )
 def test_a_number_has_one_form(number, text):
     assert canonical(Decimal(number)) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "how", "number", "text"),
+    [
+        (ValueType.INT16, {"scale": "0.1"}, "19", "19.0"),
+        (ValueType.INT16, {"scale": "0.1"}, "-0.5", "-0.5"),
+        (ValueType.UINT32, {"scale": "0.01"}, "21.5", "21.50"),
+        (ValueType.UINT16, {}, "42", "42"),
+        (ValueType.UINT16, {"scale": "1.0"}, "42", "42"),
+        (ValueType.UINT16, {"scale": "100"}, "4200", "4200"),
+        (ValueType.INT16, {"scale": "1", "offset": "-0.25"}, "2.75", "2.75"),
+        (ValueType.INT16, {"scale": "0.5", "offset": "0.25"}, "3", "3.00"),
+        (ValueType.INT16, {"scale": "0.1"}, "16.05", "16.05"),
+        (ValueType.FLOAT32, {"scale": "0.1"}, "21.5", "21.5"),
+        (ValueType.FLOAT64, {}, "21", "21"),
+    ],
+)
+def test_people_see_the_decimals_of_one_raw_step(kind, how, number, text):
+    assert shown(point("p", HOLDING, 0, kind, **how).address, number) == text
 
 
 @given(st.text(max_size=30) | st.integers() | st.floats() | st.booleans() | st.decimals())
