@@ -83,7 +83,8 @@ def _command(parser: argparse.ArgumentParser) -> str:
     usage = parser.prog + "".join(f" {part}" for part in _usage(parser))
     lines = [f"## {parser.prog}\n", f"{_sentence(parser.description or '')}\n", f"    {usage}\n"]
     rows = [(_shown(action), _meaning(parser, action)) for action in _arguments(parser)]
-    return "\n".join([*lines, *([_table(("argument", "meaning"), rows)] if rows else [])])
+    lines += [_table(("argument", "meaning"), rows)] if rows else []
+    return "\n".join([*lines, *([f"```\n{parser.epilog}\n```\n"] if parser.epilog else [])])
 
 
 def _arguments(parser: argparse.ArgumentParser) -> list[argparse.Action]:

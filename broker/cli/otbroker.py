@@ -6,10 +6,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import shtab
-
 from broker.api.openapi import openapi_octets
 from broker.api.reference import api_reference
+from broker.cli.completion import HELP, describe_completion, print_completion
 from broker.cli.config_commands import DEFAULT_SETTINGS, add_config_commands
 from broker.cli.config_files import describe
 from broker.cli.development import Development, DevelopmentOptions
@@ -27,7 +26,6 @@ DEFAULT_FOLDER = ".dev"
 def parser() -> argparse.ArgumentParser:
     """The whole command line of `otbroker`."""
     root = argparse.ArgumentParser(prog="otbroker", description="Zero-trust OT access broker.")
-    shtab.add_argument_to(root, "--print-completion", help="print shell completion for bash, zsh or tcsh")
     root.add_argument("--version", action=ShowVersion)
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     serving = commands.add_parser("serve", help="run the broker", description="Run the broker until SIGTERM.")
@@ -36,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     _add_dev(commands)
     add_config_commands(commands)
     _add_api(commands)
+    _add_completion(commands)
     return root
 
 
@@ -57,6 +56,17 @@ def _add_api(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     api = commands.add_parser("api", help="what the API serves", description="Print what the API serves.")
     api.add_argument("what", choices=("openapi", "reference"), help="OpenAPI 3.1 as JSON, or a page as Markdown")
     api.set_defaults(run=_api)
+
+
+def _add_completion(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    completion = commands.add_parser("completion", help=HELP, description=f"{HELP[0].upper()}{HELP[1:]}.")
+    describe_completion(completion, "otbroker")
+    completion.set_defaults(run=_completion)
+
+
+def _completion(arguments: argparse.Namespace) -> int:
+    print_completion(parser(), arguments.shell)
+    return 0
 
 
 def _api(arguments: argparse.Namespace) -> int:

@@ -6,11 +6,11 @@ from typing import Any
 
 import shtab
 
+from broker.cli.completion import HELP, describe_completion
 from broker.cli.people.exits import MEANINGS
 from broker.cli.program import ShowVersion
 from broker.model.vocabulary import RecordKind
 
-SHELLS = " or ".join(", ".join(shtab.SUPPORTED_SHELLS).rsplit(", ", 1))
 DEFAULT_LISTEN = "127.0.0.1:1502"
 Commands = Any  # argparse names its own type privately
 _DEVICE = "SITE/DEVICE, or DEVICE if only one site has it"
@@ -34,7 +34,6 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         parents=[_common()],
     )
-    shtab.add_argument_to(root, "--print-completion", help=f"print shell completion for {SHELLS}")
     root.add_argument("--version", action=ShowVersion)
     commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
     _add_looking(commands)
@@ -42,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     _add_connect(commands)
     _add_audit(commands)
     _add_profile(commands)
+    describe_completion(_command(commands, "completion", "completion:completion", HELP, online=False), "otb")
     return root
 
 

@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Iterator
 
-from broker.cli.people.arguments import SHELLS, parser
+from broker.cli.people.arguments import parser
 from broker.cli.people.exits import MEANINGS
 
 _INTRODUCTION = """# `otb` reference
@@ -37,22 +37,21 @@ Secrets are read from files only, never from arguments, and never printed. The b
 With `--format json` a command prints what the API said, or its problem document, on standard output; numbers are exact
 decimals. `otb connect` prints one document a line. With `--format text` everything that came from outside is printed
 with control characters escaped, and colours are used at a terminal only (`NO_COLOR` turns them off).
-
 """
-_COMPLETION = f"`otb --print-completion SHELL` prints shell completion for {SHELLS}.\n"
 
 
 def reference_markdown() -> str:
     """The page."""
     root = parser()
-    lines = [_INTRODUCTION + _COMPLETION, "## Exit status\n", "| status | meaning |", "|---|---|"]
+    lines = [_INTRODUCTION, "## Exit status\n", "| status | meaning |", "|---|---|"]
     lines += [f"| {status.value} | {meaning} |" for status, meaning in MEANINGS.items()]
-    lines += ["\n## Options of every command\n", *_options(root, ("-h", "--print-completion")), ""]
+    lines += ["\n## Options of every command\n", *_options(root, ("-h",)), ""]
     shared = {string for action in root._actions for string in action.option_strings}
     for name, command in _commands(root, "otb"):
         lines += [f"## `{name}`\n", f"{command.description}\n", f"```\n{_usage(name, command, shared)}\n```\n"]
         own = list(_options(command, shared))
         lines += [*own, ""] if own else []
+        lines += [f"```\n{command.epilog}\n```\n"] if command.epilog else []
     return "\n".join(lines).rstrip() + "\n"
 
 

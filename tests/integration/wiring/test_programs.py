@@ -46,7 +46,7 @@ def test_a_reader_who_leaves_ends_each_program_without_a_word(name: str) -> None
     os.close(reading)
     try:
         done = subprocess.run(
-            program(name, "--print-completion", "bash"), stdout=writing, stderr=subprocess.PIPE, timeout=LIMIT_SECONDS
+            program(name, "completion", "bash"), stdout=writing, stderr=subprocess.PIPE, timeout=LIMIT_SECONDS
         )
     finally:
         os.close(writing)

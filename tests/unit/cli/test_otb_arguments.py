@@ -36,6 +36,7 @@ EXAMPLES = [
     "audit verify DIR --public-key FILE",
     "profile import DIR",
     "profile show",
+    "completion bash",
 ]
 
 
@@ -72,14 +73,6 @@ def test_a_wrong_command_line_ends_with_status_2(line, capsys):
         parser().parse_args(line.split())
     assert ended.value.code == Exit.USAGE
     assert "otb" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
-def test_completion_is_printed_for_each_shell(shell, capsys):
-    with pytest.raises(SystemExit) as ended:
-        parser().parse_args(["--print-completion", shell])
-    assert ended.value.code == 0
-    assert "checkpoint" in capsys.readouterr().out
 
 
 def test_the_reference_page_says_what_the_command_line_says():
@@ -194,12 +187,6 @@ def test_frames_are_counted_however_the_stream_is_cut(bodies, data):
 def test_parsers_are_made_anew_so_that_nothing_is_kept_between_calls():
     assert isinstance(parser(), argparse.ArgumentParser)
     assert parser() is not parser()
-
-
-def test_the_help_names_exactly_the_shells_that_are_offered():
-    option = next(action for action in parser()._actions if "--print-completion" in action.option_strings)
-    named = option.help.removeprefix("print shell completion for ").replace(" or ", ", ").split(", ")
-    assert named == list(option.choices)
 
 
 def test_a_number_with_a_comma_is_found():
