@@ -4,22 +4,31 @@ Needs `opa` (see `find_opa`); `regal` is run if it is on the path. What is skipp
 """
 
 import asyncio
+import base64
 import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from broker.adapters.policy_files import read_policies
 from broker.adapters.rego_channel import check_policy
 from broker.authz.capabilities import opa_capabilities
+from broker.authz.validation import ENTRY_POINTS, invalid_because
 from broker.errors import ConfigError
+from broker.model.decision import EntryPoint
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = ROOT / "policies"
 LEAST_COVERAGE = 95.0
+# Here, and only here, are questions that the broker never asks.
+IMPOSSIBLE = "data.otbroker.impossible_test"
+# Added to a copy of an entry point's module: a rule that tells each question and decides nothing.
+TELL = 'decision := "" if {{\n\tprint("{entry_point}", json.marshal(input))\n\tfalse\n}}\n'
 
 
 def find_opa() -> str | None:
@@ -39,7 +48,7 @@ def main() -> int:
     if opa is None:
         skipped.append("opa fmt, check and test: no `opa` found (OTB_OPA, .tools/bin/opa, PATH)")
     else:
-        failed += [check.__name__ for check in (formatted, strict, covered) if not check(opa)]
+        failed += [check.__name__ for check in (formatted, strict, covered, possible) if not check(opa)]
     regal = shutil.which("regal")
     if regal is None:
         skipped.append("regal lint: no `regal` on the path")
@@ -90,6 +99,36 @@ def covered(opa: str) -> bool:
     for name, coverage in low.items():
         print(f"{name}: {coverage:.1f} % is less than {LEAST_COVERAGE} %")
     return not low
+
+
+def possible(opa: str) -> bool:
+    """Every question of the Rego tests is one that the broker may ask, but for those that are about impossible ones."""
+    asked = set()
+    complaints = []
+    for test, entry_point, question in questions_of_tests(opa):
+        asked.add(entry_point)
+        why = invalid_because(entry_point, question)
+        if bool(why) is not test.startswith(IMPOSSIBLE):
+            complaints.append(f"{test}: {why or f'possible, so it belongs elsewhere: {question}'}")
+    complaints += [f"no test asks for {entry_point}" for entry_point in ENTRY_POINTS if entry_point not in asked]
+    print(
+        "\n".join(complaints) or f"questions of the Rego tests: all as the schema has them ({len(asked)} entry points)"
+    )
+    return not complaints
+
+
+def questions_of_tests(opa: str) -> Iterator[tuple[str, EntryPoint, Any]]:
+    """Each question that a Rego test asks: full name of the test, entry point, input."""
+    with tempfile.TemporaryDirectory() as folder:
+        policies = shutil.copytree(POLICIES, Path(folder) / "policies")
+        for entry_point in ENTRY_POINTS:
+            module = policies / "otbroker" / f"{entry_point.value.partition('.')[0]}.rego"
+            module.write_text(f"{module.read_text()}\n{TELL.format(entry_point=entry_point.value)}")
+        run = subprocess.run([opa, "test", "--format", "json", str(policies)], capture_output=True, check=False)
+    for test in json.loads(run.stdout):
+        for line in base64.b64decode(test.get("output", "")).splitlines():
+            name, question = line.split(b" ", 1)
+            yield f"{test['package']}.{test['name']}", EntryPoint(name.decode()), json.loads(question)
 
 
 def _passes(*command: str) -> bool:

@@ -4,14 +4,16 @@ import data.otbroker.admin
 import data.otbroker.fixtures_test as given
 
 decided(permission, resource, subject) := answer if {
-	answer := admin.decision with input as {
-		"version": 1,
-		"now": given.now,
-		"subject": object.union(given.session.subject, subject),
-		"session": given.session.session,
-		"permission": permission,
-		"resource": resource,
-	}
+	answer := admin.decision with input as question(permission, resource, subject)
+}
+
+question(permission, resource, subject) := {
+	"version": 1,
+	"now": given.now,
+	"subject": object.union(given.session.subject, subject),
+	"session": given.session.session,
+	"permission": permission,
+	"resource": resource,
 }
 
 own := {"kind": "decision", "subject": given.session.subject.id}
@@ -57,13 +59,7 @@ test_contract if {
 }
 
 test_a_site_adds_its_own_reasons if {
-	answer := admin.decision with input as {
-		"now": given.now,
-		"subject": given.session.subject,
-		"permission": "me.read",
-	}
+	answer := admin.decision with input as question("me.read", {}, {})
 		with data.site.admin.reasons as {"freeze_active"}
 	answer.reasons == ["freeze_active"]
 }
-
-test_nothing_is_denied_by_default if admin.decision.rule == "default" with input as {}

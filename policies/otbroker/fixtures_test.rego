@@ -38,7 +38,7 @@ adjust := {
 	"writes": true,
 }
 
-view := object.union(adjust, {
+view := object.union(object.remove(adjust, ["values"]), {
 	"action": "view",
 	"service": "read-holding-registers",
 	"points": [object.union(point, {"value": null})],
@@ -47,7 +47,7 @@ view := object.union(adjust, {
 	"writes": false,
 })
 
-bacnet := object.union(adjust, {
+bacnet := object.union(object.remove(adjust, ["address"]), {
 	"protocol": "bacnet",
 	"service": "write-property",
 	"unit_id": null,
@@ -55,6 +55,21 @@ bacnet := object.union(adjust, {
 	"points": [object.union(point, {"priority": {"lowest": 10, "highest": 16}})],
 	"priority": 12,
 })
+
+certificate := {
+	"kind": "certificate",
+	"issuer": "CN=vendor",
+	"identifier": "ana@vendor.example",
+	"fingerprint": "c0ffee",
+	"serial": "17",
+	"proven_at": now - 1,
+	"not_after": now + 1000,
+	"crl_next_update": null,
+	"authenticated_at": null,
+	"methods": [],
+}
+
+token := object.union(certificate, {"kind": "token", "issuer": "https://login.vendor.example", "serial": ""})
 
 session := {
 	"version": 1,
@@ -65,7 +80,7 @@ session := {
 		"organisation": {"id": "vendor", "owner": false, "contract_from": now - 100, "contract_until": now + 100},
 		"roles": ["auditor"],
 		"modbus_role": null,
-		"proofs": [{"kind": "certificate"}],
+		"proofs": [certificate],
 	},
 	"device": {
 		"id": "ahu-1",

@@ -23,20 +23,6 @@ test_adjust_inside_the_window_is_allowed_for_a_minute if {
 	answer == {"allow": true, "reasons": [], "obligations": [], "valid_until": given.now + 60, "rule": "grant/adjust"}
 }
 
-test_nothing_is_denied_by_default if {
-	operation.decision.allow == false with input as {}
-	operation.decision.rule == "default" with input as {}
-}
-
-test_nothing_but_the_time_names_what_is_missing if {
-	r := reasons({"now": given.now})
-	"no_grant" in r
-	"contract_ended" in r
-	"window_closed" in r
-	"freeze_active" in r
-	"service_not_allowed" in r
-}
-
 test_view_needs_no_window if allowed(closed(given.view))
 
 test_adjust_needs_a_window if denied_for(closed(given.adjust), "window_closed")
@@ -150,7 +136,7 @@ test_critical_devices_need_both_proofs if {
 	critical := {"device": {"criticality": "critical"}}
 	denied_for(given.changed(given.operation(given.adjust), critical), "criticality_needs_both_proofs")
 	allowed(given.changed(given.operation(given.view), critical))
-	both := {"device": {"criticality": "critical"}, "subject": {"proofs": [{"kind": "certificate"}, {"kind": "token"}]}}
+	both := {"device": {"criticality": "critical"}, "subject": {"proofs": [given.certificate, given.token]}}
 	answer := operation.decision with input as given.changed(given.operation(given.adjust), both)
 	answer.allow
 	answer.obligations == ["before_value"]
@@ -183,8 +169,3 @@ closed(asked) := given.changed(given.operation(asked), {"windows": {"open": [], 
 frozen(asked, views) := given.changed(given.operation(asked), {"freezes": [given.freeze(views)]})
 
 granted(asked, grants) := given.changed(given.operation(asked), {"grants": grants})
-
-test_without_a_device_there_is_nothing_to_decide if {
-	answer := operation.decision with input as json.remove(given.operation(given.adjust), ["/device"])
-	"device_unknown" in answer.reasons
-}

@@ -41,10 +41,3 @@ test_a_site_adds_its_own_reasons if {
 	answer := session.decision with input as given.session with data.site.session.reasons as {"role_missing"}
 	answer.reasons == ["role_missing"]
 }
-
-test_nothing_is_denied_by_default if session.decision.rule == "default" with input as {}
-
-test_without_a_device_there_is_nothing_to_decide if {
-	answer := session.decision with input as json.remove(given.session, ["/device"])
-	"device_unknown" in answer.reasons
-}

@@ -57,7 +57,9 @@ test_priorities_within_bounds if {
 	reasons(given.priority({"priority": 10})) == []
 	reasons(given.priority({"priority": 16})) == []
 	reasons(given.priority({"priority": 9})) == ["priority_not_allowed"]
-	reasons(given.priority({"priority": 17})) == ["priority_not_allowed"]
+	low := given.changed(given.point, {"priority": {"lowest": 9, "highest": 12}})
+	reasons(given.priority({"priority": 12, "points": [low]})) == []
+	reasons(given.priority({"priority": 13, "points": [low]})) == ["priority_not_allowed"]
 }
 
 test_no_priority_acts_at_sixteen if {

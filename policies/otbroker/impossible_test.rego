@@ -1,0 +1,37 @@
+# METADATA
+# description: |
+#   Questions that are not of the schema. The broker asks none of them; if one came all the same, it would be denied.
+#   All other tests ask what the broker may ask (`tests/policy_checks.py` sees to both).
+package otbroker.impossible_test
+
+import data.otbroker.admin
+import data.otbroker.fixtures_test as given
+import data.otbroker.operation
+import data.otbroker.session
+
+test_nothing_is_denied_by_default if {
+	every answer in [operation.decision, session.decision, admin.decision] {
+		answer.allow == false
+		answer.rule == "default"
+	} with input as {}
+}
+
+test_nothing_but_the_time_names_what_is_missing if {
+	answer := operation.decision with input as {"now": given.now}
+	answer.allow == false
+	every reason in {"no_grant", "contract_ended", "window_closed", "freeze_active", "service_not_allowed"} {
+		reason in answer.reasons
+	}
+}
+
+test_without_a_device_there_is_nothing_to_decide if {
+	of_operation := operation.decision with input as object.remove(given.operation(given.adjust), ["device"])
+	"device_unknown" in of_operation.reasons
+	of_session := session.decision with input as object.remove(given.session, ["device"])
+	"device_unknown" in of_session.reasons
+}
+
+test_a_priority_that_bacnet_does_not_have_is_not_allowed if {
+	answer := operation.decision with input as given.priority({"priority": 17})
+	answer.reasons == ["priority_not_allowed"]
+}
