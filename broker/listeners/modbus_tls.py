@@ -64,7 +64,7 @@ class ModbusTlsCaller:
         self._subject = subject
         self._device = self._only_device()
         self._sessions: list[Session] = []
-        self._gone = False
+        self._gone: EndReason | None = None
         self._held = False
         self._congested = False
         loop = asyncio.get_running_loop()
@@ -131,8 +131,8 @@ class ModbusTlsCaller:
         def entered(result: Session | Refused) -> None:
             if isinstance(result, Session):
                 self._sessions.append(result)
-                if self._gone:
-                    self._floor.register.close(result, EndReason.PEER_CLOSED)
+                if self._gone is not None:
+                    self._floor.register.close(result, self._gone)
             opened(result)
 
         self._floor.register.open(self._subject, device, LISTENER, self._connection.peer, self._cut, entered)
@@ -148,8 +148,12 @@ class ModbusTlsCaller:
         else:
             self._connection.resume_reading()
 
-    def _cut(self, reason: EndReason) -> None:
-        self._leave(reason)
+    def _cut(self, _: EndReason) -> None:
+        """One session was ended: nothing more is asked on any, and the connection goes. What ended that one may be
+        about to end others with the same reason or one of their own, so the rest are told theirs a turn later.
+        """
+        self._stream.lost()
+        asyncio.get_running_loop().call_soon(self._leave, EndReason.CONNECTION_CLOSED)
         self._connection.close()
 
     def _close(self, reason: EndReason) -> None:
@@ -157,9 +161,9 @@ class ModbusTlsCaller:
         self._connection.close()
 
     def _leave(self, reason: EndReason, detail: str = "") -> None:
-        if self._gone:
+        if self._gone is not None:
             return
-        self._gone = True
+        self._gone = reason
         self._timer.cancel()
         self._stream.lost()
         for session in self._sessions:

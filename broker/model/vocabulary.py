@@ -55,6 +55,7 @@ class EndReason(StrEnum):
     """Why a session ended, or was never opened."""
 
     PEER_CLOSED = "peer_closed"
+    CONNECTION_CLOSED = "connection_closed"
     WINDOW_CLOSED = "window_closed"
     FREEZE_STARTED = "freeze_started"
     GRANT_ENDED = "grant_ended"

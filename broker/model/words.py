@@ -123,6 +123,9 @@ MODBUS_EXCEPTIONS: dict[int, str] = {
 
 END_REASONS: dict[EndReason, Words] = {
     EndReason.PEER_CLOSED: Words("You closed the connection.", "Nothing needs to be done."),
+    EndReason.CONNECTION_CLOSED: Words(
+        "Another session on the same connection was ended, and the connection with it.", _CONNECT_AGAIN
+    ),
     EndReason.WINDOW_CLOSED: Words("The window in which you worked has closed.", _WAIT_FOR_WINDOW),
     EndReason.FREEZE_STARTED: Words("A freeze has begun.", "Wait until the freeze ends."),
     EndReason.GRANT_ENDED: Words("The grant you relied on has ended.", _ASK_FOR_GRANT),

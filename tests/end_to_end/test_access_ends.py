@@ -228,6 +228,38 @@ def test_a_device_that_is_gone_or_changed_ends_its_sessions(plant: Plant) -> Non
         assert caller.ask(READ) == b"\x83\x01"
 
 
+def test_sessions_on_one_connection_end_with_the_true_reason_each(start: Start, tmp_path: Path) -> None:
+    device, inventory = ScriptedDevice(), tmp_path / "inventory"
+    devices = [modbus_device(name, device.port, unit) for name, unit in (("ahu-1", 1), ("ahu-2", 2))]
+    write_inventory(inventory, devices)
+    development = start("--inventory", str(inventory))
+
+    def ends_after(change: Callable[[], object]) -> dict[str, str]:
+        """Why the session for each device ended when one connection reached both."""
+        with development.modbus(sni=None) as caller:
+            assert [caller.ask(SETPOINT, unit) for unit in (1, 2)] == [SETPOINT, SETPOINT]
+            opened = development.records("session_opened", peer=f"127.0.0.1:{caller.local_port}")
+            change()
+            assert caller.closed_within(SOON_SECONDS + 1) < SOON_SECONDS
+        sessions = {str(record["device"]): str(record["session"]) for record in opened}
+        closed = {key: development.eventually("session_closed", session=id_) for key, id_ in sessions.items()}
+        return {key: str(record["reason"]) for key, record in closed.items()}
+
+    now = datetime.now(UTC).replace(tzinfo=None, microsecond=0).isoformat()
+    freeze = {"id": "storm", "scope": {"devices": ["plant/ahu-1"]}, "starts": now, "zone": "UTC", "duration": "PT1H"}
+    ends = ends_after(lambda: write_inventory(inventory, devices, freezes=[freeze]))
+    assert ends == {"plant/ahu-1": "freeze_started", "plant/ahu-2": "connection_closed"}
+    with development.modbus(sni=None) as caller:
+        assert [caller.ask(SETPOINT, unit) for unit in (1, 2)] == [b"\x86\x01", SETPOINT]
+
+    write_inventory(inventory, devices)
+    with development.modbus(sni=None) as caller:
+        until(lambda: caller.ask(SETPOINT, 1) == SETPOINT)
+    only_bms = [{"id": "bms-view", "subjects": [BMS], "scope": {"sites": ["plant"]}, "actions": ["view"]}]
+    ends = ends_after(lambda: write_inventory(inventory, devices, grants=only_bms))
+    assert ends == {"plant/ahu-1": "grant_ended", "plant/ahu-2": "grant_ended"}
+
+
 def test_a_policy_that_denies_cuts_and_a_broken_one_changes_nothing(plant: Plant) -> None:
     path = plant.development.folder / "policies" / "site.rego"
     denying = f'package site.session\n\nreasons contains "no_grant" if input.subject.id == "{ANA}"\n'
