@@ -1,7 +1,7 @@
 """Idempotency-Key: a repeated write call gets the first one's answer and writes nothing again.
 
-Answers are kept in memory: for a day, within bounds, and not over a restart; after one the ledger says what was
-written.
+Answers are kept in memory: for a day and within bounds. A key that was forgotten, and every key after a restart, is
+new; what was written, the ledger says.
 """
 
 import hashlib

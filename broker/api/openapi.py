@@ -45,7 +45,7 @@ _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "A key of your choice for this call, new for every new call.",
+    "description": "A key of your choice for this call, new for every new call; unknown after a restart.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 128},
 }
 

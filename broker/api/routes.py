@@ -156,9 +156,11 @@ ROUTES: tuple[Route, ...] = (
             "writes are carried out in the order given, each relayed at most once; the first that is not done leaves "
             "those after it `unattempted`. 200 means that all are done; anything else is a problem with an `outcome` "
             "for each. After `outcome: unknown` (504) a write may have taken effect: read before you repeat it.\n\n"
-            "With an `Idempotency-Key` a repeated call gets the first one's answer and writes nothing again. Answers "
-            "are kept for 24 hours, the newest 1,000 of a subject and 10,000 of all, and not over a restart of the "
-            "broker; after one, ask the ledger. A call that sent nothing to the device leaves its key unused."
+            "With an `Idempotency-Key` a repeated call gets the first one's answer, with `Idempotency-Replayed: true`, "
+            "and writes nothing again. Answers are kept in memory for 24 hours, the newest 1,000 of a subject and "
+            "10,000 of all, 32 MiB together. A key whose answer is no longer kept is a new key: its call is decided "
+            "and written again; a restart of the broker makes every key new. Before you repeat a call from before a "
+            "restart, read the point or ask the ledger. A call that sent nothing to the device leaves its key unused."
         ),
     ),
     Route(

@@ -124,7 +124,9 @@ def _add_values(commands: Commands) -> None:
     write.add_argument("--priority", type=int, choices=range(1, 17), metavar="N", help="BACnet priority, 1 to 16")
     write.add_argument("--release", action="store_true", help="give points (without values) back at that priority")
     write.add_argument(
-        "--idempotency-key", metavar="KEY", help="repeat an earlier call: get its answer, write nothing again"
+        "--idempotency-key",
+        metavar="KEY",
+        help="repeat an earlier call: get its answer, write nothing again (unless the broker has restarted since)",
     )
 
 

@@ -178,6 +178,19 @@ def test_a_connection_has_one_session_and_leaves_when_it_ends(pki, run):
     run(story())
 
 
+def test_after_a_restart_a_key_is_new_as_the_description_says(pki, run):
+    async def story():
+        for _ in range(2):
+            async with serving(pki) as stage, stage.client() as client:
+                response = await client.post(WRITE, json=SETPOINT, headers={"Idempotency-Key": "k1"})
+                assert "Idempotency-Replayed" not in response.headers
+                await told(response)
+                assert len(stage.gate.relayed) == 1
+
+    assert "a restart of the broker makes every key new" in next(r for r in ROUTES if r.name == "write").description
+    run(story())
+
+
 def test_two_calls_with_one_key_at_the_same_time_write_once(pki, run):
     async def story():
         async with serving(pki) as stage, stage.client() as client:
