@@ -9,9 +9,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from broker.authz.question import encode
 from tests.bench import doors, memory, parts
 from tests.bench.plant import running
-from tests.bench.question import question
+from tests.unit.authz import given
 
 
 def machine() -> dict[str, Any]:
@@ -50,7 +51,7 @@ def main() -> None:
             with running(_fresh(folder, "tunnels")) as plant:
                 report["tunnel_kib"] = memory.tunnels_kib(plant)
     if wanted("parts"):
-        report["parts"] = parts.measure(question())
+        report["parts"] = parts.measure(encode(given.operation_question()))
     json.dump(report, sys.stdout, indent=1)
     print()
 

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from tests.bench.plant import Plant, free_port
+from tests.bench.plant import Plant
+from tests.ports import free_port
 
 SECONDS = 3.0
 ROUNDS = 3

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.bench.plant import Plant, free_port
+from tests.bench.plant import Plant
+from tests.ports import free_port
 
 
 @contextmanager

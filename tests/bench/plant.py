@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ports import free_port
+
 HERE = Path(__file__).resolve().parent
 START_SECONDS = 60.0
 
@@ -125,10 +127,3 @@ def _ready(path: Path, broker: subprocess.Popen[bytes]) -> dict:  # type: ignore
                 return facts
         time.sleep(0.05)
     raise SystemExit("the broker did not start; see broker.log")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

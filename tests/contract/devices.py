@@ -3,7 +3,6 @@
 import asyncio
 import functools
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import AsyncIterator, Callable
@@ -18,15 +17,10 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from broker.adapters.simulators.plc import PlcSimulator
 from broker.adapters.simulators.pseudo_line import PseudoLine
 from broker.model.place import ModbusTcpWay, RtuOverTcpWay, SerialWay, Way
+from tests.ports import free_port
 
 _SOURCE = Path(__file__).resolve().parents[1] / "peers" / "libmodbus_server.c"
 Opened = Callable[[], AbstractAsyncContextManager[Way]]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.devices import free_port
 from tests.end_to_end.development import Development, Persona
+from tests.ports import free_port
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
 

@@ -6,7 +6,7 @@ from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import until
 from tests.end_to_end.modbus_caller import read_registers, write_register
 from tests.integration.policy.opa_server import opa_or_skip, running_opa
-from tests.integration.policy.ports import free_port
+from tests.ports import free_port
 
 AHU = "plant/ahu-1"
 

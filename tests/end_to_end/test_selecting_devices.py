@@ -1,17 +1,11 @@
 """A device with an address of its own is reached there, whatever name or unit the caller gives; settings on record."""
 
-import socket
 from pathlib import Path
 
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.devices import ScriptedDevice, honest, modbus_device, write_inventory
 from tests.end_to_end.modbus_caller import ModbusCaller, read_registers, write_register
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.ports import free_port
 
 
 def test_an_address_of_its_own_leads_to_that_device_alone_and_a_change_of_settings_is_recorded(

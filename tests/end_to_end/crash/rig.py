@@ -1,7 +1,6 @@
 """A broker that may be killed, a device that remembers what reached it, and callers that remember what they were
 told."""
 
-import hashlib
 import http.client
 import itertools
 import json
@@ -14,8 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from base64 import urlsafe_b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +21,8 @@ from typing import Any
 
 from broker.adapters.ledger_reader import verify_directory
 from tests.end_to_end.crash.preloaded import ForkedBroker, Launcher
+from tests.end_to_end.development import until
+from tests.end_to_end.modbus_caller import digest_of
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -50,20 +50,6 @@ windows:
 grants:
   - {{id: ana, subjects: [ana@acme.example], scope: {{sites: [plant]}}, actions: [view, adjust]}}
 """
-
-
-def digest_of(pdu: bytes) -> str:
-    """As the ledger names what is sent to the device."""
-    return urlsafe_b64encode(hashlib.sha256(bytes((UNIT,)) + pdu).digest()).rstrip(b"=").decode()
-
-
-def until(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    """Ask again and again until it is true; the truth it said."""
-    end = time.monotonic() + seconds
-    while not (said := condition()):
-        assert time.monotonic() < end, f"not within {seconds} s: {what}"
-        time.sleep(0.01)
-    return said
 
 
 class Requests:

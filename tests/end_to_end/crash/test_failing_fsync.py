@@ -9,7 +9,9 @@ import pytest
 
 from tests.end_to_end.crash.evidence import Evidence
 from tests.end_to_end.crash.injection import fsync_fails, injected
-from tests.end_to_end.crash.rig import FAULT, Broker, Caller, command_of, descendants, digest_of, until
+from tests.end_to_end.crash.rig import FAULT, Broker, Caller, command_of, descendants
+from tests.end_to_end.development import until
+from tests.end_to_end.modbus_caller import digest_of
 
 CALLERS = 4
 GOOD_FSYNCS = 40

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.crash.evidence import Evidence
-from tests.end_to_end.crash.rig import FAULT, Broker, Caller, until
+from tests.end_to_end.crash.rig import FAULT, Broker, Caller
+from tests.end_to_end.development import until
 
 TMPFS_OCTETS = 4 * 1024 * 1024
 EXT4_OCTETS = 16 * 1024 * 1024

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from broker.cli.otb import main
+from tests.end_to_end.modbus_caller import frame
 
 START_SECONDS = 60
 ROOT = Path(__file__).parents[3]
@@ -167,12 +168,8 @@ def connected():
 
 def ask(stream, transaction, pdu, unit=1):
     """One Modbus/TCP request and its reply's PDU."""
-    stream.sendall(frame(transaction, pdu, unit))
+    stream.sendall(frame(pdu, transaction, unit))
     return reply(stream, transaction)
-
-
-def frame(transaction, pdu, unit=1):
-    return transaction.to_bytes(2, "big") + b"\0\0" + (len(pdu) + 1).to_bytes(2, "big") + bytes((unit,)) + pdu
 
 
 def reply(stream, transaction):

@@ -11,7 +11,8 @@ import time
 import pytest
 
 from broker.adapters.development_tokens import create_token_issuer, mint_token
-from tests.integration.otb.conftest import ROOT, ask, frame, master, reply, start_plant, stop
+from tests.end_to_end.modbus_caller import frame
+from tests.integration.otb.conftest import ROOT, ask, master, reply, start_plant, stop
 
 READ_TEN = bytes.fromhex("03000a0001")
 SETPOINT = bytes.fromhex("06000a")
@@ -74,7 +75,7 @@ def test_frames_cut_anywhere_arrive_whole(plant, connected):
     link = connected("ahu-1", *plant.options())
     with master(link.port) as stream:
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        octets = frame(1, READ_TEN) + frame(2, READ_TEN)
+        octets = frame(READ_TEN, 1) + frame(READ_TEN, 2)
         for place in range(len(octets)):
             stream.sendall(octets[place : place + 1])
         assert reply(stream, 1)[0] == 3
@@ -84,7 +85,7 @@ def test_frames_cut_anywhere_arrive_whole(plant, connected):
 def test_a_master_with_a_wrong_unit_is_told_which_the_device_has(plant, connected):
     link = connected("ahu-1", *plant.options())
     with master(link.port) as stream:
-        octets = bytearray(frame(1, READ_TEN))
+        octets = bytearray(frame(READ_TEN, 1))
         octets[6] = 42
         stream.sendall(octets)
         assert "asks for unit 42; plant/ahu-1 is unit 1." in link.event("warning")["text"]
@@ -93,7 +94,7 @@ def test_a_master_with_a_wrong_unit_is_told_which_the_device_has(plant, connecte
 def test_a_master_that_closes_its_side_still_gets_its_reply(plant, connected):
     link = connected("ahu-1", *plant.options())
     with master(link.port) as stream:
-        stream.sendall(frame(7, READ_TEN))
+        stream.sendall(frame(READ_TEN, 7))
         stream.shutdown(socket.SHUT_WR)
         assert reply(stream, 7)[0] == 3
         assert stream.recv(1) == b""

@@ -2,14 +2,23 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from broker.authz.question import encode
 from broker.engine.ports import PolicyEngine
 from broker.errors import PolicyUnavailableError
 from broker.model.decision import EntryPoint
+from tests.unit.authz import given
 
 Reply = bytes | PolicyUnavailableError
+
+
+def run(scenario: Callable[[], Awaitable[None]]) -> None:
+    async def bounded() -> None:
+        await asyncio.wait_for(scenario(), 60)
+
+    asyncio.run(bounded())
 
 
 def submit(engine: PolicyEngine, entry_point: EntryPoint, question: dict[str, Any]) -> "asyncio.Future[Reply]":
@@ -28,6 +37,11 @@ async def allowed(engine: PolicyEngine, question: dict[str, Any]) -> bool:
     """Whether an operation is allowed; anything but an answer is not."""
     reply = await ask(engine, EntryPoint.OPERATION, question)
     return isinstance(reply, bytes) and reply != b"" and json.loads(reply)["allow"] is True
+
+
+async def until_allowed(engine: PolicyEngine) -> None:
+    while not await allowed(engine, given.operation_question()):
+        await asyncio.sleep(0.01)
 
 
 def code(reply: Reply) -> str:

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.integration.policy.ports import free_port
 from tests.policy_checks import find_opa
+from tests.ports import free_port
 
 START_SECONDS = 20.0
 

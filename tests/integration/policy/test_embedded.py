@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from broker.adapters.rego_embedded import EmbeddedPolicyEngine
 from broker.errors import ConfigError
 from broker.model.decision import EntryPoint
 from tests.integration.policy import stubborn
-from tests.integration.policy.asking import allowed, ask, code, submit
+from tests.integration.policy.asking import allowed, ask, code, run, submit, until_allowed
 from tests.unit.authz import given
 
 OPERATION = EntryPoint.OPERATION
@@ -36,18 +36,6 @@ async def engine_with(
         yield engine
     finally:
         await engine.close()
-
-
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        await asyncio.wait_for(scenario(), 60)
-
-    asyncio.run(bounded())
-
-
-async def until_allowed(engine: EmbeddedPolicyEngine) -> None:
-    while not await allowed(engine, given.operation_question()):
-        await asyncio.sleep(0.01)
 
 
 async def refusal_of(engine: EmbeddedPolicyEngine, modules: dict[str, str]) -> str:

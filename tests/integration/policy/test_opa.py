@@ -3,7 +3,7 @@
 import asyncio
 import time
 import urllib.request
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -14,11 +14,11 @@ from broker.adapters.opa_connection import OpaServer
 from broker.errors import ConfigError
 from broker.model.decision import EntryPoint
 from tests.integration.policy import stubborn
-from tests.integration.policy.asking import allowed, ask, code, submit
+from tests.integration.policy.asking import allowed, ask, code, run, submit, until_allowed
 from tests.integration.policy.authority import Authority
 from tests.integration.policy.fault_proxy import fault_proxy
 from tests.integration.policy.opa_server import running_opa
-from tests.integration.policy.ports import free_port
+from tests.ports import free_port
 from tests.unit.authz import given
 
 OPERATION = EntryPoint.OPERATION
@@ -44,18 +44,6 @@ async def engine_on(
         yield engine
     finally:
         await engine.close()
-
-
-def run(scenario: Callable[[], Awaitable[None]]) -> None:
-    async def bounded() -> None:
-        await asyncio.wait_for(scenario(), 60)
-
-    asyncio.run(bounded())
-
-
-async def until_allowed(engine: OpaPolicyEngine) -> None:
-    while not await allowed(engine, given.operation_question()):
-        await asyncio.sleep(0.02)
 
 
 def put(url: str, identifier: str, text: str | None) -> None:

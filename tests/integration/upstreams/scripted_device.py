@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from tests.end_to_end.modbus_caller import frame
+
 _WRITES = (5, 6, 15, 16, 21, 22, 23)
 
 
@@ -16,11 +18,6 @@ class Seen(NamedTuple):
     pdu: bytes
     connection: int
     at: float
-
-
-def frame(transaction: int, unit: int, pdu: bytes, length: int | None = None, protocol: int = 0) -> bytes:
-    octets = len(pdu) + 1 if length is None else length
-    return b"".join(n.to_bytes(2, "big") for n in (transaction, protocol, octets)) + bytes((unit,)) + pdu
 
 
 def good_reply(pdu: bytes) -> bytes:
@@ -35,7 +32,7 @@ Script = Callable[[asyncio.StreamWriter, Seen], Awaitable[None]]
 
 
 async def honest(writer: asyncio.StreamWriter, seen: Seen) -> None:
-    writer.write(frame(seen.transaction, seen.unit, good_reply(seen.pdu)))
+    writer.write(frame(good_reply(seen.pdu), seen.transaction, seen.unit))
 
 
 @dataclass

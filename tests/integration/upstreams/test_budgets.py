@@ -11,8 +11,9 @@ from broker.errors import ConfigError, DeviceUnavailableError
 from broker.model.operation import Relayed
 from broker.model.place import Budget, RtuOverTcpWay, SerialWay
 from broker.model.vocabulary import Reason, Result
+from tests.end_to_end.modbus_caller import frame
 from tests.integration.upstreams.asking import QUICK, VIEW, WRITE, asked, modbus_device, pdu, tcp_device, upstreams
-from tests.integration.upstreams.scripted_device import ScriptedDevice, Seen, frame, good_reply, honest, scripted
+from tests.integration.upstreams.scripted_device import ScriptedDevice, Seen, good_reply, honest, scripted
 
 
 def after(seconds: float, most: list[int]):
@@ -25,7 +26,7 @@ def after(seconds: float, most: list[int]):
         most.append(outstanding)
         await asyncio.sleep(seconds)
         outstanding -= 1
-        writer.write(frame(seen.transaction, seen.unit, good_reply(seen.pdu)))
+        writer.write(frame(good_reply(seen.pdu), seen.transaction, seen.unit))
 
     return script
 
@@ -264,7 +265,7 @@ def test_a_thousand_queued_requests_each_get_one_answer_of_their_own() -> None:
 
         async def script(writer: asyncio.StreamWriter, seen: Seen) -> None:
             address = seen.pdu[1:3]
-            writer.write(frame(seen.transaction, seen.unit, b"\x03\x02" + address))
+            writer.write(frame(b"\x03\x02" + address, seen.transaction, seen.unit))
 
         async with scripted(script) as device, upstreams(tcp_device(device.port, budget=budget)) as ways:
             lane = ways.upstream("plant/ahu-1")

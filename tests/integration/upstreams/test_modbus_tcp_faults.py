@@ -9,8 +9,9 @@ import pytest
 
 from broker.model.operation import Relayed
 from broker.model.vocabulary import Reason, Result
+from tests.end_to_end.modbus_caller import frame
 from tests.integration.upstreams.asking import VIEW, WRITE, asked, pdu, tcp_device, upstreams
-from tests.integration.upstreams.scripted_device import Script, Seen, frame, good_reply, honest, scripted
+from tests.integration.upstreams.scripted_device import Script, Seen, good_reply, honest, scripted
 
 Reply = Callable[[asyncio.StreamWriter, Seen], None]
 
@@ -36,7 +37,7 @@ def then_close(make: Callable[[Seen], bytes]) -> Script:
 
 def dripping(seconds: float) -> Script:
     async def script(writer: asyncio.StreamWriter, seen: Seen) -> None:
-        for octet in frame(seen.transaction, seen.unit, good_reply(seen.pdu)):
+        for octet in frame(good_reply(seen.pdu), seen.transaction, seen.unit):
             writer.write(bytes((octet,)))
             await asyncio.sleep(seconds)
 
@@ -44,11 +45,11 @@ def dripping(seconds: float) -> Script:
 
 
 def good(seen: Seen) -> bytes:
-    return frame(seen.transaction, seen.unit, good_reply(seen.pdu))
+    return frame(good_reply(seen.pdu), seen.transaction, seen.unit)
 
 
 def refusal(code: int) -> Script:
-    return octets(lambda seen: frame(seen.transaction, seen.unit, bytes((seen.pdu[0] | 0x80, code))))
+    return octets(lambda seen: frame(bytes((seen.pdu[0] | 0x80, code)), seen.transaction, seen.unit))
 
 
 async def _nothing(writer: asyncio.StreamWriter, seen: Seen) -> None:
@@ -63,49 +64,49 @@ MATRIX: dict[str, tuple[Script, tuple[Result, str], tuple[Result, str], bool]] =
     "answers": (honest, (DONE, ""), (DONE, ""), True),
     "says nothing": (_nothing, (SILENT, "timeout"), (UNKNOWN, "timeout"), False),
     "echoes another transaction": (
-        octets(lambda s: frame(s.transaction ^ 1, s.unit, good_reply(s.pdu))),
+        octets(lambda s: frame(good_reply(s.pdu), s.transaction ^ 1, s.unit)),
         (BAD, "reply_mismatch"),
         (UNKNOWN, "reply_mismatch"),
         False,
     ),
     "echoes another unit": (
-        octets(lambda s: frame(s.transaction, s.unit + 1, good_reply(s.pdu))),
+        octets(lambda s: frame(good_reply(s.pdu), s.transaction, s.unit + 1)),
         (BAD, "reply_mismatch"),
         (UNKNOWN, "reply_mismatch"),
         False,
     ),
     "answers another function": (
-        octets(lambda s: frame(s.transaction, s.unit, b"\x04\x02\x00\x01")),
+        octets(lambda s: frame(b"\x04\x02\x00\x01", s.transaction, s.unit)),
         (BAD, "reply_invalid"),
         (UNKNOWN, "reply_invalid"),
         False,
     ),
     "refuses another function": (
-        octets(lambda s: frame(s.transaction, s.unit, b"\x8f\x02")),
+        octets(lambda s: frame(b"\x8f\x02", s.transaction, s.unit)),
         (BAD, "reply_invalid"),
         (UNKNOWN, "reply_invalid"),
         False,
     ),
     "answers too much": (
-        octets(lambda s: frame(s.transaction, s.unit, good_reply(s.pdu) + b"\x00")),
+        octets(lambda s: frame(good_reply(s.pdu) + b"\x00", s.transaction, s.unit)),
         (BAD, "reply_invalid"),
         (UNKNOWN, "reply_invalid"),
         False,
     ),
     "answers too little": (
-        octets(lambda s: frame(s.transaction, s.unit, good_reply(s.pdu)[:-1])),
+        octets(lambda s: frame(good_reply(s.pdu)[:-1], s.transaction, s.unit)),
         (BAD, "reply_invalid"),
         (UNKNOWN, "reply_invalid"),
         False,
     ),
     "answers with another value or count": (
-        octets(lambda s: frame(s.transaction, s.unit, bytes((s.pdu[0], 4, 0, 1, 0)))),
+        octets(lambda s: frame(bytes((s.pdu[0], 4, 0, 1, 0)), s.transaction, s.unit)),
         (BAD, "reply_invalid"),
         (UNKNOWN, "reply_invalid"),
         False,
     ),
     "sends a length that cannot be": (
-        octets(lambda s: frame(s.transaction, s.unit, b"\x03", length=300)),
+        octets(lambda s: frame(b"\x03", s.transaction, s.unit, length=300)),
         (BAD, "reply_invalid"),
         (UNKNOWN, "reply_invalid"),
         False,
@@ -261,7 +262,7 @@ def test_octets_nobody_asked_for_end_the_connection_and_the_next_request_takes_a
         async with scripted() as device, upstreams(tcp_device(device.port)) as ways:
             lane = ways.upstream("plant/ahu-1")
             assert (await asked(lane, pdu(lane.device, VIEW))).result == Result.DONE
-            device.writers[0].write(frame(device.seen[0].transaction + 1, 1, bytes.fromhex("0302dead")))
+            device.writers[0].write(frame(bytes.fromhex("0302dead"), device.seen[0].transaction + 1, 1))
             await device.closed.wait()
             relayed = await asked(lane, pdu(lane.device, VIEW))
             assert (relayed.payload, device.connections) == (bytes.fromhex("03021234"), 2)
@@ -294,7 +295,7 @@ def test_a_connection_closed_while_idle_is_noticed_before_the_event_loop_says_so
                 lane = ways.upstream("plant/ahu-1")
                 first = asked(lane, pdu(lane.device, VIEW))
                 connection, request = await asyncio.to_thread(_accept_and_read, listener)
-                connection.sendall(frame(int.from_bytes(request[:2], "big"), 1, bytes.fromhex("03021234")))
+                connection.sendall(frame(bytes.fromhex("03021234"), int.from_bytes(request[:2], "big"), 1))
                 assert (await first).result == Result.DONE
                 await asyncio.sleep(0.06)  # the link must have been idle for a moment to be looked at
                 connection.close()
@@ -318,7 +319,7 @@ def test_a_request_that_a_dead_connection_gave_back_is_not_sent_once_access_has_
                 lane = ways.upstream("plant/ahu-1")
                 first = asked(lane, pdu(lane.device, VIEW))
                 connection, request = await asyncio.to_thread(_accept_and_read, listener)
-                connection.sendall(frame(int.from_bytes(request[:2], "big"), 1, bytes.fromhex("03021234")))
+                connection.sendall(frame(bytes.fromhex("03021234"), int.from_bytes(request[:2], "big"), 1))
                 await first
                 await asyncio.sleep(0.06)  # the link must have been idle for a moment to be looked at
                 connection.close()

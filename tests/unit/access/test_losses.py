@@ -25,7 +25,6 @@ from broker.model.vocabulary import Action
 from tests.unit.access.inventories import device, grant, inventories, inventory, point, window
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)
-ENDING = "FREQ=DAILY;UNTIL=20261201"
 FIELDS = ("sites", "segments", "devices", "organisations", "windows", "freezes", "grants")
 
 
