@@ -15,7 +15,7 @@ from zlib import crc32
 
 from broker.adapters.ledger_files_disk import reserve, sync_folder
 from broker.errors import IntegrityError
-from broker.ledger.tiles import decode_bundle
+from broker.ledger.tiles import split_entries
 
 MAGIC = b"OTBJRNL1"
 HEADER = struct.Struct(">8sQQ")
@@ -23,7 +23,9 @@ FRAME = struct.Struct(">IIQI")
 CRC = struct.Struct(">I")
 HEADER_OCTETS = HEADER.size + CRC.size
 FRAME_OCTETS = FRAME.size
+LENGTH_OCTETS = 2
 LARGEST_FRAME = 1 << 30
+BLOCK_OCTETS = 256 * 1024
 
 
 class Segment:
@@ -74,19 +76,29 @@ class Segment:
 
 @dataclass(slots=True)
 class StoredFrame:
-    """Records found in a segment."""
+    """Records [first, end) found in a segment; `octets` are the same as in an entry bundle."""
 
     first: int
+    end: int
     records: list[bytes]
+    octets: bytes
 
-    @property
-    def end(self) -> int:
-        """The index behind its last record."""
-        return self.first + len(self.records)
+    def split(self, index: int) -> tuple["StoredFrame", "StoredFrame"]:
+        """The records below that index and those from it on."""
+        count = index - self.first
+        head, tail = self.records[:count], self.records[count:]
+        at = sum(map(len, head)) + LENGTH_OCTETS * count
+        return StoredFrame(self.first, index, head, self.octets[:at]), StoredFrame(
+            index, self.end, tail, self.octets[at:]
+        )
 
 
 class StoredSegment:
-    """One journal file as it is read; it may still grow. `good_octets` is how far it was found to hold whole frames."""
+    """One journal file as it is read; it may still grow. `good_octets` is how far it was found to hold whole frames.
+
+    It is read in blocks of many frames. What a block holds behind a frame may have been half written when it was read;
+    therefore each call of `frames` begins with a new one.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -95,11 +107,13 @@ class StoredSegment:
         self.first: int | None = None
         self._seed = 0
         self._expected = 0
-        self._file = open(path, "rb")  # noqa: SIM115 - read in parts over time, closed by `close`
+        self._descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        self._block = b""
+        self._at = 0
         self._read_header()
 
     def _read_header(self) -> None:
-        header = self._file.read(HEADER_OCTETS)
+        header = os.pread(self._descriptor, HEADER_OCTETS, 0)
         if len(header) < HEADER_OCTETS or CRC.unpack(header[HEADER.size :])[0] != crc32(header[: HEADER.size]):
             return
         magic, sequence, first = HEADER.unpack(header[: HEADER.size])
@@ -111,35 +125,46 @@ class StoredSegment:
     @property
     def torn_octets(self) -> int:
         """Octets behind the last whole frame, once all frames have been read."""
-        return os.fstat(self._file.fileno()).st_size - self.good_octets
+        return os.fstat(self._descriptor).st_size - self.good_octets
 
     def frames(self) -> Iterator[StoredFrame]:
         """Whole frames in order, up to the first that is not whole (yet)."""
+        self._block, self._at = b"", 0
         while self.first is not None and (frame := self._next_frame()) is not None:
-            self._expected = frame.end
             yield frame
 
     def _next_frame(self) -> StoredFrame | None:
-        self._file.seek(self.good_octets)
-        head = self._file.read(FRAME_OCTETS)
-        if len(head) < FRAME_OCTETS:
+        if not self._hold(FRAME_OCTETS):
             return None
-        length, check, first, count = FRAME.unpack(head)
-        if not 0 < length <= LARGEST_FRAME or first != self._expected:
+        length, check, first, count = FRAME.unpack_from(self._block, self._at)
+        if not 0 < length <= LARGEST_FRAME or first != self._expected or not self._hold(FRAME_OCTETS + length):
             return None
-        payload = self._file.read(length)
-        if len(payload) < length or check != crc32(payload, crc32(FRAME.pack(length, 0, first, count), self._seed)):
+        payload = self._block[self._at + FRAME_OCTETS : self._at + FRAME_OCTETS + length]
+        if check != crc32(payload, crc32(FRAME.pack(length, 0, first, count), self._seed)):
             return None
         try:
-            records = decode_bundle(payload, count)
+            records, end = split_entries(payload, count)
         except IntegrityError:
             return None
         self.good_octets += FRAME_OCTETS + length
-        return StoredFrame(first, records)
+        self._at += FRAME_OCTETS + length
+        self._expected = first + count
+        return StoredFrame(first, first + count, records, payload[:end])
+
+    def _hold(self, octets: int) -> bool:
+        """Have that many octets of the next frame in the block; False if the file ends before."""
+        if self._at + octets <= len(self._block):
+            return True
+        there = self.torn_octets
+        if there < octets:
+            return False
+        self._block = os.pread(self._descriptor, min(there, max(octets, BLOCK_OCTETS)), self.good_octets)
+        self._at = 0
+        return octets <= len(self._block)
 
     def close(self) -> None:
         """Give the file back."""
-        self._file.close()
+        os.close(self._descriptor)
 
 
 class JournalCursor:
@@ -151,7 +176,7 @@ class JournalCursor:
         self._segment: StoredSegment | None = None
         self.passed: list[tuple[int, Path]] = []
 
-    def read_to(self, target: int) -> Iterator[list[bytes]]:
+    def read_to(self, target: int) -> Iterator[StoredFrame]:
         """Records up to `target` at least, which must be in the journal, frame by frame.
 
         Raises IntegrityError if they are not. Segments read to their end are added to `passed` with the index they end
@@ -161,7 +186,7 @@ class JournalCursor:
             segment = self._segment or self._advance()
             for frame in segment.frames():
                 if frame.end > self._position:
-                    yield frame.records[self._position - frame.first :]
+                    yield frame if frame.first == self._position else frame.split(self._position)[1]
                     self._position = frame.end
                 if self._position >= target:
                     return

@@ -1,14 +1,19 @@
 """What the records leave open: intents without outcome, sessions without end, and the time of the last record."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 import orjson
 
 from broker.model.vocabulary import RecordKind
 
-_OUTCOME = f',"kind":"{RecordKind.OUTCOME.value}",'.encode()
-_INTENT = f',"kind":"{RecordKind.INTENT.value}","service":'.encode()
+# The members of a record are sorted by name. In an intent or outcome none behind `kind` holds an object, so the last
+# `kind` of such a record is its own.
+_KIND = b',"kind":"'
+_OUTCOME = f'{RecordKind.OUTCOME.value}"'.encode()
+_INTENT = f'{RecordKind.INTENT.value}",'.encode()
 _SESSION = b'"kind":"session_'
+KIND_OCTETS = len(_OUTCOME)
 
 
 class OpenThings:
@@ -19,16 +24,19 @@ class OpenThings:
         self.intents: dict[int, None] = {}
         self.sessions: dict[str, None] = {}
 
-    def follow(self, record: bytes) -> None:
-        """Take the next record."""
-        at = record.find(_OUTCOME)
-        if at > 0:
-            self.intents.pop(int(record[record.rindex(b":", 0, at) + 1 : at]), None)
-        elif _INTENT in record:
-            self.intents[self.size] = None
-        elif _SESSION in record:
-            self._follow_session(orjson.loads(record))
-        self.size += 1
+    def follow(self, records: Iterable[bytes]) -> None:
+        """Take the next records."""
+        intents, end = self.intents, self.size
+        for end, record in enumerate(records, self.size + 1):
+            head, _, tail = record.rpartition(_KIND)
+            kind = tail[:KIND_OCTETS]
+            if kind == _OUTCOME:
+                intents.pop(int(head[head.rfind(b":") + 1 :]), None)
+            elif kind == _INTENT:
+                intents[end - 1] = None
+            elif _SESSION in record:
+                self._follow_session(orjson.loads(record))
+        self.size = end
 
     def _follow_session(self, record: dict[str, str]) -> None:
         if record["kind"] == RecordKind.SESSION_OPENED:

@@ -71,8 +71,7 @@ def recover(files: PublishedFiles, journal: Path, log: Verifier, now: float) -> 
     found = _replay(paths, size)
     _require_clock(files, size, found.records, now)
     things = published.things.copy()
-    for record in found.records:
-        things.follow(record)
+    things.follow(found.records)
     healing = _healing(things, found.dropped_octets, now)
     return Recovered(published, found.records, healing, int(paths[-1].name) if paths else 0)
 
@@ -121,8 +120,7 @@ def _open_things(files: PublishedFiles, size: int) -> OpenThings:
     if things is None or things.size < files.read_minimum():
         things = OpenThings()
         things.size = files.read_minimum()
-    for record in files.entries(things.size, size, size):
-        things.follow(record)
+    things.follow(files.entries(things.size, size, size))
     return things
 
 

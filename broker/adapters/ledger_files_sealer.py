@@ -8,12 +8,12 @@ fault ends it.
 """
 
 import os
+import select
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha256
 from pathlib import Path
 from time import monotonic
 
@@ -21,13 +21,14 @@ import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.adapters.ledger_files_disk import NO_ROOM
-from broker.adapters.ledger_files_journal import JournalCursor
+from broker.adapters.ledger_files_journal import JournalCursor, StoredFrame
 from broker.adapters.ledger_files_recovery import load_published
 from broker.adapters.ledger_files_tiles import PublishedFiles
 from broker.errors import IntegrityError
-from broker.ledger.checkpoint import Checkpoint, sign_checkpoint
-from broker.ledger.notes import verifier_of
-from broker.ledger.tiles import WIDTH, Tile, bundle_path, encode_bundle, tile_path
+from broker.ledger.checkpoint import Checkpoint
+from broker.ledger.merkle import leaf_hashes
+from broker.ledger.notes import sign_note_as, verifier_of
+from broker.ledger.tiles import WIDTH, Tile, bundle_path, encode_bundle
 
 CHECKPOINT_SECONDS = 0.8
 OPEN_THINGS_SECONDS = 5.0
@@ -36,6 +37,9 @@ GIVE_UP_SECONDS = 2.0
 TILES_A_PASS = 64
 # A pass fsyncs several files; more of them a second would only take the disk from those who wait for the journal.
 PASS_SECONDS = 0.25
+GATHER_SECONDS = 0.05
+STANDARD_INPUT = 0
+CHUNK = 65536
 
 
 @dataclass(slots=True)
@@ -57,23 +61,30 @@ class Sealer:
         """Load the published tree. Raises IntegrityError."""
         self._files = PublishedFiles(folder)
         self._key = key
-        self._origin = origin
+        self._signer = verifier_of(origin, key)
         self._tell = tell
-        published = load_published(self._files, verifier_of(origin, key))
-        self._edge, self._things, self._bundle = published.edge, published.things, published.bundle
-        self.size = self._synced = self._edge.size
+        published = load_published(self._files, self._signer)
+        self._edge, self._things = published.edge, published.things
+        self._bundle = [encode_bundle(published.bundle)]
+        self._unhashed: list[bytes] = []
+        self._partials = {tile.path for tile in self._edge.partials()}
+        self.size = self._synced = self._aimed = self._edge.size
         self._cursor = JournalCursor(folder / "journal", self.size)
         self._wake = threading.Condition()
         self._stopping = False
         self._abandoned = False
         self._noted_at = 0.0
         self._passed_at = 0.0
+        self._waiting_since = 0.0
 
     def synced(self, size: int) -> None:
         """Everything below `size` is on disk and may be sealed."""
         with self._wake:
-            self._synced = max(size, self._synced)
-            self._wake.notify()
+            if size > self._synced:
+                if self._synced <= self._aimed or size // WIDTH > self._synced // WIDTH:
+                    self._waiting_since = monotonic()
+                self._synced = size
+                self._wake.notify()
 
     def stop(self, *, abandon: bool) -> None:
         """End after sealing what is synced, or without."""
@@ -89,66 +100,99 @@ class Sealer:
             self._note_open_things()
 
     def _await_work(self) -> bool:
-        """Wait until a checkpoint is due; False when the ledger ends and nothing is left to do."""
+        """Wait until a pass is due; False when the ledger ends and nothing is left to do."""
         with self._wake:
             while not self._stopping and self._synced == self.size:
                 self._wake.wait()
-            due = monotonic() + CHECKPOINT_SECONDS
-            while not self._stopping and self._synced - self.size < WIDTH and (left := due - monotonic()) > 0:
-                self._wake.wait(left)
-            due = self._passed_at + PASS_SECONDS
-            most = TILES_A_PASS * WIDTH
-            while not self._stopping and self._synced - self.size < most and (left := due - monotonic()) > 0:
+            while not self._stopping and (left := self._due() - monotonic()) > 0:
                 self._wake.wait(left)
             self._passed_at = monotonic()
             return self._synced > self.size
 
+    def _due(self) -> float:
+        """When to seal what is synced: a full bundle soon, records behind it in time, many at once."""
+        if self._synced - self.size >= TILES_A_PASS * WIDTH:
+            return 0.0
+        soonest = self._passed_at + PASS_SECONDS
+        if self._synced // WIDTH > self.size // WIDTH:
+            return soonest
+        return max(soonest, self._waiting_since + CHECKPOINT_SECONDS)
+
+    def _aim(self) -> tuple[int, bool]:
+        """Up to where to read, and whether what is behind the last full bundle is published now.
+
+        Mostly it can wait for the next pass, which will have the bundle whole: partial tiles cost as much as full ones.
+        """
+        with self._wake:
+            read = min(self._synced, (self.size // WIDTH + TILES_A_PASS) * WIDTH)
+            full = read // WIDTH * WIDTH
+            next_is_late = self._waiting_since + CHECKPOINT_SECONDS < self._passed_at + PASS_SECONDS
+            ragged = read > full and (full <= self.size or next_is_late or self._stopping)
+            self._aimed = read if ragged else full
+            return read, ragged
+
     def _seal(self) -> None:
         """One pass over what is synced."""
+        read, ragged = self._aim()
         work = _Pass()
-        for entries in self._cursor.read_to(min(self._synced, self.size + TILES_A_PASS * WIDTH)):
-            for record in entries:
-                self._take(record, work)
-        if self._edge.size % WIDTH:
+        for frame in self._cursor.read_to(read):
+            self._take(frame, work)
+        if ragged and self._unhashed:
+            self._hash()
             self._checkpoint(work)
-        self._add_partials(work)
+        partials = self._add_partials(work)
         if not self._publish(work):
             return
+        self._partials = partials
         self._files.drop_partials(work.superseded)
         self._drop_segments()
         if monotonic() - self._noted_at > OPEN_THINGS_SECONDS:
             self._note_open_things()
 
-    def _take(self, record: bytes, work: _Pass) -> None:
-        self._bundle.append(record)
-        self._things.follow(record)
-        completed = self._edge.append(sha256(b"\x00" + record).digest())
-        if completed:
-            self._complete(completed, work)
+    def _take(self, frame: StoredFrame, work: _Pass) -> None:
+        """Gather the records of a frame until their bundle is full."""
+        while frame.end >= (full := (self._edge.size // WIDTH + 1) * WIDTH):
+            head, frame = frame.split(full)
+            self._gather(head)
+            self._complete(self._hash(), work)
+        self._gather(frame)
+
+    def _gather(self, frame: StoredFrame) -> None:
+        self._bundle.append(frame.octets)
+        self._unhashed += frame.records
+
+    def _hash(self) -> list[Tile]:
+        """Bring what was gathered into the tree; the tiles that it completed. A checkpoint follows at once."""
+        records, self._unhashed = self._unhashed, []
+        self._things.follow(records)
+        return self._edge.extend(leaf_hashes(records))
 
     def _complete(self, tiles: list[Tile], work: _Pass) -> None:
-        number = self._edge.size // WIDTH - 1
-        bundle = encode_bundle(self._bundle)
+        bundle = bundle_path(self._edge.size // WIDTH - 1), b"".join(self._bundle)
         self._bundle = []
-        work.files.append((bundle_path(number), bundle))
-        work.files += [(tile.path, tile.octets) for tile in tiles]
-        work.superseded.append(bundle_path(number))
-        work.superseded += [tile_path(tile.level, tile.number) for tile in tiles]
-        work.octets += len(bundle) + sum(len(tile.octets) for tile in tiles)
+        files = [bundle, *((tile.path, tile.octets) for tile in tiles)]
+        work.files += files
+        work.superseded += [path for path, _ in files]
+        work.octets += sum(len(octets) for _, octets in files)
         self._checkpoint(work)
 
     def _checkpoint(self, work: _Pass) -> None:
         """Checkpoints are never farther apart than a bundle, however fast records come."""
-        head = Checkpoint(self._origin, self._edge.size, self._edge.root())
-        note = sign_checkpoint(head, self._key)
+        head = Checkpoint(self._signer.name, self._edge.size, self._edge.root())
+        note = sign_note_as(self._signer, head.text, self._key)
         work.notes.append(note)
         work.octets += len(note) + 1
 
-    def _add_partials(self, work: _Pass) -> None:
-        """What the last checkpoint of the pass, the one that is published, needs besides full tiles."""
-        work.files += [(tile.path, tile.octets) for tile in self._edge.partials()]
-        if self._bundle:
-            work.files.append((bundle_path(self._edge.size // WIDTH, len(self._bundle)), encode_bundle(self._bundle)))
+    def _add_partials(self, work: _Pass) -> set[str]:
+        """What the last checkpoint of the pass, the one that is published, needs besides full tiles; its tiles' paths.
+
+        A tile that the one before needs as well is not written again: it has to be there whole when the power goes.
+        """
+        partials = {tile.path: tile.octets for tile in self._edge.partials()}
+        work.files += [(path, octets) for path, octets in partials.items() if path not in self._partials]
+        if rest := self._edge.size % WIDTH:
+            work.files.append((bundle_path(self._edge.size // WIDTH, rest), b"".join(self._bundle)))
+        return set(partials)
 
     def _publish(self, work: _Pass) -> bool:
         """Tiles before the chain, the chain before the checkpoint. False: the disk stayed full while stopping."""
@@ -196,12 +240,23 @@ class Sealer:
 
 
 def _listen(sealer: Sealer) -> None:
-    """Follow the lines from the broker until it closes the ledger, or is gone."""
-    for line in sys.stdin.buffer:
-        if line == b"close\n":
+    """Follow the lines from the broker until it closes the ledger, or is gone.
+
+    There may be thousands a second and only the latest counts, so they are left to gather a moment. The end of the
+    pipe, which follows `close`, is heard at once.
+    """
+    ended = select.poll()
+    ended.register(STANDARD_INPUT, 0)
+    line = b""
+    while octets := os.read(STANDARD_INPUT, CHUNK):
+        *lines, line = (line + octets).split(b"\n")
+        closing = lines[-1:] == [b"close"]
+        if sizes := lines[: -1 if closing else None]:
+            sealer.synced(int(sizes[-1]))
+        if closing:
             sealer.stop(abandon=False)
             return
-        sealer.synced(int(line))
+        ended.poll(GATHER_SECONDS * 1000)
     sealer.stop(abandon=True)
 
 
@@ -213,7 +268,9 @@ def main() -> int:
     """Run as a process; the broker decides when it ends, so signals meant for the broker are left to it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    start = orjson.loads(sys.stdin.buffer.readline())
+    # Unbuffered: what follows the first line is read by `_listen`.
+    with open(STANDARD_INPUT, "rb", buffering=0, closefd=False) as first_line:
+        start = orjson.loads(first_line.readline())
     key = Ed25519PrivateKey.from_private_bytes(bytes.fromhex(start.pop("key")))
     try:
         sealer = Sealer(Path(start["folder"]), key, start["origin"], _tell)

@@ -60,8 +60,10 @@ class PublishedFiles:
         folders = list(dict.fromkeys(target.parent for target, _ in targets))
         for folder in folders:
             make_folder(folder)
-        list(self._pool.map(write_new, targets))
-        list(self._pool.map(sync_folder, folders))
+        shares = [targets[start::AT_A_TIME] for start in range(min(AT_A_TIME, len(targets)))]
+        list(self._pool.map(_write_share, shares))
+        for folder in folders:
+            sync_folder(folder)
 
     def append_chain(self, notes: Sequence[str]) -> None:
         """Add checkpoints to the chain; they stay only if `publish` follows: what failed attempts left is cut first."""
@@ -103,7 +105,9 @@ class PublishedFiles:
     def drop_partials(self, paths: Sequence[str]) -> None:
         """Remove the partial forms of tiles that are full and published."""
         for path in paths:
-            shutil.rmtree(self.folder / f"{path}.p", ignore_errors=True)
+            folder = f"{self.folder}/{path}.p"
+            if os.path.isdir(folder):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def read_minimum(self) -> int:
         """The index below which entry bundles may be gone."""
@@ -136,3 +140,9 @@ class PublishedFiles:
     def write_open_things(self, document: dict[str, object]) -> None:
         """Note what is open, so that a start need not read everything."""
         write_durable(self.folder / OPEN_THINGS, orjson.dumps(document))
+
+
+def _write_share(files: Sequence[tuple[Path, bytes]]) -> None:
+    """One task for several files: handing over a task costs as much as writing a small file."""
+    for file in files:
+        write_new(file)

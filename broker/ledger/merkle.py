@@ -1,7 +1,7 @@
 """The Merkle tree of RFC 6962, 2.1: hashes, an incremental tree, proofs and their verification."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 
 from broker.errors import IntegrityError
@@ -24,12 +24,27 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return sha256(b"\x01" + left + right).digest()
 
 
+def leaf_hashes(entries: Iterable[bytes]) -> list[bytes]:
+    """The leaf hash of each; for many, a call for each would cost as much as the hashing."""
+    return [sha256(b"\x00" + entry).digest() for entry in entries]
+
+
 def subtree_hash(hashes: Sequence[bytes]) -> bytes:
     """The root of a perfect subtree over 2^k hashes."""
-    row = list(hashes)
+    row = hashes
     while len(row) > 1:
-        row = [sha256(b"\x01" + row[i] + row[i + 1]).digest() for i in range(0, len(row), 2)]
+        row = [sha256(b"\x01" + left + right).digest() for left, right in zip(row[::2], row[1::2], strict=True)]
     return row[0]
+
+
+def perfect_peaks(hashes: Sequence[bytes]) -> list[bytes]:
+    """The roots of the perfect subtrees over any number of hashes, from largest to smallest."""
+    peaks, start, count = [], 0, len(hashes)
+    for bit in reversed(range(count.bit_length())):
+        if count >> bit & 1:
+            peaks.append(subtree_hash(hashes[start : start + (1 << bit)]))
+            start += 1 << bit
+    return peaks
 
 
 def fold_peaks(peaks: Sequence[bytes]) -> bytes:
@@ -40,6 +55,14 @@ def fold_peaks(peaks: Sequence[bytes]) -> bytes:
     for peak in reversed(peaks[:-1]):
         root = node_hash(peak, root)
     return root
+
+
+def push_peak(peaks: list[bytes], added: bytes, count: int) -> None:
+    """Add one hash to the peaks over `count` - 1 hashes of its height, from largest to smallest."""
+    while not count & 1:
+        added = node_hash(peaks.pop(), added)
+        count >>= 1
+    peaks.append(added)
 
 
 class Tree:
@@ -53,11 +76,7 @@ class Tree:
         """Add one leaf hash."""
         _require_hash(leaf)
         self.size += 1
-        trailing = self.size
-        while not trailing & 1:
-            leaf = node_hash(self._peaks.pop(), leaf)
-            trailing >>= 1
-        self._peaks.append(leaf)
+        push_peak(self._peaks, leaf, self.size)
 
     def root(self) -> bytes:
         """The Merkle tree hash over everything appended."""

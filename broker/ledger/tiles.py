@@ -1,10 +1,11 @@
 """The C2SP tlog-tiles v0.1.0 layout: where hashes and records lie, and the right edge of a tree written in it."""
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from broker.errors import IntegrityError
-from broker.ledger.merkle import HASH_OCTETS, NodeReader, fold_peaks, subtree_hash
+from broker.ledger.merkle import HASH_OCTETS, NodeReader, fold_peaks, perfect_peaks, push_peak, subtree_hash
 
 WIDTH = 256
 HEIGHT = 8
@@ -71,17 +72,25 @@ def encode_bundle(entries: Iterable[bytes]) -> bytes:
 
 def decode_bundle(octets: bytes, width: int) -> list[bytes]:
     """The first `width` entries. Raises IntegrityError if there are fewer, or if a full bundle holds anything else."""
-    entries: list[bytes] = []
-    at = 0
-    while len(entries) < width:
-        end = at + 2 + int.from_bytes(octets[at : at + 2], "big")
-        if end > len(octets) or at + 2 > len(octets):
-            raise IntegrityError("bundle_short", "an entry bundle ends too early", f"after {len(entries)} entries")
-        entries.append(octets[at + 2 : end])
-        at = end
-    if width == WIDTH and at != len(octets):
+    entries, end = split_entries(octets, width)
+    if width == WIDTH and end != len(octets):
         raise IntegrityError("bundle_long", "an entry bundle holds more than its entries")
     return entries
+
+
+def split_entries(octets: bytes, count: int) -> tuple[list[bytes], int]:
+    """The first `count` entries and where they end. Raises IntegrityError if there are fewer."""
+    entries: list[bytes] = []
+    at = 0
+    with contextlib.suppress(IndexError):
+        for _ in range(count):
+            start = at + 2
+            at = start + (octets[at] << 8 | octets[at + 1])
+            entries.append(octets[start:at])
+    whole = len(entries) - (at > len(octets))
+    if whole < count:
+        raise IntegrityError("bundle_short", "an entry bundle ends too early", f"after {whole} entries")
+    return entries, at
 
 
 def split_hashes(octets: bytes, width: int) -> list[bytes]:
@@ -109,7 +118,9 @@ class Edge:
 
     def __init__(self, size: int = 0, levels: Sequence[Sequence[bytes]] = ()) -> None:
         self.size = size
-        self._levels: list[list[bytes]] = [list(level) for level in levels]
+        self._levels: list[list[bytes]] = [list(level) for level in levels] or [[]]
+        # Of the full tiles; those of the leaves behind them are computed when a root is asked for.
+        self._peaks = [peak for row in reversed(self._levels[1:]) for peak in perfect_peaks(row)]
 
     @classmethod
     def load(cls, size: int, read: TileReader) -> "Edge":
@@ -121,22 +132,33 @@ class Edge:
             levels.append(split_hashes(read(level, full, partial), partial) if partial else [])
         return cls(size, levels)
 
-    def append(self, leaf: bytes) -> list[Tile]:
-        """Add a leaf hash; the tiles that it completed."""
+    def extend(self, leaves: Sequence[bytes]) -> list[Tile]:
+        """Add leaf hashes; the tiles that they completed."""
         completed: list[Tile] = []
-        self.size += 1
+        while leaves:
+            row = self._levels[0]
+            taken = leaves[: WIDTH - len(row)]
+            row += taken
+            self.size += len(taken)
+            leaves = leaves[len(taken) :]
+            if len(row) == WIDTH:
+                completed += self._complete()
+        return completed
+
+    def _complete(self) -> list[Tile]:
+        """The lowest tile, which has become full, and those above that it fills."""
+        completed: list[Tile] = []
         level = 0
-        while True:
-            if level == len(self._levels):
+        while len(row := self._levels[level]) == WIDTH:
+            completed.append(Tile(level, (self.size >> (HEIGHT * (level + 1))) - 1, WIDTH, b"".join(row)))
+            top, self._levels[level] = subtree_hash(row), []
+            if level + 1 == len(self._levels):
                 self._levels.append([])
-            row = self._levels[level]
-            row.append(leaf)
-            if len(row) < WIDTH:
-                return completed
-            number = (self.size >> (HEIGHT * (level + 1))) - 1
-            completed.append(Tile(level, number, WIDTH, b"".join(row)))
-            leaf, self._levels[level] = subtree_hash(row), []
+            self._levels[level + 1].append(top)
+            if level == 0:
+                push_peak(self._peaks, top, self.size >> HEIGHT)
             level += 1
+        return completed
 
     def partials(self) -> list[Tile]:
         """The partial tiles that a checkpoint of this size needs."""
@@ -145,11 +167,4 @@ class Edge:
 
     def root(self) -> bytes:
         """The Merkle tree hash."""
-        peaks: list[bytes] = []
-        for row in reversed(self._levels):
-            start = 0
-            for bit in reversed(range(HEIGHT)):
-                if len(row) >> bit & 1:
-                    peaks.append(subtree_hash(row[start : start + (1 << bit)]))
-                    start += 1 << bit
-        return fold_peaks(peaks)
+        return fold_peaks([*self._peaks, *perfect_peaks(self._levels[0])])

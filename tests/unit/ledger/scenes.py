@@ -35,7 +35,7 @@ def publish(entries: list[bytes], sizes: Iterable[int] = (), key: Ed25519Private
     files: dict[str, bytes] = {}
     edge, chain, note = Edge(), "", ""
     for index, entry in enumerate(entries):
-        for tile in edge.append(leaf_hash(entry)):
+        for tile in edge.extend([leaf_hash(entry)]):
             files[tile.path] = tile.octets
         size = index + 1
         if size % WIDTH == 0:

@@ -36,7 +36,7 @@ def test_edge_and_tiles_hold_the_same_tree_as_the_plain_one(size: int) -> None:
     leaves = [leaf_hash(b"%d" % i) for i in range(size)]
     for leaf in leaves:
         tree.append(leaf)
-        tiles.update({(t.level, t.number): t.octets for t in edge.append(leaf)})
+        tiles.update({(t.level, t.number): t.octets for t in edge.extend([leaf])})
     tiles.update({(t.level, t.number): t.octets for t in edge.partials()})
     assert edge.root() == tree.root()
 
