@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from broker.access.changes import Change, access_changes
+from broker.access.change_words import sentence
+from broker.access.changes import access_changes
 from broker.cli.applied import approve, read_in_force
 from broker.cli.config_files import (
     LoadedSettings,
@@ -178,17 +179,6 @@ def _print_changes(old: Inventory, new: Inventory, form: str) -> int:
         sys.stdout.write("nobody gains or loses access\n")
     sys.stdout.write(f"revision {new.revision}\n")
     return 0
-
-
-def sentence(change: Change) -> str:
-    """One change in words; gains begin with +, losses with -."""
-    sign, verb = ("+", "gains") if change.gained else ("-", "loses")
-    if change.note:
-        return f"{sign} {change.who} {verb} access: {change.note}"
-    what = f": {', '.join(change.points)}" if change.points else ""
-    when = f" in {', '.join(change.windows)}" if change.windows else ""
-    how = f" ({'; '.join(change.terms)})" if change.terms else ""
-    return f"{sign} {change.who} {verb} {change.action} on {change.device}{what}{when}{how}"
 
 
 def _check_certificate(arguments: argparse.Namespace) -> int:

@@ -18,7 +18,7 @@ from broker.cli.serving import run_loop, run_until_signal, serve, set_up_logging
 from broker.cli.walkthrough import walk_through
 from broker.errors import BrokerError, ConfigError
 from broker.settings.broker_file import LoggingSection
-from broker.wiring import reload
+from broker.wiring import inventory_changes, reload
 
 DEFAULT_FOLDER = ".dev"
 
@@ -76,7 +76,8 @@ def _api(arguments: argparse.Namespace) -> int:
 
 def _dev(arguments: argparse.Namespace) -> int:
     set_up_logging(LoggingSection(level="warning"))
-    logging.getLogger(reload.__name__).setLevel(logging.INFO)  # what comes into force, one line each
+    for telling in (reload, inventory_changes):  # what comes into force, one line each
+        logging.getLogger(telling.__name__).setLevel(logging.INFO)
     options = DevelopmentOptions(arguments.dir, arguments.opa, arguments.window_seconds, arguments.inventory)
     development = Development(options)
     try:

@@ -176,6 +176,7 @@ class Broker:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.reload.close()
         self.watch.stop()
         await self.upstreams.close()
         await self.driver.quiet(DRAIN_SECONDS)

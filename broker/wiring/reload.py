@@ -19,6 +19,7 @@ from broker.listeners.session_register import SessionRegister
 from broker.model.place import Inventory
 from broker.model.vocabulary import EndReason, RecordKind
 from broker.settings.broker_file import Settings
+from broker.wiring.inventory_changes import InventoryChange, InventoryChanges
 
 log = logging.getLogger(__name__)
 INVALID = "files have been invalid for too long"
@@ -87,6 +88,7 @@ class Reload:
         self._review_gains = review_gains
         self._invalid_stop_seconds = invalid_stop_seconds
         self._trust_changed = trust_changed
+        self._inventory_changes = InventoryChanges(clock, ledger)
         self._inventory_seen = ("", "")
         self._policy_seen = ""
         self._certificates_seen = ""
@@ -113,6 +115,14 @@ class Reload:
                 "inventory revision %s is in force without its gains: they wait for `otbroker config apply`", revision
             )
         self.waiting_revision = revision
+
+    async def told(self) -> None:
+        """Until every change of the inventory that is in force has been recorded."""
+        await self._inventory_changes.told()
+
+    async def close(self) -> None:
+        """Record what is not recorded yet, at once."""
+        await self._inventory_changes.close()
 
     async def remember(self) -> None:
         """Take the files as they are now for seen."""
@@ -168,25 +178,27 @@ class Reload:
         approved = await asyncio.to_thread(self._sources.approved_revision)
         held_back = self._review_gains and approved != wanted.revision
         inventory = losses_only(previous, wanted) if held_back else wanted
-        self.gains_wait_for(wanted.revision if inventory.revision != wanted.revision else "")
-        if inventory.revision == previous.revision:
-            return
+        change = InventoryChange(previous, inventory, wanted)
+        waited_for = self.waiting_revision
+        self.gains_wait_for(change.waiting_revision)
+        if inventory.revision != previous.revision:
+            await self._bring_into_force(change, spend_approval=not held_back)
+        elif change.waiting_revision not in ("", waited_for):
+            self._inventory_changes.note(change)
+
+    async def _bring_into_force(self, change: InventoryChange, *, spend_approval: bool) -> None:
+        inventory = change.in_force
         trust, in_force = Trust(inventory.organisations), InForce(inventory)
         await self._upstreams.replace(inventory.devices)
         await asyncio.to_thread(self._sources.keep, inventory)
-        if not held_back:
+        if spend_approval:
             await asyncio.to_thread(self._sources.spend_approval)
         self._authenticator.replace_trust(trust)
         self._trust_changed(inventory)
         self._desk.in_force = in_force
         self.inventory_since = self._clock.monotonic()
-        self._in_force(
-            RecordKind.INVENTORY_CHANGED,
-            inventory.revision,
-            previous.revision,
-            {"gains_waiting_for": self.waiting_revision},
-            EndReason.INVENTORY_CHANGED,
-        )
+        self._inventory_changes.note(change)
+        self._in_force(EndReason.INVENTORY_CHANGED)
 
     async def _take_policy(self) -> None:
         files = await asyncio.to_thread(self._sources.policies)
@@ -196,19 +208,20 @@ class Reload:
         await asyncio.to_thread(self._sources.archive_policies, files)
         await self._policy.publish(files.modules, files.data, files.revision)
         self.policy_since = self._clock.monotonic()
-        self._in_force(RecordKind.POLICY_CHANGED, files.revision, previous, {}, EndReason.POLICY_CHANGED)
+        self._record_policy(files.revision, previous)
+        self._in_force(EndReason.POLICY_CHANGED)
 
-    def _in_force(
-        self, kind: RecordKind, revision: str, previous: str, detail: dict[str, object], cause: EndReason
-    ) -> None:
-        self._desk.epoch += 1
+    def _record_policy(self, revision: str, previous: str) -> None:
+        now, kind = self._clock.now(), RecordKind.POLICY_CHANGED
         try:
-            self._ledger.append(
-                records.changed(kind, self._clock.now(), revision=revision, previous=previous, detail=detail)
-            )
+            self._ledger.append(records.changed(kind, now, revision=revision, previous=previous))
         except LedgerUnavailableError:
             log.error("a change was not recorded: the ledger is closed")
         log.info("%s: revision %s in force", kind.value, revision)
+
+    def _in_force(self, cause: EndReason) -> None:
+        """Every lease dies, every session is looked at."""
+        self._desk.epoch += 1
         self._register.examine_all(cause)
 
     def _refuse(self, what: str, error: ConfigError) -> None:

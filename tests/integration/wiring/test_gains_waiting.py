@@ -8,46 +8,10 @@ from pathlib import Path
 import pytest
 
 from broker.adapters.ledger_files import State
-from broker.adapters.private_files import write_private
 from broker.cli.applied import approve
-from broker.cli.config_files import load_settings
-from broker.cli.development import Development, DevelopmentOptions
-from broker.cli.serving import prepare
 from broker.listeners.ops import INFORMATIONAL
 from broker.wiring.broker import Broker, ledger_words
-
-INVENTORY = """\
-sites: [{id: plant}]
-segments: [{id: hvac, site: plant}]
-devices:
-  - id: ahu-1
-    site: plant
-    segment: hvac
-    protocol: modbus
-    upstream: {modbus_tcp: {host: 127.0.0.1, port: 9}, unit_id: 1}
-    unit_id: 1
-grants:
-  - {id: ana, subjects: [ana@acme.example], scope: {sites: [plant]}, actions: [view]}
-"""
-GAIN = "  - {id: bo, subjects: [bo@plant.example], scope: {sites: [plant]}, actions: [view]}\n"
-
-
-@pytest.fixture
-def reviewed(tmp_path: Path) -> Path:
-    """The folder of a broker that holds gains back and is told when to look at its files."""
-    (tmp_path / "inventory").mkdir()
-    (tmp_path / "inventory" / "all.yaml").write_text(INVENTORY)
-    development = Development(DevelopmentOptions(tmp_path / "dev", inventory=tmp_path / "inventory"))
-    development.set_up()
-    development.tear_down()
-    path = tmp_path / "dev" / "broker.yaml"
-    text = path.read_text().replace('"gains": "apply"', '"gains": "review", "poll_seconds": 60')
-    write_private(path, text.encode())
-    return tmp_path
-
-
-def built(folder: Path) -> Broker:
-    return prepare(load_settings(folder / "dev" / "broker.yaml"), folder / "dev" / "organisations")[0]
+from tests.integration.wiring.reviewing import GAIN, INVENTORY, built
 
 
 def seen(broker: Broker) -> tuple[bool, str, float]:

@@ -15,7 +15,7 @@ import pytest
 from broker.cli.config_commands import DEFAULT_SETTINGS
 from broker.cli.otbroker import parser
 from broker.cli.walkthrough import counted
-from tests.integration.wiring.test_gains_waiting import GAIN, INVENTORY
+from tests.integration.wiring.reviewing import GAIN, INVENTORY
 
 WINDOW = """\
 windows:
@@ -100,6 +100,7 @@ def test_the_development_broker_says_where_it_is_and_what_to_try_and_what_comes_
     line = process.stderr.readline()
     assert "info" in line
     assert "inventory_changed: revision " in line
+    assert "in force: + bo@plant.example gains view on plant/ahu-1" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(LIMIT_SECONDS) == 0
 

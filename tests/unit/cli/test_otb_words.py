@@ -150,6 +150,13 @@ def test_a_refused_reload_names_the_first_problem_and_counts_them_rightly():
     assert record_sentence(record) == f"inventory: 2 problems, the first {first}"
 
 
+def test_a_changed_inventory_tells_the_counts_and_the_first_change():
+    detail = {"lost": 2, "gained": 0, "changes": ["- ana loses view", "- bo loses view"], "gains_waiting": 3}
+    record = {"kind": "inventory_changed", "previous": "a", "revision": "b", "detail": detail}
+    assert record_sentence(record) == "a became b: 2 losses, 0 gains (- ana loses view, …); 3 gains wait"
+    assert record_sentence(record | {"detail": {}}) == "a became b"
+
+
 def test_a_mistyped_device_is_answered_with_the_one_that_was_meant():
     assert "plant/ahu-1" in unknown_device("ahu1", ["plant/ahu-1", "plant/vav-1"]).what_to_do
     assert "plant/ahu-1" in unknown_device("plnt/ahu-1", ["plant/ahu-1"]).what_to_do

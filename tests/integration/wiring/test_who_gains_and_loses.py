@@ -1,0 +1,160 @@
+"""A changed inventory is recorded and logged with who gained and who lost: what took effect, and what still waits."""
+
+import asyncio
+import logging
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from broker.cli.applied import approve
+from broker.cli.people.record_words import record_sentence
+from broker.wiring import inventory_changes
+from broker.wiring.broker import Broker
+from tests.integration.wiring.reviewing import GAIN, INVENTORY, built, recorded
+
+ANA = "  - {id: ana, subjects: [ana@acme.example], scope: {sites: [plant]}, actions: [view]}\n"
+INSTEAD = INVENTORY.replace(ANA, GAIN)
+ANA_LOSES = "- ana@acme.example loses view on plant/ahu-1"
+BO_GAINS = "+ bo@plant.example gains view on plant/ahu-1"
+
+Play = Callable[[Broker], Awaitable[None]]
+
+
+def write(folder: Path, inventory: str) -> None:
+    (folder / "inventory" / "all.yaml").write_text(inventory)
+
+
+def played(folder: Path, play: Play, stopped: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
+    """The records of changed inventories after a broker has run and stopped; `stopped` is called then."""
+
+    async def scenario() -> list[dict[str, Any]]:
+        broker = built(folder)
+        await broker.start()
+        try:
+            await play(broker)
+        finally:
+            await broker.stop()
+            stopped()
+        return recorded(broker, "inventory_changed")
+
+    return asyncio.run(scenario())
+
+
+def test_losses_that_took_effect_and_gains_that_wait_are_told_apart(
+    reviewed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    wanted = ""
+
+    async def play(broker: Broker) -> None:
+        nonlocal wanted
+        write(reviewed, INSTEAD)
+        await broker.reload.look()
+        wanted = broker.reload.waiting_revision
+        await broker.reload.told()
+        approve(str(reviewed / "dev"), wanted)
+        await broker.reload.look()
+
+    caplog.set_level(logging.INFO)
+    lost, gained = played(reviewed, play)
+    now = {name: lost["detail"][name] for name in ("lost", "gained", "changes")}
+    assert now == {"lost": 1, "gained": 0, "changes": [ANA_LOSES]}
+    later = {name: lost["detail"][name] for name in ("gains_waiting", "waiting", "gains_waiting_for")}
+    assert later == {"gains_waiting": 1, "waiting": [BO_GAINS], "gains_waiting_for": wanted}
+    assert lost["detail"]["in_force_from"] <= lost["time"]
+    assert (gained["revision"], gained["previous"]) == (wanted, lost["revision"])
+    assert f"in force: {ANA_LOSES}" in caplog.messages
+    assert f"waits for `otbroker config apply`: {BO_GAINS}" in caplog.messages
+    assert f"inventory_changed: revision {lost['revision']} in force: 1 losses, 0 gains" in caplog.messages
+
+
+def test_an_approved_gain_is_recorded_as_gained_and_nothing_waits_any_more(reviewed: Path) -> None:
+    async def play(broker: Broker) -> None:
+        write(reviewed, INVENTORY + GAIN)
+        await broker.reload.look()
+        await broker.reload.told()
+        assert not recorded(broker, "inventory_changed")
+        approve(str(reviewed / "dev"), broker.reload.waiting_revision)
+        await broker.reload.look()
+        await broker.reload.told()
+
+    (record,) = played(reviewed, play)
+    detail = record["detail"]
+    assert (detail["gained"], detail["lost"], detail["changes"]) == (1, 0, [BO_GAINS])
+    assert (detail["gains_waiting"], detail["waiting"], detail["gains_waiting_for"]) == (0, [], "")
+    assert record_sentence(record).endswith(f": 0 losses, 1 gains ({BO_GAINS})")
+
+
+def test_gains_that_only_wait_are_logged_once_and_not_recorded(
+    reviewed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def play(broker: Broker) -> None:
+        for inventory in (INVENTORY + GAIN, INVENTORY + GAIN + "# the same\n"):
+            write(reviewed, inventory)
+            await broker.reload.look()
+            await broker.reload.told()
+
+    caplog.set_level(logging.INFO)
+    assert played(reviewed, play) == []
+    assert [message for message in caplog.messages if BO_GAINS in message] == [
+        f"waits for `otbroker config apply`: {BO_GAINS}"
+    ]
+
+
+def test_where_gains_apply_at_once_both_are_recorded_as_in_force(reviewed: Path) -> None:
+    path = reviewed / "dev" / "broker.yaml"
+    path.write_text(path.read_text().replace('"gains": "review"', '"gains": "apply"'))
+
+    async def play(broker: Broker) -> None:
+        write(reviewed, INSTEAD)
+        await broker.reload.look()
+        await broker.reload.told()
+
+    (record,) = played(reviewed, play)
+    assert sorted(record["detail"]["changes"]) == [BO_GAINS, ANA_LOSES]
+    assert record["detail"]["gains_waiting"] == 0
+
+
+def test_no_loss_waits_until_it_is_told_and_a_broker_that_stops_meanwhile_records_it_without_words(
+    reviewed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = threading.Event()
+
+    def slow(*args: object) -> tuple[()]:
+        told.wait()
+        return ()
+
+    monkeypatch.setattr(inventory_changes, "access_changes", slow)
+
+    async def play(broker: Broker) -> None:
+        write(reviewed, INSTEAD)
+        await broker.reload.look()
+        assert not broker.desk.in_force.inventory.grants
+        write(reviewed, INSTEAD + "freezes: [{id: f, starts: 2030-01-01T00:00:00, zone: UTC, duration: PT1H}]\n")
+        await broker.reload.look()
+        assert broker.desk.in_force.inventory.freezes
+        assert not recorded(broker, "inventory_changed")
+
+    first, second = played(reviewed, play, told.set)
+    assert second["previous"] == first["revision"]
+    assert set(first["detail"]) == {"in_force_from", "gains_waiting_for"}
+
+
+def test_words_that_fail_are_logged_and_the_change_is_recorded_all_the_same(
+    reviewed: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def failing(*args: object) -> None:
+        raise KeyError("a mistake")
+
+    monkeypatch.setattr(inventory_changes, "access_changes", failing)
+
+    async def play(broker: Broker) -> None:
+        write(reviewed, INSTEAD)
+        await broker.reload.look()
+        await broker.reload.told()
+
+    (record,) = played(reviewed, play)
+    assert "lost" not in record["detail"]
+    assert "it cannot be told who gains and who loses" in caplog.messages
