@@ -190,7 +190,7 @@ class ModbusDeviceEntry(_DeviceEntry):
     sni: TlsName = ""
     """TLS server name that selects it; default is `<device>.<site>`."""
     listen: ListenAddress = ""
-    """Listener of its own, as `address:port`, from the next start on; otherwise like the first of `modbus_tls`."""
+    """Listener of its own, as `address:port`; otherwise like the first of `modbus_tls` in the settings."""
     points: tuple[ModbusPointEntry, ...] = ()
     """Its points."""
 

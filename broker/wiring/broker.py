@@ -4,9 +4,7 @@ import asyncio
 import importlib.metadata
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from broker.adapters.clock import SystemClock, random_id
@@ -14,11 +12,9 @@ from broker.adapters.jwks import KeyCache
 from broker.adapters.ledger_files import FileLedger, State
 from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.upstreams import Upstreams
-from broker.api.application import Api
-from broker.api.call import Limits
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
-from broker.errors import ConfigError, LedgerUnavailableError, PeerError, UnavailableError
+from broker.errors import LedgerUnavailableError, PeerError, UnavailableError
 from broker.identity.certificate import Trust
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
@@ -27,33 +23,27 @@ from broker.listeners.driver import Driver
 from broker.listeners.figures import Figures
 from broker.listeners.frame_refusals import FrameRefusals
 from broker.listeners.gate import Gate, Parts
-from broker.listeners.https import HttpsListener
 from broker.listeners.identity_refusals import IdentityRefusals
 from broker.listeners.interpreters import Interpreters
-from broker.listeners.modbus_tls import LISTENER as MODBUS_TLS
-from broker.listeners.modbus_tls import Floor, established
+from broker.listeners.modbus_tls import Floor
 from broker.listeners.ops import OpsListener
 from broker.listeners.session_register import SessionRegister
-from broker.listeners.tls import TlsConnection, TlsListener
-from broker.listeners.tls_context import ServerContext
-from broker.listeners.tls_transport import protocol_established
+from broker.listeners.tls import TlsConnection
 from broker.listeners.watch import Watch
-from broker.model.place import Inventory, Protocol
+from broker.model.place import Inventory
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, RecordKind
 from broker.settings.broker_file import Settings
-from broker.settings.listening import HttpsListener as HttpsSettings
-from broker.settings.listening import ModbusTlsListener
 from broker.wiring.exports import checkpoint_export
 from broker.wiring.figures import figures
+from broker.wiring.https_api import HttpsApi
 from broker.wiring.ledger_view import RunningLedgerView
-from broker.wiring.parts import ledger_key, listener_context, policy_engine, tunnels
+from broker.wiring.modbus_listeners import ModbusListeners
+from broker.wiring.parts import ledger_key, policy_engine, tunnels
 from broker.wiring.reload import Reload, Sources
 from broker.wiring.retention import retain
 
 log = logging.getLogger(__name__)
-HTTPS = "https"
-LARGEST_FRAME = 260
 SWITCH_INTERVAL_SECONDS = 0.0005
 DRAIN_SECONDS = 5.0
 STOPPING = "the broker stops"
@@ -84,16 +74,7 @@ class Broker:
         self.addresses = Addresses()
         self._sources = sources
         self.clock = SystemClock()
-        self.ledger = FileLedger(
-            Path(settings.ledger_folder),
-            settings.ledger.origin,
-            ledger_key(settings.ledger),
-            self.clock.now,
-            durability=settings.ledger.durability,
-            segment_octets=settings.ledger.segment_octets,
-            on_state=self._ledger_state,
-            on_checkpoint=self._checkpoint,
-        )
+        self.ledger = self._new_ledger()
         self.export = checkpoint_export(settings.ledger.exports)
         self.policy = policy_engine(settings)
         self.desk = DecisionDesk(self.clock, self.ledger, self.policy, InForce(inventory), random_id)
@@ -108,7 +89,42 @@ class Broker:
         self.frame_refusals = FrameRefusals(self.clock, self.ledger, self.desk.quota.suppress)
         self.interpreters = Interpreters()
         self.watch = Watch(self.clock, self.ledger, self.desk, self.register, self.identity_refusals)
-        self.reload = Reload(
+        self.modbus = self._new_modbus_listeners()
+        self.reload = self._new_reload()
+        self.gate = self._new_gate()
+        self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
+        self.https = HttpsApi(settings.https, self.gate, self.authenticator, self.tunnels, self.identity_refusals)
+        self._checkpoint_at = 0.0
+        self._started = self._stopped = False
+        self._ops = OpsListener(self.readiness, self.figures)
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _new_ledger(self) -> FileLedger:
+        settings = self.settings.ledger
+        return FileLedger(
+            Path(self.settings.ledger_folder),
+            settings.origin,
+            ledger_key(settings),
+            self.clock.now,
+            durability=settings.durability,
+            segment_octets=settings.segment_octets,
+            on_state=self._ledger_state,
+            on_checkpoint=self._checkpoint,
+        )
+
+    def _new_modbus_listeners(self) -> ModbusListeners:
+        floor = Floor(
+            self.driver,
+            self.register,
+            self.authenticator,
+            self.interpreters,
+            self.frame_refusals,
+            lambda: self.desk.in_force,
+        )
+        return ModbusListeners(self.settings.modbus_tls, floor, self.identity_refusals, self.ledger, self.clock)
+
+    def _new_reload(self) -> Reload:
+        return Reload(
             self.clock,
             self.ledger,
             self.desk,
@@ -116,33 +132,24 @@ class Broker:
             self.authenticator,
             self.upstreams,
             self.policy,
-            sources,
-            review_gains=settings.reload.gains == "review",
-            invalid_stop_seconds=settings.reload.invalid_stop_seconds,
+            self._sources,
+            review_gains=self.settings.reload.gains == "review",
+            invalid_stop_seconds=self.settings.reload.invalid_stop_seconds,
             trust_changed=self._trust_changed,
+            follow=self.modbus.follow,
         )
-        self.gate = Gate(
-            Parts(
-                self.clock,
-                self.ledger,
-                self.desk,
-                self.driver,
-                self.register,
-                self.interpreters,
-                self.frame_refusals,
-            ),
-            RunningLedgerView(self.ledger),
-            self.readiness,
+
+    def _new_gate(self) -> Gate:
+        parts = Parts(
+            self.clock,
+            self.ledger,
+            self.desk,
+            self.driver,
+            self.register,
+            self.interpreters,
+            self.frame_refusals,
         )
-        self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
-        self._api: Api | None = None
-        self._https: HttpsListener | None = None
-        self._https_tls: TlsListener | None = None
-        self._checkpoint_at = 0.0
-        self._started = self._stopped = False
-        self._ops = OpsListener(self.readiness, self.figures)
-        self._listeners: list[tuple[TlsListener, Callable[[Inventory], ServerContext]]] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        return Gate(parts, RunningLedgerView(self.ledger), self.readiness)
 
     async def start(self) -> None:
         """Ledger first (orphan intents get their outcome before anybody can connect), listeners last."""
@@ -162,17 +169,15 @@ class Broker:
         """Accept nobody, end all sessions with the true reason, let operations in flight finish, close the ledger."""
         self._stopped = True
         self.register.shut_for.add(STOPPING)
-        for listener, _ in self._listeners:
-            await listener.stop()
+        await self.modbus.stop()
+        await self.https.stop()
         self.register.end_all(EndReason.BROKER_STOPPED)
-        if self._api is not None:
-            await self._api.quiet(DRAIN_SECONDS)
+        await self.https.quiet(DRAIN_SECONDS)
         await self.driver.quiet(DRAIN_SECONDS)
-        if self._https is not None:
-            await self._https.close(1.0)
+        await self.https.close()
         await self._ops.close()
-        for listener, _ in self._listeners:
-            listener.close_all()
+        self.modbus.close_all()
+        self.https.close_all()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -197,6 +202,7 @@ class Broker:
             "ledger": (self.ledger.state is State.OPEN, str(self.ledger.state)),
             "policy": self._policy_readiness(),
             "files": (not self.reload.invalid, self.reload.state),
+            "listeners": (not self.modbus.faults, "; ".join(self.modbus.faults.values()) or "open"),
             "sessions": (not shut, shut or "accepted"),
             "issuers": (not keyless, f"no usable keys: {keyless}" if keyless else "keys are there"),
             "exports": (not failing, f"failing: {failing}" if failing else "sent"),
@@ -213,15 +219,6 @@ class Broker:
     def figures(self) -> Figures:
         """What the metrics show."""
         return figures(self)
-
-    def tls_listeners(self) -> Iterator[tuple[str, TlsListener]]:
-        """The TLS listeners by the name that sessions carry."""
-        for listener, _ in self._listeners:
-            yield (HTTPS if listener is self._https_tls else MODBUS_TLS), listener
-
-    def http_answers(self) -> Mapping[tuple[str, int], int]:
-        """Answers of the API by route and status."""
-        return self._api.answers if self._api is not None else {}
 
     def checkpoint_age_seconds(self) -> float:
         """How old the newest checkpoint is; 0 before the first."""
@@ -258,86 +255,17 @@ class Broker:
             log.error("the stop was not recorded: the ledger is closed")
 
     async def _open_listeners(self) -> None:
-        addresses = []
-        for settings in self.settings.modbus_tls:
-            addresses.append(await self._open_modbus(settings, "", settings.address, settings.port))
-        if self.settings.modbus_tls:
-            for device in self.desk.in_force.inventory.devices:
-                if device.listen and device.protocol is Protocol.MODBUS:
-                    host, _, port = device.listen.rpartition(":")
-                    await self._open_modbus(self.settings.modbus_tls[0], device.key, host.strip("[]"), int(port))
-        self.addresses.modbus_tls = tuple(addresses)
-        if self.settings.https is not None:
-            self.addresses.https = await self._open_https(self.settings.https)
-        ops_host, ops_port = await self._ops.start(self.settings.ops.address, self.settings.ops.port)
-        self.addresses.ops = f"{ops_host}:{ops_port}"
-
-    async def _open_https(self, settings: HttpsSettings) -> str:
-        api = Api(
-            self.gate,
-            self.authenticator,
-            self.tunnels,
-            identity_refused=self.identity_refusals.count,
-            requirement=settings.requirement,
-            limits=Limits(body_octets=settings.limits.max_body_octets, call_seconds=settings.limits.request_seconds),
-        )
-        self._api = api
-        self._https = HttpsListener(api.handle, api.refuse, self.gate.leave, settings.limits.keep_alive_seconds)
-
-        context = partial(listener_context, settings, "optional")
-        listener = TlsListener(
-            context(self.desk.in_force.inventory),
-            established=protocol_established(self._https.protocol),
-            refused=lambda peer, code, detail: self.identity_refusals.count(HTTPS, peer, code),
-            handshake_seconds=settings.limits.handshake_seconds,
-            max_connections=settings.limits.max_connections + settings.limits.max_tunnels,
-            max_connections_per_peer=settings.limits.max_connections_per_peer,
-            idle_seconds=settings.limits.tunnel_idle_seconds,
-        )
-        self._https_tls = listener
-        self._listeners.append((listener, context))
-        host, port = await listener.start(settings.address, settings.port)
-        return f"{host}:{port}"
+        inventory = self.desk.in_force.inventory
+        self.addresses.modbus_tls = await self.modbus.open(inventory)
+        self.addresses.https = await self.https.open(inventory)
+        host, port = await self._ops.start(self.settings.ops.address, self.settings.ops.port)
+        self.addresses.ops = f"{host}:{port}"
 
     async def _prove(self, connection: TlsConnection, raw_token: str) -> Subject:
         assert self.settings.https is not None
         return await self.authenticator.authenticate(
             self.settings.https.requirement, connection.leaf, connection.intermediates, raw_token
         )
-
-    async def _open_modbus(self, settings: ModbusTlsListener, own_device: str, host: str, port: int) -> str:
-        floor = Floor(
-            self.driver,
-            self.register,
-            self.authenticator,
-            self.interpreters,
-            self.frame_refusals,
-            lambda: self.desk.in_force,
-            own_device=own_device,
-            unit_ids=dict(settings.unit_ids),
-            backlog_octets=settings.limits.max_pipelined * LARGEST_FRAME,
-            idle_seconds=settings.limits.idle_seconds,
-        )
-        limits = settings.limits
-
-        context = partial(listener_context, settings, "required")
-        listener = TlsListener(
-            context(self.desk.in_force.inventory),
-            established=lambda connection: established(floor, connection),
-            refused=lambda peer, code, detail: self.identity_refusals.count(MODBUS_TLS, peer, code),
-            handshake_seconds=limits.handshake_seconds,
-            max_connections=limits.max_connections,
-            max_connections_per_peer=limits.max_connections_per_peer,
-            write_high_water=limits.write_buffer_octets,
-            idle_seconds=limits.idle_seconds,
-            examine=self._examine,
-        )
-        self._listeners.append((listener, context))
-        bound_host, bound_port = await listener.start(host, port)
-        return f"{bound_host}:{bound_port}"
-
-    def _examine(self, leaf: bytes, intermediates: tuple[bytes, ...]) -> None:
-        self.authenticator.certificate_subject(leaf, intermediates)
 
     def _prove_again(self, subject: Subject, now: float) -> Subject | EndReason:
         try:
@@ -350,14 +278,8 @@ class Broker:
         self.register.examine_all(EndReason.TOKEN_KEY_WITHDRAWN)
 
     def _trust_changed(self, inventory: Inventory) -> None:
-        """New anchors for the handshakes to come. Without them (a broken key file) the old ones stay: OpenSSL only lets
-        callers through to our own check, which has changed already.
-        """
-        for listener, context in self._listeners:
-            try:
-                listener.context = context(inventory)
-            except ConfigError as error:
-                log.error("a listener goes on with its old certificates: %s", error)
+        self.modbus.renew(inventory)
+        self.https.renew(inventory)
 
     def _ledger_state(self, state: State, detail: str) -> None:
         expected = state is State.OPEN or self._stopped

@@ -6,6 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from broker.adapters.ledger_files import State
+from broker.listeners.modbus_tls import LISTENER as MODBUS_TLS
+from broker.wiring.https_api import LISTENER as HTTPS
 
 if TYPE_CHECKING:
     from broker.listeners.figures import Figures
@@ -18,7 +20,7 @@ def figures(broker: Broker) -> Figures:
     sessions: Counter[tuple[str, ...]] = Counter((session.listener,) for session in broker.register.sessions())
     connections: Counter[tuple[str, ...]] = Counter()
     refused: Counter[tuple[str, ...]] = Counter()
-    for name, listener in broker.tls_listeners():
+    for name, listener in ((MODBUS_TLS, broker.modbus), (HTTPS, broker.https)):
         connections[name,] += listener.connections
         refused.update({(name, code): count for code, count in listener.refusals.items()})
     return {
@@ -32,7 +34,7 @@ def figures(broker: Broker) -> Figures:
         "decisions_leased": {(): broker.desk.leased},
         "exchanges_running": {(): broker.driver.running},
         "operations": {(str(result),): count for result, count in broker.driver.results.items()},
-        "http_answers": {(route, str(status)): count for (route, status), count in broker.http_answers().items()},
+        "http_answers": {(route, str(status)): count for (route, status), count in broker.https.answers.items()},
         "tunnels_open": {(): len(broker.tunnels.tunnels)},
         "upstream_up": {(state.address,): float(not state.down) for state in broker.upstreams.states()},
         "upstream_queue": {(state.address,): state.queued for state in broker.upstreams.states()},

@@ -1,5 +1,7 @@
 """Parts of a broker that are made from its settings alone."""
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,11 +15,15 @@ from broker.errors import ConfigError
 from broker.ledger.notes import verifier_of
 from broker.listeners.gate import Gate
 from broker.listeners.identity_refusals import IdentityRefusals
+from broker.listeners.tls import TlsListener
 from broker.listeners.tls_context import ServerContext, server_context
 from broker.listeners.tunnel import Prove, TunnelListener
 from broker.model.place import Inventory
 from broker.settings.broker_file import LedgerSection, Settings
 from broker.settings.listening import HttpsListener, ModbusTlsListener
+
+log = logging.getLogger(__name__)
+MakeContext = Callable[[Inventory], ServerContext]
 
 
 def tunnels(gate: Gate, prove: Prove, refusals: IdentityRefusals, settings: Settings) -> TunnelListener:
@@ -46,6 +52,18 @@ def listener_context(
         client_anchors_pem=[anchor for organisation in inventory.organisations for anchor in organisation.anchors],
         client_certificate=client_certificate,
     )
+
+
+def renew_context(listener: TlsListener, context: MakeContext, inventory: Inventory) -> None:
+    """New anchors and certificates for the handshakes to come.
+
+    Without them (a broken key file) the old ones stay: OpenSSL only lets callers through to our own check, which has
+    changed already.
+    """
+    try:
+        listener.context = context(inventory)
+    except ConfigError as error:
+        log.error("a listener goes on with its old certificates: %s", error)
 
 
 def ledger_key(settings: LedgerSection) -> Ed25519PrivateKey:

@@ -60,7 +60,11 @@ class Sources(Protocol):
 
 
 class Reload:
-    """Polls the files; `trust_changed` lets listeners take new anchors into their handshakes."""
+    """Polls the files; `trust_changed` lets listeners take new anchors into their handshakes.
+
+    `follow` lets what serves devices follow the inventory in force; it is called at every look, so that it can try
+    again what failed.
+    """
 
     def __init__(
         self,
@@ -76,6 +80,7 @@ class Reload:
         review_gains: bool,
         invalid_stop_seconds: float,
         trust_changed: Callable[[Inventory], None],
+        follow: Callable[[Inventory], Awaitable[None]],
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -88,6 +93,7 @@ class Reload:
         self._review_gains = review_gains
         self._invalid_stop_seconds = invalid_stop_seconds
         self._trust_changed = trust_changed
+        self._follow = follow
         self._inventory_changes = InventoryChanges(clock, ledger)
         self._inventory_seen = ("", "")
         self._policy_seen = ""
@@ -150,6 +156,7 @@ class Reload:
         if marks != self._inventory_seen:
             self._inventory_seen = marks
             await self._attempt("inventory", self._take_inventory)
+        await self._follow(self._desk.in_force.inventory)
         mark = await asyncio.to_thread(self._sources.policy_mark)
         if mark != self._policy_seen and await self._attempt("policy", self._take_policy):
             self._policy_seen = mark
