@@ -1,5 +1,6 @@
 """A small inventory, changes to it, and the broker that reviews them."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,10 @@ def built(folder: Path) -> Broker:
     return prepare(load_settings(folder / "dev" / "broker.yaml"), folder / "dev" / "organisations")[0]
 
 
-def recorded(broker: Broker, kind: str) -> list[dict[str, Any]]:
-    """All records of that kind, oldest first."""
+async def recorded(broker: Broker, kind: str) -> list[dict[str, Any]]:
+    """All records of that kind so far, oldest first, once they are in the file."""
+    settled: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+    if not broker.ledger.settle(False, settled.set_result):
+        await settled
     found = [orjson.loads(raw) for raw in broker.ledger.records(0, broker.ledger.size)]
     return [record for record in found if record["kind"] == kind]

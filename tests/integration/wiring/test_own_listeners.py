@@ -103,8 +103,8 @@ def test_a_new_one_opens_and_one_taken_away_closes_with_its_sessions(reviewed: P
             assert await asyncio.to_thread(ended.closed_within, 3) < 3
             assert await is_closed(a)
             assert await asyncio.to_thread(bystander.ask, read_registers(0), 10 + ord("b")) == DEVICE_DOWN
-            (opened,) = [r for r in recorded(broker, "session_opened") if r["device"] == "plant/a"]
-            (closed,) = recorded(broker, "session_closed")
+            (opened,) = [r for r in await recorded(broker, "session_opened") if r["device"] == "plant/a"]
+            (closed,) = await recorded(broker, "session_closed")
             assert (closed["session"], closed["reason"]) == (opened["session"], "inventory_changed")
             assert part(broker) == (True, "open")
 
@@ -147,7 +147,7 @@ def test_changed_addresses_move_even_if_two_devices_change_places(
         await broker.reload.look()
         (await served(reviewed, b, "a")).close()
         (await served(reviewed, c, "b")).close()
-        assert recorded(broker, "reload_refused") == []
+        assert await recorded(broker, "reload_refused") == []
 
     play(reviewed, script, run)
 
@@ -167,7 +167,7 @@ def test_a_port_that_is_taken_is_told_once_and_tried_again_while_the_others_serv
         await broker.reload.look()
         await broker.reload.look()
         assert part(broker) == (False, fault)
-        (refused,) = recorded(broker, "reload_refused")
+        (refused,) = await recorded(broker, "reload_refused")
         assert (refused["what"], refused["problems"]) == ("listeners", [fault])
         told = [record for record in caplog.records if fault in record.getMessage()]
         assert [record.levelno for record in told] == [logging.ERROR]

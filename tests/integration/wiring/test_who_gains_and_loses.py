@@ -38,7 +38,7 @@ def played(folder: Path, play: Play, stopped: Callable[[], None] = lambda: None)
         finally:
             await broker.stop()
             stopped()
-        return recorded(broker, "inventory_changed")
+        return await recorded(broker, "inventory_changed")
 
     return asyncio.run(scenario())
 
@@ -75,7 +75,7 @@ def test_an_approved_gain_is_recorded_as_gained_and_nothing_waits_any_more(revie
         write(reviewed, INVENTORY + GAIN)
         await broker.reload.look()
         await broker.reload.told()
-        assert not recorded(broker, "inventory_changed")
+        assert not await recorded(broker, "inventory_changed")
         approve(str(reviewed / "dev"), broker.reload.waiting_revision)
         await broker.reload.look()
         await broker.reload.told()
@@ -135,7 +135,7 @@ def test_no_loss_waits_until_it_is_told_and_a_broker_that_stops_meanwhile_record
         write(reviewed, INSTEAD + "freezes: [{id: f, starts: 2030-01-01T00:00:00, zone: UTC, duration: PT1H}]\n")
         await broker.reload.look()
         assert broker.desk.in_force.inventory.freezes
-        assert not recorded(broker, "inventory_changed")
+        assert not await recorded(broker, "inventory_changed")
 
     first, second = played(reviewed, play, told.set)
     assert second["previous"] == first["revision"]
