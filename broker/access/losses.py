@@ -58,6 +58,7 @@ class _Meeting:
             windows=tuple(self._windows()),
             freezes=tuple(dict.fromkeys(self._freezes())),
             grants=tuple(self._grants()),
+            endpoints=self.new.endpoints,
         )
 
     def _windows(self) -> Iterator[Window]:

@@ -3,13 +3,14 @@
     Lane (a device: queue, pace)  ->  Endpoint (links, back-off)  ->  Link (a connection with one request outstanding)
 
 A request is handed to a link once. Before that it may wait, within its device's queue and a few seconds; afterwards
-nothing sends it again, whatever happens. The endpoint bears as much as the most capable device behind it says it does;
-each device is further held to its own budget, so one slow device does not slow its neighbours.
+nothing sends it again, whatever happens. The endpoint bears what the inventory states for it, else as much as the most
+capable device behind it; each device is further held to its own budget, so a slow one does not slow its neighbours.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import cast
 
 from broker.adapters.lane import DEVICE_DOWN, Job, Lane, Link, Pace
@@ -44,6 +45,8 @@ class Endpoint:
         self._least_gap = least_gap_seconds
         self._turn: deque[Lane] = deque()
         self._pace = Pace(0.0, 0.0)
+        self._stated: Budget | None = None
+        self._surplus = False
         self._opening: set[asyncio.Task[None]] = set()
         self._failures = 0
         self._wake: asyncio.TimerHandle | None = None
@@ -88,27 +91,39 @@ class Endpoint:
             self._wake.cancel()
             self._wake = None
 
+    def bear(self, budget: Budget | None) -> None:
+        """Hold the place as a whole to this budget from now on; None: to what its devices' budgets say."""
+        if budget != self._stated:
+            self._stated = budget
+            self._settle_limits()
+            self.pump()
+
     def _settle_limits(self) -> None:
-        budgets = [lane.budget for lane in self.lanes] or [Budget()]
-        rates = [budget.operations_per_second for budget in budgets]
-        self.limit = Budget(
-            connections=max(budget.connections for budget in budgets),
-            operations_per_second=0.0 if 0.0 in rates else max(rates),
-            gap_seconds=max(self._least_gap, min(budget.gap_seconds for budget in budgets)),
-            idle_seconds=min(budget.idle_seconds for budget in budgets),
-            connect_timeout_seconds=max(budget.connect_timeout_seconds for budget in budgets),
-            response_timeout_seconds=max(budget.response_timeout_seconds for budget in budgets),
-        )
+        limit = self._stated or _shared([lane.budget for lane in self.lanes] or [Budget()])
+        self.limit = replace(limit, gap_seconds=max(self._least_gap, limit.gap_seconds))
         ready_at = self._pace.ready_at
         self._pace = Pace(self.limit.operations_per_second, self.limit.gap_seconds)
-        self._pace.ready_at = ready_at
+        latest = self.clock.monotonic() + max(self._pace.interval, self._pace.gap)
+        self._pace.ready_at = min(ready_at, latest)
+        self._settle_directness()
+
+    def _settle_directness(self) -> None:
+        """Which lanes need not queue: nothing is paced, and every link that there is may serve them."""
+        self._surplus = len(self.links) > self.limit.connections
+        unpaced = self._pace.free and not self._surplus
         for lane in self.lanes:
             lane.direct = (
-                self._pace.free
-                and lane.pace.free
-                and lane.budget.connections >= self.limit.connections
-                and not lane.closed
+                unpaced and lane.pace.free and lane.budget.connections >= self.limit.connections and not lane.closed
             )
+
+    def _close_surplus(self) -> None:
+        """Of links beyond a limit that was lowered, close those that are free; the others when their reply is in."""
+        surplus = self.free[: max(0, len(self.links) - self.limit.connections)]
+        del self.free[: len(surplus)]
+        self.links.difference_update(surplus)
+        self._settle_directness()
+        for link in surplus:
+            link.abort("closed")
 
     def admit(self, job: Job) -> None:
         """Queue a request that cannot be sent at once, or refuse it."""
@@ -134,6 +149,7 @@ class Endpoint:
         self.down_until = 0.0
         self.links.add(link)
         self.free.append(link)
+        self._surplus = len(self.links) > self.limit.connections
         self.pump()
 
     def answered(self, link: Link, job: Job, relayed: Relayed, ready: bool = True) -> None:
@@ -188,6 +204,8 @@ class Endpoint:
 
     def pump(self) -> None:
         """Send what is queued, as far as links and paces allow."""
+        if self._surplus:
+            self._close_surplus()
         while self.queued:
             if not self.free:
                 self._open_more()
@@ -285,3 +303,15 @@ class Endpoint:
     def _refuse(self, job: Job, relayed: Relayed) -> None:
         """Answer without having sent anything; through the event loop, so never before `relay` has returned."""
         asyncio.get_running_loop().call_soon(job.relayed, relayed)
+
+
+def _shared(budgets: Sequence[Budget]) -> Budget:
+    """As much as the most capable of several devices bears."""
+    rates = [budget.operations_per_second for budget in budgets]
+    return Budget(
+        connections=max(budget.connections for budget in budgets),
+        operations_per_second=0.0 if 0.0 in rates else max(rates),
+        gap_seconds=min(budget.gap_seconds for budget in budgets),
+        idle_seconds=min(budget.idle_seconds for budget in budgets),
+        connect_timeout_seconds=max(budget.connect_timeout_seconds for budget in budgets),
+    )

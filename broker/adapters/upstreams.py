@@ -10,7 +10,16 @@ from broker.adapters.modbus_serial import check_serial, serial_opener, silence_s
 from broker.adapters.modbus_tcp import modbus_tcp_opener
 from broker.engine.ports import Clock
 from broker.errors import ConfigError, DeviceUnavailableError
-from broker.model.place import BacnetIpWay, Device, ModbusTcpWay, RtuOverTcpWay, SerialWay, Way
+from broker.model.place import (
+    BacnetIpWay,
+    Device,
+    EndpointBudget,
+    ModbusTcpWay,
+    RtuOverTcpWay,
+    SerialWay,
+    Way,
+    place_name,
+)
 
 _LAST_RTU_UNIT = 247  # MODBUS over Serial Line v1.02, 2.2
 
@@ -40,10 +49,6 @@ def place_of(way: Way) -> tuple[str, ...]:
     return (kind, way.host.lower(), str(way.port))
 
 
-def _address(way: Way) -> str:
-    return way.path if isinstance(way, SerialWay) else f"{way.host}:{way.port}"
-
-
 def check_ways(devices: Iterable[Device]) -> None:
     """Raises ConfigError for a way that cannot be: an RTU unit that is a broadcast, one line with two settings."""
     lines: dict[str, SerialWay] = {}
@@ -61,15 +66,24 @@ def check_ways(devices: Iterable[Device]) -> None:
 class Upstreams:
     """Keeps one endpoint per place and one lane per device.
 
-    `bacnet_bind` is the local address for BACnet/IP; without it the one that routes to the device.
+    `endpoints` are the budgets of places as a whole, by their `place_name`; without one, a place bears what the most
+    capable device behind it does. `bacnet_bind` is the local address for BACnet/IP; without it the one that routes to
+    the device.
     """
 
-    def __init__(self, devices: Iterable[Device], clock: Clock, bacnet_bind: str = "") -> None:
+    def __init__(
+        self,
+        devices: Iterable[Device],
+        clock: Clock,
+        bacnet_bind: str = "",
+        *,
+        endpoints: Iterable[EndpointBudget] = (),
+    ) -> None:
         self._clock = clock
         self._bacnet_bind = bacnet_bind
         self._endpoints: dict[tuple[str, ...], Endpoint] = {}
         self._lanes: dict[str, Lane] = {}
-        self._set_up(tuple(devices))
+        self._set_up(tuple(devices), endpoints)
 
     def upstream(self, device_key: str) -> Lane:
         """The way to a device. Raises DeviceUnavailableError if there is no such device."""
@@ -78,16 +92,16 @@ class Upstreams:
             raise DeviceUnavailableError("device_unknown", "there is no such device", device_key)
         return lane
 
-    async def replace(self, devices: Iterable[Device]) -> None:
+    async def replace(self, devices: Iterable[Device], endpoints: Iterable[EndpointBudget] = ()) -> None:
         """Use these devices from now on; what did not change keeps its connections and requests.
 
         Raises ConfigError, leaving everything as it was.
         """
-        self._set_up(tuple(devices))
+        self._set_up(tuple(devices), endpoints)
 
     async def close(self) -> None:
         """End everything: what is queued is not sent, what is in flight ends as unknown or without a reply."""
-        self._set_up(())
+        self._set_up((), ())
 
     def states(self) -> tuple[EndpointState, ...]:
         """What each endpoint is doing now."""
@@ -105,7 +119,7 @@ class Upstreams:
             for endpoint in self._endpoints.values()
         )
 
-    def _set_up(self, devices: tuple[Device, ...]) -> None:
+    def _set_up(self, devices: tuple[Device, ...], endpoints: Iterable[EndpointBudget]) -> None:
         check_ways(devices)
         wanted = {device.key: device for device in devices}
         for key, lane in tuple(self._lanes.items()):
@@ -116,13 +130,16 @@ class Upstreams:
         for key, device in wanted.items():
             if key not in self._lanes:
                 self._lanes[key] = self._endpoint(device.way).add(device)
+        stated = {endpoint.at: endpoint.budget for endpoint in endpoints}
+        for endpoint in self._endpoints.values():
+            endpoint.bear(stated.get(endpoint.address))
 
     def _endpoint(self, way: Way) -> Endpoint:
         place = place_of(way)
         endpoint = self._endpoints.get(place)
         if endpoint is None:
             silence = silence_seconds(way) if isinstance(way, SerialWay) else 0.0
-            endpoint = Endpoint(_address(way), self._opener(way), self._clock, silence)
+            endpoint = Endpoint(place_name(way), self._opener(way), self._clock, silence)
             self._endpoints[place] = endpoint
         return endpoint
 

@@ -133,7 +133,9 @@ def _take_entry(document: Document, kind: str, place: int, raw: Any, reading: _R
     reading.names.unreadable.add(kind)
     line, _ = other.place((kind, local))
     message = f"'{_key(kind, entry)}' is already defined at {other.file}:{line}"
-    reading.problems.append(document.problem(Finding((kind, place, "id"), message, f"each of {kind} has its own id")))
+    name = "at" if kind == "endpoints" else "id"
+    hint = f"each of {kind} has its own {name}"
+    reading.problems.append(document.problem(Finding((kind, place, name), message, hint)))
 
 
 @cache
@@ -151,6 +153,8 @@ def _remember(kind: str, raw: Any, names: Names) -> None:
 
 
 def _key(kind: str, entry: Any) -> str:
+    if kind == "endpoints":
+        return str(entry.at)
     return f"{entry.site}/{entry.id}" if kind in ("segments", "devices") else str(entry.id)
 
 
@@ -193,5 +197,6 @@ def _inventory(whole: InventoryFile, organisations: tuple[Organisation, ...]) ->
             windows=tuple(window.to_model() for window in whole.windows),
             freezes=tuple(freeze.to_model() for freeze in whole.freezes),
             grants=tuple(grant.to_model() for grant in whole.grants),
+            endpoints=tuple(endpoint.to_model() for endpoint in whole.endpoints),
         )
     )

@@ -135,6 +135,13 @@ class BacnetIpWay:
 Way = ModbusTcpWay | RtuOverTcpWay | SerialWay | BacnetIpWay
 
 
+def place_name(way: Way) -> str:
+    """Where a way leads, for people: `host:port` (an IPv6 address in brackets) or the path of a line."""
+    if isinstance(way, SerialWay):
+        return way.path
+    return f"[{way.host}]:{way.port}" if ":" in way.host else f"{way.host}:{way.port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Budget:
     """What a device or endpoint bears; times in seconds, 0 operations per second means unlimited."""
@@ -146,6 +153,17 @@ class Budget:
     idle_seconds: float = 10.0
     connect_timeout_seconds: float = 3.0
     response_timeout_seconds: float = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointBudget:
+    """What a place bears in all, whoever is behind it; `at` is its `place_name`.
+
+    Queues and response timeouts belong to the devices.
+    """
+
+    at: str
+    budget: Budget
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +256,7 @@ class Inventory:
     windows: tuple[Window, ...]
     freezes: tuple[Freeze, ...]
     grants: tuple[Grant, ...]
+    endpoints: tuple[EndpointBudget, ...] = ()
 
     def device(self, site: str, device: str) -> Device | None:
         """The device of that name, if there is one."""

@@ -29,6 +29,7 @@ def with_revision(inventory: Inventory) -> Inventory:
         windows=tuple(sorted(inventory.windows, key=_by_form)),
         freezes=tuple(sorted(inventory.freezes, key=_by_form)),
         grants=tuple(sorted(inventory.grants, key=_by_form)),
+        endpoints=tuple(sorted(inventory.endpoints, key=lambda e: e.at)),
     )
     digest = hashlib.sha256(encode_inventory(ordered)).digest()
     return dataclasses.replace(ordered, revision=base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii"))
@@ -80,7 +81,10 @@ def _built(kind: Any, plain: Any) -> Any:
     if dataclasses.is_dataclass(kind):
         assert isinstance(kind, type)
         hints = typing.get_type_hints(kind)
-        return kind(**{f.name: _built(hints[f.name], plain[f.name]) for f in dataclasses.fields(kind)})
+        # What an earlier version did not know has its default; without one, the constructor raises TypeError.
+        return kind(
+            **{f.name: _built(hints[f.name], plain[f.name]) for f in dataclasses.fields(kind) if f.name in plain}
+        )
     if kind is bytes:
         return base64.b64decode(plain, validate=True)
     if kind is Decimal or (isinstance(kind, type) and issubclass(kind, Enum)):

@@ -8,11 +8,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from broker.model.place import RtuOverTcpWay, SerialWay
+from broker.model.place import RtuOverTcpWay, SerialWay, place_name
 from broker.settings.findings import Finding, Path, did_you_mean
 from broker.settings.inventory_access import OrganisationEntry, ScopeEntry
 from broker.settings.inventory_file import InventoryFile
-from broker.settings.inventory_places import BacnetDeviceEntry, ModbusDeviceEntry
+from broker.settings.inventory_places import BacnetDeviceEntry, EndpointBudgetEntry, ModbusDeviceEntry
 from broker.settings.inventory_points import BacnetPointEntry, ModbusPointEntry
 from broker.settings.point_checks import bacnet_point_findings, modbus_point_findings, overlap_findings
 
@@ -48,6 +48,7 @@ def inventory_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:
         yield from (finding.under(("devices", place)) for finding in found)
     yield from _selector_findings(whole.devices)
     yield from _way_findings(whole.devices)
+    yield from _endpoint_findings(whole, names)
     for kind in ("windows", "freezes"):
         for place, window in enumerate(getattr(whole, kind)):
             found = tuple(_scope_findings(window.scope, names))
@@ -76,7 +77,7 @@ def _device_findings(device: _Device, names: Names) -> Iterator[Finding]:
         yield Finding(("upstream",), "there must be exactly one way to a device", "modbus_tcp, rtu_over_tcp or serial")
     else:
         yield from _serial_findings(device)
-    yield from _budget_findings(device)
+    yield from _budget_findings(device.budget)
 
 
 def _serial_findings(device: _Device) -> Iterator[Finding]:
@@ -91,8 +92,7 @@ def _serial_findings(device: _Device) -> Iterator[Finding]:
         yield Finding(("budget", "connections"), "a serial line bears one connection", "connections: 1")
 
 
-def _budget_findings(device: _Device) -> Iterator[Finding]:
-    budget = device.budget
+def _budget_findings(budget: EndpointBudgetEntry) -> Iterator[Finding]:
     gap, rate = budget.gap_milliseconds / 1000, budget.operations_per_second
     if gap * rate > budget.connections:
         message = f"a gap of {budget.gap_milliseconds:g} ms never lets {rate:g} operations a second through"
@@ -153,6 +153,20 @@ def _way_findings(devices: tuple[_Device, ...]) -> Iterator[Finding]:
                 hint = "limits and grants of one name do not hold for the other"
                 yield Finding(("devices", place, "upstream"), message, hint, warning=True)
             units[(way, unit)].append(device.key)
+
+
+def _endpoint_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:
+    """A budget for a place where no device is would hold nobody back, in silence."""
+    ways = {place_name(way): way for device in whole.devices for way in device.upstream.ways()[:1]}
+    for place, endpoint in enumerate(whole.endpoints):
+        way = ways.get(endpoint.at)
+        if way is None and "devices" not in names.unreadable:
+            message = f"no device is reached at '{endpoint.at}'"
+            yield Finding(("endpoints", place, "at"), message, did_you_mean(endpoint.at, ways))
+        if isinstance(way, SerialWay | RtuOverTcpWay) and endpoint.budget.connections != 1:
+            path = ("endpoints", place, "budget", "connections")
+            yield Finding(path, "a serial line bears one connection", "connections: 1")
+        yield from (finding.under(("endpoints", place)) for finding in _budget_findings(endpoint.budget))
 
 
 def organisation_findings(organisation: OrganisationEntry) -> Iterator[Finding]:

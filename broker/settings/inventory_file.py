@@ -2,7 +2,7 @@
 
 from broker.settings.fields import Section
 from broker.settings.inventory_access import FreezeEntry, GrantEntry, OrganisationEntry, WindowEntry
-from broker.settings.inventory_places import DeviceEntry, SegmentEntry, SiteOrName
+from broker.settings.inventory_places import DeviceEntry, EndpointEntry, SegmentEntry, SiteOrName
 
 
 class InventoryFile(Section):
@@ -22,3 +22,5 @@ class InventoryFile(Section):
     """When nothing may be changed."""
     grants: tuple[GrantEntry, ...] = ()
     """Who may do what where."""
+    endpoints: tuple[EndpointEntry, ...] = ()
+    """What gateways and lines bear in all, where that is not what their devices' budgets say."""

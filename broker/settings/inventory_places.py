@@ -2,12 +2,13 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from broker.model.place import (
     BacnetIpWay,
     Budget,
     Device,
+    EndpointBudget,
     ModbusTcpWay,
     Protocol,
     RtuOverTcpWay,
@@ -23,6 +24,17 @@ LabelKey = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}
 Labels = dict[LabelKey, Annotated[str, StringConstraints(min_length=1, max_length=100)]]
 TlsName = Annotated[str, StringConstraints(pattern=rf"(?i)^{LABEL}(\.{LABEL})*$", max_length=253, to_lower=True)]
 ListenAddress = Annotated[str, StringConstraints(pattern=r"^([0-9.]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$")]
+
+
+def _place(text: str) -> str:
+    return text if text.startswith("/") else text.lower()
+
+
+EndpointPlace = Annotated[
+    str,
+    StringConstraints(pattern=r"^(/[^\x00]{1,200}|(\[[0-9a-fA-F:.]+\]|[^/:\[\]\s]{1,253}):[0-9]{1,5})$"),
+    AfterValidator(_place),
+]
 
 
 def _site(raw: object) -> object:
@@ -130,13 +142,11 @@ class BacnetUpstreamEntry(Section):
         return (BacnetIpWay(self.bacnet_ip.host, self.bacnet_ip.port, self.bacnet_ip.instance),)
 
 
-class BudgetEntry(Section):
-    """What a device bears."""
+class EndpointBudgetEntry(Section):
+    """What a gateway or line bears in all."""
 
     connections: Annotated[int, Field(ge=1, le=1024)] = 1
     """Connections to it at once."""
-    queue: Annotated[int, Field(ge=1, le=65536)] = 64
-    """Requests that may wait for it; further ones are refused at once."""
     operations_per_second: Annotated[float, Field(ge=0, le=100_000)] = 0.0
     """Requests a second; 0 is unlimited."""
     gap_milliseconds: Annotated[float, Field(ge=0, le=60_000)] = 0.0
@@ -145,13 +155,35 @@ class BudgetEntry(Section):
     """Time without a request after which a connection to it is closed."""
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 3.0
     """Time for a connection to it to be made."""
-    response_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
-    """Time for its reply."""
 
     def to_model(self) -> Budget:
         """The budget as the rest of the broker knows it."""
         values = self.model_dump()
         return Budget(gap_seconds=values.pop("gap_milliseconds") / 1000, **values)
+
+
+class BudgetEntry(EndpointBudgetEntry):
+    """What a device bears."""
+
+    queue: Annotated[int, Field(ge=1, le=65536)] = 64
+    """Requests that may wait for it; further ones are refused at once."""
+    response_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 2.0
+    """Time for its reply."""
+
+
+class EndpointEntry(Section):
+    """A place where several devices are reached: a gateway, a device server, a serial line."""
+
+    at: EndpointPlace
+    """`host:port` as in the devices' `upstream`, an IPv6 address in brackets; or the path of a serial line."""
+    budget: EndpointBudgetEntry
+    """What it bears in all; each device behind it is held to its own budget as well."""
+    description: Text = ""
+    """What it is, for people."""
+
+    def to_model(self) -> EndpointBudget:
+        """The endpoint's budget as the rest of the broker knows it."""
+        return EndpointBudget(self.at, self.budget.to_model())
 
 
 class _DeviceEntry(Section):

@@ -83,7 +83,7 @@ class Broker:
             Trust(inventory.organisations), settings.trust_issuers(), self.keys, self.clock
         )
         self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, self._prove_again)
-        self.upstreams = Upstreams(inventory.devices, self.clock)
+        self.upstreams = Upstreams(inventory.devices, self.clock, endpoints=inventory.endpoints)
         self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end)
         self.identity_refusals = IdentityRefusals(self.clock, self.ledger)
         self.frame_refusals = FrameRefusals(self.clock, self.ledger, self.desk.quota.suppress)

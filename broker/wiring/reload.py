@@ -196,7 +196,7 @@ class Reload:
     async def _bring_into_force(self, change: InventoryChange, *, spend_approval: bool) -> None:
         inventory = change.in_force
         trust, in_force = Trust(inventory.organisations), InForce(inventory)
-        await self._upstreams.replace(inventory.devices)
+        await self._upstreams.replace(inventory.devices, inventory.endpoints)
         await asyncio.to_thread(self._sources.keep, inventory)
         if spend_approval:
             await asyncio.to_thread(self._sources.spend_approval)

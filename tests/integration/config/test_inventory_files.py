@@ -9,7 +9,7 @@ import pytest
 from broker.cli.config_files import describe, load_inventory
 from broker.cli.inventory_files import read_inventory
 from broker.errors import ConfigError, Problem
-from broker.model.place import Inventory, ModbusAddress, ModbusTcpWay, Organisation, SerialWay
+from broker.model.place import Budget, EndpointBudget, Inventory, ModbusAddress, ModbusTcpWay, Organisation, SerialWay
 from broker.model.vocabulary import Action
 from tests.integration.config.conftest import Authority, example
 
@@ -185,6 +185,26 @@ def test_an_id_in_two_files_names_both_places(folder: Path) -> None:
             "The namespaces of o and p overlap",
             "selects the organisation",
         ),
+        (
+            "devices:\n" + DEVICE % ("a", 502, "") + "endpoints: [{at: '10.0.0.1:503', budget: {}}]",
+            "no device is reached at '10.0.0.1:503'",
+            "did you mean '10.0.0.1:502'?",
+        ),
+        (
+            "devices:\n  - {id: a, site: plant, segment: hvac, protocol: modbus, upstream: {serial: {path: /dev/x}}}\n"
+            "endpoints: [{at: /dev/x, budget: {connections: 2}}]",
+            "a serial line bears one connection",
+            "connections: 1",
+        ),
+        (
+            "devices:\n"
+            + DEVICE % ("a", 502, "")
+            + "endpoints: [{at: '10.0.0.1:502', budget: {}}, {at: '10.0.0.1:502', budget: {}}]",
+            "'10.0.0.1:502' is already defined",
+            "its own at",
+        ),
+        ("endpoints: [{at: gateway, budget: {}}]", "at", ""),
+        ("endpoints: [{at: '10.0.0.1:502', budget: {queue: 3}}]", "unknown key 'queue'", ""),
         ("- a", "the file must be a mapping of lists", "devices"),
         ("devices: {id: a}", "'devices' must be a list", ""),
     ],
@@ -195,6 +215,33 @@ def test_what_does_not_fit_together_is_found(folder: Path, text: str, message: s
     assert message in problem.message
     assert hint in problem.hint
     assert (Path(problem.file).name, problem.line > 0, problem.column > 0) == ("x.yaml", True, True)
+
+
+def test_the_budget_of_a_gateway_is_read_and_an_unknown_place_is_told_with_line_and_column(folder: Path) -> None:
+    devices = "devices:\n" + DEVICE % ("a", 502, "") + DEVICE % ("b", 502, ", unit_id: 2")
+    budget = "budget: {connections: 2, operations_per_second: 20, gap_milliseconds: 5}}\n"
+    stated = load_inventory(write(folder, x=devices + "endpoints:\n  - {at: '10.0.0.1:502', " + budget)).endpoints
+    assert stated == (EndpointBudget("10.0.0.1:502", Budget(2, operations_per_second=20.0, gap_seconds=0.005)),)
+    write(folder, x=devices + "endpoints:\n  - {at: '10.0.0.2:502', " + budget)
+    assert told(folder)[0].startswith("x.yaml:5:10: no device is reached at '10.0.0.2:502'")
+
+
+def test_a_place_in_brackets_or_of_other_case_is_the_devices(folder: Path) -> None:
+    for host, at in (("'FE80::1'", "[fe80::1]:502"), ("GW.plant.example", "gw.Plant.example:502")):
+        device = (DEVICE % ("a", 502, "")).replace("10.0.0.1", host)
+        write(folder, x=f"devices:\n{device}endpoints: [{{at: '{at}', budget: {{}}}}]\n")
+        assert [endpoint.at for endpoint in load_inventory(folder).endpoints] == [at.lower()]
+
+
+def test_a_stated_gap_that_never_lets_the_rate_through_is_a_warning(folder: Path) -> None:
+    budget = "{operations_per_second: 50, gap_milliseconds: 100}"
+    text = "devices:\n" + DEVICE % ("a", 502, "") + f"endpoints: [{{at: '10.0.0.1:502', budget: {budget}}}]\n"
+    assert warnings(write(folder, x=text)) == ["a gap of 100 ms never lets 50 operations a second through"]
+
+
+def test_an_endpoint_of_a_broken_device_is_not_called_unknown(folder: Path) -> None:
+    text = "devices:\n" + DEVICE % ("a", "x", "") + "endpoints: [{at: '10.0.0.1:502', budget: {}}]\n"
+    assert len(problems(write(folder, x=text))) == 1
 
 
 def test_a_broken_device_is_not_called_unknown_where_it_is_named(folder: Path) -> None:

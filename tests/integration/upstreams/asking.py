@@ -8,7 +8,7 @@ from broker.adapters.clock import SystemClock
 from broker.adapters.lane import Lane
 from broker.adapters.upstreams import Upstreams
 from broker.model.operation import Relayed, Request
-from broker.model.place import Budget, Device, ModbusTcpWay, Protocol, Way
+from broker.model.place import Budget, Device, EndpointBudget, ModbusTcpWay, Protocol, Way
 from broker.wire.modbus.meaning import interpret
 
 QUICK = Budget(connect_timeout_seconds=0.5, response_timeout_seconds=0.3)
@@ -37,11 +37,11 @@ def asked(lane: Lane, request: Request) -> "asyncio.Future[Relayed]":
 
 
 @asynccontextmanager
-async def upstreams(*devices: Device) -> AsyncIterator[Upstreams]:
+async def upstreams(*devices: Device, endpoints: tuple[EndpointBudget, ...] = ()) -> AsyncIterator[Upstreams]:
     """The ways to these devices; no callback may have failed by the end."""
     failures: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
-    ways = Upstreams(devices, SystemClock())
+    ways = Upstreams(devices, SystemClock(), endpoints=endpoints)
     try:
         yield ways
     finally:

@@ -13,7 +13,9 @@ from broker.access.rights import Rights
 from broker.model.place import (
     BacnetAddress,
     BacnetIpWay,
+    Budget,
     Device,
+    EndpointBudget,
     Inventory,
     ModbusTcpWay,
     Organisation,
@@ -192,6 +194,12 @@ def test_a_device_behind_another_address_is_absent_until_approved() -> None:
 def test_a_device_in_the_same_place_takes_its_new_name_and_budget() -> None:
     held = losses_only(inventory(), inventory(devices=(device(sni="other.plant"),))).devices
     assert held[0].sni == "other.plant"
+
+
+def test_a_place_is_held_to_its_new_budget_at_once() -> None:
+    stated = (EndpointBudget("127.0.0.1:502", Budget(connections=2)),)
+    assert losses_only(inventory(), inventory(endpoints=stated)).endpoints == stated
+    assert not access_changes(inventory(), inventory(endpoints=stated))
 
 
 def test_the_higher_criticality_holds() -> None:

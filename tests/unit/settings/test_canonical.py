@@ -7,7 +7,17 @@ from decimal import Decimal
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from broker.model.place import BacnetAddress, BacnetIpWay, Inventory, Organisation, Point, Protocol, SerialWay
+from broker.model.place import (
+    BacnetAddress,
+    BacnetIpWay,
+    Budget,
+    EndpointBudget,
+    Inventory,
+    Organisation,
+    Point,
+    Protocol,
+    SerialWay,
+)
 from broker.settings.canonical import decode_inventory, encode_inventory, with_revision
 from broker.settings.inventory_points import decimal_text
 from tests.unit.access.inventories import device, grant, inventories, inventory, point
@@ -26,10 +36,20 @@ def test_every_kind_of_way_address_and_octets_survives() -> None:
         way=BacnetIpWay("127.0.0.1", 47808, 1001),
         points=(Point("z", BacnetAddress("analog-value", 1, index=3, priority_lowest=10, priority_highest=16)),),
     )
+    stated = (EndpointBudget("/dev/ttyS1", Budget(gap_seconds=0.02)),)
     serial = dataclasses.replace(device("chiller"), way=SerialWay("/dev/ttyS1", 9600, "E"))
     acme = Organisation("acme", ("PEM",), (), crls=(b"\x00\xff",), contract_until=1.5, roles=(("ana", ("r",)),))
-    one = inventory(devices=(vav, serial), organisations=(acme,))
+    one = inventory(devices=(vav, serial), organisations=(acme,), endpoints=stated)
     assert decode_inventory(encode_inventory(one)) == one
+
+
+def test_what_an_earlier_version_kept_is_read_with_defaults_for_what_is_new() -> None:
+    plain = json.loads(encode_inventory(inventory()))
+    del plain["endpoints"]
+    assert decode_inventory(json.dumps(plain).encode()) == inventory()
+    del plain["grants"]
+    with pytest.raises(ValueError, match="canonical form"):
+        decode_inventory(json.dumps(plain).encode())
 
 
 def test_order_does_not_matter_and_meaning_does() -> None:
