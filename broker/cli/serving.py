@@ -18,6 +18,7 @@ from broker.cli.policies import policy_folder
 from broker.model.place import Inventory
 from broker.settings.broker_file import LoggingSection, Settings
 from broker.wiring.broker import Broker
+from broker.wiring.inventory_changes import InventoryChange
 
 log = logging.getLogger(__name__)
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -77,16 +78,16 @@ def prepare(loaded: LoadedSettings, organisation_folder: Path | None = None) -> 
     )
     wanted = sources.inventory()
     raise_if_any(problems_together(loaded, wanted), "settings_invalid", "settings and inventory")
-    inventory = _first_in_force(settings, sources, wanted)
+    last = sources.last_in_force()
+    inventory = _first_in_force(settings, sources, wanted, last)
     sources.keep(inventory)
     broker = Broker(settings, sources, inventory)
-    broker.reload.gains_wait_for(wanted.revision if inventory.revision != wanted.revision else "")
+    broker.reload.begin(InventoryChange(last or inventory, inventory, wanted))
     return broker, sources
 
 
-def _first_in_force(settings: Settings, sources: FileSources, wanted: Inventory) -> Inventory:
+def _first_in_force(settings: Settings, sources: FileSources, wanted: Inventory, last: Inventory | None) -> Inventory:
     """At a start losses apply as in a reload, and gains wait for approval unless this is the first start."""
-    last = sources.last_in_force()
     if last is None or settings.reload.gains == "apply" or sources.approved_revision() == wanted.revision:
         return wanted
     return losses_only(last, wanted)

@@ -31,6 +31,11 @@ class InventoryChange:
         """The revision whose gains wait; "" if none do."""
         return self.wanted.revision if self.wanted.revision != self.in_force.revision else ""
 
+    @property
+    def is_news(self) -> bool:
+        """Whether something changed, or waits."""
+        return not self.previous.revision == self.in_force.revision == self.wanted.revision
+
     def told(self) -> Told:
         """Who gains and who loses; takes seconds for a large plant."""
         return told(access_changes(self.previous, self.in_force), access_changes(self.in_force, self.wanted))

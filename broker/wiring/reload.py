@@ -95,6 +95,7 @@ class Reload:
         self._trust_changed = trust_changed
         self._follow = follow
         self._inventory_changes = InventoryChanges(clock, ledger)
+        self._begun: InventoryChange | None = None
         self._inventory_seen = ("", "")
         self._policy_seen = ""
         self._certificates_seen = ""
@@ -114,8 +115,12 @@ class Reload:
         waiting = f"gains of inventory revision {self.waiting_revision} wait for `otbroker config apply`"
         return f"{words}; {waiting}" if self.waiting_revision else words
 
-    def gains_wait_for(self, revision: str) -> None:
-        """The inventory revision that is in force without its gains; "" if none is."""
+    def begin(self, change: InventoryChange) -> None:
+        """What is in force from the start on, after what was when the broker last ran: told once the ledger is open."""
+        self._begun = change
+        self._gains_wait_for(change.waiting_revision)
+
+    def _gains_wait_for(self, revision: str) -> None:
         if revision and revision != self.waiting_revision:
             log.warning(
                 "inventory revision %s is in force without its gains: they wait for `otbroker config apply`", revision
@@ -131,7 +136,9 @@ class Reload:
         await self._inventory_changes.close()
 
     async def remember(self) -> None:
-        """Take the files as they are now for seen."""
+        """Take the files as they are now for seen, and tell what has changed since the broker last ran."""
+        if self._begun is not None and self._begun.is_news:
+            self._inventory_changes.note(self._begun)
         self._inventory_seen = await asyncio.to_thread(self._inventory_marks)
         self._policy_seen = await asyncio.to_thread(self._sources.policy_mark) if self._policy.revision else ""
         self._certificates_seen = await asyncio.to_thread(self._sources.certificate_mark)
@@ -187,7 +194,7 @@ class Reload:
         inventory = losses_only(previous, wanted) if held_back else wanted
         change = InventoryChange(previous, inventory, wanted)
         waited_for = self.waiting_revision
-        self.gains_wait_for(change.waiting_revision)
+        self._gains_wait_for(change.waiting_revision)
         if inventory.revision != previous.revision:
             await self._bring_into_force(change, spend_approval=not held_back)
         elif change.waiting_revision not in ("", waited_for):

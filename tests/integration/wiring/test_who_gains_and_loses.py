@@ -103,6 +103,17 @@ def test_gains_that_only_wait_are_logged_once_and_not_recorded(
     ]
 
 
+def test_what_changed_while_the_broker_was_down_is_recorded_at_its_start(reviewed: Path) -> None:
+    async def nothing(broker: Broker) -> None:
+        await broker.reload.told()
+
+    assert played(reviewed, nothing) == []
+    write(reviewed, INSTEAD)
+    (record,) = played(reviewed, nothing)
+    assert (record["detail"]["changes"], record["detail"]["waiting"]) == ([ANA_LOSES], [BO_GAINS])
+    assert played(reviewed, nothing) == [record]
+
+
 def test_where_gains_apply_at_once_both_are_recorded_as_in_force(reviewed: Path) -> None:
     path = reviewed / "dev" / "broker.yaml"
     path.write_text(path.read_text().replace('"gains": "review"', '"gains": "apply"'))
