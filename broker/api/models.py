@@ -292,6 +292,7 @@ class PointEntry(Told):
     minimum: Value
     maximum: Value
     allowed: list[Value]
+    confidential: Literal["secret", "personal"] | None
     modbus: dict[str, str | int] | None = None
     bacnet: dict[str, str | int | None] | None = None
 

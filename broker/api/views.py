@@ -132,6 +132,7 @@ def _point(point: Point) -> dict[str, Any]:
         "minimum": _limit(point, point.minimum),
         "maximum": _limit(point, point.maximum),
         "allowed": [as_json(point, text) for text in point.allowed],
+        "confidential": point.confidential.value if point.confidential else None,
         **_address(point.address),
     }
 

@@ -1,5 +1,6 @@
 """What is asked, in protocol-neutral form, and what came back."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from broker.model.place import Point, Table
@@ -70,6 +71,7 @@ class Request:
     `payload` is the Modbus PDU (function code first, no unit id) or, for BACnet, the canonical JSON of the operations,
     which the adapter encodes. `digest` is the base64url SHA-256 of what is sent. `before` reads what this one writes.
     `writes` is whether any of its operations changes something.
+    `conceals`: it writes, and touches a confidential point or reads one back; the ledger must not get its values.
     """
 
     operations: tuple[Operation, ...]
@@ -78,10 +80,18 @@ class Request:
     unit_id: int = 0
     before: "Request | None" = None
     writes: bool = field(init=False)
+    conceals: bool = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         """Look once at what is asked on every way."""
-        object.__setattr__(self, "writes", any(operation.writes for operation in self.operations))
+        writes = any(operation.writes for operation in self.operations)
+        back = () if self.before is None else self.before.operations
+        object.__setattr__(self, "writes", writes)
+        object.__setattr__(self, "conceals", writes and _confidential((*self.operations, *back)))
+
+
+def _confidential(operations: Iterable[Operation]) -> bool:
+    return any(touch.point.confidential is not None for operation in operations for touch in operation.touches)
 
 
 @dataclass(slots=True)

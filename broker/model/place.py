@@ -76,6 +76,13 @@ class BacnetAddress:
     priority_highest: int | None = None
 
 
+class Confidential(StrEnum):
+    """Why values of a point enter the ledger as commitments that can be erased, never in clear."""
+
+    SECRET = "secret"
+    PERSONAL = "personal"
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """A named datum of a device; `action` is the class of a write to it, None if it is read-only."""
@@ -88,6 +95,7 @@ class Point:
     maximum: Decimal | None = None
     allowed: tuple[str, ...] = ()
     description: str = ""
+    confidential: Confidential | None = None
 
 
 class Protocol(StrEnum):
@@ -201,6 +209,11 @@ class Device:
     def key(self) -> str:
         """`site/device`, unique in the inventory."""
         return f"{self.site}/{self.id}"
+
+    @property
+    def confidential(self) -> bool:
+        """Whether any of its points is."""
+        return any(point.confidential is not None for point in self.points)
 
 
 @dataclass(frozen=True, slots=True)

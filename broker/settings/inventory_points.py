@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from broker.model.place import BacnetAddress, ModbusAddress, Order, Point, Table, ValueType
+from broker.model.place import BacnetAddress, Confidential, ModbusAddress, Order, Point, Table, ValueType
 from broker.model.vocabulary import Action
 from broker.settings.fields import DnsLabel, Number, RegisterAddress, Section, Text
 
@@ -66,6 +66,8 @@ class _PointEntry(Section):
     """Class of a write to it; without it, the point is read-only."""
     description: Text = ""
     """What it is, for people."""
+    confidential: Confidential | None = None
+    """Why its values are kept out of the ledger, which gets commitments that can be erased; default: they are not."""
 
     def _point(self, address: ModbusAddress | BacnetAddress) -> Point:
         return Point(
@@ -77,6 +79,7 @@ class _PointEntry(Section):
             maximum=self.maximum,
             allowed=tuple(sorted({_allowed(value) for value in self.allowed})),
             description=self.description,
+            confidential=self.confidential,
         )
 
 

@@ -137,7 +137,11 @@ def _priority_findings(point: BacnetPointEntry, lowest: int, highest: int) -> It
 def overlap_findings(points: Sequence[ModbusPointEntry | BacnetPointEntry]) -> Iterator[Finding]:
     """Points that lie on each other so that a write to one would be refused, or pass, because of the other."""
     for place, other in _overlaps(points):
-        if _conflict(points[place], points[other]):
+        if points[place].confidential != points[other].confidential:
+            hint = "a value of one tells the other: correct the address, or give both the same confidential"
+            message = f"'{points[place].id}' lies on '{points[other].id}', and they are not equally confidential"
+            yield Finding((place,), message, hint)
+        elif _conflict(points[place], points[other]):
             hint = "a write to one changes the other: correct the address, or give both the same action and limits"
             yield Finding((place,), f"'{points[place].id}' lies on '{points[other].id}'", hint)
 

@@ -229,4 +229,6 @@ def _write_rule(point: Document) -> str:
     bacnet = point.get("bacnet")
     if isinstance(bacnet, dict) and bacnet.get("priority_lowest") is not None:
         parts.append(f"priority {bacnet['priority_lowest']} to {bacnet.get('priority_highest')}")
+    if point.get("confidential"):
+        parts.append(str(point["confidential"]))
     return ", ".join(parts)

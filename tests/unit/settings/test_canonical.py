@@ -70,6 +70,13 @@ def test_the_revision_is_43_characters_of_base64url() -> None:
     assert with_revision(inventory()).revision == inventory().revision
 
 
+def test_a_form_from_before_a_member_was_there_is_still_read() -> None:
+    one = inventory(devices=(device(points=(point(),)),))
+    plain = json.loads(encode_inventory(one))
+    del plain["devices"][0]["points"][0]["confidential"]
+    assert decode_inventory(json.dumps(plain).encode()) == one
+
+
 @pytest.mark.parametrize("raw", [b"", b"[]", b"{}", b"null", b'{"sites": 3}'])
 def test_anything_else_is_no_inventory(raw: bytes) -> None:
     with pytest.raises(ValueError):

@@ -132,6 +132,9 @@ def test_priority_6_inside_a_range_is_a_warning() -> None:
         ({"action": "control"}, {"type": "bit", "bit": "1", "action": "control"}, False),
         ({}, {"type": "bit", "bit": "1", "action": "control"}, True),
         ({"type": "uint32", "action": "control"}, {"type": "bit", "bit": "1", "action": "control"}, True),
+        ({"confidential": "secret"}, {}, True),
+        ({"action": "control"}, {"type": "bit", "bit": "1", "action": "control", "confidential": "personal"}, True),
+        ({"confidential": "secret", "action": "adjust"}, {"confidential": "secret", "action": "adjust"}, False),
     ],
 )
 def test_points_conflict_if_a_write_to_one_means_another_thing_for_the_other(
