@@ -51,6 +51,16 @@ class Ledger(Protocol):
         """
 
 
+class Disclosures(Protocol):
+    """Keeps the values behind commitments, apart from the records, so that they can be erased."""
+
+    def commit_to(self, value: str) -> str:
+        """A commitment whose value and salt the kernel has; on disk soon. Raises LedgerUnavailableError."""
+
+    def commit_erased(self, value: str) -> str:
+        """A commitment whose salt is forgotten at once: as if it had been erased."""
+
+
 class Upstream(Protocol):
     """The way to one device."""
 

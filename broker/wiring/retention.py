@@ -5,6 +5,7 @@ import json
 import logging
 from datetime import datetime
 
+from broker.adapters.ledger_disclosures import DisclosureWriter
 from broker.adapters.ledger_files import FileLedger
 from broker.engine.ports import Clock
 
@@ -13,11 +14,12 @@ LOOK_SECONDS = 3600.0
 DAY_SECONDS = 86400.0
 
 
-async def retain(ledger: FileLedger, clock: Clock, days: int) -> None:
+async def retain(ledger: FileLedger, disclosures: DisclosureWriter, clock: Clock, days: int) -> None:
     """Once an hour until cancelled; 0 days keeps everything."""
     while days:
         try:
             await prune_older(ledger, clock.now() - days * DAY_SECONDS)
+            await disclosures.prune(ledger.minimum)
         except Exception:
             log.exception("old records could not be given up")
         await asyncio.sleep(LOOK_SECONDS)
