@@ -74,6 +74,20 @@ def intent(
     return _small(record)
 
 
+def concealed_intent(time: float, *, session: str, decision: int, service: str, concealed: str) -> bytes:
+    """An intent whose digest, values and before-values are in the commitment `concealed`."""
+    return _small(
+        {
+            "concealed": concealed,
+            "decision": decision,
+            "kind": _INTENT,
+            "service": service,
+            "session": session,
+            "time": stamp(time),
+        }
+    )
+
+
 def outcome(
     time: float,
     *,
@@ -101,6 +115,21 @@ def _intent_head(session: str, decision: int, service: str, digest: str) -> byte
     return whole[: -len(_ANY_TIME) - 2] if whole.endswith(_TIME_LAST) else b""
 
 
+def concealed_outcome(time: float, *, intent: int, result: str, code: str, concealed: str) -> bytes:
+    """An outcome whose after-values are in the commitment `concealed`."""
+    told = {"code": code} if code else {}
+    return _small(
+        {
+            "concealed": concealed,
+            "intent": intent,
+            "kind": _OUTCOME,
+            "result": result,
+            "time": stamp(time),
+            **told,
+        }
+    )
+
+
 def decision(
     time: float,
     *,
@@ -112,9 +141,11 @@ def decision(
     revision: str,
     allow: bool,
     reasons: Sequence[str],
+    concealed: str = "",
 ) -> bytes:
     """The full question and answer of one decision, so that it can be taken again.
 
+    `concealed` is the commitment to the operation as the policy saw it, if the input shows it without its values.
     If it would be too long, members of the input above 8,192 octets are replaced by their size and digest.
     Raises ValueError for an input that is not canonical.
     """
@@ -127,6 +158,7 @@ def decision(
         "revision": _text(revision),
         "allow": allow,
         "reasons": _texts(reasons),
+        **_optional(concealed=concealed),
     }
     record = canonical({"kind": RecordKind.DECISION.value, "time": stamp(time), **fields})
     if len(record) <= LARGEST_RECORD:

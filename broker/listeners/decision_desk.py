@@ -14,6 +14,7 @@ from broker.engine.ports import Clock, Ledger, PolicyEngine
 from broker.engine.sessions import NEVER, Session, Situation, look_again_at
 from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.ledger import records
+from broker.listeners.concealment import Concealment
 from broker.listeners.denial_quota import DenialQuota
 from broker.model.decision import Answer, Decision, EntryPoint
 from broker.model.operation import Request
@@ -35,13 +36,20 @@ class DecisionDesk:
     """
 
     def __init__(
-        self, clock: Clock, ledger: Ledger, policy: PolicyEngine, in_force: InForce, chance: Callable[[str], str]
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        policy: PolicyEngine,
+        in_force: InForce,
+        chance: Callable[[str], str],
+        concealment: Concealment,
     ) -> None:
         self._clock = clock
         self._ledger = ledger
         self._policy = policy
         self._chance = chance
         self.in_force = in_force
+        self.concealment = concealment
         self.epoch = 1
         self.quota = DenialQuota()
         self._admin_leases: dict[tuple[object, ...], Decision] = {}
@@ -71,7 +79,8 @@ class DecisionDesk:
                 _keep(session.leases, key, decision, self._clock.now())
             decided(decision)
 
-        self._ask(EntryPoint.OPERATION, question, session, look_again_at(session, situation), settle)
+        ends = look_again_at(session, situation)
+        self._ask(EntryPoint.OPERATION, question, session, ends, settle, conceals=request.conceals)
         return PENDING
 
     def session(self, session: Session, decided: Decided) -> None:
@@ -152,6 +161,8 @@ class DecisionDesk:
         session: Session | None,
         ends: float,
         decided: Decided,
+        *,
+        conceals: bool = False,
     ) -> None:
         epoch, revision = self.epoch, self._policy.revision
 
@@ -162,7 +173,7 @@ class DecisionDesk:
                 raw = PolicyUnavailableError(Reason.POLICY_UNAVAILABLE, "The policy was exchanged meanwhile.")
             try:
                 answer = _judged(raw, now, ends)
-                decision = self._record(entry_point, question, session, answer, revision)
+                decision = self._record(entry_point, question, session, answer, revision, conceals)
             except Exception:
                 # A bug of ours must not leave the asker without an answer, nor reach the engine's connection.
                 log.exception("an answer could not be taken; it counts as a denial")
@@ -171,12 +182,18 @@ class DecisionDesk:
 
         if invalid_because(entry_point, question):
             answer = _denial(Reason.INPUT_INVALID)
-            decided(self._record(entry_point, question, session, answer, revision))
+            decided(self._record(entry_point, question, session, answer, revision, conceals))
             return
         self._policy.decide(entry_point, questions.encode(question), answered)
 
     def _record(
-        self, entry_point: EntryPoint, question: dict[str, Any], session: Session | None, answer: Answer, revision: str
+        self,
+        entry_point: EntryPoint,
+        question: dict[str, Any],
+        session: Session | None,
+        answer: Answer,
+        revision: str,
+        conceals: bool,
     ) -> Decision:
         now = self._clock.now()
         self.taken += 1
@@ -184,21 +201,24 @@ class DecisionDesk:
         if not answer.allow and not self.quota.admits(subject, now):
             return _as_decision("", NOT_RECORDED, answer, question)
         decision_id = self._chance("dec")
-        record = records.decision(
-            now,
-            id=decision_id,
-            session=session.id if session else "",
-            entry_point=entry_point.value,
-            input=question,
-            answer=answers.as_document(answer),
-            revision=revision,
-            allow=answer.allow,
-            reasons=answer.reasons,
-        )
         try:
+            shown, concealed = self.concealment.question(question) if conceals else (question, "")
+            record = records.decision(
+                now,
+                id=decision_id,
+                session=session.id if session else "",
+                entry_point=entry_point.value,
+                input=shown,
+                answer=answers.as_document(answer),
+                revision=revision,
+                allow=answer.allow,
+                reasons=answer.reasons,
+                concealed=concealed,
+            )
             index = self._ledger.append(record)
-        except LedgerUnavailableError:
-            return self._own_denial(Reason.LEDGER_CLOSED)
+        except LedgerUnavailableError as error:
+            paused = error.code == Reason.LEDGER_PAUSED
+            return self._own_denial(Reason.LEDGER_PAUSED if paused else Reason.LEDGER_CLOSED)
         return _as_decision(decision_id, index, answer, question)
 
     def _own_denial(self, reason: Reason) -> Decision:

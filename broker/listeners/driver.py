@@ -106,7 +106,7 @@ class Driver:
         """The index of the first. Raises LedgerUnavailableError; those before may then be in the ledger."""
         now, decisions, first = self._clock.now(), command.decisions, len(run.open_intents)
         for place, operation in enumerate(command.request.operations):
-            record = _intent(now, command, operation, decisions[place], command.before)
+            record = self._intent(now, command, operation, decisions[place], command.before)
             run.open_intents.append(self._ledger.append(record, intent=True))
         return run.open_intents[first]
 
@@ -133,7 +133,7 @@ class Driver:
         request = command.request
         try:
             for operation, decision in zip(request.operations, command.decisions, strict=True):
-                index = self._ledger.append(_intent(now, command, operation, decision), intent=True)
+                index = self._ledger.append(self._intent(now, command, operation, decision), intent=True)
                 self._ledger.append(records.outcome(now, intent=index, result=Result.DENIED))
         except LedgerUnavailableError:
             self._desk.quota.suppress(session.subject.id, now)
@@ -159,15 +159,36 @@ class Driver:
     def _record_outcomes(self, command: RecordOutcomes, run: "_Run") -> Any:
         now, relayed, first = self._clock.now(), command.relayed, command.first_intent
         self.results[relayed.result] += 1
+        make = self._desk.concealment.outcome if command.request.conceals else records.outcome
         try:
             for intent in range(first, first + len(command.request.operations)):
                 self._ledger.append(
-                    records.outcome(now, intent=intent, result=relayed.result, code=relayed.code, after=command.after)
+                    make(now, intent=intent, result=relayed.result, code=relayed.code, after=command.after)
                 )
                 run.open_intents.remove(intent)
         except LedgerUnavailableError:
             return False
         return True if self._ledger.settle(command.request.writes, run.outcomes_settled) else PENDING
+
+    def _intent(
+        self,
+        now: float,
+        command: RecordIntents | RecordDenial,
+        operation: Operation,
+        decision: Decision,
+        before: tuple[tuple[str, str], ...] = (),
+    ) -> bytes:
+        """The record of one operation's intent; what is read has no values yet."""
+        make = self._desk.concealment.intent if command.request.conceals else records.intent
+        return make(
+            now,
+            session=command.session.id,
+            decision=decision.index,
+            service=operation.service,
+            digest=command.request.digest,
+            values=operation.raw_values if operation.writes else (),
+            before=before,
+        )
 
 
 class _Run:
@@ -219,22 +240,3 @@ class _Run:
             self._done(result)
         except Exception:
             self._driver.failed(self)
-
-
-def _intent(
-    now: float,
-    command: RecordIntents | RecordDenial,
-    operation: Operation,
-    decision: Decision,
-    before: tuple[tuple[str, str], ...] = (),
-) -> bytes:
-    """The record of one operation's intent; what is read has no values yet."""
-    return records.intent(
-        now,
-        session=command.session.id,
-        decision=decision.index,
-        service=operation.service,
-        digest=command.request.digest,
-        values=operation.raw_values if operation.writes else (),
-        before=before,
-    )

@@ -189,10 +189,10 @@ class ModbusStream:
             else:
                 self._admit(way.device, self._admitted)
         elif isinstance(asked, Malformed):
-            self._record_refused(asked.code, asked.pdu)
+            self._record_refused(asked.code, asked.pdu, asked.unit)
             self._write(asked.reply)
         else:
-            self._record_refused(UNIT_UNKNOWN, asked.pdu)
+            self._record_refused(UNIT_UNKNOWN, asked.pdu, asked.unit)
             self._tell_denied(Refused((Reason.DEVICE_UNKNOWN,)))
             self._write(reply_octets(asked, exception_reply(asked.function, DENIED)))
 
@@ -219,9 +219,13 @@ class ModbusStream:
         if self._denied is not None:
             self._denied(refused)
 
-    def _record_refused(self, code: str, pdu: bytes) -> None:
-        digest = urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()
-        self._frame_refusals.pdu(self._any_session(), code, digest, len(pdu))
+    def _record_refused(self, code: str, pdu: bytes, unit: int) -> None:
+        """Without digest where it could tell a value that was meant for a confidential point."""
+        session = self._any_session()
+        device = self._device_of(unit) or (session.device if session else None)
+        hidden = device is not None and device.confidential
+        digest = "" if hidden else urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()
+        self._frame_refusals.pdu(session, code, digest, len(pdu))
 
     def _any_session(self) -> Session | None:
         return next(iter(self._sessions.values()), None)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from broker.adapters.clock import SystemClock, random_id
 from broker.adapters.jwks import KeyCache
+from broker.adapters.ledger_disclosures import DisclosureWriter
 from broker.adapters.ledger_files import FileLedger, State
 from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.upstreams import Upstreams
@@ -18,6 +19,7 @@ from broker.errors import LedgerUnavailableError, PeerError, UnavailableError
 from broker.identity.certificate import Trust
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
+from broker.listeners.concealment import Concealment
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
 from broker.listeners.figures import Figures
@@ -77,7 +79,9 @@ class Broker:
         self.ledger = self._new_ledger()
         self.export = checkpoint_export(settings.ledger.exports)
         self.policy = policy_engine(settings)
-        self.desk = DecisionDesk(self.clock, self.ledger, self.policy, InForce(inventory), random_id)
+        self.disclosures = DisclosureWriter(Path(settings.ledger_folder), lambda: self.ledger.size)
+        concealment = Concealment(self.disclosures)
+        self.desk = DecisionDesk(self.clock, self.ledger, self.policy, InForce(inventory), random_id, concealment)
         self.keys = KeyCache(settings.trust_issuers(), self.clock, changed=self._keys_changed)
         self.authenticator = Authenticator(
             Trust(inventory.organisations), settings.trust_issuers(), self.keys, self.clock
@@ -163,7 +167,8 @@ class Broker:
         await self._open_listeners()
         self.watch.start()
         self._tasks.append(asyncio.create_task(self.reload.run(self.settings.reload.poll_seconds)))
-        self._tasks.append(asyncio.create_task(retain(self.ledger, self.clock, self.settings.ledger.retention_days)))
+        days = self.settings.ledger.retention_days
+        self._tasks.append(asyncio.create_task(retain(self.ledger, self.disclosures, self.clock, days)))
 
     async def stop(self, reason: str = "stopped") -> None:
         """Accept nobody, end all sessions with the true reason, let operations in flight finish, close the ledger."""
@@ -190,6 +195,7 @@ class Broker:
         if self._started:
             self._record_stop(reason)
         await self.ledger.close()
+        await self.disclosures.close()
         await self.export.close()
 
     def readiness(self) -> dict[str, tuple[bool, str]]:
@@ -200,6 +206,7 @@ class Broker:
         keyless = ", ".join(state.issuer for state in self.keys.states() if not state.usable)
         return {
             "ledger": (self.ledger.state is State.OPEN, str(self.ledger.state)),
+            "disclosures": (not self.disclosures.trouble, self.disclosures.trouble or "written"),
             "policy": self._policy_readiness(),
             "files": (not self.reload.invalid, self.reload.state),
             "listeners": (not self.modbus.faults, "; ".join(self.modbus.faults.values()) or "open"),

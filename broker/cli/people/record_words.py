@@ -52,6 +52,7 @@ def _decision(record: Document) -> str:
     what = operation_words(_of(record, "input", "operation")) or str(
         _of(record, "input", "permission") or record.get("entry_point", "")
     )
+    what += " (value concealed)" if record.get("concealed") else ""
     device = _of(record, "input", "device", "id")
     where = f" on {_of(record, 'input', 'device', 'site')}/{device}" if device else ""
     reasons = record.get("reasons")

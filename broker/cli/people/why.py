@@ -35,7 +35,8 @@ def explanation(answer: Document) -> Iterator[tuple[str, Cell]]:
     record = _inside(answer, "record")
     question, reply = _inside(record, "input"), _inside(record, "answer")
     yield "who", who(_inside(question, "subject"))
-    yield "what", what(question, str(record.get("entry_point", "")))
+    concealed = " (value concealed)" if record.get("concealed") else ""
+    yield "what", what(question, str(record.get("entry_point", ""))) + concealed
     if answer.get("device"):
         yield "where", where(question, str(answer["device"]))
     yield "when", moment(record.get("time"))
@@ -95,7 +96,8 @@ def conditions(question: Document, codes: set[str]) -> Iterator[str]:
     for point in entries(_inside(question, "operation").get("points")):
         limits, priority = _inside(point, "limits"), point.get("priority")
         unit = point.get("engineering_unit", "")
-        asked = f"asked {point.get('value')} {unit}".strip()
+        value = point.get("value")
+        asked = "asked a value that is concealed" if value is None else f"asked {value} {unit}".strip()
         parts = [f"lowest {limits['minimum']}"] if limits.get("minimum") is not None else []
         parts += [f"highest {limits['maximum']}"] if limits.get("maximum") is not None else []
         parts += [f"allowed {', '.join(map(str, limits['allowed']))}"] if limits.get("allowed") else []

@@ -131,6 +131,21 @@ def test_a_decision_is_explained_by_who_what_where_when_rule_missing_conditions_
     assert "ana-adjust" in facts["grant"][0]
 
 
+def test_a_decision_that_conceals_says_so_and_shows_the_limits():
+    point = QUESTION["operation"]["points"][0] | {"value": None}
+    operation = QUESTION["operation"] | {"points": [point], "values": {}, "raw_values": []}
+    record = EXPLAINED["record"] | {"input": QUESTION | {"operation": operation}, "concealed": "sha256-x"}
+    told_rows = explanation(EXPLAINED | {"record": record})
+    rows = [(name, cell if isinstance(cell, str) else cell[0]) for name, cell in told_rows]
+    text = "\n".join(f"{name} {cell}" for name, cell in rows)
+    assert "adjust supply-temp-setpoint (holding" not in text
+    assert "(value concealed)" in text
+    assert "asked a value that is concealed; " in text
+    assert "highest 22.0" in text
+    assert "None" not in text
+    assert "supply-temp-setpoint (value concealed)" in record_sentence(record | {"kind": "decision"})
+
+
 def test_a_decision_of_odd_shape_is_explained_without_failing():
     assert list(explanation({"record": {"input": {"windows": 5, "grants": [None], "operation": {"points": 3}}}}))
     assert list(explanation({}))

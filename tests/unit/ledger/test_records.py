@@ -53,6 +53,21 @@ def test_outcomes_are_canonical_and_small(intent: int, code: str, after: dict[st
     assert record["intent"] == intent and record["result"] == "device_refused"
 
 
+@given(IDS, st.integers(0, 2**40), ANY_TEXT)
+def test_what_is_concealed_is_canonical_small_and_whole(session: str, index: int, code: str) -> None:
+    commitment = "sha256-" + "x" * 43
+    service = "read-write-multiple-registers"
+    entries = (
+        records.concealed_intent(NOW, session=session, decision=index, service=service, concealed=commitment),
+        records.concealed_outcome(NOW, intent=index, result="device_refused", code=code, concealed=commitment),
+    )
+    for entry in entries:
+        record = orjson.loads(entry)
+        assert canonical(record) == entry
+        assert len(entry) <= 300
+        assert record["concealed"] == commitment
+
+
 def test_what_fits_is_recorded_whole() -> None:
     entry = records.intent(
         NOW,

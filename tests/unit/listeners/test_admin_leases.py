@@ -23,6 +23,7 @@ def decided(contract_until: float | None) -> Decision:
         policy,
         SimpleNamespace(organisation=lambda _subject: organisation),
         lambda prefix: prefix + "-a",
+        SimpleNamespace(),
     )
     decisions: list[Decision] = []
     facts = SessionFacts(id="", listener="https", peer="127.0.0.1:1", started=NOW, mfa_at=None)

@@ -18,7 +18,9 @@ class Clock:
 
 
 class Desk:
-    """Allows everything."""
+    """Allows everything; nothing is concealed."""
+
+    concealment = None
 
     def operation(self, session, request, place, decided):
         return allow()
