@@ -11,16 +11,18 @@ import errno
 import logging
 import os
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from time import monotonic
+from typing import Protocol
 
 import orjson
 
 from broker.adapters.ledger_files_disk import NO_ROOM, sync_folder, write_all
+from broker.adapters.ledger_files_writer import State
 from broker.errors import LedgerUnavailableError
 from broker.ledger.disclosure import SALT_OCTETS, commit
 
@@ -40,17 +42,28 @@ class Disclosure:
     salt: bytes
 
 
+class Records(Protocol):
+    """The ledger, as far as disclosures need it: what it takes, why, and the index that the next record gets."""
+
+    @property
+    def state(self) -> State: ...  # noqa: D102
+    @property
+    def detail(self) -> str: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+
 class DisclosureWriter:
     """Implements `Disclosures`; called on the event loop, which writes. A thread fsyncs within moments.
 
+    While the ledger takes no intents nothing is committed to: no value is kept that no record would lead to.
     Without room nothing is committed to (`ledger_paused`) until there is some. After a failed fsync nothing is any more
-    (`ledger_closed`): nobody knows what is on disk. `size` gives the index that the next record gets. `trouble` says in
-    words why nothing is committed to at present.
+    (`ledger_closed`): nobody knows what is on disk. `trouble` says in words why nothing can be written at present.
     """
 
-    def __init__(self, ledger_folder: Path, size: Callable[[], int], *, file_octets: int = FILE_OCTETS) -> None:
+    def __init__(self, ledger_folder: Path, ledger: Records, *, file_octets: int = FILE_OCTETS) -> None:
         self._folder = ledger_folder / FOLDER
-        self._size = size
+        self._ledger = ledger
         self._file_octets = file_octets
         self._current: int | None = None
         self._written = 0
@@ -64,6 +77,8 @@ class DisclosureWriter:
 
     def commit_to(self, value: str) -> str:
         """See the port."""
+        if self._ledger.state is not State.OPEN:
+            raise _unavailable(f"ledger_{self._ledger.state}", self._ledger.detail)
         salt = os.urandom(SALT_OCTETS)
         commitment = commit(value, salt)
         entry = {"commitment": commitment, "salt": base64.b64encode(salt).decode(), "value": value}
@@ -110,7 +125,7 @@ class DisclosureWriter:
     def _begin(self) -> None:
         """Go on in the next file. Its index is never below that of the last, even if records of it were lost."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        name = max([self._size(), *(int(path.name) for path in _files(self._folder))])
+        name = max([self._ledger.size, *(int(path.name) for path in _files(self._folder))])
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW
         following = os.open(self._folder / str(name), flags, 0o600)
         if self._current is not None:

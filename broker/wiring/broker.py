@@ -79,7 +79,7 @@ class Broker:
         self.ledger = self._new_ledger()
         self.export = checkpoint_export(settings.ledger.exports)
         self.policy = policy_engine(settings)
-        self.disclosures = DisclosureWriter(Path(settings.ledger_folder), lambda: self.ledger.size)
+        self.disclosures = DisclosureWriter(Path(settings.ledger_folder), self.ledger)
         concealment = Concealment(self.disclosures)
         self.desk = DecisionDesk(self.clock, self.ledger, self.policy, InForce(inventory), random_id, concealment)
         self.keys = KeyCache(settings.trust_issuers(), self.clock, changed=self._keys_changed)

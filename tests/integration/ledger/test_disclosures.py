@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,13 +12,23 @@ import pytest
 from broker.adapters import ledger_disclosures
 from broker.adapters.ledger_disclosures import FOLDER, DisclosureFiles, DisclosureWriter
 from broker.adapters.ledger_files_open import OpenThings
+from broker.adapters.ledger_files_writer import State
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
 from broker.ledger.disclosure import verify_disclosure
 
 
-def writer_in(folder: Path, size: Callable[[], int] = lambda: 0, **options: int) -> DisclosureWriter:
-    return DisclosureWriter(folder, size, **options)
+@dataclass
+class Ledger:
+    """What disclosures ask of a ledger."""
+
+    size: int = 0
+    state: State = State.OPEN
+    detail: str = ""
+
+
+def writer_in(folder: Path, ledger: Ledger | None = None, **options: int) -> DisclosureWriter:
+    return DisclosureWriter(folder, ledger or Ledger(), **options)
 
 
 def close(writer: DisclosureWriter) -> None:
@@ -90,9 +101,11 @@ def test_nothing_was_ever_committed(tmp_path: Path) -> None:
 
 
 def test_disclosures_go_when_the_records_they_belong_to_have_gone(tmp_path: Path) -> None:
-    sizes = iter([100, 300, 600, 600, 600])
-    writer, files = writer_in(tmp_path, lambda: next(sizes), file_octets=1), DisclosureFiles(tmp_path)
-    first, second, third = (writer.commit_to(value) for value in ("a", "b", "c"))
+    ledger, found = Ledger(), []
+    writer, files = writer_in(tmp_path, ledger, file_octets=1), DisclosureFiles(tmp_path)
+    for ledger.size in (100, 300, 600):
+        found.append(writer.commit_to("a"))
+    first, second, third = found
     asyncio.run(writer.prune(299))
     assert files.disclose(first) is not None
     asyncio.run(writer.prune(300))
@@ -104,10 +117,10 @@ def test_disclosures_go_when_the_records_they_belong_to_have_gone(tmp_path: Path
 
 
 def test_what_an_earlier_run_wrote_goes_as_well_though_nothing_is_written_any_more(tmp_path: Path) -> None:
-    earlier = writer_in(tmp_path, lambda: 10)
+    earlier = writer_in(tmp_path, Ledger(10))
     old = earlier.commit_to("a")
     close(earlier)
-    writer, files = writer_in(tmp_path, lambda: 500), DisclosureFiles(tmp_path)
+    writer, files = writer_in(tmp_path, Ledger(500)), DisclosureFiles(tmp_path)
     asyncio.run(writer.prune(256))
     assert files.disclose(old) is not None
     asyncio.run(writer.prune(512))
@@ -116,14 +129,24 @@ def test_what_an_earlier_run_wrote_goes_as_well_though_nothing_is_written_any_mo
 
 
 def test_records_that_a_power_cut_took_do_not_make_disclosures_go_too_early(tmp_path: Path) -> None:
-    earlier = writer_in(tmp_path, lambda: 1000)
+    earlier = writer_in(tmp_path, Ledger(1000))
     earlier.commit_to("a")
     close(earlier)
-    writer = writer_in(tmp_path, lambda: 990)
+    writer = writer_in(tmp_path, Ledger(990))
     late = writer.commit_to("b")
     asyncio.run(writer.prune(1024))
     assert DisclosureFiles(tmp_path).disclose(late) is not None
     close(writer)
+
+
+@pytest.mark.parametrize("state", [State.PAUSED, State.CLOSED])
+def test_nothing_is_kept_while_no_record_can_lead_to_it(tmp_path: Path, state: State) -> None:
+    writer = writer_in(tmp_path, Ledger(state=state))
+    with pytest.raises(LedgerUnavailableError) as refused:
+        writer.commit_to("a")
+    assert refused.value.code == f"ledger_{state}"
+    close(writer)
+    assert not (tmp_path / FOLDER).exists()
 
 
 def test_without_room_nothing_is_committed_to_until_there_is_some(

@@ -4,10 +4,12 @@ import asyncio
 import base64
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from broker.adapters.ledger_disclosures import FOLDER, DisclosureWriter
+from broker.adapters.ledger_files_writer import State
 from broker.cli.otbroker import main
 from broker.ledger.disclosure import verify_disclosure
 
@@ -18,7 +20,7 @@ UNKNOWN = "sha256-" + "A" * 43
 def kept(tmp_path: Path) -> str:
     """A commitment of the ledger in `tmp_path`, to a value that a terminal would act upon."""
     (tmp_path / "journal").mkdir()
-    writer = DisclosureWriter(tmp_path, lambda: 0)
+    writer = DisclosureWriter(tmp_path, SimpleNamespace(state=State.OPEN, detail="", size=0))
     commitment = writer.commit_to('{"values":["\x1b[2J4711"]}')
     asyncio.run(writer.close())
     return commitment
