@@ -236,7 +236,9 @@ class CheckpointExport:
 
     async def _attempt(self, destination: Destination, state: ExportState) -> bool:
         try:
-            await asyncio.wait_for(destination.send(self._latest), TIMEOUT_SECONDS)
+            # Not `wait_for`: Python 3.11's forgets that it was cancelled if the sending ends in the same turn.
+            async with asyncio.timeout(TIMEOUT_SECONDS):
+                await destination.send(self._latest)
         except (OSError, TimeoutError, aiohttp.ClientError, ValueError) as error:
             state.failing += 1
             state.error = f"{type(error).__name__}: {error}"

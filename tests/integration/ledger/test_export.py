@@ -57,6 +57,36 @@ def test_a_file_gets_every_checkpoint_offered_one_by_one(tmp_path: Path) -> None
     assert (tmp_path / "saved").read_text() == "".join(note + "\n" for note in NOTES)
 
 
+@pytest.mark.parametrize("turns", range(5))
+def test_it_ends_even_in_the_moment_in_which_a_checkpoint_has_been_sent(turns: int) -> None:
+    class Held:
+        name = "held"
+
+        def __init__(self) -> None:
+            self.let_go = asyncio.Event()
+
+        async def send(self, note: str) -> None:
+            await self.let_go.wait()
+
+        async def close(self) -> None:
+            """Nothing is kept open."""
+
+    async def scene() -> None:
+        held = Held()
+        export = CheckpointExport([held])
+        export.start()
+        export.offer(NOTES[0])
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        held.let_go.set()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(5):
+            await export.close()
+
+    asyncio.run(scene())
+
+
 def test_syslog_over_udp_is_one_datagram_with_the_note() -> None:
     async def scene() -> bytes:
         received: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
