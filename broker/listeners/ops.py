@@ -17,9 +17,9 @@ from broker.errors import ConfigError
 from broker.listeners.figures import FIGURES, MAX_SERIES, Figure, Figures
 
 INFORMATIONAL = frozenset({"disclosures", "exports", "issuers", "listeners", "upstreams"})
-"""Parts that are shown and do not keep the broker from being ready: what is down elsewhere is not our fault, one device's
-own listener that cannot be opened must not take away the others, and without disclosures only writes to confidential
-points are refused.
+"""Parts that are shown and do not keep the broker from being ready: what is down elsewhere is not our fault, one
+device's own listener that cannot be opened must not take away the others, and without disclosures only writes to
+confidential points are refused.
 """
 _LOOPBACK_NAMES = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
 _KEEPALIVE_SECONDS = 30.0

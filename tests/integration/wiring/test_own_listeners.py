@@ -12,8 +12,8 @@ import pytest
 
 from broker.wiring.broker import Broker
 from tests.end_to_end.modbus_caller import ModbusCaller, read_registers
-from tests.integration.policy.ports import free_port
 from tests.integration.wiring.reviewing import INVENTORY, built, recorded
+from tests.ports import free_port
 
 DEVICE = """\
   - id: {id}
