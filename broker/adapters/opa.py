@@ -1,8 +1,9 @@
 """Policies evaluated by an OPA server.
 
-Every question has a deadline from asking to answer. The reply carries the revision that the broker published; any other
-revision is no answer. After `failures` in a row, or a wrong revision, the breaker opens: questions are refused at once
-while one task tries, ever less often, to find the server well, to publish again and to close the breaker.
+Questions wait for one of a few connections; from then on the answer has a deadline. The reply carries the revision
+that the broker published; any other revision is no answer. After `failures` in a row, or a wrong revision, the breaker
+opens: questions are refused at once while one task tries, ever less often, to find the server well, to publish again
+and to close the breaker.
 """
 
 import asyncio
@@ -30,15 +31,19 @@ from broker.model.decision import EntryPoint
 
 Answered = Callable[[bytes | PolicyUnavailableError], None]
 WRAPPING_OCTETS = 1024
+PATIENCE_SECONDS = 2.0
+MOST_WAITING = 4096
+NOT_WELL = "the OPA server is not well, or too many questions at one time"
 FAULTS = (aiohttp.ClientError, OSError, OddReplyError, PolicyRejectedError, TimeoutError)
 
 
 class OpaPolicyEngine:
     """A `PolicyEngine` on an OPA server that belongs to this broker.
 
-    `deadline_seconds` for a question, `queue` questions at most at one time; `failures` in a row open the breaker;
-    recovery is tried after `pause_seconds`, then less and less often up to `longest_pause_seconds`; what the server
-    holds is compared with what was published every `audit_seconds`.
+    `deadline_seconds` for one answer of the server, `patience_seconds` for a question that waits for its turn on one of
+    the server's connections, `queue` questions at most at one time; `failures` in a row open the breaker; recovery is
+    tried after `pause_seconds`, then less and less often up to `longest_pause_seconds`; what the server holds is
+    compared with what was published every `audit_seconds`.
     """
 
     def __init__(
@@ -46,7 +51,8 @@ class OpaPolicyEngine:
         server: OpaServer,
         *,
         deadline_seconds: float = 0.25,
-        queue: int = 256,
+        patience_seconds: float = PATIENCE_SECONDS,
+        queue: int = MOST_WAITING,
         failures: int = 5,
         pause_seconds: float = 0.5,
         longest_pause_seconds: float = 10.0,
@@ -57,6 +63,8 @@ class OpaPolicyEngine:
         self.well = False
         self._server = server
         self._deadline_seconds = deadline_seconds
+        self._patience_seconds = patience_seconds
+        self._turns = asyncio.Semaphore(server.connections)
         self._queue = queue
         self._failures = failures
         self._pauses = (pause_seconds, longest_pause_seconds)
@@ -72,14 +80,11 @@ class OpaPolicyEngine:
 
     def decide(self, entry_point: EntryPoint, question: bytes, answered: Answered) -> None:
         """Ask; see the port."""
-        loop = asyncio.get_running_loop()
-        connection = self._connection
-        if not self.well or connection is None or entry_point not in ENTRY_POINTS or self._asking >= self._queue:
-            loop.call_soon(answered, _unavailable("the OPA server is not well, or too many questions at one time"))
+        if not self.well or entry_point not in ENTRY_POINTS or self._asking >= self._queue:
+            asyncio.get_running_loop().call_soon(answered, _unavailable(NOT_WELL))
             return
         self._asking += 1
-        deadline = loop.time() + self._deadline_seconds
-        self._begin(self._ask(connection, path_of(entry_point), question, answered, deadline))
+        self._begin(self._ask(path_of(entry_point), question, answered))
 
     async def publish(self, modules: dict[str, str], data: dict[str, object], revision: str) -> None:
         """Put a policy in force on the server. Raises ConfigError, leaving the old one in force.
@@ -113,25 +118,39 @@ class OpaPolicyEngine:
             await self._connection.close_connection()
             self._connection = None
 
-    async def _ask(
-        self, connection: OpaConnection, path: str, question: bytes, answered: Answered, deadline: float
-    ) -> None:
+    async def _ask(self, path: str, question: bytes, answered: Answered) -> None:
+        """Wait for a turn, ask, and answer whatever comes of it, a cancellation included."""
         answer: bytes | PolicyUnavailableError = _unavailable("the broker stops")
         try:
-            async with asyncio.timeout_at(deadline):
-                result = await connection.ask(path, question, MAX_ANSWER_OCTETS + WRAPPING_OCTETS)
-            answer = self._checked(*read_reply(result))
-        except EvaluationError:
-            answer, self._failed = b"", 0
+            async with asyncio.timeout(self._patience_seconds if self._turns.locked() else None):
+                await self._turns.acquire()
+            try:
+                answer = await self._answer(path, question)
+            finally:
+                self._turns.release()
         except TimeoutError:
-            answer = PolicyUnavailableError("policy_late", "The policy took too long to decide.")
-            self._note_failure()
-        except FAULTS as error:
-            answer = _unavailable(f"the OPA server failed: {type(error).__name__}")
-            self._note_failure()
+            answer = _late()
         finally:
             self._asking -= 1
             answered(answer)
+
+    async def _answer(self, path: str, question: bytes) -> bytes | PolicyUnavailableError:
+        connection = self._connection
+        if not self.well or connection is None:
+            return _unavailable(NOT_WELL)
+        try:
+            async with asyncio.timeout(self._deadline_seconds):
+                result = await connection.ask(path, question, MAX_ANSWER_OCTETS + WRAPPING_OCTETS)
+            return self._checked(*read_reply(result))
+        except EvaluationError:
+            self._failed = 0
+            return b""
+        except TimeoutError:
+            self._note_failure()
+            return _late()
+        except FAULTS as error:
+            self._note_failure()
+            return _unavailable(f"the OPA server failed: {type(error).__name__}")
 
     def _checked(self, revision: str, answer: list[Any]) -> bytes | PolicyUnavailableError:
         """The answer, if it comes from the policy that is in force here."""
@@ -214,6 +233,10 @@ class OpaPolicyEngine:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _late() -> PolicyUnavailableError:
+    return PolicyUnavailableError("policy_late", "The policy took too long to decide.")
 
 
 def _unavailable(detail: str) -> PolicyUnavailableError:

@@ -52,6 +52,7 @@ class RegoChannel(asyncio.Protocol):
         self.late = False
         self._ended = ended
         self._received = bytearray()
+        self._unsent: list[bytes] = []
         self._loaded: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport
@@ -86,12 +87,18 @@ class RegoChannel(asyncio.Protocol):
         return not self._transport.is_closing()
 
     def ask(self, question: Question) -> None:
-        """Send a question; its answer comes in its turn."""
+        """Send a question, together with all that are asked in this turn of the loop; its answer comes in its turn."""
         if not self.in_flight:
             self.progressed = self._loop.time()
         question.tries += 1
         self.in_flight.append(question)
-        self._transport.write(question.frame)
+        if not self._unsent:
+            self._loop.call_soon(self._send)
+        self._unsent.append(question.frame)
+
+    def _send(self) -> None:
+        self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def kill(self) -> None:
         """End the process now, whatever it does; `ended` follows when the channel has closed."""

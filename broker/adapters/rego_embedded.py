@@ -2,7 +2,8 @@
 
 One worker answers, one waits with the policy already loaded to take its place. A worker whose evaluation exceeds its
 budget of processor time is ended by the kernel; one that makes no progress at all for `wait_seconds` is killed. The
-question it was at is answered `policy_late`, the others are asked again: deciding twice harms nothing.
+question it was at is answered `policy_late`, the others are asked again: deciding twice harms nothing. When a plant's
+masters all come back at once, they wait for their turn: a moment that their own time limits allow.
 """
 
 import asyncio
@@ -17,22 +18,31 @@ from broker.errors import ConfigError, PolicyUnavailableError
 from broker.model.decision import EntryPoint
 
 RESPAWN_PAUSE_SECONDS = 1.0
+PATIENCE_SECONDS = 2.0
+MOST_WAITING = 4096
 
 
 class EmbeddedPolicyEngine:
     """A `PolicyEngine` with nothing to install.
 
-    `budget_seconds` of processor time for one evaluation, `wait_seconds` for a question from asking to answer, `queue`
-    questions at most at one time.
+    `budget_seconds` of processor time and `wait_seconds` on the clock for one evaluation, `patience_seconds` for a
+    question from asking to answer, `queue` questions at most at one time.
     """
 
     def __init__(
-        self, *, budget_seconds: float = 0.05, wait_seconds: float = 0.25, queue: int = 256, most_tries: int = 3
+        self,
+        *,
+        budget_seconds: float = 0.05,
+        wait_seconds: float = 0.25,
+        patience_seconds: float = PATIENCE_SECONDS,
+        queue: int = MOST_WAITING,
+        most_tries: int = 3,
     ) -> None:
         self.revision = ""
         self.workers_lost = 0
         self._budget_seconds = budget_seconds
         self._wait_seconds = wait_seconds
+        self._patience_seconds = patience_seconds
         self._queue = queue
         self._most_tries = most_tries
         self._policy: tuple[dict[str, str], dict[str, object]] | None = None
@@ -123,7 +133,7 @@ class EmbeddedPolicyEngine:
         active = self._active
         for questions in (active.in_flight if active is not None else (), self._waiting):
             for question in questions:
-                if now - question.asked < self._wait_seconds:
+                if now - question.asked < self._patience_seconds:
                     break
                 question.answer(PolicyUnavailableError("policy_late", "The policy took too long to decide."))
         while self._waiting and self._waiting[0].answered is None:

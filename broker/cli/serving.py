@@ -21,6 +21,7 @@ from broker.wiring.broker import Broker
 from broker.wiring.inventory_changes import InventoryChange
 
 log = logging.getLogger(__name__)
+ALLOCATIONS_TO_COLLECT_AFTER = 50_000
 _KNOWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -111,18 +112,20 @@ async def run_until_signal(broker: Broker, started: Callable[[], Awaitable[None]
         await broker.start()
         if started is not None:
             await started()
-        _spare_full_collections()
+        _collect_seldom()
         await stopping.wait()
     finally:
         await broker.stop()
 
 
-def _spare_full_collections() -> None:
+def _collect_seldom() -> None:
     """A full garbage collection holds everybody up for tens of milliseconds, nearly all of them spent on what was made
-    before serving began and stays for ever: let it look at the rest only.
+    before serving began and stays for ever: let it look at the rest only. And a thousand operations under way are no
+    reason to look for garbage among them again and again.
     """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(ALLOCATIONS_TO_COLLECT_AFTER, 10, 10)
 
 
 def serve(path: str) -> int:

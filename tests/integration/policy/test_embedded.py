@@ -28,9 +28,12 @@ async def engine_with(
     *,
     budget_seconds: float = 0.05,
     wait_seconds: float = GENEROUS,
-    queue: int = 256,
+    patience_seconds: float = GENEROUS,
+    queue: int = 1024,
 ) -> AsyncIterator[EmbeddedPolicyEngine]:
-    engine = EmbeddedPolicyEngine(budget_seconds=budget_seconds, wait_seconds=wait_seconds, queue=queue)
+    engine = EmbeddedPolicyEngine(
+        budget_seconds=budget_seconds, wait_seconds=wait_seconds, patience_seconds=patience_seconds, queue=queue
+    )
     try:
         await engine.publish(modules or given.library().modules, {}, "r1")
         yield engine
@@ -185,6 +188,26 @@ def test_a_worker_that_stands_still_is_late_and_is_replaced() -> None:
             assert time.monotonic() - started < 2
             await until_allowed(engine)
             assert engine.worker_pid != stopped
+
+    run(scenario)
+
+
+def test_a_thousand_questions_at_once_are_all_decided_though_it_takes_longer_than_one_evaluation_may() -> None:
+    async def scenario() -> None:
+        async with engine_with(wait_seconds=0.2) as engine:
+            replies = [submit(engine, OPERATION, given.operation_question()) for _ in range(1000)]
+            assert {code(reply) for reply in await asyncio.gather(*replies)} == {""}
+            assert engine.workers_lost == 0
+
+    run(scenario)
+
+
+def test_a_question_whose_turn_does_not_come_in_time_is_late() -> None:
+    async def scenario() -> None:
+        async with engine_with(stubborn.modules(), budget_seconds=GENEROUS, patience_seconds=0.2) as engine:
+            held = submit(engine, OPERATION, stubborn.looping_question())
+            assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_late"
+            assert code(await held) == "policy_late"
 
     run(scenario)
 

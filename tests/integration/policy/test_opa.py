@@ -29,11 +29,17 @@ default decision := {"allow": true, "reasons": [], "obligations": [], "rule": "p
 
 @asynccontextmanager
 async def engine_on(
-    server: OpaServer, *, deadline_seconds: float = 1.0, audit_seconds: float = 60.0, failures: int = 3
+    server: OpaServer,
+    *,
+    deadline_seconds: float = 1.0,
+    patience_seconds: float = 30.0,
+    audit_seconds: float = 60.0,
+    failures: int = 3,
 ) -> AsyncIterator[OpaPolicyEngine]:
     engine = OpaPolicyEngine(
         server,
         deadline_seconds=deadline_seconds,
+        patience_seconds=patience_seconds,
         failures=failures,
         pause_seconds=0.05,
         longest_pause_seconds=0.2,
@@ -176,6 +182,32 @@ def test_a_slow_server_is_late_in_time_and_opens_the_breaker(fault: str) -> None
                 assert proxy.asked <= asked + 1, "an open breaker lets at most its own probe through"
                 proxy.fault = ""
                 await until_allowed(engine)
+
+    run(scenario)
+
+
+def test_a_thousand_questions_at_once_are_all_decided_though_it_takes_longer_than_one_answer_may() -> None:
+    async def scenario() -> None:
+        with running_opa() as opa:
+            async with engine_on(OpaServer(opa.url), deadline_seconds=0.25) as engine:
+                replies = [submit(engine, OPERATION, given.operation_question()) for _ in range(1000)]
+                assert {code(reply) for reply in await asyncio.gather(*replies)} == {""}
+                assert engine.well
+
+    run(scenario)
+
+
+def test_a_question_whose_turn_does_not_come_in_time_is_late_and_no_failure_of_the_server() -> None:
+    async def scenario() -> None:
+        with running_opa() as opa:
+            server = OpaServer(opa.url, connections=1)
+            async with engine_on(server, deadline_seconds=5.0, patience_seconds=0.1, failures=1) as engine:
+                await engine.publish(stubborn.modules(), {}, "r2")
+                looping = submit(engine, OPERATION, stubborn.looping_question())
+                assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_late"
+                assert engine.well
+                assert code(await looping) == "policy_late"
+                assert not engine.well
 
     run(scenario)
 
