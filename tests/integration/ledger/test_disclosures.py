@@ -197,9 +197,9 @@ def test_a_start_after_a_crash_gives_concealed_intents_their_outcome() -> None:
     intent = records.concealed_intent(
         1.0, session="s", decision=0, service="write-single-register", concealed=concealed
     )
-    things.follow(intent)
+    things.follow([intent])
     assert list(things.intents) == [0]
-    things.follow(records.concealed_outcome(1.0, intent=0, result="done", code="", concealed=concealed))
+    things.follow([records.concealed_outcome(1.0, intent=0, result="done", code="", concealed=concealed)])
     assert not things.intents
 
 

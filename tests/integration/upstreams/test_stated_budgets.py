@@ -30,7 +30,7 @@ class Gate:
         self.waiting.set()
         await self.open.wait()
         self.outstanding.remove(seen.unit)
-        writer.write(frame(seen.transaction, seen.unit, good_reply(seen.pdu)))
+        writer.write(frame(good_reply(seen.pdu), seen.transaction, seen.unit))
 
 
 def stated(port: int, **budget: float) -> tuple[EndpointBudget]:
