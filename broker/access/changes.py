@@ -64,6 +64,18 @@ def _device_changes(before: Rights | None, after: Rights | None) -> Iterator[Cha
     terms = changed_terms(before.device, after.device) if before and after else {}
     yield from _summed(lost, False, terms)
     yield from _summed(gained, True, terms)
+    if before and after:
+        yield from _mark_changes(before.device, after.device)
+
+
+def _mark_changes(before: Device, after: Device) -> Iterator[Change]:
+    """Values that the ledger begins or ceases to hold in clear."""
+    marks = {point.id: point.confidential for point in before.points}
+    for point in after.points:
+        if marks.get(point.id, point.confidential) is not point.confidential:
+            how = f"are concealed ({point.confidential})" if point.confidential else "are recorded in clear"
+            note = f"values of {point.id} on {after.key} {how}"
+            yield Change("the ledger", after.key, Action.VIEW, (point.id,), not point.confidential, note=note)
 
 
 def _missing(of: Rights | None, in_: Rights | None) -> list[Right]:

@@ -46,7 +46,10 @@ def meet_occurrence(old: Occurrence, new: Occurrence) -> Occurrence | None:
 
 
 def meet_point(old: Point, new: Point) -> Point:
-    """A point of both versions at one address: the narrower limits; read-only if nothing can be written by both."""
+    """A point of both versions at one address: the narrower limits; read-only if nothing can be written by both.
+
+    It stays confidential if it was: what is once recorded in clear cannot be erased.
+    """
     address, reach = _meet_address(old.address, new.address)
     minimum = max(_given(old.minimum, new.minimum), default=None)
     maximum = min(_given(old.maximum, new.maximum), default=None)
@@ -60,6 +63,7 @@ def meet_point(old: Point, new: Point) -> Point:
         minimum=minimum,
         maximum=maximum,
         allowed=allowed or (),
+        confidential=new.confidential or old.confidential,
     )
 
 

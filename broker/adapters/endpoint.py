@@ -163,7 +163,7 @@ class Endpoint:
             now = self.clock.monotonic()
             lane.pace.answered(now)
             self._pace.answered(now)
-        if self.queued:
+        if self.queued or self._surplus:
             self.pump()
         job.relayed(relayed)
 

@@ -7,6 +7,7 @@ place. Whoever appends never touches what was written before, so it needs no agr
 
 import asyncio
 import base64
+import contextlib
 import errno
 import logging
 import os
@@ -56,9 +57,10 @@ class Records(Protocol):
 class DisclosureWriter:
     """Implements `Disclosures`; called on the event loop, which writes. A thread fsyncs within moments.
 
-    While the ledger takes no intents nothing is committed to: no value is kept that no record would lead to.
-    Without room nothing is committed to (`ledger_paused`) until there is some. After a failed fsync nothing is any more
-    (`ledger_closed`): nobody knows what is on disk. `trouble` says in words why nothing can be written at present.
+    While the ledger takes no intents nothing is committed to, so that no value is kept that no record leads to; only
+    one whose own record finds the ledger full stays until its file is given up. Without room nothing is committed to
+    (`ledger_paused`) until there is some. After a failed fsync nothing is any more (`ledger_closed`): nobody knows what
+    is on disk.
     """
 
     def __init__(self, ledger_folder: Path, ledger: Records, *, file_octets: int = FILE_OCTETS) -> None:
@@ -72,8 +74,12 @@ class DisclosureWriter:
         self._thread = ThreadPoolExecutor(1, "ledger-disclosures")
         self._sync_due = False
         self._begun = self._named = 0
-        self._failed = False
-        self.trouble = ""
+        self._failed = self._hindered = ""
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at present, empty if it can."""
+        return self._failed or self._hindered
 
     def commit_to(self, value: str) -> str:
         """See the port."""
@@ -105,22 +111,22 @@ class DisclosureWriter:
 
     def _write(self, line: bytes) -> None:
         if self._failed:
-            raise _unavailable("ledger_closed", self.trouble)
+            raise _unavailable("ledger_closed", self._failed)
         try:
             if self._current is None or self._written >= self._file_octets:
                 self._begin()
             assert self._current is not None
             write_all(self._current, line)
         except OSError as error:
-            self._tell(str(error))
+            self._log(str(error))
+            self._hindered = str(error)
             raise _unavailable("ledger_paused" if error.errno in NO_ROOM else "ledger_closed", str(error)) from error
         self._written += len(line)
-        self.trouble = ""
+        self._hindered = ""
 
-    def _tell(self, trouble: str) -> None:
+    def _log(self, trouble: str) -> None:
         if not self.trouble:
             log.error("no disclosures can be written, confidential points are refused: %s", trouble)
-        self.trouble = trouble
 
     def _begin(self) -> None:
         """Go on in the next file. Its index is never below that of the last, even if records of it were lost."""
@@ -151,8 +157,8 @@ class DisclosureWriter:
                 sync_folder(self._folder.parent)
                 self._named = begun
         except OSError as error:
-            self._failed = True
-            self._tell(str(error))
+            self._log(str(error))
+            self._failed = str(error)
 
     def _close(self) -> None:
         if self._current is not None:
@@ -171,17 +177,19 @@ class DisclosureFiles:
     def disclose(self, commitment: str) -> Disclosure | None:
         """What proves a commitment's value; None if it is not there (any more)."""
         for path in _files(self._folder):
-            for _, line in _lines(path.read_bytes()):
-                disclosure = _read(line)
-                if disclosure is not None and disclosure.commitment == commitment:
-                    return disclosure
+            with contextlib.suppress(FileNotFoundError):  # the broker has just given it up
+                for _, line in _lines(path.read_bytes()):
+                    disclosure = _read(line)
+                    if disclosure is not None and disclosure.commitment == commitment:
+                        return disclosure
         return None
 
     def erase(self, commitments: Collection[str]) -> frozenset[str]:
         """Overwrite values and salts, durably; which were there. The records do not change."""
         erased: set[str] = set()
         for path in _files(self._folder):
-            erased |= _blank(path, commitments)
+            with contextlib.suppress(FileNotFoundError):
+                erased |= _blank(path, commitments)
         return frozenset(erased)
 
 

@@ -1,6 +1,6 @@
 """The ledger in files: the `Ledger` port over a journal, with tiles and checkpoints made from it behind.
 
-The event loop assigns indices and writes; a commit thread fsyncs; a sealer thread publishes. A short write, an I/O
+The event loop assigns indices and writes; a commit thread fsyncs; a sealer process publishes. A short write, an I/O
 error or a failed fsync closes the ledger until it is opened anew, which verifies what is there; an fsync is never tried
 again. A disk that fills pauses intents while the outcomes of those in flight still have their room, and resumes by
 itself.

@@ -23,7 +23,7 @@ from broker.adapters.opa_connection import (
     OpaServer,
     PolicyRejectedError,
 )
-from broker.adapters.rego_channel import check_policy
+from broker.adapters.rego_channel import MOST_WAITING, PATIENCE_SECONDS, check_policy
 from broker.adapters.rego_framing import ENTRY_POINTS
 from broker.authz.answer import MAX_ANSWER_OCTETS
 from broker.errors import ConfigError, PolicyUnavailableError
@@ -31,8 +31,6 @@ from broker.model.decision import EntryPoint
 
 Answered = Callable[[bytes | PolicyUnavailableError], None]
 WRAPPING_OCTETS = 1024
-PATIENCE_SECONDS = 2.0
-MOST_WAITING = 4096
 NOT_WELL = "the OPA server is not well, or too many questions at one time"
 FAULTS = (aiohttp.ClientError, OSError, OddReplyError, PolicyRejectedError, TimeoutError)
 
@@ -110,6 +108,7 @@ class OpaPolicyEngine:
         """Refuse what is waiting and disconnect."""
         self.well = False
         self._bundle, self.revision = None, ""
+        await asyncio.sleep(0)  # a task that has not begun would end without its last word
         for task in (*self._tasks, *([self._caring] if self._caring else ())):
             task.cancel()
             with suppress(asyncio.CancelledError):

@@ -20,6 +20,9 @@ from broker.errors import ConfigError, PolicyUnavailableError
 
 Answered = Callable[[bytes | PolicyUnavailableError], None]
 LOAD_WAIT_SECONDS = 15.0
+# For every engine: how long a question may wait for its turn, and how many may.
+PATIENCE_SECONDS = 2.0
+MOST_WAITING = 4096
 # The engine's allocator would reserve a gibibyte of address space, more than the worker may have (KiB).
 ALLOCATOR = {"MIMALLOC_ARENA_RESERVE": "65536"}
 LOST = "the policy worker ended while it read the policy"

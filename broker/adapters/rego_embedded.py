@@ -12,14 +12,12 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
-from broker.adapters.rego_channel import Answered, Question, RegoChannel
+from broker.adapters.rego_channel import MOST_WAITING, PATIENCE_SECONDS, Answered, Question, RegoChannel
 from broker.adapters.rego_framing import ENTRY_POINTS
 from broker.errors import ConfigError, PolicyUnavailableError
 from broker.model.decision import EntryPoint
 
 RESPAWN_PAUSE_SECONDS = 1.0
-PATIENCE_SECONDS = 2.0
-MOST_WAITING = 4096
 
 
 class EmbeddedPolicyEngine:

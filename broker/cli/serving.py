@@ -81,7 +81,6 @@ def prepare(loaded: LoadedSettings, organisation_folder: Path | None = None) -> 
     raise_if_any(problems_together(loaded, wanted), "settings_invalid", "settings and inventory")
     last = sources.last_in_force()
     inventory = _first_in_force(settings, sources, wanted, last)
-    sources.keep(inventory)
     broker = Broker(settings, sources, inventory)
     broker.reload.begin(InventoryChange(last or inventory, inventory, wanted))
     return broker, sources

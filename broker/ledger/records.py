@@ -32,7 +32,6 @@ _RESULTS = frozenset(result.value for result in Result)
 _REMEMBERED_INTENTS = 8192
 _remembered = (-1, "")
 _ANY_TIME = "0000-00-00T00:00:00.000000Z"
-_TIME_LAST = f',"time":"{_ANY_TIME}"}}'.encode()
 
 
 def stamp(time: float) -> str:
@@ -57,8 +56,8 @@ def intent(
     before: Pairs = (),
 ) -> bytes:
     """What is about to be sent: `decision` is the index of the record that allowed (or denied) it."""
-    if not values and not before and (head := _intent_head(session, decision, service, digest)):
-        return head + stamp(time).encode() + b'"}'
+    if not values and not before:
+        return _intent_head(session, decision, service, digest) + stamp(time).encode() + b'"}'
     record: dict[str, object] = {
         "decision": decision,
         "digest": digest,
@@ -109,10 +108,9 @@ def outcome(
 
 @lru_cache(_REMEMBERED_INTENTS)
 def _intent_head(session: str, decision: int, service: str, digest: str) -> bytes:
-    """A polled point's intent up to its time: the same under one lease; empty if the record would be too long."""
+    """A polled point's intent up to its time, which stands last: the same under one lease."""
     parts = {"decision": decision, "digest": digest, "kind": _INTENT, "service": service, "session": session}
-    whole = _small(parts | {"time": _ANY_TIME})
-    return whole[: -len(_ANY_TIME) - 2] if whole.endswith(_TIME_LAST) else b""
+    return _small(parts | {"time": _ANY_TIME})[: -len(_ANY_TIME) - 2]
 
 
 def concealed_outcome(time: float, *, intent: int, result: str, code: str, concealed: str) -> bytes:
@@ -236,7 +234,9 @@ def broker_stopped(time: float, *, reason: str) -> bytes:
 def changed(
     kind: RecordKind, time: float, *, revision: str, previous: str, detail: Mapping[str, object] | None = None
 ) -> bytes:
-    """New settings, policy or inventory in force (`settings_changed`, `policy_changed`, `inventory_changed`)."""
+    """New settings, policy or inventory in force (`settings_changed`, `policy_changed`, `inventory_changed`), or who
+    lost and gained by that (`access_changed`).
+    """
     return _record(kind, time, {"revision": revision, "previous": previous, "detail": _plain(detail or {})})
 
 

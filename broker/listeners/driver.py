@@ -15,7 +15,7 @@ from broker.engine.commands import (
     RecordOutcomes,
     Relay,
 )
-from broker.engine.events import Refused
+from broker.engine.events import Answered, Finding, Refused
 from broker.engine.ports import Clock, Ledger, Upstream
 from broker.engine.sessions import Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
@@ -83,7 +83,7 @@ class Driver:
     def failed(self, run: "_Run") -> None:
         """A bug: nothing is carried on. An intent without outcome becomes `unknown`; the session ends."""
         log.exception("exchange failed; the session ends", extra={"session": run.session.id})
-        self._settle_open_intents(run, Result.UNKNOWN)
+        self._settle_open_intents(run, 0, Result.UNKNOWN)
         self._fault(run.session, EndReason.BROKER_FAULT)
 
     def _decide(self, command: Decide, run: "_Run") -> Any:
@@ -93,11 +93,12 @@ class Driver:
         session, request = command.session, command.request
         if session.ended is not None:
             return Reason.SESSION_ENDED
+        open_before = len(run.open_intents)
         try:
             run.first_intent = self._append_intents(command, run)
         except LedgerUnavailableError as error:
             reason = Reason.LEDGER_PAUSED if error.code == Reason.LEDGER_PAUSED else Reason.LEDGER_CLOSED
-            self._settle_open_intents(run, Result.NOT_SENT, reason)
+            self._settle_open_intents(run, open_before, Result.NOT_SENT, reason)
             return reason
         session.operations += 1
         return run.first_intent if self._ledger.settle(request.writes, run.intents_settled) else PENDING
@@ -110,14 +111,15 @@ class Driver:
             run.open_intents.append(self._ledger.append(record, intent=True))
         return run.open_intents[first]
 
-    def _settle_open_intents(self, run: "_Run", result: Result, code: str = "") -> None:
-        """Give every intent that was left open the outcome it has; one that cannot be recorded, the next start does."""
+    def _settle_open_intents(self, run: "_Run", start: int, result: Result, code: str = "") -> None:
+        """Give the intents that were left open, from that one on, the outcome they have; what cannot be recorded, the
+        next start does. Those before belong to a write whose after-value is being read.
+        """
         try:
-            while run.open_intents:
-                self._ledger.append(
-                    records.outcome(self._clock.now(), intent=run.open_intents[0], result=result, code=code)
-                )
-                del run.open_intents[0]
+            while len(run.open_intents) > start:
+                intent = run.open_intents[start]
+                self._ledger.append(records.outcome(self._clock.now(), intent=intent, result=result, code=code))
+                del run.open_intents[start]
         except LedgerUnavailableError:
             log.error("an outcome was not recorded; the next start records it as unknown")
 
@@ -205,6 +207,13 @@ class _Run:
         self.first_intent = -1
         self.relaying: Relay | None = None
 
+    def _after_fault(self) -> Finding:
+        """What the caller is told after a bug of ours: that nothing was sent only if nothing was."""
+        if self.relaying is None:
+            return Refused((Reason.SESSION_ENDED,))
+        unknown = Relayed(Result.UNKNOWN, code=EndReason.BROKER_FAULT)
+        return Answered(unknown, self.relaying.decisions, recorded=False)
+
     def intents_settled(self, error: LedgerUnavailableError | None) -> None:
         """The ledger's word on the intents."""
         self.advance(self.first_intent if error is None else Reason.LEDGER_CLOSED)
@@ -234,7 +243,7 @@ class _Run:
             result = stop.value
         except Exception:
             self._driver.failed(self)
-            result = Refused((Reason.SESSION_ENDED,))
+            result = self._after_fault()
         self._driver.finished()
         try:
             self._done(result)

@@ -220,12 +220,13 @@ class ModbusStream:
             self._denied(refused)
 
     def _record_refused(self, code: str, pdu: bytes, unit: int) -> None:
-        """Without digest where it could tell a value that was meant for a confidential point."""
-        session = self._any_session()
-        device = self._device_of(unit) or (session.device if session else None)
-        hidden = device is not None and device.confidential
+        """Without digest where it could tell a value that was meant for a confidential point, perhaps of a device that
+        the caller misnamed.
+        """
+        device = self._device_of(unit)
+        hidden = device is None or device.confidential
         digest = "" if hidden else urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()
-        self._frame_refusals.pdu(session, code, digest, len(pdu))
+        self._frame_refusals.pdu(self._any_session(), code, digest, len(pdu))
 
     def _any_session(self) -> Session | None:
         return next(iter(self._sessions.values()), None)

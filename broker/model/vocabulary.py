@@ -106,6 +106,7 @@ class RecordKind(StrEnum):
     SETTINGS_CHANGED = "settings_changed"
     POLICY_CHANGED = "policy_changed"
     INVENTORY_CHANGED = "inventory_changed"
+    ACCESS_CHANGED = "access_changed"
     RELOAD_REFUSED = "reload_refused"
     CLOCK_STEPPED = "clock_stepped"
     TAIL_HEALED = "tail_healed"

@@ -203,6 +203,7 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.SETTINGS_CHANGED: "Changed settings came into force.",
     RecordKind.POLICY_CHANGED: "A changed policy came into force.",
     RecordKind.INVENTORY_CHANGED: "A changed inventory came into force; its gains may be waiting.",
+    RecordKind.ACCESS_CHANGED: "Who lost and who gained access by a changed inventory.",
     RecordKind.RELOAD_REFUSED: "Changed files could not be used; the last good state stays.",
     RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
     RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",

@@ -1,4 +1,4 @@
-"""Records and logs who gained and who lost by a changed inventory; losses are in force before that is worked out."""
+"""Records a changed inventory as it comes into force, and who gained and who lost by it once that is worked out."""
 
 import asyncio
 import contextlib
@@ -47,56 +47,51 @@ class InventoryChanges:
     def __init__(self, clock: Clock, ledger: Ledger) -> None:
         self._clock = clock
         self._ledger = ledger
-        self._untold: deque[tuple[InventoryChange, float]] = deque()
+        self._untold: deque[InventoryChange] = deque()
         self._telling: asyncio.Task[None] | None = None
 
     def note(self, change: InventoryChange) -> None:
-        """It has come into force now: tell it soon; nobody has to wait."""
-        self._untold.append((change, self._clock.now()))
+        """It comes into force now: record it, and tell soon what it means; nobody has to wait."""
+        if change.in_force.revision != change.previous.revision:
+            self._append(RecordKind.INVENTORY_CHANGED, change, {"gains_waiting_for": change.waiting_revision})
+            log.info("inventory_changed: revision %s in force", change.in_force.revision)
+        self._untold.append(change)
         if self._telling is None or self._telling.done():
             self._telling = asyncio.get_running_loop().create_task(self._tell())
 
     async def told(self) -> None:
-        """Until everything noted so far is recorded."""
+        """Until everything noted so far is told."""
         if self._telling is not None:
             await self._telling
 
     async def close(self) -> None:
-        """Record at once what is still to be told, if need be without the words."""
+        """Leave untold what is not worked out yet: the archived inventories say it as well."""
         if self._telling is not None:
             self._telling.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._telling
-        while self._untold:
-            self._record(*self._untold.popleft(), None)
 
     async def _tell(self) -> None:
         while self._untold:
-            words = None
+            change = self._untold.popleft()
             try:
-                words = await asyncio.to_thread(self._untold[0][0].told)
+                words = await asyncio.to_thread(change.told)
             except Exception:
                 log.exception("it cannot be told who gains and who loses")
-            self._record(*self._untold.popleft(), words)
-
-    def _record(self, change: InventoryChange, at: float, words: Told | None) -> None:
-        if change.in_force.revision != change.previous.revision:
-            self._append(change, at, words)
-            counts = f": {words.lost} losses, {words.gained} gains" if words else ""
-            log.info("inventory_changed: revision %s in force%s", change.in_force.revision, counts)
-        if words is not None:
+                continue
+            if change.in_force.revision != change.previous.revision:
+                self._append(RecordKind.ACCESS_CHANGED, change, dataclasses.asdict(words))
+                log.info(
+                    "access_changed: revision %s: %d losses, %d gains",
+                    change.in_force.revision,
+                    words.lost,
+                    words.gained,
+                )
             _log_sentences(words)
 
-    def _append(self, change: InventoryChange, at: float, words: Told | None) -> None:
-        detail: dict[str, object] = dataclasses.asdict(words) if words else {}
-        detail |= {"in_force_from": at, "gains_waiting_for": change.waiting_revision}
-        record = records.changed(
-            RecordKind.INVENTORY_CHANGED,
-            self._clock.now(),
-            revision=change.in_force.revision,
-            previous=change.previous.revision,
-            detail=detail,
-        )
+    def _append(self, kind: RecordKind, change: InventoryChange, detail: dict[str, object]) -> None:
+        revision, previous = change.in_force.revision, change.previous.revision
+        record = records.changed(kind, self._clock.now(), revision=revision, previous=previous, detail=detail)
         try:
             self._ledger.append(record)
         except LedgerUnavailableError:

@@ -82,11 +82,16 @@ def ledger_key(settings: LedgerSection) -> Ed25519PrivateKey:
     return key
 
 
+# An evaluation's time on the clock, where its worker has to share the processor, in budgets of processor time.
+WALL_CLOCK_FACTOR = 5
+
+
 def policy_engine(settings: Settings) -> EmbeddedPolicyEngine | OpaPolicyEngine:
     """The engine that the settings name, not yet with a policy."""
     policy = settings.policy
     if policy.opa is None:
-        return EmbeddedPolicyEngine(budget_seconds=policy.embedded_deadline_milliseconds / 1000)
+        budget = policy.embedded_deadline_milliseconds / 1000
+        return EmbeddedPolicyEngine(budget_seconds=budget, wait_seconds=WALL_CLOCK_FACTOR * budget)
     server = OpaServer(
         policy.opa.url,
         ca_file=policy.opa.ca_file,

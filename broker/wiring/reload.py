@@ -23,6 +23,7 @@ from broker.wiring.inventory_changes import InventoryChange, InventoryChanges
 
 log = logging.getLogger(__name__)
 INVALID = "files have been invalid for too long"
+KEPT = "copy in the state folder"
 
 
 class Sources(Protocol):
@@ -99,6 +100,7 @@ class Reload:
         self._inventory_seen = ("", "")
         self._policy_seen = ""
         self._certificates_seen = ""
+        self._unkept: tuple[Inventory, bool] | None = None
         self._invalid_since: dict[str, float] = {}
         self.waiting_revision = ""
         self.inventory_since = self.policy_since = clock.monotonic()
@@ -137,8 +139,11 @@ class Reload:
 
     async def remember(self) -> None:
         """Take the files as they are now for seen, and tell what has changed since the broker last ran."""
-        if self._begun is not None and self._begun.is_news:
-            self._inventory_changes.note(self._begun)
+        if self._begun is not None:
+            if self._begun.is_news:
+                self._inventory_changes.note(self._begun)
+            # Without it the next start would take everything for new and approved: then rather no start.
+            await asyncio.to_thread(self._sources.keep, self._begun.in_force)
         self._inventory_seen = await asyncio.to_thread(self._inventory_marks)
         self._policy_seen = await asyncio.to_thread(self._sources.policy_mark) if self._policy.revision else ""
         self._certificates_seen = await asyncio.to_thread(self._sources.certificate_mark)
@@ -159,10 +164,10 @@ class Reload:
 
     async def look(self) -> None:
         """One look at the files; whatever changed comes into force or is refused."""
+        await self._keep()
         marks = await asyncio.to_thread(self._inventory_marks)
-        if marks != self._inventory_seen:
+        if marks != self._inventory_seen and await self._attempt("inventory", self._take_inventory):
             self._inventory_seen = marks
-            await self._attempt("inventory", self._take_inventory)
         await self._follow(self._desk.in_force.inventory)
         mark = await asyncio.to_thread(self._sources.policy_mark)
         if mark != self._policy_seen and await self._attempt("policy", self._take_policy):
@@ -204,15 +209,32 @@ class Reload:
         inventory = change.in_force
         trust, in_force = Trust(inventory.organisations), InForce(inventory)
         await self._upstreams.replace(inventory.devices, inventory.endpoints)
-        await asyncio.to_thread(self._sources.keep, inventory)
-        if spend_approval:
-            await asyncio.to_thread(self._sources.spend_approval)
         self._authenticator.replace_trust(trust)
         self._trust_changed(inventory)
         self._desk.in_force = in_force
         self.inventory_since = self._clock.monotonic()
         self._inventory_changes.note(change)
         self._in_force(EndReason.INVENTORY_CHANGED)
+        self._unkept = (inventory, spend_approval)
+        await self._keep()
+
+    async def _keep(self) -> None:
+        """Remember what is in force for the next start. A disk that is full is a fault, and no reason to let a
+        revocation wait: it is tried again at each look.
+        """
+        if self._unkept is None:
+            return
+        inventory, spend_approval = self._unkept
+        try:
+            await asyncio.to_thread(self._sources.keep, inventory)
+            if spend_approval:
+                await asyncio.to_thread(self._sources.spend_approval)
+        except OSError as error:
+            log.error("the inventory in force cannot be kept for the next start: %s", error)
+            self._invalid_since.setdefault(KEPT, self._clock.monotonic())
+        else:
+            self._unkept = None
+            self._invalid_since.pop(KEPT, None)
 
     async def _take_policy(self) -> None:
         files = await asyncio.to_thread(self._sources.policies)

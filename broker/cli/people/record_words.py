@@ -64,11 +64,9 @@ def _changed(record: Document) -> str:
     return f"{record.get('previous') or 'nothing'} became {record.get('revision', '')}"
 
 
-def _inventory_changed(record: Document) -> str:
-    """The counts where they were worked out, and the first change."""
+def _access_changed(record: Document) -> str:
+    """The counts, and the first change."""
     told, lost, gained = _changed(record), _of(record, "detail", "lost"), _of(record, "detail", "gained")
-    if lost == "" or gained == "":
-        return told
     changes, waiting = _of(record, "detail", "changes"), _of(record, "detail", "gains_waiting")
     first = f" ({changes[0]}{', …' if len(changes) > 1 else ''})" if isinstance(changes, list) and changes else ""
     return f"{told}: {lost} losses, {gained} gains{first}" + (f"; {waiting} gains wait" if waiting else "")
@@ -100,7 +98,8 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "broker_stopped": lambda r: str(r.get("reason", "")),
     "settings_changed": _changed,
     "policy_changed": _changed,
-    "inventory_changed": _inventory_changed,
+    "inventory_changed": _changed,
+    "access_changed": _access_changed,
     "reload_refused": _reload_refused,
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",

@@ -126,6 +126,7 @@ def test_a_limit_lowered_meanwhile_closes_what_is_too_much_and_cuts_no_request()
                 assert not lane.direct
                 gate.open.set()
                 assert {relayed.result for relayed in await asyncio.gather(*flying)} == {Result.DONE}
+                assert ways.states()[0].connected == 1
                 gateway.script = honest
                 await asyncio.gather(*(asked(lane, pdu(device, VIEW)) for _ in range(6)))
                 assert ways.states()[0].connected == 1

@@ -100,6 +100,7 @@ def test_the_development_broker_says_where_it_is_and_what_to_try_and_what_comes_
     line = process.stderr.readline()
     assert "info" in line
     assert "inventory_changed: revision " in line
+    assert "access_changed: revision " in process.stderr.readline()
     assert "in force: + bo@plant.example gains view on plant/ahu-1" in process.stderr.readline()
     process.send_signal(signal.SIGINT)
     assert process.wait(LIMIT_SECONDS) == 0

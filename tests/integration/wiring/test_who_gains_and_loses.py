@@ -3,16 +3,19 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from broker.cli.applied import approve
+from broker.cli.file_sources import IN_FORCE
 from broker.cli.people.record_words import record_sentence
 from broker.wiring import inventory_changes
 from broker.wiring.broker import Broker
+from broker.wiring.reload import KEPT
 from tests.integration.wiring.reviewing import GAIN, INVENTORY, built, recorded
 
 ANA = "  - {id: ana, subjects: [ana@acme.example], scope: {sites: [plant]}, actions: [view]}\n"
@@ -27,6 +30,20 @@ def write(folder: Path, inventory: str) -> None:
     (folder / "inventory" / "all.yaml").write_text(inventory)
 
 
+@contextmanager
+def full_disk(folder: Path) -> Iterator[None]:
+    """What the broker keeps in its state folder cannot be replaced: a folder stands where its new file would go."""
+    blocked = folder / IN_FORCE
+    kept = blocked.read_bytes()
+    blocked.unlink()
+    blocked.mkdir()
+    try:
+        yield
+    finally:
+        blocked.rmdir()
+        blocked.write_bytes(kept)
+
+
 def played(folder: Path, play: Play, stopped: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
     """The records of changed inventories after a broker has run and stopped; `stopped` is called then."""
 
@@ -38,7 +55,7 @@ def played(folder: Path, play: Play, stopped: Callable[[], None] = lambda: None)
         finally:
             await broker.stop()
             stopped()
-        return await recorded(broker, "inventory_changed")
+        return await recorded(broker, "access_changed")
 
     return asyncio.run(scenario())
 
@@ -47,6 +64,7 @@ def test_losses_that_took_effect_and_gains_that_wait_are_told_apart(
     reviewed: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     wanted = ""
+    in_force: list[dict[str, Any]] = []
 
     async def play(broker: Broker) -> None:
         nonlocal wanted
@@ -56,18 +74,20 @@ def test_losses_that_took_effect_and_gains_that_wait_are_told_apart(
         await broker.reload.told()
         approve(str(reviewed / "dev"), wanted)
         await broker.reload.look()
+        in_force.extend(await recorded(broker, "inventory_changed"))
 
     caplog.set_level(logging.INFO)
     lost, gained = played(reviewed, play)
     now = {name: lost["detail"][name] for name in ("lost", "gained", "changes")}
     assert now == {"lost": 1, "gained": 0, "changes": [ANA_LOSES]}
-    later = {name: lost["detail"][name] for name in ("gains_waiting", "waiting", "gains_waiting_for")}
-    assert later == {"gains_waiting": 1, "waiting": [BO_GAINS], "gains_waiting_for": wanted}
-    assert lost["detail"]["in_force_from"] <= lost["time"]
+    assert (lost["detail"]["gains_waiting"], lost["detail"]["waiting"]) == (1, [BO_GAINS])
+    assert [record["detail"]["gains_waiting_for"] for record in in_force] == [wanted, ""]
+    assert [record["revision"] for record in in_force] == [lost["revision"], gained["revision"]]
     assert (gained["revision"], gained["previous"]) == (wanted, lost["revision"])
     assert f"in force: {ANA_LOSES}" in caplog.messages
     assert f"waits for `otbroker config apply`: {BO_GAINS}" in caplog.messages
-    assert f"inventory_changed: revision {lost['revision']} in force: 1 losses, 0 gains" in caplog.messages
+    assert f"inventory_changed: revision {lost['revision']} in force" in caplog.messages
+    assert f"access_changed: revision {lost['revision']}: 1 losses, 0 gains" in caplog.messages
 
 
 def test_an_approved_gain_is_recorded_as_gained_and_nothing_waits_any_more(reviewed: Path) -> None:
@@ -83,7 +103,7 @@ def test_an_approved_gain_is_recorded_as_gained_and_nothing_waits_any_more(revie
     (record,) = played(reviewed, play)
     detail = record["detail"]
     assert (detail["gained"], detail["lost"], detail["changes"]) == (1, 0, [BO_GAINS])
-    assert (detail["gains_waiting"], detail["waiting"], detail["gains_waiting_for"]) == (0, [], "")
+    assert (detail["gains_waiting"], detail["waiting"]) == (0, [])
     assert record_sentence(record).endswith(f": 0 losses, 1 gains ({BO_GAINS})")
 
 
@@ -128,7 +148,7 @@ def test_where_gains_apply_at_once_both_are_recorded_as_in_force(reviewed: Path)
     assert record["detail"]["gains_waiting"] == 0
 
 
-def test_no_loss_waits_until_it_is_told_and_a_broker_that_stops_meanwhile_records_it_without_words(
+def test_no_loss_and_no_record_of_it_waits_until_it_is_told_what_it_means(
     reviewed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = threading.Event()
@@ -146,11 +166,26 @@ def test_no_loss_waits_until_it_is_told_and_a_broker_that_stops_meanwhile_record
         write(reviewed, INSTEAD + "freezes: [{id: f, starts: 2030-01-01T00:00:00, zone: UTC, duration: PT1H}]\n")
         await broker.reload.look()
         assert broker.desk.in_force.inventory.freezes
-        assert not await recorded(broker, "inventory_changed")
+        first, second = await recorded(broker, "inventory_changed")
+        assert second["previous"] == first["revision"]
 
-    first, second = played(reviewed, play, told.set)
-    assert second["previous"] == first["revision"]
-    assert set(first["detail"]) == {"in_force_from", "gains_waiting_for"}
+    assert played(reviewed, play, told.set) == []
+
+
+def test_a_loss_takes_effect_though_the_state_folder_cannot_be_written_which_is_tried_again(reviewed: Path) -> None:
+    async def play(broker: Broker) -> None:
+        with full_disk(reviewed / "dev"):
+            write(reviewed, INSTEAD)
+            await broker.reload.look()
+            assert not broker.desk.in_force.inventory.grants
+            assert broker.reload.invalid == (KEPT,)
+        await broker.reload.look()
+        assert broker.reload.invalid == ()
+        await broker.reload.told()
+
+    told = played(reviewed, play)
+    assert len(told) == 1
+    assert played(reviewed, lambda broker: broker.reload.told()) == told, "nothing is told twice"
 
 
 def test_words_that_fail_are_logged_and_the_change_is_recorded_all_the_same(
@@ -166,6 +201,7 @@ def test_words_that_fail_are_logged_and_the_change_is_recorded_all_the_same(
         await broker.reload.look()
         await broker.reload.told()
 
-    (record,) = played(reviewed, play)
-    assert "lost" not in record["detail"]
+        assert len(await recorded(broker, "inventory_changed")) == 1
+
+    assert played(reviewed, play) == []
     assert "it cannot be told who gains and who loses" in caplog.messages

@@ -49,7 +49,7 @@ def test_the_largest_change_fits_into_one_record_whole() -> None:
     words = told([change(who="\U0001f3ed" * 1000)] * 500, [change()] * 500)
     assert {len(text) for text in words.changes} == {LONGEST_SENTENCE}
     detail = {"lost": words.lost, "gained": words.gained, "changes": words.changes, "waiting": words.waiting}
-    record = records.changed(RecordKind.INVENTORY_CHANGED, 0.0, revision="b" * 43, previous="a" * 43, detail=detail)
+    record = records.changed(RecordKind.ACCESS_CHANGED, 0.0, revision="b" * 43, previous="a" * 43, detail=detail)
     assert len(record) <= LARGEST_RECORD
     assert orjson.loads(record)["detail"]["gained"] == 500
     assert len(orjson.loads(record)["detail"]["changes"]) == MOST_SENTENCES

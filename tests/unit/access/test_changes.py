@@ -3,8 +3,10 @@
 import dataclasses
 from decimal import Decimal
 
+from broker.access.change_words import sentence
 from broker.access.changes import Change, access_changes
-from broker.model.place import BacnetAddress, Inventory, Organisation
+from broker.access.losses import losses_only
+from broker.model.place import BacnetAddress, Confidential, Inventory, Organisation
 from broker.model.schedule import Freeze, Occurrence, Scope
 from broker.model.vocabulary import Action
 from tests.unit.access.inventories import device, grant, inventory, point, window
@@ -125,3 +127,17 @@ def test_a_change_of_priorities_says_from_what_to_what() -> None:
         ("setpoint: priorities 10 to 16 → 8 to 16",)
     }
     assert all(c.terms == () for c in access_changes(inventory(grants=()), inventory()))
+
+
+def test_a_mark_that_is_taken_away_is_told_as_what_the_ledger_gains() -> None:
+    clear, marked = (
+        inventory(devices=(device(points=(dataclasses.replace(point(), confidential=mark),)),))
+        for mark in (None, Confidential.SECRET)
+    )
+    assert [sentence(change) for change in access_changes(marked, clear)] == [
+        "+ the ledger gains access: values of setpoint on plant/ahu-1 are recorded in clear"
+    ]
+    assert [sentence(change) for change in access_changes(clear, marked)] == [
+        "- the ledger loses access: values of setpoint on plant/ahu-1 are concealed (secret)"
+    ]
+    assert losses_only(marked, clear).devices[0].points[0].confidential is Confidential.SECRET

@@ -167,9 +167,9 @@ def test_a_refused_reload_names_the_first_problem_and_counts_them_rightly():
 
 def test_a_changed_inventory_tells_the_counts_and_the_first_change():
     detail = {"lost": 2, "gained": 0, "changes": ["- ana loses view", "- bo loses view"], "gains_waiting": 3}
-    record = {"kind": "inventory_changed", "previous": "a", "revision": "b", "detail": detail}
+    record = {"kind": "access_changed", "previous": "a", "revision": "b", "detail": detail}
     assert record_sentence(record) == "a became b: 2 losses, 0 gains (- ana loses view, …); 3 gains wait"
-    assert record_sentence(record | {"detail": {}}) == "a became b"
+    assert record_sentence(record | {"kind": "inventory_changed"}) == "a became b"
 
 
 def test_a_mistyped_device_is_answered_with_the_one_that_was_meant():

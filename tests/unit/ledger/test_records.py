@@ -141,7 +141,8 @@ def every_kind() -> dict[str, bytes]:
         records.denials_suppressed(NOW, subject="ana", count=5, first=NOW, last=NOW),
         *[
             records.changed(kind, NOW, revision="b", previous="a", detail={"gained": ["x"]})
-            for kind in (RecordKind.SETTINGS_CHANGED, RecordKind.POLICY_CHANGED, RecordKind.INVENTORY_CHANGED)
+            for kind in RecordKind
+            if kind.value.endswith("_changed")
         ],
         records.reload_refused(NOW, what="policy", problems=["bad\nline"] * 30),
         records.clock_stepped(NOW, step_seconds=-3.25),

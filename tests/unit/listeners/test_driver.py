@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from broker.engine.events import Refused
+from broker.engine.events import Answered, Refused
 from broker.engine.exchange import exchange
 from broker.errors import LedgerUnavailableError
 from broker.listeners.driver import Driver
+from broker.model.decision import Obligation
 from broker.model.vocabulary import Action, Reason, Result
-from tests.unit.engine.playbook import allow, request, session
+from tests.unit.engine.playbook import DONE, allow, request, session
 
 
 class Clock:
@@ -60,3 +61,55 @@ def test_a_request_whose_intents_are_not_all_recorded_is_not_sent_and_leaves_non
     assert len(intents) == recorded
     assert [outcome["intent"] for outcome in outcomes] == intents
     assert {outcome["result"] for outcome in outcomes} <= {Result.NOT_SENT}
+
+
+class ReadingBack(Desk):
+    """Allows everything and wants to know what was written."""
+
+    def operation(self, session, request, place, decided):
+        return allow(Obligation.AFTER_VALUE) if request.writes else allow()
+
+    def still_holds(self, decisions):
+        return True
+
+
+class Device:
+    """Answers when it is told to."""
+
+    def __init__(self):
+        self.asked = []
+
+    def relay(self, request, relayed, still_allowed=None):
+        self.asked.append(relayed)
+
+
+def test_a_write_that_was_done_keeps_its_outcome_though_its_read_back_cannot_be_recorded():
+    ledger, device, findings = Ledger(1, Reason.LEDGER_PAUSED), Device(), []
+    driver = Driver(Clock(), ledger, ReadingBack(), lambda key: device, lambda session, reason: None)
+    driver.run(session(), exchange(session(), request(Action.ADJUST, before=True)), findings.append)
+    (relayed,) = device.asked
+    relayed(DONE)
+    (finding,) = findings
+    assert isinstance(finding, Answered)
+    assert (finding.relayed, finding.recorded, finding.after) == (DONE, True, ())
+    outcomes = [(record["intent"], record["result"]) for record in ledger.records if record["kind"] == "outcome"]
+    assert outcomes == [(0, Result.DONE)]
+
+
+def test_after_a_bug_of_ours_a_write_that_was_sent_is_not_told_to_be_refused():
+    class Faulty(Ledger):
+        def settle(self, durable, settled):
+            if json.dumps(self.records[-1]).find("outcome") > 0:
+                raise RuntimeError("a mistake")
+            return True
+
+    ledger, device, findings, ended = Faulty(9, ""), Device(), [], []
+    desk = ReadingBack()
+    desk.operation = lambda *_: allow()
+    driver = Driver(Clock(), ledger, desk, lambda key: device, lambda session, reason: ended.append(reason))
+    driver.run(session(), exchange(session(), request(Action.ADJUST)), findings.append)
+    device.asked.pop()(DONE)
+    (finding,) = findings
+    assert isinstance(finding, Answered)
+    assert (finding.relayed.result, finding.recorded) == (Result.UNKNOWN, False)
+    assert ended == ["broker_fault"]
