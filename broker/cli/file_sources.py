@@ -8,6 +8,7 @@ from pathlib import Path
 
 import orjson
 
+from broker.adapters.ledger_files_disk import sync_folder
 from broker.adapters.policy_files import PolicyFiles, read_policies
 from broker.adapters.private_files import write_private
 from broker.cli.config_files import raise_if_any
@@ -120,7 +121,9 @@ class FileSources:
         self._keep_once(f"policy-{files.revision}.json", encoded)
 
     def _keep_once(self, name: str, octets: bytes) -> None:
-        self._archive.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._archive.is_dir():
+            self._archive.mkdir(mode=0o700, parents=True)
+            sync_folder(self._archive.parent)
         if not (self._archive / name).exists():
             write_private(self._archive / name, octets)
 

@@ -22,6 +22,7 @@ class InForce:
             if device.protocol is Protocol.MODBUS:
                 places_of(device)
         self.inventory = inventory
+        self.anything_confidential = any(device.confidential for device in inventory.devices)
         self._calendar = Calendar(inventory.windows, inventory.freezes)
         self._grants = StandingGrants(inventory.grants)
         self._organisations = {organisation.id: organisation for organisation in inventory.organisations}

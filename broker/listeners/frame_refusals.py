@@ -1,32 +1,51 @@
 """Records frames that were refused, only so many of a subject, so that a fuzzer cannot fill the disk."""
 
+import hashlib
+from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
 from broker.engine.ports import Clock, Ledger
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
+from broker.model.place import Device
 
 RECORDS_PER_MINUTE = 60
 MINUTE_SECONDS = 60.0
 
 
 class FrameRefusals:
-    """At most so many records a subject and minute; `suppress(subject, now)` counts the others."""
+    """At most so many records a subject and minute; `suppress(subject, now)` counts the others.
 
-    def __init__(self, clock: Clock, ledger: Ledger, suppress: Callable[[str, float], None]) -> None:
+    A frame's digest could tell a value that was meant for a confidential point. It is left out for a device that has
+    one, and, if any has (`anything_confidential`), for a frame of which nobody knows whose it was.
+    """
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        suppress: Callable[[str, float], None],
+        anything_confidential: Callable[[], bool],
+    ) -> None:
         self._clock = clock
         self._ledger = ledger
         self._suppress = suppress
+        self._anything_confidential = anything_confidential
         self._recent: dict[str, tuple[float, int]] = {}
         self.count = 0
 
     def stream(self, session: Session | None, code: str) -> None:
         """Octets that are no frame: the connection is closed."""
-        self.pdu(session, code, "", 0)
+        self._record(session, code, "", 0)
 
-    def pdu(self, session: Session | None, code: str, digest: str, size: int, direction: str = "caller") -> None:
-        """A frame whose content is not acceptable; nothing of it is passed on."""
+    def pdu(self, session: Session | None, device: Device | None, code: str, pdu: bytes) -> None:
+        """A frame whose content is not acceptable, for this device; nothing of it is passed on."""
+        hidden = self._anything_confidential() if device is None else device.confidential
+        digest = "" if hidden else urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()
+        self._record(session, code, digest, len(pdu))
+
+    def _record(self, session: Session | None, code: str, digest: str, size: int) -> None:
         self.count += 1
         now = self._clock.now()
         key = session.subject.id if session else ""
@@ -45,7 +64,7 @@ class FrameRefusals:
                     now,
                     session=session.id if session else "",
                     device=session.device.key if session else "",
-                    direction=direction,
+                    direction="caller",
                     code=code,
                     digest=digest,
                     size=size,

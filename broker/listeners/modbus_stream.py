@@ -1,7 +1,5 @@
 """One caller's Modbus/TCP stream, over TLS or in a tunnel: every request of it goes the way of one operation."""
 
-import hashlib
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 
 from broker.engine.conversation import Asked, Conversation, Malformed, Misaddressed, reply_octets
@@ -189,10 +187,10 @@ class ModbusStream:
             else:
                 self._admit(way.device, self._admitted)
         elif isinstance(asked, Malformed):
-            self._record_refused(asked.code, asked.pdu, asked.unit)
+            self._frame_refusals.pdu(self._any_session(), self._device_of(asked.unit), asked.code, asked.pdu)
             self._write(asked.reply)
         else:
-            self._record_refused(UNIT_UNKNOWN, asked.pdu, asked.unit)
+            self._frame_refusals.pdu(self._any_session(), None, UNIT_UNKNOWN, asked.pdu)
             self._tell_denied(Refused((Reason.DEVICE_UNKNOWN,)))
             self._write(reply_octets(asked, exception_reply(asked.function, DENIED)))
 
@@ -218,15 +216,6 @@ class ModbusStream:
     def _tell_denied(self, refused: Refused) -> None:
         if self._denied is not None:
             self._denied(refused)
-
-    def _record_refused(self, code: str, pdu: bytes, unit: int) -> None:
-        """Without digest where it could tell a value that was meant for a confidential point, perhaps of a device that
-        the caller misnamed.
-        """
-        device = self._device_of(unit)
-        hidden = device is None or device.confidential
-        digest = "" if hidden else urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()
-        self._frame_refusals.pdu(self._any_session(), code, digest, len(pdu))
 
     def _any_session(self) -> Session | None:
         return next(iter(self._sessions.values()), None)

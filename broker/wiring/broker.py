@@ -90,7 +90,9 @@ class Broker:
         self.upstreams = Upstreams(inventory.devices, self.clock, endpoints=inventory.endpoints)
         self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end)
         self.identity_refusals = IdentityRefusals(self.clock, self.ledger)
-        self.frame_refusals = FrameRefusals(self.clock, self.ledger, self.desk.quota.suppress)
+        self.frame_refusals = FrameRefusals(
+            self.clock, self.ledger, self.desk.quota.suppress, lambda: self.desk.in_force.anything_confidential
+        )
         self.interpreters = Interpreters()
         self.watch = Watch(self.clock, self.ledger, self.desk, self.register, self.identity_refusals)
         self.modbus = self._new_modbus_listeners()
