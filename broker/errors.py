@@ -64,6 +64,10 @@ class BindingError(PeerError):
     """Proofs that are valid alone and do not belong together."""
 
 
+class IssuanceError(PeerError):
+    """What our own authority was asked to certify and does not."""
+
+
 class UnavailableError(BrokerError):
     """Something that the broker needs is not there; nothing was relayed because of it."""
 

@@ -1,7 +1,8 @@
 """Certification authorities for development and tests; their keys lie unencrypted in files (0600).
 
 Whatever is there and still good is used again, so that every command can be repeated. Not for production: there the
-organisations bring their own authorities, and the broker never holds a key that can issue.
+organisations bring their own authorities or use `authority`, whose certificates these are, and the broker never holds a
+key that can issue.
 """
 
 from collections.abc import Iterable, Sequence
@@ -13,31 +14,33 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from broker.adapters.development_certificates import (
-    LeafProfile,
+from broker.adapters.authority.certificates import (
     PrivateKey,
     Signer,
+    authority_name,
+    crl_number,
     make_crl,
     make_issuing,
     make_key,
     make_leaf,
     make_root,
+    revoked_entry,
 )
 from broker.adapters.private_files import write_private
 from broker.errors import ConfigError
 from broker.identity.anchors import issued
 from broker.identity.certificate import fingerprint
+from broker.identity.issuance import PROFILES, Address, Profile, Terms
 from broker.identity.modbus_role import decode_role
-from broker.identity.names import NameForm, decode_subject_id
+from broker.identity.names import Name, NameForm, decode_name, decode_subject_id
 from broker.identity.profile import X509_ERRORS
 from broker.identity.revocation import RevocationList, decode_crls
 
 _AUTHORITY_LIFETIME = timedelta(days=365)
+CRL_LIFETIME = timedelta(days=7)
 _LEAF_LIFETIME = timedelta(days=30)
 _RENEW_BEFORE = timedelta(days=3)
-_SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,26 +110,11 @@ def publish_crl(authority: Authority, revoked: Iterable[int], now: float) -> Pat
     above = serials & {authority.issuing.certificate.serial_number}
     before = _published(authority)
     lists = (
-        make_crl(authority.root, before.get(authority.root.certificate), above, now),
-        make_crl(authority.issuing, before.get(authority.issuing.certificate), serials - above, now),
+        _next_list(authority.root, before.get(authority.root.certificate), above, now),
+        _next_list(authority.issuing, before.get(authority.issuing.certificate), serials - above, now),
     )
     write_private(authority.crl, b"".join(crl.public_bytes(Encoding.PEM) for crl in lists))
     return authority.crl
-
-
-def issue_person(
-    authority: Authority, email: str, target: Path, now: float, *, modbus_role: str | None = None
-) -> Credential:
-    """A client certificate for a person; `target` is the path of its files without the ending."""
-    return _issue(authority, target, LeafProfile(email, (x509.RFC822Name(email),), _CLIENT, modbus_role), now)
-
-
-def issue_service(
-    authority: Authority, spiffe_id: str, target: Path, now: float, *, modbus_role: str | None = None
-) -> Credential:
-    """A client certificate for a service."""
-    names = (x509.UniformResourceIdentifier(spiffe_id),)
-    return _issue(authority, target, LeafProfile(spiffe_id.rpartition("/")[2], names, _CLIENT, modbus_role), now)
 
 
 def issue_client(
@@ -134,13 +122,13 @@ def issue_client(
 ) -> Credential:
     """A client certificate for a subject id: a person's mailbox or a service's SPIFFE id. Raises ConfigError."""
     try:
-        form = decode_subject_id(subject).form
+        name = decode_subject_id(subject)
     except ValueError as error:
         raise ConfigError("subject_malformed", f"{subject!r} is not a subject id.", str(error)) from None
-    if form is NameForm.DNS:
+    if name.form is NameForm.DNS:
         raise ConfigError("subject_malformed", f"{subject!r} is neither a mailbox nor a SPIFFE id.")
-    issue = issue_person if form is NameForm.EMAIL else issue_service
-    return issue(authority, subject, target, now, modbus_role=modbus_role)
+    profile = PROFILES["person" if name.form is NameForm.EMAIL else "service"]
+    return _issue(authority, target, _terms(profile, name, modbus_role=modbus_role), now)
 
 
 def issue_server(
@@ -153,8 +141,9 @@ def issue_server(
     use_rsa: bool = False,
 ) -> Credential:
     """A server certificate for DNS names and addresses; `use_rsa` for clients that offer only RSA suites."""
-    names = (*(x509.DNSName(host) for host in hosts), *(x509.IPAddress(ip_address(a)) for a in addresses))
-    return _issue(authority, target, LeafProfile(hosts[0], names, _SERVER), now, use_rsa=use_rsa)
+    names = (decode_name(host, NameForm.DNS) for host in hosts)
+    terms = _terms(PROFILES["server"], *names, addresses=tuple(ip_address(address) for address in addresses))
+    return _issue(authority, target, terms, now, use_rsa=use_rsa)
 
 
 def load_key(path: Path) -> PrivateKey | None:
@@ -173,8 +162,9 @@ def encode_key(key: PrivateKey) -> bytes:
 
 def _make_authority(folder: Path, organisation: str, now: float) -> Authority:
     root_key, issuing_key = make_key(), make_key()
-    root = Signer(make_root(organisation, root_key, now, _AUTHORITY_LIFETIME), root_key)
-    certificate = make_issuing(organisation, issuing_key, root, now, _AUTHORITY_LIFETIME)
+    names = [authority_name(organisation, f"{organisation} development {title}") for title in ("root", "issuing")]
+    root = Signer(make_root(names[0], root_key, now, _AUTHORITY_LIFETIME), root_key)
+    certificate = make_issuing(names[1], issuing_key.public_key(), root, now, _AUTHORITY_LIFETIME)
     issuing = Signer(certificate, issuing_key)
     for name, signer in (("root", root), ("issuing", issuing)):
         write_private(folder / f"{name}.key", encode_key(signer.key))
@@ -211,14 +201,19 @@ def _lasts(certificate: x509.Certificate, now: float, until: float) -> bool:
     return starts <= now and until < ends
 
 
-def _issue(
-    authority: Authority, target: Path, profile: LeafProfile, now: float, *, use_rsa: bool = False
-) -> Credential:
+def _terms(
+    profile: Profile, *names: Name, modbus_role: str | None = None, addresses: tuple[Address, ...] = ()
+) -> Terms:
+    """Longer than a production authority would give; `otbroker dev` renews only when it starts."""
+    return Terms(profile, names, int(_LEAF_LIFETIME.total_seconds()), modbus_role, addresses)
+
+
+def _issue(authority: Authority, target: Path, terms: Terms, now: float, *, use_rsa: bool = False) -> Credential:
     certificate_path, key_path = target.with_name(f"{target.name}.pem"), target.with_name(f"{target.name}.key")
-    leaf = _reusable(authority, certificate_path, key_path, profile, now)
+    leaf = _reusable(authority, certificate_path, key_path, terms, now)
     if leaf is None:
         key = make_key(use_rsa=use_rsa)
-        leaf = make_leaf(authority.organisation, profile, key, authority.issuing, now, _LEAF_LIFETIME)
+        leaf = make_leaf(authority.organisation, terms, key.public_key(), authority.issuing, now)
         chain = leaf.public_bytes(Encoding.PEM) + authority.issuing.certificate.public_bytes(Encoding.PEM)
         write_private(key_path, encode_key(key))
         write_private(certificate_path, chain)
@@ -229,7 +224,7 @@ def _issue(
 
 
 def _reusable(
-    authority: Authority, certificate: Path, key_path: Path, profile: LeafProfile, now: float
+    authority: Authority, certificate: Path, key_path: Path, terms: Terms, now: float
 ) -> x509.Certificate | None:
     """The leaf that lies there, if it says the same, was issued here, lasts, fits its key and is not revoked."""
     chain, key = _load_chain(certificate), load_key(key_path)
@@ -239,14 +234,23 @@ def _reusable(
     if not issued(issuing, leaf) or not _lasts(leaf, now, now + _RENEW_BEFORE.total_seconds()):
         return None
     revoked = any(crl.issued_by(issuing) and crl.revokes(leaf) for crl in _lists(authority))
-    return leaf if not revoked and _says(leaf, profile) else None
+    return leaf if not revoked and _says(leaf, terms) else None
 
 
-def _says(leaf: x509.Certificate, profile: LeafProfile) -> bool:
+def _says(leaf: x509.Certificate, terms: Terms) -> bool:
     names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     usage = leaf.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
-    same = tuple(names) == profile.names and tuple(usage) == (profile.usage,)
-    return same and decode_role(leaf.extensions) == profile.modbus_role
+    same = tuple(names) == terms.general_names and tuple(usage) == terms.profile.usages
+    return same and decode_role(leaf.extensions) == terms.modbus_role
+
+
+def _next_list(
+    signer: Signer, before: x509.CertificateRevocationList | None, serials: set[int], now: float
+) -> x509.CertificateRevocationList:
+    """What the list before it revoked, and these serials."""
+    known = {entry.serial_number for entry in before or ()} | serials
+    entries = [revoked_entry(serial, now, x509.ReasonFlags.unspecified) for serial in known]
+    return make_crl(signer, entries, crl_number(before) + 1, now, CRL_LIFETIME)
 
 
 def _lists(authority: Authority) -> tuple[RevocationList, ...]:

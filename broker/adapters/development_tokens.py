@@ -14,8 +14,8 @@ import jwt
 import orjson
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from broker.adapters.authority.certificates import make_key
 from broker.adapters.development_ca import encode_key, load_key
-from broker.adapters.development_certificates import make_key
 from broker.adapters.private_files import write_private
 
 ISSUER = "https://issuer.plant.example"

@@ -1,4 +1,4 @@
-"""Files that only their owner may read, written whole or not at all."""
+"""Files written whole or not at all: those that only their owner may read, and those for everybody."""
 
 import os
 import secrets
@@ -9,10 +9,20 @@ from broker.adapters.ledger_files_disk import sync_folder
 
 def write_private(path: Path, octets: bytes) -> None:
     """Write a file (0600) in a folder (0700 if it has to be made); a reader sees the old content or the new."""
+    _write(path, octets, 0o600)
+
+
+def write_public(path: Path, octets: bytes) -> None:
+    """The same for what everybody may read (0644): certificates and revocation lists."""
+    _write(path, octets, 0o644)
+
+
+def _write(path: Path, octets: bytes, mode: int) -> None:
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with os.fdopen(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            os.fchmod(file.fileno(), mode)
             file.write(octets)
             file.flush()
             os.fsync(file.fileno())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from broker.api.openapi import openapi_octets
 from broker.api.reference import api_reference
+from broker.cli.ca_commands import add_ca_commands
 from broker.cli.completion import HELP, describe_completion, print_completion
 from broker.cli.config_commands import DEFAULT_SETTINGS, add_config_commands
 from broker.cli.config_files import describe
@@ -35,6 +36,7 @@ def parser() -> argparse.ArgumentParser:
     _add_dev(commands)
     add_config_commands(commands)
     add_ledger_commands(commands)
+    add_ca_commands(commands)
     _add_api(commands)
     _add_completion(commands)
     return root

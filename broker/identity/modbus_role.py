@@ -7,7 +7,7 @@ from broker.identity.codes import certificate_error
 
 ROLE_OID = x509.ObjectIdentifier("1.3.6.1.4.1.50316.802.1")
 _UTF8_STRING = 0x0C
-_LONGEST_ROLE = 255
+LONGEST_ROLE = 255
 
 
 def decode_role(extensions: x509.Extensions) -> str | None:
@@ -60,7 +60,7 @@ def _content(raw_value: bytes) -> bytes:
         if length < 0x80:
             raise ValueError("the length is not in its shortest form")
     elif length >= 0x80:
-        raise ValueError(f"the string is longer than {_LONGEST_ROLE} octets or of indefinite length")
+        raise ValueError(f"the string is longer than {LONGEST_ROLE} octets or of indefinite length")
     if len(raw_value) != start + length:
         raise ValueError("the string does not fill the value")
     return raw_value[start:]

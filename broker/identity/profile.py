@@ -63,7 +63,7 @@ def key_findings(certificate: x509.Certificate) -> Iterator[Finding]:
         )
 
 
-def sound_key(certificate: x509.Certificate) -> bool:
+def sound_key(certificate: x509.Certificate | x509.CertificateSigningRequest) -> bool:
     """Whether the public key is RSA of 2048 to 8192 bits or on a NIST curve."""
     try:
         key = certificate.public_key()
@@ -74,7 +74,9 @@ def sound_key(certificate: x509.Certificate) -> bool:
     return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES)
 
 
-def sound_hash(signed: x509.Certificate | x509.CertificateRevocationList) -> bool:
+def sound_hash(
+    signed: x509.Certificate | x509.CertificateRevocationList | x509.CertificateSigningRequest,
+) -> bool:
     """Whether it is signed over SHA-256, SHA-384 or SHA-512."""
     try:
         return isinstance(signed.signature_hash_algorithm, _SOUND_HASHES)

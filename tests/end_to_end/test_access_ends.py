@@ -13,13 +13,13 @@ from typing import Any
 
 import aiohttp
 import pytest
-from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from broker.adapters.development_ca import encode_key, publish_crl
-from broker.adapters.development_certificates import CRL_LIFETIME, LeafProfile, make_key, make_leaf
+from broker.adapters.authority.certificates import make_key, make_leaf
+from broker.adapters.development_ca import CRL_LIFETIME, encode_key, publish_crl
 from broker.cli.building import ANA, BMS
+from broker.identity.issuance import PROFILES, Terms
+from broker.identity.names import decode_subject_id
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import OWNER, VENDOR, Development, ModbusCaller, Persona, token_of, until
 from tests.end_to_end.devices import ScriptedDevice, honest, modbus_device, write_inventory
@@ -294,8 +294,8 @@ def test_an_inventory_with_a_typing_error_is_refused_recorded_and_changes_nothin
 def short_lived(development: Development, seconds: float) -> Persona:
     """A certificate of ana's that ends soon."""
     authority, key = development.authority(VENDOR), make_key()
-    profile = LeafProfile(ANA, (x509.RFC822Name(ANA),), ExtendedKeyUsageOID.CLIENT_AUTH)
-    leaf = make_leaf(authority.organisation, profile, key, authority.issuing, time.time(), timedelta(seconds=seconds))
+    terms = Terms(PROFILES["person"], (decode_subject_id(ANA),), seconds)
+    leaf = make_leaf(authority.organisation, terms, key.public_key(), authority.issuing, time.time())
     certificate, key_file = (development.folder / "personas" / f"ana-short.{ending}" for ending in ("pem", "key"))
     certificate.write_bytes(leaf.public_bytes(Encoding.PEM) + authority.issuing.certificate.public_bytes(Encoding.PEM))
     key_file.write_bytes(encode_key(key))

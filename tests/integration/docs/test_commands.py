@@ -1,4 +1,4 @@
-"""The commands in README and tutorial do what these pages say, with a real broker."""
+"""The commands in README, tutorial and the page on certificates do what these pages say, with a real broker."""
 
 import shutil
 import socket
@@ -27,6 +27,13 @@ def test_the_first_hour_does_what_it_says(tmp_path: Path) -> None:
         port = str(free.getsockname()[1])
     with Shell(tmp_path, {"1502": port}) as shell:
         for step in steps((ROOT / "docs" / "tutorial" / "first-hour.md").read_text()):
+            shell.run(step)
+
+
+def test_the_page_on_certificates_does_what_it_says(tmp_path: Path) -> None:
+    checkout_like(tmp_path)
+    with Shell(tmp_path, {}) as shell:
+        for step in steps((ROOT / "docs" / "how-to" / "certificates.md").read_text()):
             shell.run(step)
 
 

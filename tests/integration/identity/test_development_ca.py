@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.adapters.development_ca import create_authority, issue_client, issue_person, issue_server, publish_crl
+from broker.adapters.development_ca import create_authority, issue_client, issue_server, publish_crl
 from broker.adapters.development_tokens import create_token_issuer
 from broker.adapters.private_files import write_private
 from broker.errors import ConfigError
@@ -28,7 +28,7 @@ def content(folder):
 def test_what_is_good_is_used_again(tmp_path):
     for _ in range(2):
         authority = create_authority(tmp_path, "acme", NOW)
-        credential = issue_person(authority, "ana@acme.example", tmp_path / "ana", NOW)
+        credential = issue_client(authority, "ana@acme.example", tmp_path / "ana", NOW)
         issuer = create_token_issuer(tmp_path)
         state = {name: octets for name, octets in content(tmp_path).items() if name != "crl.pem"}
         if _ == 0:
@@ -47,10 +47,10 @@ def test_what_is_good_is_used_again(tmp_path):
     ],
 )
 def test_what_does_not_fit_together_is_made_anew(tmp_path, spoil, anew):
-    issue_person(create_authority(tmp_path, "acme", NOW), "ana@acme.example", tmp_path / "ana", NOW)
+    issue_client(create_authority(tmp_path, "acme", NOW), "ana@acme.example", tmp_path / "ana", NOW)
     before = content(tmp_path)
     spoil(tmp_path)
-    issue_person(create_authority(tmp_path, "acme", NOW), "ana@acme.example", tmp_path / "ana", NOW)
+    issue_client(create_authority(tmp_path, "acme", NOW), "ana@acme.example", tmp_path / "ana", NOW)
     after = content(tmp_path)
     assert {name.removesuffix(".pem") for name in after if name.endswith(".pem") and after[name] != before[name]} - {
         "crl"
@@ -68,7 +68,7 @@ def test_certificates_are_renewed_before_they_end_and_lists_with_them(tmp_path):
     chain = {}
     for now in (NOW, NOW + 28 * DAY, NOW + 340 * DAY):
         authority = create_authority(tmp_path, "acme", now)
-        issue_person(authority, "ana@acme.example", tmp_path / "ana", now)
+        issue_client(authority, "ana@acme.example", tmp_path / "ana", now)
         chain[now] = (tmp_path / "ana.pem").read_bytes()
         assert accepted(tmp_path, chain[now], now)
     assert len(set(chain.values())) == 3
@@ -77,18 +77,18 @@ def test_certificates_are_renewed_before_they_end_and_lists_with_them(tmp_path):
 def test_another_role_or_name_or_a_revocation_makes_a_new_certificate(tmp_path):
     authority = create_authority(tmp_path, "acme", NOW)
     issued = [
-        issue_person(authority, "ana@acme.example", tmp_path / "ana", NOW),
-        issue_person(authority, "ana@acme.example", tmp_path / "ana", NOW, modbus_role="Operator"),
-        issue_person(authority, "eve@acme.example", tmp_path / "ana", NOW),
+        issue_client(authority, "ana@acme.example", tmp_path / "ana", NOW),
+        issue_client(authority, "ana@acme.example", tmp_path / "ana", NOW, modbus_role="Operator"),
+        issue_client(authority, "eve@acme.example", tmp_path / "ana", NOW),
     ]
     publish_crl(authority, [issued[-1].serial], NOW)
-    issued.append(issue_person(authority, "eve@acme.example", tmp_path / "ana", NOW))
+    issued.append(issue_client(authority, "eve@acme.example", tmp_path / "ana", NOW))
     assert len({credential.serial for credential in issued}) == 4
 
 
 def test_a_revocation_is_never_taken_back_by_a_later_list(tmp_path):
     authority = create_authority(tmp_path, "acme", NOW)
-    ana, eve = (issue_person(authority, f"{who}@acme.example", tmp_path / who, NOW) for who in ("ana", "eve"))
+    ana, eve = (issue_client(authority, f"{who}@acme.example", tmp_path / who, NOW) for who in ("ana", "eve"))
     for serial in (ana.serial, eve.serial):
         publish_crl(authority, [serial], NOW)
     create_authority(tmp_path, "acme", NOW)
@@ -98,7 +98,7 @@ def test_a_revocation_is_never_taken_back_by_a_later_list(tmp_path):
 
 def test_revoking_the_issuing_authority_refuses_everybody_below_it(tmp_path):
     authority = create_authority(tmp_path, "acme", NOW)
-    ana = issue_person(authority, "ana@acme.example", tmp_path / "ana", NOW)
+    ana = issue_client(authority, "ana@acme.example", tmp_path / "ana", NOW)
     publish_crl(authority, [authority.issuing.certificate.serial_number], NOW)
     assert not accepted(tmp_path, ana.certificate.read_bytes(), NOW)
 
@@ -112,7 +112,7 @@ def test_files_are_their_owner_s_only_whatever_the_umask(tmp_path):
     before = os.umask(0)
     try:
         authority = create_authority(tmp_path / "new", "acme", NOW)
-        issue_person(authority, "ana@acme.example", tmp_path / "new" / "ana", NOW)
+        issue_client(authority, "ana@acme.example", tmp_path / "new" / "ana", NOW)
         create_token_issuer(tmp_path / "new")
     finally:
         os.umask(before)
@@ -165,7 +165,7 @@ def test_the_scripts_make_issue_and_revoke(tmp_path):
 
 def test_openssl_accepts_the_chain_with_revocation_checking(tmp_path):
     authority = create_authority(tmp_path, "acme", NOW)
-    ana = issue_person(authority, "ana@acme.example", tmp_path / "ana", NOW)
+    ana = issue_client(authority, "ana@acme.example", tmp_path / "ana", NOW)
     command = ["openssl", "verify", "-x509_strict", "-purpose", "sslclient", "-crl_check_all"]
     files = ["-CAfile", authority.anchor, "-CRLfile", authority.crl, "-untrusted", ana.certificate, ana.certificate]
     checked = subprocess.run([*command, *files], capture_output=True, text=True, timeout=30, check=False)

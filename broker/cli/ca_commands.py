@@ -1,0 +1,274 @@
+"""`otbroker ca …`: the built-in certification authority. Works on its folder; brokers read what it publishes there."""
+
+import argparse
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from broker.adapters.authority.certificates import PrivateKey, make_key
+from broker.adapters.authority.folder import AuthorityFolder, KeyFacts
+from broker.adapters.authority.register import Issued, locked
+from broker.adapters.authority.root import REASONS, Root, create_root, read_certificate
+from broker.adapters.authority.rotation import create_folder, request_authority, take_authority, take_root_list
+from broker.adapters.authority.standing import standing
+from broker.adapters.development_ca import encode_key
+from broker.adapters.private_files import write_private, write_public
+from broker.cli.ca_words import print_standing, tell
+from broker.cli.passphrases import GivenSecrets
+from broker.errors import ConfigError
+from broker.identity.issuance import PROFILES, decode_terms, verify_request
+
+Subparsers = Any  # argparse names its own type privately
+_DURATION = re.compile(r"([1-9]\d{0,4})(m|h|d)", re.ASCII)
+_UNIT_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
+_LARGEST_FILE = 1024 * 1024
+_FOLDER_HELP = "folder of the authority"
+
+
+def add_ca_commands(subparsers: Subparsers) -> None:
+    """Add `ca` and what belongs to it; each sets `run`, a function of the parsed arguments with the exit status."""
+    ca = subparsers.add_parser("ca", help="the built-in certification authority")
+    commands = ca.add_subparsers(dest="ca_command", required=True, metavar="COMMAND")
+    _add_init(commands)
+    _add_issue(commands)
+    _add_revoke(commands)
+    crl = _command(commands, "crl", _crl, "publish fresh revocation lists of all issuing authorities")
+    crl.add_argument("--root-crl", metavar="FILE", help="take in this newer list of the root too")
+    _add_rotate(commands)
+    _add_root_commands(commands)
+    _command(commands, "status", _status, "what ends when, and what to do next; exit status 1 if it is overdue")
+
+
+def _command(
+    commands: Subparsers, name: str, run: Callable[[argparse.Namespace], int], text: str, root: bool = False
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the root" if root else _FOLDER_HELP)
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.set_defaults(run=run)
+    if name != "status" and not root:
+        parser.add_argument("--passphrase-file", metavar="FILE", help="of the issuing keys (default: asked for)")
+        parser.add_argument("--pin-file", metavar="FILE", help="of the token that holds the key (default: asked for)")
+    if root or name in {"init", "rotate"}:
+        parser.add_argument("--root-passphrase-file", metavar="FILE", help="of the root's key (default: asked for)")
+    return parser
+
+
+def _add_init(commands: Subparsers) -> None:
+    init = _command(commands, "init", _init, "make a root and its first issuing authority")
+    init.add_argument("--organisation", required=True, metavar="ID", help="whose authority it is")
+    init.add_argument(
+        "--namespace",
+        required=True,
+        action="append",
+        metavar="PATTERN",
+        help="names it may give, as in the inventory: *@mail.domain, spiffe://domain/*, *.dns.domain; repeatable",
+    )
+    init.add_argument("--root", type=Path, metavar="DIR", help="folder of the root (default: root, inside)")
+    init.add_argument("--crl-lifetime", type=_duration, default=_duration("7d"), metavar="N[mhd]", help="default: 7d")
+    _add_token(init)
+
+
+def _add_issue(commands: Subparsers) -> None:
+    issue = _command(commands, "issue", _issue, "issue a certificate, for a request or with a new key")
+    issue.add_argument("--profile", required=True, choices=tuple(PROFILES))
+    issue.add_argument("--name", action="append", required=True, help="mailbox, SPIFFE id or DNS name")
+    issue.add_argument("--address", action="append", default=[], metavar="IP", help="of a server; repeatable")
+    issue.add_argument("--modbus-role", metavar="ROLE")
+    issue.add_argument("--lifetime", type=_duration, metavar="N[mhd]", help="shorter or longer than the profile has it")
+    key = issue.add_mutually_exclusive_group(required=True)
+    key.add_argument("--csr", type=Path, metavar="FILE", help="request, PEM or DER")
+    key.add_argument("--key-out", type=Path, metavar="FILE", help="make a key and write it here, without passphrase")
+    issue.add_argument("--out", type=Path, required=True, metavar="FILE", help="certificate and chain, PEM")
+
+
+def _add_revoke(commands: Subparsers) -> None:
+    revoke = _command(commands, "revoke", _revoke, "revoke a certificate and publish the list")
+    revoke.add_argument("serial", metavar="SERIAL", help="hexadecimal, as `ca issue` prints it")
+    revoke.add_argument("--reason", choices=tuple(REASONS), default="unspecified")
+
+
+def _add_rotate(commands: Subparsers) -> None:
+    rotate = _command(commands, "rotate", _rotate, "put a new issuing authority beside the one in use")
+    how = rotate.add_mutually_exclusive_group(required=True)
+    how.add_argument("--root", type=Path, metavar="DIR", help="the root's folder is at hand: do everything")
+    how.add_argument("--request", type=Path, metavar="FILE", help="make the key and write the request for the root")
+    how.add_argument("--certificate", type=Path, metavar="FILE", help="take in the root's answer")
+    rotate.add_argument(
+        "--issue-after",
+        type=_duration,
+        default=_duration("1h"),
+        metavar="N[mhd]",
+        help="it issues once every broker has fetched its list (default: 1h)",
+    )
+    _add_token(rotate)
+
+
+def _add_root_commands(commands: Subparsers) -> None:
+    sign = _command(commands, "sign", _sign, "offline: the root signs a new issuing authority", root=True)
+    sign.add_argument("--csr", type=Path, required=True, metavar="FILE", help="as `ca rotate --request` wrote it")
+    sign.add_argument("--out", type=Path, required=True, metavar="FILE")
+    root_crl = _command(commands, "root-crl", _root_crl, "offline: the root's next revocation list", root=True)
+    root_crl.add_argument("--revoke", metavar="SERIAL", help="revoke this issuing authority, and all it issued")
+    root_crl.add_argument("--reason", choices=tuple(REASONS), default="unspecified")
+    root_crl.add_argument("--out", type=Path, required=True, metavar="FILE")
+
+
+def _add_token(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--pkcs11-module", metavar="FILE", help="make the issuing key in a token of this PKCS #11 module"
+    )
+    command.add_argument("--pkcs11-token", metavar="LABEL", help="the token's label")
+
+
+def _duration(text: str) -> int:
+    """Seconds of `30m`, `8h` or `90d`."""
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is no duration such as 30m, 8h or 90d")
+    return int(match[1]) * _UNIT_SECONDS[match[2]]
+
+
+def _secrets(arguments: argparse.Namespace) -> GivenSecrets:
+    return GivenSecrets("issuing authority", arguments.passphrase_file, arguments.pin_file)
+
+
+def _root_secrets(arguments: argparse.Namespace) -> GivenSecrets:
+    return GivenSecrets("root", arguments.root_passphrase_file)
+
+
+def _key_facts(arguments: argparse.Namespace) -> KeyFacts:
+    if bool(arguments.pkcs11_module) != bool(arguments.pkcs11_token):
+        raise ConfigError("token_unclear", "A token is named by --pkcs11-module and --pkcs11-token together.")
+    if not arguments.pkcs11_module:
+        return KeyFacts()
+    return KeyFacts(kind="pkcs11", module=arguments.pkcs11_module, token=arguments.pkcs11_token)
+
+
+def _init(arguments: argparse.Namespace) -> int:
+    folder, now = arguments.folder, time.time()
+    key, secrets = _key_facts(arguments), _secrets(arguments)
+    if (folder / "ca.json").exists():
+        raise ConfigError("authority_exists", f"There is an authority in {folder} already.")
+    place = arguments.root or folder / "root"
+    if not folder.exists():
+        folder.mkdir(parents=True)
+        folder.chmod(0o755)  # whatever the umask: brokers, which run as another user, read the lists in it
+    with locked(folder):
+        root = create_root(place, arguments.organisation, tuple(arguments.namespace), _root_secrets(arguments), now)
+        create_folder(folder, root, key, arguments.crl_lifetime, secrets, now)
+    return tell({"anchor": folder / "root.pem", "crl": folder / "crl.pem", "root": place}, arguments.format)
+
+
+def _issue(arguments: argparse.Namespace) -> int:
+    with locked(_existing(arguments.folder)):
+        authority = AuthorityFolder(arguments.folder, _secrets(arguments))
+        terms = decode_terms(
+            arguments.profile,
+            authority.facts.spaces,
+            arguments.name,
+            raw_addresses=arguments.address,
+            lifetime_seconds=arguments.lifetime,
+            modbus_role=arguments.modbus_role,
+        )
+        key = _new_key(arguments)
+        public_key = key.public_key() if key else verify_request(_read(arguments.csr), terms)
+        chain = authority.issue(terms, public_key, time.time())
+        if key:
+            write_private(arguments.key_out, encode_key(key))
+        write_public(arguments.out, chain)
+    (*_, entry) = authority.register.entries
+    assert isinstance(entry, Issued)
+    issued = {"serial": entry.serial, "names": ", ".join(entry.names), "not_after": entry.not_after}
+    return tell({"certificate": arguments.out, **issued}, arguments.format)
+
+
+def _new_key(arguments: argparse.Namespace) -> PrivateKey | None:
+    """A key for a holder who brings no request."""
+    if arguments.key_out and arguments.key_out.exists():
+        raise ConfigError("key_exists", f"{arguments.key_out} is there already.", "a key is never written over")
+    return make_key() if arguments.key_out else None
+
+
+def _revoke(arguments: argparse.Namespace) -> int:
+    with locked(_existing(arguments.folder)):
+        authority = AuthorityFolder(arguments.folder, _secrets(arguments))
+        entry = authority.revoke(arguments.serial, arguments.reason, time.time())
+    return tell({"revoked": entry.serial, "names": ", ".join(entry.names), "crl": authority.crl}, arguments.format)
+
+
+def _crl(arguments: argparse.Namespace) -> int:
+    with locked(_existing(arguments.folder)):
+        authority = AuthorityFolder(arguments.folder, _secrets(arguments))
+        if arguments.root_crl:
+            take_root_list(authority, _read(Path(arguments.root_crl)), time.time())
+        else:
+            authority.publish(time.time())
+    return tell(
+        {"crl": authority.crl, "next_update": min(crl.next_update for crl in authority.lists)}, arguments.format
+    )
+
+
+def _rotate(arguments: argparse.Namespace) -> int:
+    now = time.time()
+    with locked(_existing(arguments.folder)):
+        authority = AuthorityFolder(arguments.folder, _secrets(arguments))
+        if arguments.certificate:
+            return _take(arguments, authority, read_certificate(arguments.certificate), now)
+        request = request_authority(authority, _key_facts(arguments))
+        if arguments.request:
+            write_public(arguments.request, request)
+            return tell({"request": arguments.request}, arguments.format)
+        certificate = Root(arguments.root, _root_secrets(arguments)).certify(request, now)
+        authority = AuthorityFolder(arguments.folder, authority.secrets)
+        return _take(arguments, authority, certificate, now)
+
+
+def _take(arguments: argparse.Namespace, authority: AuthorityFolder, certificate: x509.Certificate, now: float) -> int:
+    taken = take_authority(authority, certificate, now + arguments.issue_after, now)
+    newest = taken.issuing[-1]
+    facts = {"issuing": newest.number, "serial": newest.serial, "issues_from": newest.facts.issues_from}
+    return tell(facts, arguments.format)
+
+
+def _sign(arguments: argparse.Namespace) -> int:
+    with locked(_existing(arguments.folder)):
+        root = Root(arguments.folder, _root_secrets(arguments))
+        certificate = root.certify(_read(arguments.csr), time.time())
+        write_public(arguments.out, certificate.public_bytes(Encoding.PEM))
+    return tell({"certificate": arguments.out, "serial": f"{certificate.serial_number:x}"}, arguments.format)
+
+
+def _root_crl(arguments: argparse.Namespace) -> int:
+    with locked(_existing(arguments.folder)):
+        root, now = Root(arguments.folder, _root_secrets(arguments)), time.time()
+        if arguments.revoke:
+            root.revoke(arguments.revoke, arguments.reason, now)
+        write_public(arguments.out, root.publish(now).public_bytes(Encoding.PEM))
+    return tell({"crl": arguments.out}, arguments.format)
+
+
+def _status(arguments: argparse.Namespace) -> int:
+    authority = AuthorityFolder(_existing(arguments.folder), GivenSecrets("issuing authority", None))
+    stands = standing(authority, time.time())
+    print_standing(stands, arguments.format)
+    return 1 if any(step.overdue for step in stands.steps) else 0
+
+
+def _existing(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise ConfigError("authority_missing", f"{folder} is not the folder of an authority.")
+    return folder
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LARGEST_FILE)
+    except OSError as error:
+        raise ConfigError("file_unreadable", f"{path} cannot be read.", error.strerror or "") from None
