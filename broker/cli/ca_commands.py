@@ -24,8 +24,8 @@ from broker.errors import ConfigError
 from broker.identity.issuance import PROFILES, decode_terms, verify_request
 
 Subparsers = Any  # argparse names its own type privately
-_DURATION = re.compile(r"([1-9]\d{0,4})(m|h|d)", re.ASCII)
-_UNIT_SECONDS = {"m": 60, "h": 3_600, "d": 86_400}
+_DURATION = re.compile(r"([1-9]\d{0,4})([smhd])", re.ASCII)
+_UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 _LARGEST_FILE = 1024 * 1024
 _FOLDER_HELP = "folder of the authority"
 
@@ -50,13 +50,26 @@ def _command(
     parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the root" if root else _FOLDER_HELP)
     parser.add_argument("--format", choices=("text", "json"), default="text")
-    parser.set_defaults(run=run)
+    parser.set_defaults(run=_reporting(run))
     if name != "status" and not root:
         parser.add_argument("--passphrase-file", metavar="FILE", help="of the issuing keys (default: asked for)")
         parser.add_argument("--pin-file", metavar="FILE", help="of the token that holds the key (default: asked for)")
     if root or name in {"init", "rotate"}:
         parser.add_argument("--root-passphrase-file", metavar="FILE", help="of the root's key (default: asked for)")
     return parser
+
+
+def _reporting(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """The same command, with files that cannot be used as a sentence."""
+
+    def reporting(arguments: argparse.Namespace) -> int:
+        try:
+            return run(arguments)
+        except OSError as error:
+            why = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
+            raise ConfigError("file_unusable", "A file of the authority cannot be used.", why) from None
+
+    return reporting
 
 
 def _add_init(commands: Subparsers) -> None:
@@ -70,7 +83,7 @@ def _add_init(commands: Subparsers) -> None:
         help="names it may give, as in the inventory: *@mail.domain, spiffe://domain/*, *.dns.domain; repeatable",
     )
     init.add_argument("--root", type=Path, metavar="DIR", help="folder of the root (default: root, inside)")
-    init.add_argument("--crl-lifetime", type=_duration, default=_duration("7d"), metavar="N[mhd]", help="default: 7d")
+    init.add_argument("--crl-lifetime", type=_duration, default=_duration("7d"), metavar="N[smhd]", help="default: 7d")
     _add_token(init)
 
 
@@ -80,7 +93,9 @@ def _add_issue(commands: Subparsers) -> None:
     issue.add_argument("--name", action="append", required=True, help="mailbox, SPIFFE id or DNS name")
     issue.add_argument("--address", action="append", default=[], metavar="IP", help="of a server; repeatable")
     issue.add_argument("--modbus-role", metavar="ROLE")
-    issue.add_argument("--lifetime", type=_duration, metavar="N[mhd]", help="shorter or longer than the profile has it")
+    issue.add_argument(
+        "--lifetime", type=_duration, metavar="N[smhd]", help="shorter or longer than the profile has it"
+    )
     key = issue.add_mutually_exclusive_group(required=True)
     key.add_argument("--csr", type=Path, metavar="FILE", help="request, PEM or DER")
     key.add_argument("--key-out", type=Path, metavar="FILE", help="make a key and write it here, without passphrase")
@@ -103,7 +118,7 @@ def _add_rotate(commands: Subparsers) -> None:
         "--issue-after",
         type=_duration,
         default=_duration("1h"),
-        metavar="N[mhd]",
+        metavar="N[smhd]",
         help="it issues once every broker has fetched its list (default: 1h)",
     )
     _add_token(rotate)
@@ -135,11 +150,12 @@ def _duration(text: str) -> int:
 
 
 def _secrets(arguments: argparse.Namespace) -> GivenSecrets:
-    return GivenSecrets("issuing authority", arguments.passphrase_file, arguments.pin_file)
+    new = arguments.ca_command == "init"
+    return GivenSecrets("issuing authority", arguments.passphrase_file, arguments.pin_file, new=new)
 
 
 def _root_secrets(arguments: argparse.Namespace) -> GivenSecrets:
-    return GivenSecrets("root", arguments.root_passphrase_file)
+    return GivenSecrets("root", arguments.root_passphrase_file, new=arguments.ca_command == "init")
 
 
 def _key_facts(arguments: argparse.Namespace) -> KeyFacts:

@@ -11,10 +11,13 @@ _LONGEST = 1024
 
 
 class GivenSecrets:
-    """What opens the keys of one authority; each is read or asked for once, when it is first needed."""
+    """What opens the keys of one authority; each is read or asked for when it is first needed, a new one twice."""
 
-    def __init__(self, what: str, passphrase_file: str | None, pin_file: str | None = None) -> None:
+    def __init__(
+        self, what: str, passphrase_file: str | None, pin_file: str | None = None, *, new: bool = False
+    ) -> None:
         self._what = what
+        self._new = new
         self._files = {"passphrase": passphrase_file, "PIN": pin_file}
         self._known: dict[str, str] = {}
 
@@ -36,7 +39,10 @@ class GivenSecrets:
         if not sys.stdin.isatty():
             public = f"The {kind} of the {self._what} is needed, and nobody can be asked for it."
             raise ConfigError("passphrase_missing", public, f"give a file: --{self._option(kind)}")
-        return getpass.getpass(f"{kind} of the {self._what}: ")
+        secret = getpass.getpass(f"{kind} of the {self._what}: ")
+        if self._new and kind == "passphrase" and getpass.getpass(f"{kind} of the {self._what}, again: ") != secret:
+            raise ConfigError("passphrase_differs", "The passphrase was not the same twice.")
+        return secret
 
     def _option(self, kind: str) -> str:
         return "pin-file" if kind == "PIN" else f"{'root-' if self._what == 'root' else ''}passphrase-file"

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from broker.adapters.authority.certificates import PrivateKey, authority_name, crl_number
 from broker.adapters.authority.folder import AuthorityFolder, FolderFacts, Issuing, IssuingFacts, KeyFacts
-from broker.adapters.authority.key_files import Secrets
+from broker.adapters.authority.key_files import FileKey, Secrets
 from broker.adapters.authority.root import Root
 from broker.adapters.private_files import write_private, write_public
 from broker.errors import ConfigError
@@ -90,7 +90,13 @@ def _labelled(key: KeyFacts, organisation: str, number: int) -> KeyFacts:
 
 
 def _key(authority: AuthorityFolder, waiting: Issuing) -> PrivateKey:
-    """A new key, or the one that was made before its request could be written."""
+    """A new key, or the one that was made before its request could be written.
+
+    Keys in files have one passphrase: it must open the one before, or a slip of the hand would be the new one's.
+    """
+    before = authority.path(waiting.number - 1, "key")
+    if waiting.facts.key.kind == "file" and before.exists():
+        FileKey(before, authority.secrets).load()
     place = authority.key_place(waiting.number, waiting.facts.key)
     try:
         return place.create()

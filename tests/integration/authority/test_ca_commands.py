@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
@@ -108,10 +109,45 @@ def test_with_the_root_at_hand_rotation_is_one_command(desk):
 
 
 def test_an_authority_is_never_made_over_another(desk):
-    desk.passphrase.touch()
-    with pytest.raises(AssertionError):
-        desk.init()
-    assert otbroker_ca("status", desk.ca) == 0
+    before = (desk.ca / "issuing-1.key").read_bytes()
+    words = ["--organisation", "acme", "--namespace", "*@acme.example"]
+    assert "already" in desk.run("init", desk.ca, *words, status=1, root=True)
+    assert "never written over" in desk.run(
+        "init", desk.folder / "other", "--root", desk.folder / "root", *words, status=1, root=True
+    )
+    assert (desk.ca / "issuing-1.key").read_bytes() == before
+
+
+def test_a_slip_of_the_hand_is_not_the_passphrase_of_the_next_key(desk):
+    secret_file(desk.passphrase, "the issuing key's lonk passphrase")
+    said = desk.run("rotate", desk.ca, "--root", desk.folder / "root", status=1, root=True)
+    assert "issuing-1.key" in said and "wrong passphrase" in said
+    assert not (desk.ca / "issuing-2.key").exists()
+
+
+@pytest.mark.parametrize("typed", [["one long passphrase", "one long passphrase"], ["one long passphrase", "another"]])
+def test_a_new_passphrase_is_asked_for_twice(tmp_path, monkeypatch, capsys, typed):
+    same = typed[0] == typed[1]
+    answers = iter([*typed, *typed])
+    monkeypatch.setattr("broker.cli.passphrases.sys.stdin.isatty", lambda: True, raising=False)
+    monkeypatch.setattr("broker.cli.passphrases.getpass.getpass", lambda _prompt: next(answers))
+    status = otbroker_ca("init", tmp_path / "ca", "--organisation", "acme", "--namespace", "*@acme.example")
+    assert status == (0 if same else 1)
+    assert same or "not the same twice" in capsys.readouterr().err
+
+
+def test_commands_at_the_same_time_wait_for_each_other(desk):
+    command = [sys.executable, "-m", "broker.cli.otbroker", "ca", "issue", desk.ca, "--profile", "person"]
+    command += ["--name", ANA, "--passphrase-file", desk.passphrase]
+    files = [desk.folder / f"at-once-{place}" for place in range(4)]
+    started = [subprocess.Popen([*command, "--key-out", f"{file}.key", "--out", f"{file}.pem"]) for file in files]
+    assert [process.wait(60) for process in started] == [0, 0, 0, 0]
+    assert json.loads(desk.run("status", desk.ca, "--format", "json"))["valid"] == 4
+
+
+def test_a_file_that_cannot_be_written_is_told(desk):
+    (desk.folder / "taken.pem").mkdir()
+    assert "cannot be used" in desk.issue(status=1, name="taken")
 
 
 @pytest.mark.parametrize(

@@ -202,3 +202,29 @@ def test_whatever_is_granted_lies_within_profile_and_namespaces(profile, names, 
     assert 0 < granted.lifetime_seconds <= kind.longest_seconds
     assert (granted.modbus_role is None) is (kind.role is RoleRule.REFUSED or role is None)
     assert role is None or len(encode_role(granted.modbus_role)) <= 258
+
+
+WITHIN = [
+    san(ANA),
+    usage("digital_signature"),
+    x509.ExtendedKeyUsage([CLIENT]),
+    x509.BasicConstraints(ca=False, path_length=None),
+]
+BEYOND = [
+    san("eve@acme.example"),
+    san(ANA, x509.DNSName("a.acme.example")),
+    usage("digital_signature", "crl_sign"),
+    x509.ExtendedKeyUsage([ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE]),
+    x509.BasicConstraints(ca=True, path_length=None),
+    x509.PolicyConstraints(0, None),
+    role_extension("Operator"),
+]
+
+
+@given(st.lists(st.sampled_from(WITHIN + BEYOND), unique_by=lambda extension: extension.oid))
+def test_a_request_is_refused_exactly_if_something_in_it_is_beyond_its_terms(asked):
+    raw = request(*asked)
+    if any(extension in BEYOND for extension in asked):
+        refusal(verify_request, raw, PERSON)
+    else:
+        assert verify_request(raw, PERSON) == key("leaf").public_key()
