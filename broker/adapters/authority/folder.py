@@ -144,10 +144,9 @@ class AuthorityFolder:
 
     def is_revoked(self, issuing: Issuing) -> bool:
         """Whether the root revoked that authority."""
-        certificate = issuing.certificate
-        return any(
-            certificate is not None and crl.issued_by(self.root) and crl.revokes(certificate) for crl in self.lists
-        )
+        if issuing.certificate is None:
+            return False
+        return any(crl.revokes(issuing.certificate) for crl in decode_crls((self.folder / "root-crl.pem").read_bytes()))
 
     def issue(self, terms: Terms, public_key: PublicKey, now: float) -> bytes:
         """The certificate and its issuing authority's, PEM; recorded before it is handed out. Raises BrokerError."""
@@ -166,8 +165,8 @@ class AuthorityFolder:
 
     def publish(self, now: float) -> None:
         """Publish a new list of every authority that still has certificates, beside the root's, in one step."""
-        fresh = [self._next_list(issuing, now) for issuing in self.issuing if self.needs_list(issuing, now)]
-        ours = b"".join(crl.public_bytes(Encoding.PEM) for crl in fresh)
+        listed = [issuing for issuing in self.issuing if self.needs_list(issuing, now)]
+        ours = b"".join(self._list(issuing, now).public_bytes(Encoding.PEM) for issuing in listed)
         write_public(self.crl, (self.folder / "root-crl.pem").read_bytes() + ours)
 
     def needs_list(self, issuing: Issuing, now: float) -> bool:
@@ -196,6 +195,11 @@ class AuthorityFolder:
         if key.public_key() != issuing.certificate.public_key():
             raise ConfigError("key_unusable", f"The key of issuing authority {issuing.number} is not its own.")
         return Signer(issuing.certificate, key)
+
+    def _list(self, issuing: Issuing, now: float) -> x509.CertificateRevocationList:
+        """The next list; of an authority that the root revoked the last one stays, for its key may be lost."""
+        last = self.newest_list(issuing)
+        return last.crl if last and self.is_revoked(issuing) else self._next_list(issuing, now)
 
     def _next_list(self, issuing: Issuing, now: float) -> x509.CertificateRevocationList:
         signer, lifetime = self._signer(issuing), timedelta(seconds=self.facts.crl_seconds)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from broker.adapters.authority.key_files import Secrets
-from broker.errors import ConfigError
+from broker.errors import ConfigError, UnavailableError
 
 
 class TokenPrivateKey(ec.EllipticCurvePrivateKey):
@@ -38,15 +38,22 @@ class TokenPrivateKey(ec.EllipticCurvePrivateKey):
         return self._public_key
 
     def sign(self, data: Any, signature_algorithm: ec.EllipticCurveSignatureAlgorithm) -> bytes:
-        """An ECDSA signature in DER (RFC 3279, 2.2.3); the token gives r and s side by side (PKCS #11, 2.3.1)."""
+        """An ECDSA signature in DER (RFC 3279, 2.2.3); the token gives r and s side by side (PKCS #11, 2.3.1).
+
+        Raises UnavailableError.
+        """
         from pkcs11 import Mechanism
+        from pkcs11.exceptions import PKCS11Error
 
         algorithm = signature_algorithm.algorithm
         if not isinstance(algorithm, hashes.HashAlgorithm):
             raise NotImplementedError("a token signs data, not a digest made elsewhere")
         digest = hashes.Hash(algorithm)
         digest.update(bytes(data))
-        raw = self._handle.sign(digest.finalize(), mechanism=Mechanism.ECDSA)
+        try:
+            raw = self._handle.sign(digest.finalize(), mechanism=Mechanism.ECDSA)
+        except PKCS11Error as error:
+            raise UnavailableError("token_unusable", "The token did not sign.", type(error).__name__) from None
         half = len(raw) // 2
         return utils.encode_dss_signature(int.from_bytes(raw[:half], "big"), int.from_bytes(raw[half:], "big"))
 

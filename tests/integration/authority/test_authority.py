@@ -24,6 +24,7 @@ from tests.integration.authority.kit import (
 )
 
 SYNC, HOST = "spiffe://acme.example/sync/v1.2", "a.acme.example"
+SIDES = ("client", "server")
 NAMED = {"person": ANA, "service": SYNC, "modbus": SYNC, "connector": SYNC, "server": HOST, "bacnet-sc": HOST}
 
 
@@ -51,8 +52,8 @@ def test_every_profile_passes_both_validators(authority, profile, tmp_path):
     role = "Operator" if PROFILES[profile].role is RoleRule.REQUIRED else None
     chain = authority.issue(profile, NAMED[profile], modbus_role=role)
     (tmp_path / "leaf.pem").write_bytes(chain)
-    purpose = "sslserver" if profile == "server" else "sslclient"
-    assert openssl_accepts(authority.folder, tmp_path / "leaf.pem", purpose) == (True, "")
+    client, server = (openssl_accepts(authority.folder, tmp_path / "leaf.pem", f"ssl{side}")[0] for side in SIDES)
+    assert (client, server) == (profile != "server", profile in {"server", "bacnet-sc"})
     findings = explain_certificate(chain, authority.trust(), NOW)
     if profile == "server":
         assert [finding.code for finding in findings] == ["certificate_not_for_clients"]
@@ -226,6 +227,18 @@ def test_revoking_an_issuing_authority_refuses_all_below_it_and_ends_its_use(aut
     assert code_of(authority.subject, ana, NOW) == "certificate_revoked"
     assert authority.subject(authority.issue(), NOW).id == ANA
     assert stages(authority, NOW) == [Stage.REVOKED, Stage.IN_USE]
+
+
+def test_a_lost_key_is_got_over_with_the_root_and_a_rotation(authority):
+    ana = authority.issue()
+    (authority.folder / "issuing-1.key").unlink()
+    assert code_of(authority.opened().publish, NOW) == "key_unusable"
+    authority.root.revoke(authority.opened().issuing[0].serial, "superseded", NOW)
+    take_root_list(authority.opened(), authority.root.publish(NOW).public_bytes(Encoding.PEM), NOW)
+    authority.rotate(NOW, issues_from=NOW)
+    authority.opened().publish(NOW)
+    assert code_of(authority.subject, ana, NOW) == "certificate_revoked"
+    assert authority.subject(authority.issue(), NOW).id == ANA
 
 
 def test_an_older_list_of_the_root_is_not_taken_back_in(authority, tmp_path):

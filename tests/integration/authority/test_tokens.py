@@ -6,10 +6,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from broker.adapters.authority.folder import KeyFacts
-from broker.adapters.authority.key_tokens import TokenKey
-from broker.errors import ConfigError
+from broker.adapters.authority.key_tokens import TokenKey, TokenPrivateKey
+from broker.errors import ConfigError, UnavailableError
 from tests.integration.authority.kit import ANA, NOW, Authority, Opened, openssl_accepts, secret_file, serial_of
 
 MODULES = [Path("/usr/lib/softhsm/libsofthsm2.so"), *Path("/usr/lib").glob("*/softhsm/libsofthsm2.so")]
@@ -19,7 +22,7 @@ PIN = "123456"
 pytestmark = [
     pytest.mark.skipif(MODULE is None or not shutil.which("softhsm2-util"), reason="softhsm2 is not installed"),
 ]
-pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
+pkcs11 = pytest.importorskip("pkcs11", reason="python-pkcs11 is not installed")
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +62,6 @@ def test_a_key_can_move_from_a_file_into_a_token_by_rotation(token, tmp_path):
 
 
 def test_the_private_half_stays_in_the_token(token):
-    import pkcs11
-
     place = TokenKey(token.module, token.token, "stays", Opened(pin=PIN))
     key = place.create()
     for come_out in (key.private_numbers, lambda: key.private_bytes(None, None, None)):
@@ -87,6 +88,17 @@ def test_what_keeps_a_token_from_signing_is_told(token, changed, word):
         TokenKey(named["module"], named["token"], named["label"], Opened(pin=PIN)).load()
     assert caught.value.code == "key_unusable"
     assert word in caught.value.detail
+
+
+def test_a_token_that_goes_away_while_it_signs_is_told():
+    class Gone:
+        def sign(self, *_, **__):
+            raise pkcs11.exceptions.DeviceRemoved
+
+    key = TokenPrivateKey(Gone(), ec.generate_private_key(ec.SECP256R1()).public_key())
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([]))
+    with pytest.raises(UnavailableError, match="DeviceRemoved"):
+        request.sign(key, hashes.SHA256())
 
 
 def test_a_wrong_pin_is_told(token, tmp_path):

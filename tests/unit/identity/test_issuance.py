@@ -134,6 +134,14 @@ def test_a_granted_modbus_role_may_be_asked_for():
 
 
 @pytest.mark.parametrize(
+    "holder", [lambda: rsa_key(2048), *(lambda c=c: ec.generate_private_key(c()) for c in (ec.SECP384R1, ec.SECP521R1))]
+)
+def test_sound_keys_of_other_kinds_are_certified(holder):
+    holder = holder()
+    assert verify_request(request(holder=holder), PERSON) == holder.public_key()
+
+
+@pytest.mark.parametrize(
     ("holder", "word"),
     [
         (lambda: rsa_key(1024), "neither RSA"),
