@@ -1,4 +1,4 @@
-"""Passphrases and PINs: from a file that only its owner can read, or asked for; never from an argument."""
+"""Passphrases and PINs: from a file that others cannot read, or asked for; never from an argument."""
 
 import getpass
 import os
@@ -51,7 +51,7 @@ class GivenSecrets:
 def _read(path: str) -> str:
     try:
         with open(path, "rb") as file:
-            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+            if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o027:
                 raise ConfigError("passphrase_readable", f"{path} can be read by others.", f"chmod 600 {path}")
             text = file.read(_LONGEST).decode()
     except OSError as error:

@@ -125,6 +125,12 @@ def test_a_slip_of_the_hand_is_not_the_passphrase_of_the_next_key(desk):
     assert not (desk.ca / "issuing-2.key").exists()
 
 
+def test_a_group_may_read_a_passphrase_as_systemd_lets_it(desk):
+    """Credentials of a service bear an access list, which shows as group bits."""
+    desk.passphrase.chmod(0o440)
+    desk.run("crl", desk.ca)
+
+
 @pytest.mark.parametrize("typed", [["one long passphrase", "one long passphrase"], ["one long passphrase", "another"]])
 def test_a_new_passphrase_is_asked_for_twice(tmp_path, monkeypatch, capsys, typed):
     same = typed[0] == typed[1]
@@ -153,7 +159,7 @@ def test_a_file_that_cannot_be_written_is_told(desk):
 @pytest.mark.parametrize(
     ("spoil", "word"),
     [
-        (lambda path: path.chmod(0o640), "can be read by others"),
+        (lambda path: path.chmod(0o644), "can be read by others"),
         (lambda path: path.write_text("a wrong passphrase of some length"), "wrong passphrase"),
         (lambda path: path.unlink(), "cannot be read"),
         (lambda path: path.write_bytes(b"\xff\xfe"), "not text"),

@@ -85,18 +85,21 @@ def test_the_unit_takes_everything_away_that_the_broker_does_not_need() -> None:
     assert re.search(r"^(MemoryMax|LimitNOFILE)=", unit, re.MULTILINE)
 
 
-def test_systemd_understands_the_unit_and_finds_it_little_exposed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["otbroker", "otbroker-ca-lists"])
+def test_systemd_understands_the_unit_and_finds_it_little_exposed(tmp_path: Path, name: str) -> None:
     if shutil.which("systemd-analyze") is None:
         pytest.skip("systemd-analyze is not installed")
     program = tmp_path / "otbroker"
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
-    unit = (DEPLOY / "otbroker.service").read_text().replace("/opt/otbroker/.venv/bin/otbroker", str(program))
-    (tmp_path / "otbroker.service").write_text(unit)
-    said = _ran("systemd-analyze", "verify", "--man=no", str(tmp_path / "otbroker.service"))
-    assert "otbroker.service" not in said.stdout + said.stderr, said.stderr
+    service = tmp_path / f"{name}.service"
+    unit = (DEPLOY / service.name).read_text().replace("/opt/otbroker/.venv/bin/otbroker", str(program))
+    service.write_text(unit)
+    units = [service, *(Path(shutil.copy(timer, tmp_path)) for timer in DEPLOY.glob(f"{name}.timer"))]
+    said = _ran("systemd-analyze", "verify", "--man=no", *map(str, units))
+    assert f"{name}." not in said.stdout + said.stderr, said.stderr
     exposed = ["systemd-analyze", "security", "--offline=true", "--no-pager", "--threshold=25"]
-    rated = _ran(*exposed, str(tmp_path / "otbroker.service"))
+    rated = _ran(*exposed, str(service))
     assert rated.returncode == 0, rated.stdout + rated.stderr
 
 
