@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from broker.api import problems
-from broker.api.call import LISTENER, Call, Limits, Shared, path_of
+from broker.api.call import ALWAYS, LISTENER, Call, Limits, Shared, path_of
 from broker.api.idempotency import IdempotencyStore
 from broker.api.json_text import json_octets
 from broker.api.openapi import openapi_octets
@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 _MISSING = frozenset({"certificate_missing", "token_missing", "proof_missing"})
 _ROUTE = web.RequestKey("route", str)
 _RESOURCE = {"index": "id"}
-_ALWAYS = {"Cache-Control": "no-store", "Server": "otbroker", "X-Content-Type-Options": "nosniff"}
 _CLOSING = frozenset(
     {"body_too_large", "credentials_missing", "credentials_refused", "request_malformed", "request_timeout"}
 )
@@ -90,13 +89,13 @@ class Api:
             response = Problem("internal_error").response()
         self.answers[request.get(_ROUTE, "none"), response.status] += 1
         if not response.prepared:
-            response.headers.update(_ALWAYS)
+            response.headers.update(ALWAYS)
         return response
 
     def refuse(self, status: int) -> web.Response:
         """The answer to something that the HTTP layer could not even read."""
         response = problems.for_status(status).response()
-        response.headers.update(_ALWAYS)
+        response.headers.update(ALWAYS)
         self.answers["none", response.status] += 1
         return response
 
@@ -116,7 +115,7 @@ class Api:
         self._calls_of[subject.id] += 1
         try:
             call = await self._call(request, connection, subject, route, parameters)
-            async with asyncio.timeout(self._limits.call_seconds):
+            async with asyncio.timeout(None if route.streams else self._limits.call_seconds):
                 return await self._handled(route, call)
         except TimeoutError:
             raise Problem("deadline_passed") from None

@@ -19,6 +19,8 @@ from broker.model.place import Device
 from broker.model.subject import Subject
 
 LISTENER = "https"
+ALWAYS = {"Cache-Control": "no-store", "Server": "otbroker", "X-Content-Type-Options": "nosniff"}
+"""Headers of every answer."""
 T = TypeVar("T")
 
 

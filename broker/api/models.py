@@ -323,27 +323,6 @@ class Windows(Told):
     windows: list[WindowEntry]
 
 
-class SessionEntry(Told):
-    """An open session."""
-
-    id: str
-    subject: str
-    organisation: str
-    device: str
-    listener: str
-    peer: str
-    started: str
-    operations: int
-    refusals: int
-
-
-class Sessions(Told):
-    """Open sessions: all, if you may see all, else your own."""
-
-    scope: Literal["all", "own"]
-    sessions: list[SessionEntry]
-
-
 class LedgerRecord(Told):
     """A record of the ledger with its index; see the reference of the ledger for the members of each kind."""
 

@@ -35,11 +35,13 @@ WITH_BODY = (
 )
 _REF = "#/components/schemas/{model}"
 _JSON = "application/json"
+_EVENTS = "text/event-stream"
 _PARAMETERS = {
     "site": "A site, by its id.",
     "device": "A device of the site, by its id.",
     "index": "The index of a record, from 0.",
     "id": "A decision, by the id that refusals quote.",
+    "session": "An open session, by its id.",
 }
 _KEY = {
     "name": "Idempotency-Key",
@@ -131,6 +133,8 @@ def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
 def _success(route: Route) -> dict[str, Any]:
     if route.name == "tunnel":
         return {"101": {"description": "The connection is a WebSocket with subprotocol otb.modbus.v1."}}
+    if route.streams:
+        return {"200": {"description": route.summary, "content": {_EVENTS: {"schema": {"type": "string"}}}}}
     schema = _reference(route.answer) if route.answer else {"type": "object"}
     return {"200": {"description": route.summary, "content": {_JSON: {"schema": schema}}}}
 

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
-from broker.engine.events import Finding, Refused
+from broker.engine.events import Finding, Refused, Seen
 from broker.engine.sessions import Session
 from broker.model.decision import Decision
 from broker.model.operation import Request
@@ -14,6 +14,7 @@ from broker.model.place import Device, Inventory
 from broker.model.schedule import CalendarState
 from broker.model.subject import Subject
 from broker.model.trust import Requirement
+from broker.model.vocabulary import EndReason
 
 Record = dict[str, Any]
 Numbered = tuple[int, Record]
@@ -77,12 +78,92 @@ class LedgerView(Protocol):
         """A page of the records that match."""
 
 
+class Pause(Protocol):
+    """Who paused a session, since when (epoch seconds), and why."""
+
+    @property
+    def by(self) -> str:
+        """Who."""
+
+    @property
+    def since(self) -> float:
+        """When."""
+
+    @property
+    def why(self) -> str:
+        """What was given as the reason."""
+
+
+class Outlook(Protocol):
+    """What a session rests on now, what will end it, how busy it is, and whether it is paused."""
+
+    @property
+    def grants(self) -> tuple[str, ...]:
+        """The grants that hold now."""
+
+    @property
+    def ends(self) -> tuple[float, EndReason] | None:
+        """When and why it will end as things stand."""
+
+    @property
+    def per_second(self) -> float:
+        """Requests a second lately."""
+
+    @property
+    def paused(self) -> Pause | None:
+        """The pause in force."""
+
+
+class Watcher(Protocol):
+    """A live view of one session or of all."""
+
+    ended: EndReason | None
+
+    async def take(self, most: int, seconds: float) -> tuple[list[Seen], int]:
+        """The oldest events, and how many were lost after them; nothing if none came for so long, or it has ended."""
+
+
+class Supervision(Protocol):
+    """Live control of sessions. What acts raises LedgerUnavailableError: no record, no act."""
+
+    def session(self, identifier: str) -> Session | None:
+        """The open session of that id."""
+
+    def outlook(self, session: Session) -> Outlook:
+        """A session as it stands."""
+
+    def pause(self, session: Session, by: Subject, why: str) -> None:
+        """Refuse its operations without cutting; nothing if it is paused already."""
+
+    def resume(self, session: Session, by: Subject, why: str) -> None:
+        """Let it go on; nothing if it is not paused."""
+
+    def end(self, session: Session, by: Subject, why: str) -> None:
+        """Cut it."""
+
+    def watch(self, subject: Subject, session: Session | None) -> Watcher | None:
+        """A live view, to be given back with `leave`; None if there are too many."""
+
+    def leave(self, watcher: Any) -> None:
+        """Somebody watches no more."""
+
+    def standing(self, subject: Subject) -> Subject | EndReason:
+        """A watcher as its proofs hold now, or why they no longer do."""
+
+    def revisions(self) -> tuple[str, str]:
+        """What decisions rest on now: the revisions of policy and inventory."""
+
+
 class Gate(Protocol):
     """The broker behind its listeners."""
 
     @property
     def inventory(self) -> Inventory:
         """The inventory in force."""
+
+    @property
+    def supervision(self) -> Supervision:
+        """Live control of sessions."""
 
     @property
     def ledger_view(self) -> LedgerView:

@@ -62,6 +62,9 @@ KINDS: dict[str, Kind] = {
         "There is no such decision, or you may not see it.",
         "Check the id; of very many denials in a minute only the first are recorded one by one.",
     ),
+    "session_unknown": Kind(
+        404, "There is no such session, or you may not see it.", "Look at the open sessions: `otb sessions ls`."
+    ),
     "method_not_allowed": Kind(405, "The path does not take this method.", "Use one of the methods in Allow."),
     "request_timeout": Kind(408, "The request took too long to arrive.", _FIX_REQUEST),
     "idempotency_in_flight": Kind(
@@ -83,6 +86,7 @@ KINDS: dict[str, Kind] = {
         426, "This path is a WebSocket.", "Connect with WebSocket version 13 and subprotocol otb.modbus.v1."
     ),
     "too_many_calls": Kind(429, "You have too many calls under way.", "Wait for some to end, then try again."),
+    "too_many_watchers": Kind(429, "As many watch as may at once.", "Let another watcher go, then try again."),
     "internal_error": Kind(
         500, "The broker failed; this is a fault of the broker.", "Tell the operator of the broker."
     ),

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from broker.api import evidence, models, operations, views
+from broker.api import evidence, models, operations, session_models, sessions, views, watching
 from broker.api.call import Call
 
 _PARAMETERS = {
@@ -16,7 +16,9 @@ _PARAMETERS = {
     "device": r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
     "index": r"(?:0|[1-9][0-9]{0,15})",
     "id": r"[A-Za-z0-9-]{1,64}",
+    "session": r"ses-[a-z0-9]{1,60}",
 }
+_ACTING = "The ledger holds who did it and why. What is so already stays so, and nothing is recorded again."
 _DEVICE_PROBLEMS = ("denied", "device_unknown", "ledger_closed", "ledger_paused")
 
 
@@ -48,6 +50,8 @@ class Route:
     resource: str = ""
     problems: tuple[str, ...] = ()
     description: str = ""
+    streams: bool = False
+    """Its answer goes on until one side ends it: no deadline."""
 
     @property
     def pattern(self) -> re.Pattern[str]:
@@ -199,8 +203,83 @@ ROUTES: tuple[Route, ...] = (
         permission="sessions.read",
         decided_by=DecidedBy.ADMIN_ON_RESOURCE,
         summary="Open sessions: all, if you may see all, else your own",
-        handler=views.sessions,
-        answer=models.Sessions,
+        handler=sessions.sessions,
+        answer=session_models.Sessions,
+    ),
+    Route(
+        name="session",
+        method="GET",
+        path="/v1/sessions/{session}",
+        permission="sessions.read",
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        summary="One open session: what it rests on, what will end it, how busy it is",
+        handler=sessions.session,
+        answer=session_models.SessionEntry,
+        problems=("session_unknown",),
+    ),
+    Route(
+        name="watch_sessions",
+        method="GET",
+        path="/v1/sessions/events",
+        permission="sessions.watch",
+        decided_by=DecidedBy.ADMIN,
+        summary="The operations of all sessions as they happen",
+        handler=watching.watch_all,
+        resource="sessions",
+        problems=("too_many_watchers", "ledger_closed"),
+        streams=True,
+        description=watching.DESCRIPTION,
+    ),
+    Route(
+        name="watch_session",
+        method="GET",
+        path="/v1/sessions/{session}/events",
+        permission="sessions.watch",
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        summary="The operations of one session as they happen",
+        handler=watching.watch_one,
+        problems=("session_unknown", "too_many_watchers", "ledger_closed"),
+        streams=True,
+        description="As for all sessions; it ends with the session.",
+    ),
+    Route(
+        name="pause_session",
+        method="POST",
+        path="/v1/sessions/{session}/pause",
+        permission="sessions.pause",
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        summary="Refuse the operations of a session without cutting it",
+        handler=sessions.pause,
+        answer=session_models.SessionEntry,
+        body=session_models.Act,
+        problems=("session_unknown", "ledger_closed"),
+        description=_ACTING,
+    ),
+    Route(
+        name="resume_session",
+        method="POST",
+        path="/v1/sessions/{session}/resume",
+        permission="sessions.resume",
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        summary="Let a paused session go on",
+        handler=sessions.resume,
+        answer=session_models.SessionEntry,
+        body=session_models.Act,
+        problems=("session_unknown", "ledger_closed"),
+        description=_ACTING,
+    ),
+    Route(
+        name="end_session",
+        method="POST",
+        path="/v1/sessions/{session}/end",
+        permission="sessions.end",
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        summary="Cut a session",
+        handler=sessions.end,
+        answer=session_models.SessionEntry,
+        body=session_models.Act,
+        problems=("session_unknown", "ledger_closed"),
+        description="The ledger holds who did it and why. Its caller may connect again, if the policy still allows it.",
     ),
     Route(
         name="decision",

@@ -1,4 +1,4 @@
-"""What a subject may look at: itself, its devices, their points, windows, sessions."""
+"""What a subject may look at: itself, its devices, their points, windows."""
 
 import time
 from decimal import Decimal
@@ -10,12 +10,9 @@ from broker.api.call import Call
 from broker.api.codecs import as_json
 from broker.api.json_text import decimal_text
 from broker.api.problems import timestamp, window_document
-from broker.engine.sessions import Session
 from broker.model.place import BacnetAddress, Device, ModbusAddress, Point, Protocol
 from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import Proof
-
-SESSIONS = "sessions.read"
 
 
 async def me(call: Call) -> dict[str, Any]:
@@ -65,15 +62,6 @@ async def windows(call: Call) -> dict[str, Any]:
             for (state, window, interval), keys in ordered
         ],
     }
-
-
-async def sessions(call: Call) -> dict[str, Any]:
-    """Open sessions: all if the policy says so, else the caller's own."""
-    found = call.gate.sessions()
-    if (await call.permission(SESSIONS, {"kind": "sessions"})).allow:
-        return {"scope": "all", "sessions": [_session(session) for session in found]}
-    await call.require(SESSIONS, {"kind": "sessions", "subject": call.subject.id})
-    return {"scope": "own", "sessions": [_session(s) for s in found if s.subject.id == call.subject.id]}
 
 
 async def openapi(call: Call) -> web.Response:
@@ -155,18 +143,4 @@ def _address(address: ModbusAddress | BacnetAddress) -> dict[str, Any]:
             "priority_lowest": address.priority_lowest,
             "priority_highest": address.priority_highest,
         }
-    }
-
-
-def _session(session: Session) -> dict[str, Any]:
-    return {
-        "id": session.id,
-        "subject": session.subject.id,
-        "organisation": session.subject.organisation,
-        "device": session.device.key,
-        "listener": session.listener,
-        "peer": session.peer,
-        "started": timestamp(session.started),
-        "operations": session.operations,
-        "refusals": session.refusals,
     }

@@ -12,6 +12,8 @@ from broker.cli.people.exits import CommandError, Exit, ProblemError
 from broker.cli.people.screen import Screen
 from broker.cli.program import until_unread
 
+_UNTIL_CTRL_C = frozenset({"broker.cli.people.connect:connect", "broker.cli.people.watching:watch"})
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; the exit status, as `otb --help` lists them."""
@@ -26,7 +28,7 @@ def _main(argv: Sequence[str] | None) -> int:
     except (ProblemError, CommandError) as error:
         return _report(error, screen)
     except KeyboardInterrupt:
-        return int(Exit.DONE if arguments.command == "connect" else Exit.INTERRUPTED)
+        return int(Exit.DONE if arguments.target.place in _UNTIL_CTRL_C else Exit.INTERRUPTED)
 
 
 def _run(arguments: argparse.Namespace, screen: Screen) -> Exit:

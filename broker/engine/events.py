@@ -4,8 +4,9 @@ words.
 
 from dataclasses import dataclass
 
+from broker.engine.sessions import Session
 from broker.model.decision import Decision
-from broker.model.operation import Relayed
+from broker.model.operation import Relayed, Request
 
 
 @dataclass(slots=True)
@@ -31,3 +32,20 @@ class Answered:
 
 
 Finding = Refused | Answered
+
+
+@dataclass(slots=True)
+class Seen:
+    """What a watcher is told of a session, at `time` (epoch seconds): a request and what came of it, or a change.
+
+    `change` is `opened`, `paused`, `resumed` or `closed`, empty for a request; `by` is who made it, if a person did.
+    """
+
+    time: float
+    session: Session
+    request: Request | None = None
+    result: str = ""
+    code: str = ""
+    reasons: tuple[str, ...] = ()
+    change: str = ""
+    by: str = ""

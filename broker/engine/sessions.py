@@ -1,13 +1,14 @@
 """One authenticated way of one subject to one device through one listener, and the rules for its end."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from broker.model.decision import Decision
+from broker.model.operation import Request
 from broker.model.place import Device, Grant
-from broker.model.schedule import CalendarState
+from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import ProofKind, Subject
-from broker.model.vocabulary import Action, EndReason
+from broker.model.vocabulary import Action, EndReason, Reason
 
 NEVER = float("inf")
 _NEED_NO_WINDOW = frozenset({Action.VIEW, Action.DISCOVER})
@@ -20,6 +21,8 @@ class Session:
     `leases` maps an operation key (request digest and place) to a decision that may be reused; `epoch` is the state of
     policy, inventory and locks in which they were taken. `relied_on` are the grants that an open window puts in force;
     `look_at` (epoch seconds) is when its end must be examined again. `device_key` is the device's, ready to hand.
+    `barred` is the `Reason` word for which nothing is relayed now, empty while operations may be. `observer`, there
+    only while somebody watches, is told of each request: result, code, reasons of a denial.
     """
 
     id: str
@@ -35,10 +38,31 @@ class Session:
     look_at: float = NEVER
     operations: int = 0
     refusals: int = 0
+    barred: str = ""
+    observer: "Observer | None" = None
     device_key: str = field(init=False)
 
     def __post_init__(self) -> None:
         self.device_key = self.device.key
+
+    def end(self, reason: EndReason) -> None:
+        """It has ended: nothing is relayed any more, and no decision lives on."""
+        self.ended = reason
+        self.barred = Reason.CALLER_GONE if reason is EndReason.PEER_CLOSED else Reason.SESSION_ENDED
+        self.leases.clear()
+
+    def pause(self) -> None:
+        """Refuse every operation from here on, what waits to be sent included."""
+        self.barred = Reason.SESSION_PAUSED
+        self.leases.clear()
+
+    def resume(self) -> None:
+        """Let operations be decided again."""
+        self.barred = ""
+        self.leases.clear()
+
+
+Observer = Callable[[Session, Request, str, str, tuple[str, ...]], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +77,7 @@ class Situation:
 
 def end_of(session: Session, situation: Situation) -> EndReason | None:
     """Whether this session must end now, and why; otherwise remembers the grants it relies on from here."""
-    when, why = _proof_end(session.subject, situation.contract_until)
+    when, why = proof_end(session.subject, situation.contract_until)
     if situation.now >= when:
         return why
     calendar = situation.calendar
@@ -70,12 +94,28 @@ def end_of(session: Session, situation: Situation) -> EndReason | None:
 
 def look_again_at(session: Session, situation: Situation) -> float:
     """The earliest moment (epoch seconds) at which `end_of` may say something else."""
-    ends = [_proof_end(session.subject, situation.contract_until)[0], situation.calendar.changes_at]
+    ends = [proof_end(session.subject, situation.contract_until)[0], situation.calendar.changes_at]
     ends += [end for grant in situation.grants for end in (grant.not_after, grant.not_before) if end is not None]
     return min((end for end in ends if end > situation.now), default=NEVER)
 
 
-def _proof_end(subject: Subject, contract_until: float | None) -> tuple[float, EndReason]:
+def foreseen_end(session: Session, situation: Situation) -> tuple[float, EndReason] | None:
+    """When and why this session will end as things stand, None if nothing foreseen does. No freeze is foreseen."""
+    ends = [proof_end(session.subject, situation.contract_until)]
+    for grant in situation.grants:
+        if grant.id in session.relied_on:
+            ends.append((_last_window_end(grant, situation.calendar.open), EndReason.WINDOW_CLOSED))
+            ends.append((NEVER if grant.not_after is None else grant.not_after, EndReason.GRANT_ENDED))
+    when, why = min(ends)
+    return None if when == NEVER else (when, why)
+
+
+def _last_window_end(grant: Grant, opened: Iterable[Interval]) -> float:
+    return max((i.closes for i in opened if not grant.windows or i.id in grant.windows), default=NEVER)
+
+
+def proof_end(subject: Subject, contract_until: float | None) -> tuple[float, EndReason]:
+    """When the first of the facts that prove a subject runs out (epoch seconds), and what its end is called."""
     ends: list[tuple[float, EndReason]] = [(NEVER, EndReason.PEER_CLOSED)]
     for proof in subject.proofs:
         expired = EndReason.TOKEN_EXPIRED if proof.kind is ProofKind.TOKEN else EndReason.CERTIFICATE_EXPIRED

@@ -5,6 +5,7 @@
 - every allow of an operation or session has an open window or a standing grant in its input, the window open at its
   `now`;
 - every intent lies inside its session and cites a decision on an operation of that session;
+- a session is paused, resumed and cut while it is open, and nothing that is intended while it is paused is relayed;
 - every intent has exactly one outcome, after it; a denied one only `denied`; one whose lease had ended is not relayed;
 - when the broker starts or stops, no session is open and no intent without outcome.
 
@@ -43,10 +44,11 @@ class _Decision:
 
 
 class _Intent:
-    __slots__ = ("denied", "late", "session", "time")
+    __slots__ = ("denied", "late", "paused", "session", "time")
 
-    def __init__(self, session: str, time: float, denied: bool, late: bool) -> None:
+    def __init__(self, session: str, time: float, denied: bool, late: bool, paused: bool) -> None:
         self.session = session
+        self.paused = paused
         self.time = time
         self.denied = denied
         self.late = late
@@ -70,12 +72,16 @@ class Invariants:
         self._cited_by: dict[str, list[int]] = {}
         self._sessions: set[str] = set()
         self._closed: set[str] = set()
+        self._paused: set[str] = set()
         self._intents: dict[int, _Intent] = {}
         self._rules: dict[str, Callable[[Record], None]] = {
             RecordKind.BROKER_STARTED.value: self._broker_started,
             RecordKind.BROKER_STOPPED.value: self._broker_stopped,
             RecordKind.SESSION_OPENED.value: self._session_opened,
             RecordKind.SESSION_CLOSED.value: self._session_closed,
+            RecordKind.SESSION_PAUSED.value: self._session_paused,
+            RecordKind.SESSION_RESUMED.value: self._session_resumed,
+            RecordKind.SESSION_CUT.value: self._require_open,
             RecordKind.DECISION.value: self._decision,
             RecordKind.INTENT.value: self._intent,
             RecordKind.OUTCOME.value: self._outcome,
@@ -165,12 +171,25 @@ class Invariants:
 
     def _session_closed(self, record: Record) -> None:
         session = record["session"]
-        if session not in self._sessions and not self._may_predate(session):
-            raise _broken("session_not_open", session)
+        self._require_open(record)
         self._sessions.discard(session)
+        self._paused.discard(session)
         self._closed.add(session)
         for index in self._cited_by.pop(session, ()):
             del self._decisions[index]
+
+    def _session_paused(self, record: Record) -> None:
+        self._require_open(record)
+        self._paused.add(record["session"])
+
+    def _session_resumed(self, record: Record) -> None:
+        self._require_open(record)
+        self._paused.discard(record["session"])
+
+    def _require_open(self, record: Record) -> None:
+        session = record["session"]
+        if session not in self._sessions and not self._may_predate(session):
+            raise _broken("session_not_open", session)
 
     def _decision(self, record: Record) -> None:
         decision = _Decision(record)
@@ -185,15 +204,15 @@ class Invariants:
         session = record["session"]
         if session not in self._sessions and not self._may_predate(session):
             raise _broken("intent_outside_session", session)
-        decision = self._cited(record["decision"], session)
+        decision, paused = self._cited(record["decision"], session), session in self._paused
         if decision is None:
-            self._intents[self._index] = _Intent(session, self._time or 0.0, denied=False, late=False)
+            self._intents[self._index] = _Intent(session, self._time or 0.0, denied=False, late=False, paused=paused)
             return
         if decision.entry_point != EntryPoint.OPERATION.value:
             raise _broken("decision_of_another_kind", f"record {record['decision']}")
         time, end = self._time or 0.0, decision.valid_until
         late = decision.allow and end is not None and time > end + LEASE_GRACE_SECONDS
-        self._intents[self._index] = _Intent(session, time, not decision.allow, late)
+        self._intents[self._index] = _Intent(session, time, not decision.allow, late, paused)
 
     def _outcome(self, record: Record) -> None:
         number, result = record["intent"], record["result"]
@@ -206,6 +225,8 @@ class Invariants:
             raise _broken("denied_but_not_refused", f"record {number}: {result}")
         if intent.late and result not in RELAYED_NOTHING:
             raise _broken("lease_had_ended", f"record {number}: {result}")
+        if intent.paused and result not in RELAYED_NOTHING:
+            raise _broken("relayed_while_paused", f"record {number}: {result}")
 
     def _evidence_pruned(self, record: Record) -> None:
         self.pruned_to = max(self.pruned_to, record["minimum"])

@@ -199,6 +199,11 @@ def session_closed(
     return _record(RecordKind.SESSION_CLOSED, time, fields | _optional(detail=detail))
 
 
+def session_act(kind: RecordKind, time: float, *, session: str, by: str, why: str = "") -> bytes:
+    """What an administrator did to a session (`session_paused`, `session_resumed`, `session_cut`), and why if told."""
+    return _record(kind, time, {"session": session, "by": _text(by)} | _optional(why=why))
+
+
 def identity_refused(
     time: float, *, source: str, code: str, count: int, first: float, last: float, listener: str
 ) -> bytes:

@@ -56,6 +56,11 @@ class DecisionDesk:
         self.taken = 0
         self.leased = 0
 
+    @property
+    def policy_revision(self) -> str:
+        """The policy that answers now."""
+        return self._policy.revision
+
     def operation(self, session: Session, request: Request, place: int, decided: Decided) -> Decision | object:
         """Decide one operation of a request: at once from a lease, else PENDING and `decided` is called later."""
         now = self._clock.now()
@@ -75,13 +80,26 @@ class DecisionDesk:
         )
 
         def settle(decision: Decision) -> None:
-            if decision.valid_until is not None and decision.epoch == session.epoch:
+            if decision.valid_until is not None and decision.epoch == session.epoch and not session.barred:
                 _keep(session.leases, key, decision, self._clock.now())
             decided(decision)
 
+        if session.barred == Reason.SESSION_PAUSED:
+            return self._paused(session, key, question, request.conceals)
         ends = look_again_at(session, situation)
         self._ask(EntryPoint.OPERATION, question, session, ends, settle, conceals=request.conceals)
         return PENDING
+
+    def _paused(self, session: Session, key: str, question: dict[str, Any], conceals: bool) -> Decision:
+        """Denied by an administrator's pause, not by the policy. It is leased: whoever goes on polling a paused
+        session leaves one decision a minute, not one an operation.
+        """
+        now = self._clock.now()
+        answer = Answer(False, (Reason.SESSION_PAUSED,), valid_until=now + HOLDS_SECONDS)
+        decision = self._record(EntryPoint.OPERATION, question, session, answer, self._policy.revision, conceals)
+        if decision.index != NOT_RECORDED:
+            _keep(session.leases, key, decision, now)
+        return decision
 
     def session(self, session: Session, decided: Decided) -> None:
         """Decide whether this session may be there."""

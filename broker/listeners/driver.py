@@ -91,8 +91,8 @@ class Driver:
 
     def _record_intents(self, command: RecordIntents, run: "_Run") -> Any:
         session, request = command.session, command.request
-        if session.ended is not None:
-            return Reason.SESSION_ENDED
+        if session.barred:
+            return Reason.SESSION_PAUSED if session.ended is None else Reason.SESSION_ENDED
         open_before = len(run.open_intents)
         try:
             run.first_intent = self._append_intents(command, run)
@@ -127,6 +127,9 @@ class Driver:
         session, now = command.session, self._clock.now()
         session.refusals += 1
         self.results[Result.DENIED] += 1
+        if session.observer is not None:
+            reasons = tuple(dict.fromkeys(word for decision in command.decisions for word in decision.reasons))
+            session.observer(session, command.request, Result.DENIED, "", reasons)
         if any(decision.index == NOT_RECORDED for decision in command.decisions):
             return None  # beyond the quota, and counted where it was decided; or the ledger is closed
         if session.ended is not None:
@@ -144,9 +147,8 @@ class Driver:
 
     def last_look(self, command: LastLook | Relay, run: "_Run") -> str:
         """The word for what has changed since the decisions were taken, or none."""
-        ended = command.session.ended
-        if ended is not None:
-            return Reason.CALLER_GONE if ended is EndReason.PEER_CLOSED else Reason.SESSION_ENDED
+        if command.session.barred:
+            return command.session.barred
         return "" if self._desk.still_holds(command.decisions) else Reason.ACCESS_CHANGED
 
     def _relay(self, command: Relay, run: "_Run") -> Any:
@@ -170,6 +172,9 @@ class Driver:
                 run.open_intents.remove(intent)
         except LedgerUnavailableError:
             return False
+        observer = command.session.observer
+        if observer is not None:
+            observer(command.session, command.request, relayed.result, relayed.code, ())
         return True if self._ledger.settle(command.request.writes, run.outcomes_settled) else PENDING
 
     def _intent(

@@ -18,6 +18,7 @@ from broker.listeners.frame_refusals import FrameRefusals
 from broker.listeners.interpreters import Interpreters
 from broker.listeners.modbus_stream import ModbusStream
 from broker.listeners.session_register import SessionRegister
+from broker.listeners.supervision import Supervision
 from broker.model.decision import Decision
 from broker.model.operation import Request
 from broker.model.place import Device, Inventory
@@ -39,6 +40,7 @@ class Parts:
     register: SessionRegister
     interpreters: Interpreters
     frame_refusals: FrameRefusals
+    supervision: Supervision
 
 
 class Gate:
@@ -49,6 +51,11 @@ class Gate:
         self.ledger_view = ledger_view
         self.readiness = readiness
         self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
+
+    @property
+    def supervision(self) -> Supervision:
+        """Live control of sessions."""
+        return self._parts.supervision
 
     @property
     def inventory(self) -> Inventory:

@@ -1,7 +1,8 @@
 """ONE table: what a caller is told, in its own protocol's words, when something was not done.
 
 Modbus exception codes (Application Protocol v1.1b3, 7; Modbus/TCP Security R-31). Masters repeat a request on 06 and
-0B, therefore a write that may have been sent is never answered with one of them.
+0B, therefore a write that may have been sent is never answered with one of them. A pause is answered with 06: nothing
+was sent, and a master that polls should ask again later instead of giving the point up.
 """
 
 from broker.engine.events import Answered, Finding
@@ -20,8 +21,9 @@ _REFUSED: dict[str, int] = {
     Reason.LEDGER_PAUSED: FAULT,
     Reason.BUDGET_EXHAUSTED: BUSY,
     Reason.DEVICE_DOWN: WAY_DOWN,
+    Reason.SESSION_PAUSED: BUSY,
 }
-_NOT_SENT = {"budget_exhausted": BUSY, "device_down": WAY_DOWN}
+_NOT_SENT = {"budget_exhausted": BUSY, "device_down": WAY_DOWN, "session_paused": BUSY}
 _RELAYED = {Result.NO_REPLY: SILENT, Result.BAD_REPLY: FAULT, Result.UNKNOWN: FAULT}
 _PASSED_ON = frozenset({Result.DONE, Result.DEVICE_REFUSED})
 

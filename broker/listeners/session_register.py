@@ -29,7 +29,8 @@ class SessionRegister:
 
     `prove_again` gives a subject as its proofs hold now, or why they no longer do (revoked, stale CRL). While
     `shut_for` names anything (the broker
-    stops, the clock is behind the record, files are invalid too long) no session is opened.
+    stops, the clock is behind the record, files are invalid too long) no session is opened. `changed` is told of each
+    session that was entered or has ended.
     """
 
     def __init__(
@@ -46,10 +47,16 @@ class SessionRegister:
         self.shut_for: set[str] = set()
         self.opened = 0
         self._pace = SessionPace()
+        self.changed: Callable[[Session], None] = lambda session: None
 
     def sessions(self) -> tuple[Session, ...]:
         """All that are open."""
         return tuple(session for session, _ in self._cuts.values())
+
+    def session(self, identifier: str) -> Session | None:
+        """The open session of that id."""
+        entry = self._cuts.get(identifier)
+        return None if entry is None else entry[0]
 
     def open(self, subject: Subject, device: Device, listener: str, peer: str, cut: Cut, opened: Opened) -> None:
         """Ask the policy, record, and give a session or the refusal; `cut` is called once if it must end."""
@@ -81,8 +88,7 @@ class SessionRegister:
         """End a session from the listener's side (the peer left, a frame was refused); no cut is called."""
         if session.ended is not None:
             return
-        session.ended = reason
-        session.leases.clear()
+        session.end(reason)
         self._cuts.pop(session.id, None)
         self._forget_old_looks()
         try:
@@ -99,6 +105,7 @@ class SessionRegister:
             self._ledger.settle(False, lambda _: None)
         except LedgerUnavailableError:
             log.error("end of a session was not recorded: the ledger is closed", extra={"session": session.id})
+        self.changed(session)
 
     def end(self, session: Session, reason: EndReason) -> None:
         """End a session from our side: record the true reason, then cut the live path."""
@@ -172,6 +179,7 @@ class SessionRegister:
 
         self._cuts[session.id] = (session, cut)
         self.opened += 1
+        self.changed(session)
         if not self._examine(session, now):
             opened(Refused((Reason.ACCESS_CHANGED,), (decision,)))
         elif self._ledger.settle(False, recorded):

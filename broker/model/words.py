@@ -75,6 +75,10 @@ REASONS: dict[Reason, Words] = {
         "Relaying goes on by itself when there is room again; tell the operator of the broker.",
     ),
     Reason.SESSION_ENDED: Words("The session had ended before this was sent.", _CONNECT_AGAIN),
+    Reason.SESSION_PAUSED: Words(
+        "An administrator has paused this session; nothing was sent to the device.",
+        "Stay connected and wait until the session is resumed, or ask the owner of the site.",
+    ),
     Reason.ACCESS_CHANGED: Words(
         "What the decision rested on changed before this was sent.", "Try again; it will be decided anew."
     ),
@@ -154,6 +158,9 @@ END_REASONS: dict[EndReason, Words] = {
         "More was asked, or less was read, than the limits of a connection allow.", "Ask more slowly, and read replies."
     ),
     EndReason.IDLE: Words("Nothing was asked for too long.", "Connect again when you need to."),
+    EndReason.ENDED_BY_ADMINISTRATOR: Words(
+        "An administrator ended the session.", "Ask the owner of the site before you connect again."
+    ),
     EndReason.CLOCK_STEPPED: Words("The broker's clock was set, and sessions do not outlive that.", _CONNECT_AGAIN),
     EndReason.LEDGER_CLOSED: Words("The ledger is closed, and nothing is relayed unrecorded.", _TELL_OPERATOR),
     EndReason.BROKER_STOPPED: Words("The broker was stopped.", "Connect again when it is back."),
@@ -194,6 +201,9 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.BROKER_STOPPED: "The broker stopped in order.",
     RecordKind.SESSION_OPENED: "A subject proved itself and was let through to a device.",
     RecordKind.SESSION_CLOSED: "A session ended, for this reason.",
+    RecordKind.SESSION_PAUSED: "An administrator paused a session: its operations are refused until it is resumed.",
+    RecordKind.SESSION_RESUMED: "An administrator let a paused session go on.",
+    RecordKind.SESSION_CUT: "An administrator ended a session; its end follows.",
     RecordKind.IDENTITY_REFUSED: "Somebody proved nobody: sums by source and cause.",
     RecordKind.FRAME_REFUSED: "Octets that are not the protocol were not forwarded.",
     RecordKind.DECISION: "The policy was asked, with this input and this answer.",

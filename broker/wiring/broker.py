@@ -30,6 +30,7 @@ from broker.listeners.interpreters import Interpreters
 from broker.listeners.modbus_tls import Floor
 from broker.listeners.ops import OpsListener
 from broker.listeners.session_register import SessionRegister
+from broker.listeners.supervision import Supervision
 from broker.listeners.tls import TlsConnection
 from broker.listeners.watch import Watch
 from broker.model.place import Inventory
@@ -87,6 +88,7 @@ class Broker:
             Trust(inventory.organisations), settings.trust_issuers(), self.keys, self.clock
         )
         self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, self._prove_again)
+        self.supervision = Supervision(self.clock, self.ledger, self.desk, self.register, self._prove_again)
         self.upstreams = Upstreams(inventory.devices, self.clock, endpoints=inventory.endpoints)
         self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end)
         self.identity_refusals = IdentityRefusals(self.clock, self.ledger)
@@ -154,6 +156,7 @@ class Broker:
             self.register,
             self.interpreters,
             self.frame_refusals,
+            self.supervision,
         )
         return Gate(parts, RunningLedgerView(self.ledger), self.readiness)
 
@@ -168,6 +171,7 @@ class Broker:
         await self.reload.remember()
         await self._open_listeners()
         self.watch.start()
+        self.supervision.start()
         self._tasks.append(asyncio.create_task(self.reload.run(self.settings.reload.poll_seconds)))
         days = self.settings.ledger.retention_days
         self._tasks.append(asyncio.create_task(retain(self.ledger, self.disclosures, self.clock, days)))
@@ -179,6 +183,7 @@ class Broker:
         await self.modbus.stop()
         await self.https.stop()
         self.register.end_all(EndReason.BROKER_STOPPED)
+        self.supervision.stop()
         await self.https.quiet(DRAIN_SECONDS)
         await self.driver.quiet(DRAIN_SECONDS)
         await self.https.close()

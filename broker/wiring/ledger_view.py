@@ -108,7 +108,7 @@ class RunningLedgerView:
         device = device or _text(record.get("device"))
         return (
             (not filters.session or session == filters.session)
-            and (not filters.subject or subject == filters.subject)
+            and (not filters.subject or filters.subject in (subject, record.get("by")))
             and (not filters.device or device == filters.device)
         )
 

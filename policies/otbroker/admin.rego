@@ -21,12 +21,31 @@ for_owners := {
 	"sessions.read",
 }
 
-# What roles add, for subjects of the organisation that owns the plant: other organisations name their own roles.
+# What roles add, for subjects of the organisation that owns the plant: other organisations name their own roles. Of a live
+# session `input.resource` has subject, organisation, site, device and listener.
 for_roles := {
-	"auditor": {"config.read", "decision.explain", "ledger.read", "policy.read", "sessions.read"},
-	"operator": {"config.apply", "config.read", "sessions.read"},
+	"auditor": {"config.read", "decision.explain", "ledger.read", "policy.read", "sessions.read", "sessions.watch"},
+	"operator": {
+		"config.apply",
+		"config.read",
+		"sessions.end",
+		"sessions.pause",
+		"sessions.read",
+		"sessions.resume",
+		"sessions.watch",
+	},
 	"policy-author": {"config.read", "policy.read"},
-	"security": {"config.read", "decision.explain", "ledger.read", "policy.read", "sessions.read"},
+	"security": {
+		"config.read",
+		"decision.explain",
+		"ledger.read",
+		"policy.read",
+		"sessions.end",
+		"sessions.pause",
+		"sessions.read",
+		"sessions.resume",
+		"sessions.watch",
+	},
 }
 
 decision := data.otbroker.answer.denied(reasons) if {

@@ -47,6 +47,36 @@ test_security_and_operators if {
 	decided("config.apply", {}, object.union(owner, {"roles": ["operator"]})).allow
 }
 
+live := {"kind": "session", "id": "ses-a", "subject": "ana@acme.example", "site": "plant", "device": "ahu-1"}
+
+test_live_control_is_for_operators_and_security if {
+	every permission in {"sessions.watch", "sessions.pause", "sessions.resume", "sessions.end"} {
+		every role in {"operator", "security"} {
+			decided(permission, live, object.union(owner, {"roles": [role]})).rule == concat("/", ["role", role])
+		}
+		decided(permission, live, {"roles": ["operator", "security"]}).reasons == ["role_missing"]
+	}
+}
+
+test_auditors_watch_and_change_nothing if {
+	decided("sessions.watch", live, owner).rule == "role/auditor"
+	every permission in {"sessions.pause", "sessions.resume", "sessions.end"} {
+		decided(permission, live, owner).reasons == ["role_missing"]
+	}
+}
+
+test_nobody_steers_sessions_for_being_their_subject if {
+	every permission in {"sessions.watch", "sessions.pause", "sessions.resume", "sessions.end"} {
+		decided(permission, own, {}).reasons == ["role_missing"]
+	}
+}
+
+test_a_site_narrows_live_control if {
+	answer := admin.decision with input as question("sessions.end", live, object.union(owner, {"roles": ["security"]}))
+		with data.site.admin.reasons as {"device_unknown"}
+	answer.reasons == ["device_unknown"]
+}
+
 test_roles_of_other_organisations_count_for_nothing if {
 	decided("ledger.read", {}, {}).reasons == ["role_missing"]
 }

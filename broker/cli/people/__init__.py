@@ -5,6 +5,7 @@
     trouble       what kept a call from an answer     devices       names of devices, and what was perhaps meant
     screen        text or JSON, nothing unescaped     problem_words refusals in sentences   moments  times in words
     look, values, audit, verification, why, profile_commands        one function for each command
+    sessions      live sessions, and acts on them   watching      their operations as they happen
     connect       a local port for a Modbus master    tunnel_link   one tunnel              renewal  fresh tokens for it
 
 Everything that a broker says is printed only with control characters escaped; secrets are read from files and never

@@ -86,11 +86,35 @@ def _add_looking(commands: Commands) -> None:
     points = _command(commands, "points", "look:points", "list the points of a device, with what a write of each needs")
     points.add_argument("device", metavar="DEVICE", help=_DEVICE)
     _command(commands, "windows", "look:windows", "list windows and freezes of your devices: open, frozen, next")
-    _command(commands, "sessions", "look:sessions", "list open sessions: all, if you may see all, else your own")
+    _add_sessions(commands)
     _command(commands, "me", "look:me", "show who you are to the broker, and what proved it")
     _command(commands, "status", "look:status", "show whether the broker answers, who you are and what is open")
     why = _command(commands, "why", "why:why", "explain a decision in words")
     why.add_argument("decision", metavar="DECISION_ID", help="the id that a denial, or a record, names")
+
+
+def _add_sessions(commands: Commands) -> None:
+    listing = "list open sessions: all, if you may see all, else your own"
+    sessions = _command(commands, "sessions", "sessions:ls", "look at live sessions, watch, pause and end them")
+    parts = sessions.add_subparsers(dest="sessions_command", metavar="COMMAND", title="commands (default: ls)")
+    _command(parts, "ls", "sessions:ls", listing)
+    show = _command(parts, "show", "sessions:show", "show one session: what it rests on, and what will end it")
+    watch = _command(
+        parts,
+        "watch",
+        "watching:watch",
+        "show the operations of one session, or of all, as they happen",
+        description="Who reads, and who writes what, until Ctrl-C, the session's end, or the end of your own access. "
+        "Watching is recorded as a view of evidence.",
+    )
+    watch.add_argument("session", nargs="?", default="", metavar="SESSION", help="one session (default: all)")
+    pause = _command(parts, "pause", "sessions:pause", "refuse the operations of a session without cutting it")
+    resume = _command(parts, "resume", "sessions:resume", "let a paused session go on")
+    end = _command(parts, "end", "sessions:end", "cut a session")
+    for command in (show, pause, resume, end):
+        command.add_argument("session", metavar="SESSION", help="id of the session")
+    for command in (pause, resume, end):
+        command.add_argument("--why", default="", metavar="TEXT", help="the reason, for the ledger (200 characters)")
 
 
 def _add_values(commands: Commands) -> None:

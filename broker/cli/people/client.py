@@ -1,7 +1,7 @@
 """Calls of the broker's API: mutual TLS and a bearer token, answers with numbers as they were written."""
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -70,6 +70,21 @@ class Client:
         except CommandError as error:
             raise (lost_write(error, key) if error.code == "broker_odd" else error) from None
 
+    async def events(self, path: str) -> AsyncIterator[tuple[str, Document]]:
+        """The server-sent events of a path, until the broker ends them. Raises ProblemError or CommandError."""
+        patience = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
+        try:
+            async with self._opened().get(
+                self.access.api + path, headers=self.bearer(), allow_redirects=False, timeout=patience
+            ) as response:
+                if response.status != 200 or response.content_type != "text/event-stream":
+                    self._answer(response.status, await _bounded(response))
+                    raise odd_answer("it is not a stream of events")
+                async for event in read_events(response.content):
+                    yield event
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise explained(error, self.access) from None
+
     async def open_tunnel(self, path: str) -> aiohttp.ClientWebSocketResponse:
         """An open WebSocket. Raises ProblemError or CommandError."""
         http = self._opened()
@@ -137,6 +152,23 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
         if len(octets) > MAX_ANSWER_OCTETS:
             raise odd_answer("its answer is too large")
     return bytes(octets)
+
+
+async def read_events(stream: aiohttp.StreamReader) -> AsyncIterator[tuple[str, Document]]:
+    """The events of a stream; comments are passed over. Raises CommandError for what the broker does not send."""
+    kind = ""
+    try:
+        async for octets in stream:
+            name, _, text = octets.decode("ascii").rstrip("\n").partition(": ")
+            if name == "event":
+                kind = text
+            elif name == "data":
+                document = decode_document(text)
+                if not isinstance(document, dict):
+                    raise odd_answer("an event is no document")
+                yield kind, document
+    except ValueError:
+        raise odd_answer("an event cannot be read") from None
 
 
 def odd_answer(what: str) -> CommandError:

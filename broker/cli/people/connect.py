@@ -21,7 +21,7 @@ SECOND_MASTER_WAITS_SECONDS = 2.0
 FIRST_PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 30.0
 STEADY_SECONDS = 30.0
-LET_GO = frozenset({"idle", "frame_refused"})
+LET_GO = frozenset({"idle", "frame_refused", "ended_by_administrator"})
 """Ends after which a tunnel is only opened again when a master asks for one."""
 _TEMPORARY = frozenset(
     {"too_many_calls", "unavailable", "ledger_paused", "device_down", "budget_exhausted", "not_sent"}

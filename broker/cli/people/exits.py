@@ -29,7 +29,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.NOT_AUTHENTICATED: "not authenticated: certificate or token is missing or refused",
     Exit.DEVICE: "the device refused or did not answer, or the request could not be relayed",
     Exit.UNKNOWN: "the outcome of a write is unknown: it may have taken effect",
-    Exit.INTERRUPTED: "ended by Ctrl-C (`otb connect` ends with 0 then)",
+    Exit.INTERRUPTED: "ended by Ctrl-C (`otb connect` and `otb sessions watch` end with 0 then)",
 }
 
 _DENIED = ("denied", "permission_denied", "origin_refused")

@@ -1,4 +1,4 @@
-"""`ls`, `points`, `windows`, `sessions`, `me`, `status`: what the broker lets its caller see."""
+"""`ls`, `points`, `windows`, `me`, `status`: what the broker lets its caller see."""
 
 import argparse
 import time
@@ -74,21 +74,6 @@ async def windows(arguments: argparse.Namespace, client: Client, screen: Screen)
     screen.table(("STATE", "WINDOW", "OPENS", "CLOSES", "", "DEVICES", "DESCRIPTION"), rows)
     if not rows:
         screen.say("No window is open or planned for your devices.")
-    return Exit.DONE
-
-
-async def sessions(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
-    """Open sessions."""
-    answer = await client.get("/v1/sessions")
-    screen.document(answer)
-    rows = [
-        (*(str(s.get(name, "")) for name in ("id", "subject", "device", "listener", "peer")), _since(s), *_counts(s))
-        for s in entries(answer.get("sessions"))
-    ]
-    columns = ("SESSION", "SUBJECT", "DEVICE", "LISTENER", "PEER", "STARTED", "OPERATIONS", "REFUSALS")
-    screen.table(columns, rows, right=(6, 7))
-    if not rows:
-        screen.say("No session is open." if answer.get("scope") == "all" else "No session of yours is open.")
     return Exit.DONE
 
 
@@ -194,14 +179,6 @@ def _window_sentence(window: Document, frozen: frozenset[str]) -> str:
 def _distance(window: Document) -> str:
     upcoming = window.get("state") == "next"
     return f"{'opens' if upcoming else 'closes'} {distance(window.get('opens' if upcoming else 'closes'))}"
-
-
-def _since(session: Document) -> str:
-    return f"{moment(session.get('started'))}, {distance(session.get('started'))}"
-
-
-def _counts(session: Document) -> tuple[str, str]:
-    return str(session.get("operations", "")), str(session.get("refusals", ""))
 
 
 def _place(point: Document) -> str:

@@ -80,6 +80,11 @@ def _reload_refused(record: Document) -> str:
     return f"{told}, {'the first ' if count != 1 else ''}{problems[0]}"
 
 
+def _act(record: Document, done: str) -> str:
+    why = f": {record['why']}" if record.get("why") else ""
+    return f"{record.get('session')} {done} by {record.get('by')}{why}"
+
+
 _SENTENCES: dict[str, Callable[[Document], str]] = {
     "decision": _decision,
     "intent": lambda r: f"{r.get('service', '')} by decision record {r.get('decision')}, session {r.get('session')}",
@@ -91,6 +96,9 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "session_closed": lambda r: (
         f"{r.get('session')}: {r.get('reason')}, {r.get('operations')} operations, {r.get('refusals')} refusals"
     ),
+    "session_paused": lambda r: _act(r, "paused"),
+    "session_resumed": lambda r: _act(r, "let go on"),
+    "session_cut": lambda r: _act(r, "ended"),
     "identity_refused": lambda r: f"{r.get('source')} at {r.get('listener')}: {r.get('code')}, {r.get('count')} times",
     "frame_refused": lambda r: f"from the {r.get('direction')} of {r.get('device')}: {r.get('code')}",
     "denials_suppressed": lambda r: f"{r.get('count')} more denials of {r.get('subject')}",

@@ -20,6 +20,8 @@ from tests.unit.api.gate_double import NEXT_WINDOW, SECRET_UPSTREAM
 READ = "/v1/devices/plant/ahu-1/read"
 WRITE = "/v1/devices/plant/ahu-1/write"
 SETPOINT = {"points": {"supply-temp-setpoint": 19.5}}
+VIEWS = [r for r in ROUTES if r.method == "GET" and r.name not in {"tunnel", "session"} and not r.streams]
+NAMES = {"site": "plant", "device": "ahu-1", "index": 1, "id": "dec-abc", "session": "ses-a"}
 
 
 async def told(response, status=200):
@@ -36,9 +38,9 @@ async def told(response, status=200):
     return document
 
 
-@pytest.mark.parametrize("route", [r for r in ROUTES if r.method == "GET" and r.name != "tunnel"], ids=lambda r: r.name)
+@pytest.mark.parametrize("route", VIEWS, ids=lambda r: r.name)
 def test_every_view_answers_as_its_model_says_and_shows_no_upstream(route, pki, run):
-    path = route.path.format(site="plant", device="ahu-1", index=1, id="dec-abc")
+    path = route.path.format(**NAMES)
 
     async def story():
         async with serving(pki) as stage, stage.client() as client:
@@ -54,7 +56,7 @@ def test_the_application_serves_exactly_the_table(pki, run):
     async def story():
         async with serving(pki) as stage, stage.client() as client:
             for route in ROUTES:
-                path = route.path.format(site="plant", device="ahu-1", index=1, id="dec-abc")
+                path = route.path.format(**NAMES)
                 for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"):
                     response = await client.request(method, path)
                     served = {r.method for r in ROUTES if r.path == route.path}
@@ -75,7 +77,7 @@ def test_every_admin_route_asks_the_policy_for_its_own_permission(pki, run):
                     continue
                 stage.gate.asked.clear()
                 stage.gate.unpermitted = {route.permission}
-                path = route.path.format(site="plant", device="ahu-1", index=1)
+                path = route.path.format(**NAMES)
                 problem = await told(await client.get(path), 403)
                 assert problem["code"] == "permission_denied"
                 assert problem["reasons"][0]["code"] == "role_missing"

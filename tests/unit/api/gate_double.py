@@ -26,6 +26,7 @@ from broker.model.schedule import CalendarState, Interval, Occurrence, Scope, Wi
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.modbus.pdu import decode_request
+from tests.unit.api.supervision_double import SupervisionDouble
 
 SECRET_UPSTREAM = "192.0.2.77"
 NEXT_WINDOW = ("saturday", 1_795_852_800.0, 1_795_881_600.0)
@@ -126,6 +127,7 @@ class GateDouble:
         self.begun = asyncio.Event()
         self.open_sessions = {}
         self.ledger_view = LedgerDouble()
+        self.supervision = SupervisionDouble(self)
 
     def calendar_state(self, device, organisation):
         opens, closes = 1_795_000_000.0, 1_795_028_800.0

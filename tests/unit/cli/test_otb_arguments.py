@@ -26,7 +26,12 @@ EXAMPLES = [
     "write ahu-1 a=1",
     "connect ahu-1",
     "windows",
-    "sessions",
+    "sessions ls",
+    "sessions show ses-a",
+    "sessions watch",
+    "sessions pause ses-a",
+    "sessions resume ses-a",
+    "sessions end ses-a",
     "me",
     "status",
     "why dec-1",
@@ -50,7 +55,7 @@ def test_every_command_names_a_function_that_is_there(line):
 
 def test_the_examples_are_all_commands_there_are():
     assert {name.removeprefix("otb ") for name, _ in _commands(parser(), "otb")} == {
-        " ".join(line.split()[: 2 if line.startswith(("audit", "profile")) else 1]) for line in EXAMPLES
+        " ".join(line.split()[: 2 if line.startswith(("audit", "profile", "sessions")) else 1]) for line in EXAMPLES
     }
 
 

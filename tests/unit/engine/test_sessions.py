@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from broker.engine.sessions import Situation, end_of, look_again_at
+from broker.engine.sessions import Situation, end_of, foreseen_end, look_again_at
 from broker.model.place import Grant
 from broker.model.schedule import CalendarState, Interval, Scope
 from broker.model.subject import Proof, ProofKind
-from broker.model.vocabulary import Action, EndReason
+from broker.model.vocabulary import Action, EndReason, Reason
 from tests.unit.engine.playbook import SUBJECT, session
 
 OPEN = CalendarState((Interval("evening", 0, 100),), (), None, 100.0)
@@ -90,3 +90,44 @@ def test_the_next_look_is_at_the_earliest_moment_that_can_change_anything():
     assert look_again_at(live, at(1, OPEN, ADJUST)) == 100.0
     assert look_again_at(live, at(101, CLOSED, replace(ADJUST, not_after=150.0))) == 150.0
     assert look_again_at(live, at(151, CLOSED, ADJUST)) == 300.0
+
+
+def test_the_foreseen_end_is_the_first_of_window_grant_and_proofs():
+    live = proven(CERTIFICATE, TOKEN)
+    now = at(1, OPEN, VIEW, ADJUST)
+    assert end_of(live, now) is None
+    assert foreseen_end(live, now) == (100, EndReason.WINDOW_CLOSED)
+    ending = replace(ADJUST, not_after=50.0)
+    assert foreseen_end(live, at(1, OPEN, VIEW, ending)) == (50.0, EndReason.GRANT_ENDED)
+    assert foreseen_end(live, at(1, OPEN, VIEW, ending, contract=20.0)) == (20.0, EndReason.CONTRACT_ENDED)
+
+
+def test_what_only_views_is_not_foreseen_to_end_with_a_window_and_without_proofs_not_at_all():
+    live = proven(TOKEN)
+    assert end_of(live, at(1, OPEN, VIEW)) is None
+    assert foreseen_end(live, at(1, OPEN, VIEW)) == (300.0, EndReason.TOKEN_EXPIRED)
+    assert foreseen_end(session(), at(1, OPEN, VIEW)) is None
+
+
+def test_of_two_windows_the_last_to_close_is_the_foreseen_end_unless_the_grant_names_the_other():
+    both = replace(OPEN, open=(Interval("evening", 0, 100), Interval("late", 0, 200)))
+    live = session()
+    assert end_of(live, at(1, both, ADJUST)) is None
+    assert foreseen_end(live, at(1, both, ADJUST)) == (200, EndReason.WINDOW_CLOSED)
+    assert end_of(live, at(1, both, ADJUST, BOUND)) is None
+    assert foreseen_end(live, at(1, both, ADJUST, BOUND)) == (100, EndReason.WINDOW_CLOSED)
+
+
+def test_a_session_is_barred_while_it_is_paused_and_for_good_once_it_has_ended():
+    live = session()
+    live.leases["x"] = object()
+    live.pause()
+    assert (live.barred, live.leases) == (Reason.SESSION_PAUSED, {})
+    live.resume()
+    assert live.barred == ""
+    live.pause()
+    live.end(EndReason.WINDOW_CLOSED)
+    assert (live.barred, live.ended) == (Reason.SESSION_ENDED, EndReason.WINDOW_CLOSED)
+    left = session()
+    left.end(EndReason.PEER_CLOSED)
+    assert left.barred == Reason.CALLER_GONE

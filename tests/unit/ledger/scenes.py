@@ -8,6 +8,7 @@ from broker.ledger import records
 from broker.ledger.checkpoint import Checkpoint, sign_checkpoint
 from broker.ledger.merkle import leaf_hash
 from broker.ledger.tiles import WIDTH, Edge, bundle_path, encode_bundle
+from broker.model.vocabulary import RecordKind
 
 ORIGIN = "plant.example/ledger"
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
@@ -116,6 +117,9 @@ class Story:
         return self.add(
             records.session_closed(self.time, session=session, reason="peer_closed", operations=1, refusals=0)
         )
+
+    def act(self, kind: RecordKind, session: str = "s1") -> int:
+        return self.add(records.session_act(kind, self.time, session=session, by="bo"))
 
     def intent(self, decision: int, session: str = "s1") -> int:
         return self.add(

@@ -123,6 +123,10 @@ def every_kind() -> dict[str, bytes]:
             decision=1,
         ),
         records.session_closed(NOW, session="s", reason="window_closed", operations=3, refusals=1, detail="w"),
+        *[
+            records.session_act(kind, NOW, session="s", by="bo", why="valve\nstuck")
+            for kind in (RecordKind.SESSION_PAUSED, RecordKind.SESSION_RESUMED, RecordKind.SESSION_CUT)
+        ],
         records.identity_refused(NOW, source="10.0.0.1", code="c", count=9, first=NOW, last=NOW, listener="https"),
         records.frame_refused(NOW, session="s", device="d", direction="caller", code="length", digest="x", size=300),
         records.decision(

@@ -11,6 +11,7 @@ from broker.ledger.checkpoint import Checkpoint, sign_checkpoint, split_checkpoi
 from broker.ledger.merkle import EMPTY_ROOT
 from broker.ledger.notes import COSIGNATURE, cosign, verifier_of
 from broker.ledger.verify import Report, verify_ledger
+from broker.model.vocabulary import RecordKind
 from tests.unit.ledger.scenes import KEY, OPEN_WINDOW, ORIGIN, START, MemoryReader, Story, publish, whole_story
 
 VKEY = verifier_of(ORIGIN, KEY).vkey
@@ -33,6 +34,21 @@ def test_a_history_over_many_tiles_verifies() -> None:
     assert "tile/0/002" in files and "tile/1/000.p/3" in files
     report = verify(files)
     assert report.ok and report.size == len(story.entries)
+
+
+def test_a_session_that_was_paused_resumed_and_cut_verifies() -> None:
+    story = Story().started()
+    story.opened()
+    decision = story.decision()
+    under_way = story.intent(decision)
+    story.act(RecordKind.SESSION_PAUSED)
+    story.outcome(under_way)
+    story.outcome(story.intent(story.decision(allow=False)), "denied")
+    story.act(RecordKind.SESSION_RESUMED)
+    story.outcome(story.intent(decision))
+    story.act(RecordKind.SESSION_CUT)
+    story.closed()
+    assert verify(publish(story.stopped().entries)).ok
 
 
 def test_an_empty_ledger_verifies() -> None:
@@ -363,6 +379,25 @@ def _late_lease(story: Story) -> None:
     story.outcome(story.intent(decision))
 
 
+def _relayed_while_paused(story: Story) -> None:
+    story.opened()
+    decision = story.decision()
+    story.act(RecordKind.SESSION_PAUSED)
+    story.outcome(story.intent(decision))
+
+
+def _paused_after_close(story: Story) -> None:
+    story.opened()
+    story.closed()
+    story.act(RecordKind.SESSION_PAUSED)
+
+
+def _cut_after_close(story: Story) -> None:
+    story.opened()
+    story.closed()
+    story.act(RecordKind.SESSION_CUT)
+
+
 def _time_back(story: Story) -> None:
     story.time -= 10
     story.opened()
@@ -432,6 +467,9 @@ def _missing_field(story: Story) -> None:
         (_allow_without_window, "allow_without_window_or_grant"),
         (_window_not_open, "window_not_open"),
         (_late_lease, "lease_had_ended"),
+        (_relayed_while_paused, "relayed_while_paused"),
+        (_paused_after_close, "session_not_open"),
+        (_cut_after_close, "session_not_open"),
         (_time_back, "time_went_back"),
         (_stopped_with_session, "session_left_open"),
         (_stopped_with_intent, "intent_without_outcome"),

@@ -1,0 +1,116 @@
+"""Watching sessions live, as server-sent events. The watcher's own access is looked at again and again: when it ends,
+so does the stream, within a second and with the reason.
+"""
+
+import asyncio
+import contextlib
+from typing import Any
+
+from aiohttp import web
+
+from broker.api.call import ALWAYS, Call
+from broker.api.ports import Watcher
+from broker.api.problems import Problem
+from broker.api.session_events import ending, frame, frames
+from broker.api.sessions import permitted_session, resource_of
+from broker.engine.sessions import Session
+from broker.model.subject import Subject
+from broker.model.vocabulary import EndReason
+
+WATCH = "sessions.watch"
+LOOK_SECONDS = 0.4
+GOODBYE_SECONDS = 0.3
+HEARTBEAT_SECONDS = 15.0
+BATCH = 64
+DESCRIPTION = (
+    "Server-sent events (`text/event-stream`), their data JSON in ASCII. `watching` comes first. `operation` tells who "
+    "asked what of which device, the values written (in engineering units; none of confidential points, and never what "
+    "was read) and the result; `session` that one was opened, paused, resumed or closed. `lost` has the `count` of "
+    "events that came faster than you took them. `ending` comes last, with the `reason`: the end of the session or of "
+    "the broker, or (`own_access`) of your own access, within a second. Nothing is repeated after a reconnection. At "
+    "most 16 watch at once, 4 times one subject; to watch is to view evidence and is recorded as such."
+)
+
+
+async def watch_all(call: Call) -> web.StreamResponse:
+    """Every session."""
+    return await _watch(call, None, {"kind": "sessions"})
+
+
+async def watch_one(call: Call) -> web.StreamResponse:
+    """One session, until it ends."""
+    session = await permitted_session(call, WATCH)
+    return await _watch(call, session, resource_of(session))
+
+
+async def _watch(call: Call, session: Session | None, resource: dict[str, Any]) -> web.StreamResponse:
+    supervision = call.gate.supervision
+    watcher = supervision.watch(call.subject, session)
+    if watcher is None:
+        raise Problem("too_many_watchers")
+    try:
+        call.gate.record_view(call.subject, f"watch {'all sessions' if session is None else f'session {session.id}'}")
+        return await _stream(call, watcher, resource)
+    finally:
+        supervision.leave(watcher)
+
+
+async def _stream(call: Call, watcher: Watcher, resource: dict[str, Any]) -> web.StreamResponse:
+    response = web.StreamResponse(headers=ALWAYS | {"Content-Type": "text/event-stream"})
+    response.force_close()
+    await response.prepare(call.request)
+    sending = asyncio.create_task(_send(response, watcher, resource))
+    try:
+        reason = await _end_of(call, watcher, resource, sending)
+    except ConnectionError:
+        return response
+    finally:
+        sending.cancel()
+        await asyncio.wait({sending})
+    with contextlib.suppress(ConnectionError, TimeoutError):
+        async with asyncio.timeout(GOODBYE_SECONDS):
+            await response.write(ending(reason, own_access=watcher.ended is None))
+            await response.write_eof()
+            return response
+    if call.request.transport is not None:
+        call.request.transport.abort()
+    return response
+
+
+async def _send(response: web.StreamResponse, watcher: Watcher, resource: dict[str, Any]) -> None:
+    """Write what comes until there is nothing more to come; the watcher's queue, not we, bounds a slow reader."""
+    await response.write(frame("watching", resource))
+    while True:
+        seen, lost = await watcher.take(BATCH, HEARTBEAT_SECONDS)
+        octets = b"".join(frames(each) for each in seen) + (frame("lost", {"count": lost}) if lost else b"")
+        if not octets and watcher.ended is not None:
+            return
+        await response.write(octets or b": still here\n\n")
+
+
+async def _end_of(call: Call, watcher: Watcher, resource: dict[str, Any], sending: asyncio.Task[None]) -> EndReason:
+    """Why the stream is over. Raises ConnectionError if the watcher has left."""
+    revisions = call.gate.supervision.revisions()
+    while True:
+        done, _ = await asyncio.wait({sending}, timeout=LOOK_SECONDS)
+        if done:
+            sending.result()
+            return watcher.ended or EndReason.BROKER_FAULT
+        if call.request.transport is None or call.request.transport.is_closing():
+            raise ConnectionResetError("the watcher has left")
+        lost = await _lost_access(call, resource, revisions)
+        if lost is not None:
+            return lost
+
+
+async def _lost_access(call: Call, resource: dict[str, Any], revisions: tuple[str, str]) -> EndReason | None:
+    """Why the watcher may watch no longer: its proofs first, then the policy, which is asked again."""
+    proven = call.gate.supervision.standing(call.subject)
+    if not isinstance(proven, Subject):
+        return proven
+    if (await call.gate.permitted(proven, WATCH, resource, call.peer)).allow:
+        return None
+    policy, inventory = call.gate.supervision.revisions()
+    if policy != revisions[0]:
+        return EndReason.POLICY_CHANGED
+    return EndReason.INVENTORY_CHANGED if inventory != revisions[1] else EndReason.DENIED
