@@ -91,8 +91,9 @@ class Driver:
 
     def _record_intents(self, command: RecordIntents, run: "_Run") -> Any:
         session, request = command.session, command.request
-        if session.barred:
-            return Reason.SESSION_PAUSED if session.ended is None else Reason.SESSION_ENDED
+        barred = session.barred
+        if barred and session.ended is not None:
+            return Reason.SESSION_ENDED
         open_before = len(run.open_intents)
         try:
             run.first_intent = self._append_intents(command, run)
@@ -100,6 +101,9 @@ class Driver:
             reason = Reason.LEDGER_PAUSED if error.code == Reason.LEDGER_PAUSED else Reason.LEDGER_CLOSED
             self._settle_open_intents(run, open_before, Result.NOT_SENT, reason)
             return reason
+        if barred:
+            self._settle_open_intents(run, open_before, Result.NOT_SENT, barred)
+            return barred
         session.operations += 1
         return run.first_intent if self._ledger.settle(request.writes, run.intents_settled) else PENDING
 

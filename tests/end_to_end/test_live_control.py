@@ -18,6 +18,7 @@ import pytest
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import OWNER, Development, Persona, token_of
 from tests.end_to_end.modbus_caller import digest_of, read_registers, write_register
+from tests.end_to_end.tunnel_caller import TunnelCaller
 
 READ, SETPOINT = read_registers(10), write_register(10, 195)
 BUSY = 0x06
@@ -135,6 +136,31 @@ def test_a_session_is_watched_paused_resumed_and_ended_and_the_ledger_says_by_wh
     assert [outcome["result"] for outcome in plant.outcomes_of(digest_of(SETPOINT))] == ["done", "denied"]
 
 
+def test_a_tunnel_is_paused_and_ended_with_the_words_for_it(plant: Development) -> None:
+    with TunnelCaller(plant, "vendor-ana", "plant/ahu-1") as tunnel:
+        assert tunnel.ask(READ)[0] == 3
+        live = asked(plant, "sessions", "ls")["sessions"]
+        (session,) = [entry["id"] for entry in live if entry["listener"] == "tunnel"]
+        asked(plant, "sessions", "pause", session)
+        assert tunnel.ask(SETPOINT) == bytes((0x86, BUSY))
+        assert [reason["code"] for reason in tunnel.tells("denied")["reasons"]] == ["session_paused"]
+        asked(plant, "sessions", "resume", session)
+        assert tunnel.ask(READ)[0] == 3
+        asked(plant, "sessions", "end", session)
+        assert tunnel.tells("ending")["reason"] == "ended_by_administrator"
+        tunnel.ended()
+
+
+def test_a_call_of_the_api_is_seen_with_the_name_of_who_made_it(plant: Development) -> None:
+    with watching(plant) as watcher, plant.api("vendor-ana").kept() as caller:
+        assert caller.write("plant/ahu-1", {"supply-temp-setpoint": 19}).status == 200
+        seen = watcher.until(type="operation", listener="https", action="adjust", result="done")
+        assert seen["subject"] == "ana@acme.example"
+        asked(plant, "sessions", "pause", seen["session"])
+        denied = caller.write("plant/ahu-1", {"supply-temp-setpoint": 18})
+        assert (denied.status, denied.reasons) == (403, ["session_paused"])
+
+
 def test_pausing_one_session_leaves_the_others_alone(plant: Development) -> None:
     with plant.modbus() as paused, plant.modbus() as other:
         for caller in (paused, other):
@@ -182,3 +208,15 @@ def test_a_watchers_own_access_ends_with_its_token(plant: Development, tmp_path:
     finally:
         watcher.process.kill()
         watcher.process.communicate()
+
+
+def test_a_policy_that_takes_the_permission_away_ends_the_watching(start: Start) -> None:
+    development = start()
+    with watching(development) as watcher:
+        path = development.folder / "policies" / "otbroker" / "admin.rego"
+        text = path.read_text()
+        path.write_text(text.replace('"sessions.watch"', '"sessions.gaze"'))
+        watcher.until(type="ending", reason="policy_changed", own_access=True)
+        assert watcher.status() == 3
+        refused = run(development, "sessions", "watch")
+        assert (refused.returncode, "role_missing" in refused.stderr) == (3, True)

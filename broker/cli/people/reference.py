@@ -35,8 +35,9 @@ Secrets are read from files only, never from arguments, and never printed. The b
 `--ca` alone, unless `--system-trust` is given. No proxy of the environment is used.
 
 With `--format json` a command prints what the API said, or its problem document, on standard output; numbers are exact
-decimals. `otb connect` prints one document a line. With `--format text` everything that came from outside is printed
-with control characters escaped, and colours are used at a terminal only (`NO_COLOR` turns them off).
+decimals. `otb connect` and `otb sessions watch` print one document a line. With `--format text` everything that came
+from outside is printed with control characters escaped, and colours are used at a terminal only (`NO_COLOR` turns them
+off).
 """
 
 
@@ -72,7 +73,8 @@ def _usage(name: str, command: argparse.ArgumentParser, shared: set[str]) -> str
             told = f"{action.option_strings[-1]}{value}"
             parts.append(told if action.required else f"[{told}]")
         elif not action.option_strings:
-            parts.append(f"[{_metavar(action)} …]" if action.nargs == "*" else _metavar(action))
+            several = {"*": f"[{_metavar(action)} …]", "?": f"[{_metavar(action)}]"}
+            parts.append(several.get(str(action.nargs), _metavar(action)))
     return " ".join(parts)
 
 

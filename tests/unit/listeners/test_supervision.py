@@ -148,6 +148,8 @@ def test_what_waits_for_the_policy_when_the_pause_comes_is_not_sent_and_leaves_n
     assert isinstance(stage.findings[-1], Refused)
     assert stage.findings[-1].reasons == (Reason.SESSION_PAUSED,)
     assert (stage.sent, stage.session.leases) == ([], {})
+    assert stage.kinds()[-2:] == ["intent", "outcome"]
+    assert (stage.records[-1]["result"], stage.records[-1]["code"]) == ("not_sent", "session_paused")
 
 
 def test_what_waits_for_its_turn_at_the_device_when_the_pause_comes_is_not_sent(stage):

@@ -1,0 +1,109 @@
+"""`otb sessions`: ids that are none, events in sentences, and a stream that is no broker's."""
+
+import asyncio
+
+import pytest
+
+from broker.cli.people.client import read_events
+from broker.cli.people.exits import CommandError, Exit
+from broker.cli.people.sessions import _facts, _row, session_path
+from broker.cli.people.watching import _status, sentence
+
+WRITE = {
+    "at": "2026-11-28T09:00:00Z",
+    "session": "ses-a",
+    "subject": "ana@acme.example",
+    "device": "plant/ahu-1",
+    "service": "write-single-register",
+    "points": [{"name": "setpoint", "value": "19.5", "unit": "°C"}, {"name": "mode"}],
+    "raw_values": ["195"],
+    "result": "done",
+}
+
+
+class Octets:
+    """A stream of lines."""
+
+    def __init__(self, *lines):
+        self._lines = iter(lines)
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        try:
+            return next(self._lines)
+        except StopIteration:
+            raise StopAsyncIteration from None
+
+
+def events(*lines):
+    async def gathered():
+        return [event async for event in read_events(Octets(*lines))]
+
+    return asyncio.run(gathered())
+
+
+def test_events_are_read_and_comments_passed_over():
+    assert events(b": still here\n", b"\n", b"event: lost\n", b'data: {"count": 3}\n', b"\n") == [
+        ("lost", {"count": 3})
+    ]
+
+
+@pytest.mark.parametrize("line", [b"data: {\n", b"data: []\n", b"data: {}\xff\n", b"data: " + b"[" * 100_000 + b"\n"])
+def test_what_no_broker_sends_is_refused(line):
+    with pytest.raises(CommandError) as caught:
+        events(line)
+    assert caught.value.code == "broker_odd"
+
+
+def test_an_operation_is_a_sentence_with_value_and_unit():
+    told, style = sentence("operation", WRITE)
+    assert told.endswith("ana@acme.example  plant/ahu-1  write-single-register setpoint = 19.5 °C, mode: done")
+    assert style == ""
+
+
+def test_a_denial_says_why_and_a_raw_write_what():
+    denied = WRITE | {"result": "denied", "reasons": ["session_paused"], "points": []}
+    denied["address"] = {"table": "holding-register", "start": 10, "count": 1}
+    told, style = sentence("operation", denied)
+    assert told.endswith("write-single-register holding-register 10 = 195: denied (session_paused)")
+    assert style == "red"
+
+
+def test_a_concealed_write_says_so():
+    concealed = WRITE | {"points": [{"name": "code"}], "concealed": True}
+    del concealed["raw_values"]
+    assert sentence("operation", concealed)[0].endswith("code (values concealed): done")
+
+
+@pytest.mark.parametrize("kind", ["watching", "operation", "session", "lost", "ending", "something"])
+def test_every_event_has_a_sentence_even_if_its_members_are_missing(kind):
+    assert sentence(kind, {})[0]
+
+
+@pytest.mark.parametrize(
+    ("reason", "own", "one", "status"),
+    [
+        ("window_closed", False, True, Exit.DONE),
+        ("token_expired", False, True, Exit.DONE),
+        ("token_expired", True, True, Exit.NOT_AUTHENTICATED),
+        ("policy_changed", True, False, Exit.DENIED),
+        ("broker_stopped", False, False, Exit.ERROR),
+        ("broker_stopped", False, True, Exit.ERROR),
+    ],
+)
+def test_the_exit_status_tells_whose_access_has_ended(reason, own, one, status):
+    assert _status({"reason": reason, "own_access": own}, one) is status
+
+
+@pytest.mark.parametrize("text", ["", "dec-a", "ses-" + "a" * 80, "ses-é"])
+def test_what_is_no_sessions_id_is_said_at_once(text):
+    with pytest.raises(CommandError):
+        session_path(text)
+    assert session_path("ses-a/../x") == "/v1/sessions/ses-a%2F..%2Fx"
+
+
+def test_a_session_of_odd_shape_is_shown_without_failing():
+    assert _row({})[0] == ""
+    assert dict(_facts({"paused": {}, "grants": "x"}))["grants"] == "none"
