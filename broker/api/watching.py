@@ -59,7 +59,8 @@ async def _stream(call: Call, watcher: Watcher, resource: dict[str, Any]) -> web
     response = web.StreamResponse(headers=ALWAYS | {"Content-Type": "text/event-stream"})
     response.force_close()
     await response.prepare(call.request)
-    sending = asyncio.create_task(_send(response, watcher, resource))
+    connection = call.request.transport and call.request.transport.get_extra_info("tls_connection")
+    sending = asyncio.create_task(_send(response, watcher, resource, connection))
     try:
         reason = await _end_of(call, watcher, resource, sending)
     except ConnectionError:
@@ -77,8 +78,11 @@ async def _stream(call: Call, watcher: Watcher, resource: dict[str, Any]) -> web
     return response
 
 
-async def _send(response: web.StreamResponse, watcher: Watcher, resource: dict[str, Any]) -> None:
-    """Write what comes until there is nothing more to come; the watcher's queue, not we, bounds a slow reader."""
+async def _send(response: web.StreamResponse, watcher: Watcher, resource: dict[str, Any], connection: Any) -> None:
+    """Write what comes until there is nothing more to come; the watcher's queue, not we, bounds a slow reader.
+
+    A watcher says nothing more; that it takes what is sent keeps its connection from counting as idle.
+    """
     await response.write(frame("watching", resource))
     while True:
         seen, lost = await watcher.take(BATCH, HEARTBEAT_SECONDS)
@@ -86,6 +90,7 @@ async def _send(response: web.StreamResponse, watcher: Watcher, resource: dict[s
         if not octets and watcher.ended is not None:
             return
         await response.write(octets or b": still here\n\n")
+        connection.heard = asyncio.get_running_loop().time()
 
 
 async def _end_of(call: Call, watcher: Watcher, resource: dict[str, Any], sending: asyncio.Task[None]) -> EndReason:

@@ -131,6 +131,8 @@ def test_a_session_is_watched_paused_resumed_and_ended_and_the_ledger_says_by_wh
     assert [act["kind"] for act in acts] == ["session_paused", "session_resumed", "session_cut"]
     assert {act["by"] for act in acts} == {"bo@plant.example"}
     assert plant.eventually("session_closed", session=session)["reason"] == "ended_by_administrator"
+    found = plant.api("auditor-cy").get("/v1/ledger/records?kind=session_cut&subject=bo%40plant.example")
+    assert session in {entry["record"]["session"] for entry in found.body["records"]}
     views = {view["what"] for view in plant.records("evidence_viewed", subject="bo@plant.example")}
     assert {"watch all sessions", f"watch session {session}"} <= views
     assert [outcome["result"] for outcome in plant.outcomes_of(digest_of(SETPOINT))] == ["done", "denied"]

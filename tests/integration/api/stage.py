@@ -99,7 +99,7 @@ class Stage:
 
 
 @contextlib.asynccontextmanager
-async def serving(pki, *, limits=None, origins=frozenset()):
+async def serving(pki, *, limits=None, origins=frozenset(), idle_seconds=600.0):
     gate, refusals = GateDouble(), []
     authenticator = AuthenticatorDouble(pki)
 
@@ -118,7 +118,8 @@ async def serving(pki, *, limits=None, origins=frozenset()):
         client_anchors_pem=[pki.authority.anchor.read_text()],
         client_certificate="optional",
     )
-    listener = TlsListener(context, established=protocol_established(https.protocol), refused=refused)
+    established = protocol_established(https.protocol)
+    listener = TlsListener(context, established=established, refused=refused, idle_seconds=idle_seconds)
     _, port = await listener.start("127.0.0.1", 0)
     try:
         yield Stage(port, pki, gate, api, https, tunnels, authenticator, refusals)

@@ -9,6 +9,7 @@ import pytest
 from broker.api import watching
 from broker.api.call import Limits
 from broker.api.session_models import SessionEntry
+from broker.listeners import tls
 from broker.listeners.watchers import MAX_WAITING_EVENTS, MAX_WATCHERS_OF_SUBJECT
 from broker.model.vocabulary import Action, EndReason, Reason
 from tests.integration.api.stage import serving
@@ -143,6 +144,22 @@ def test_operations_are_streamed_longer_than_a_call_may_take(pki, run):
                 event = await stream.until("operation")
                 assert (event["session"], event["subject"], event["result"]) == ("ses-0", ANA.id, "done")
             assert stage.gate.views == [(BO.id, "watch all sessions")]
+
+    run(story())
+
+
+def test_who_only_listens_is_not_idle(pki, run, monkeypatch):
+    monkeypatch.setattr(watching, "HEARTBEAT_SECONDS", 0.1)
+    monkeypatch.setattr(tls, "_SWEEP_SECONDS", 0.1)
+
+    async def story():
+        async with plant(pki, idle_seconds=0.5) as (_, _, bo), watched(bo) as stream:
+            said = b""
+            async with asyncio.timeout(WAIT_SECONDS):
+                while said.count(b": still here\n\n") < 15:
+                    chunk = await stream.response.content.readany()
+                    assert chunk, f"the stream ended: {said!r}"
+                    said += chunk
 
     run(story())
 
