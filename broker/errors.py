@@ -80,6 +80,10 @@ class LedgerUnavailableError(UnavailableError):
     """The ledger is closed or paused: nothing may be relayed."""
 
 
+class StateUnavailableError(UnavailableError):
+    """The shared state cannot be read or written: what must be in it cannot happen."""
+
+
 class DeviceUnavailableError(UnavailableError):
     """The device or the way to it is not there; the request was not sent."""
 

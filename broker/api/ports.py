@@ -9,6 +9,7 @@ from aiohttp import web
 from broker.engine.events import Finding, Refused, Seen
 from broker.engine.sessions import Session
 from broker.model.decision import Decision
+from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import Request
 from broker.model.place import Device, Inventory
 from broker.model.schedule import CalendarState
@@ -154,6 +155,28 @@ class Supervision(Protocol):
         """What decisions rest on now: the revisions of policy and inventory."""
 
 
+class LockBook(Protocol):
+    """The locks."""
+
+    def locks(self) -> tuple[Lock, ...]:
+        """Those that hold, the oldest first."""
+
+    async def set(
+        self,
+        kind: LockKind,
+        target: str,
+        *,
+        message: str,
+        by: str,
+        seconds: float | None = None,
+        isolation: bool = False,
+    ) -> LockTaken:
+        """Let a lock take effect; `seconds` None: until it is lifted."""
+
+    async def lift(self, lock: Lock, by: str) -> bool:
+        """Lift a lock; False if somebody has before. Raises StateUnavailableError."""
+
+
 class Gate(Protocol):
     """The broker behind its listeners."""
 
@@ -168,6 +191,10 @@ class Gate(Protocol):
     @property
     def ledger_view(self) -> LedgerView:
         """The evidence."""
+
+    @property
+    def locks(self) -> LockBook:
+        """The locks."""
 
     def calendar_state(self, device: Device, organisation: str) -> CalendarState:
         """What is open, frozen and next."""

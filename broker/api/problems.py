@@ -65,6 +65,8 @@ KINDS: dict[str, Kind] = {
     "session_unknown": Kind(
         404, "There is no such session, or you may not see it.", "Look at the open sessions: `otb sessions ls`."
     ),
+    "lock_unknown": Kind(404, "There is no such lock, or it no longer holds.", "See which hold with `otb lock ls`."),
+    "lock_target_unknown": Kind(404, "There is nothing of this name to lock.", "Check the name; nothing was locked."),
     "method_not_allowed": Kind(405, "The path does not take this method.", "Use one of the methods in Allow."),
     "request_timeout": Kind(408, "The request took too long to arrive.", _FIX_REQUEST),
     "idempotency_in_flight": Kind(
@@ -76,6 +78,9 @@ KINDS: dict[str, Kind] = {
     ),
     "body_invalid": Kind(422, "The body does not fit this route.", _FIX_REQUEST),
     "value_invalid": Kind(422, "A value cannot be put into the device's protocol.", _FIX_REQUEST),
+    "lock_of_oneself": Kind(
+        422, "This lock would bar you yourself, and then you could not lift it.", "Let somebody else set it."
+    ),
     "idempotency_key_invalid": Kind(
         422, "The Idempotency-Key is not acceptable.", "Use 1 to 128 visible ASCII characters."
     ),
@@ -101,6 +106,11 @@ KINDS: dict[str, Kind] = {
     "device_down": Kind(503, "The device, or the way to it, is not there.", _AGAIN),
     "budget_exhausted": Kind(503, "The device has as much to do as it bears.", _AGAIN),
     "not_sent": Kind(503, "It was allowed, but not sent to the device.", _AGAIN),
+    "state_unavailable": Kind(
+        503,
+        "The state, which says what is locked, cannot be reached.",
+        "Look with `otb lock ls` whether it still holds, and try again.",
+    ),
     "unavailable": Kind(503, "Something that the broker needs is not there.", _AGAIN),
     "no_reply": Kind(504, "The device did not answer in time.", "Try again in a moment."),
     "deadline_passed": Kind(504, "The call took too long.", "Ask for less in one call, or try again."),
@@ -111,7 +121,11 @@ KINDS: dict[str, Kind] = {
     ),
 }
 
-_UNAVAILABLE = {Reason.LEDGER_CLOSED: "ledger_closed", Reason.LEDGER_PAUSED: "ledger_paused"}
+_UNAVAILABLE = {
+    Reason.LEDGER_CLOSED: "ledger_closed",
+    Reason.LEDGER_PAUSED: "ledger_paused",
+    Reason.STATE_STALE: "state_unavailable",
+}
 _NOT_DENIALS = frozenset({Reason.SESSION_ENDED, Reason.ACCESS_CHANGED, Reason.CALLER_GONE, Reason.OBLIGATION_UNMET})
 
 

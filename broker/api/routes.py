@@ -8,7 +8,17 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from broker.api import evidence, models, operations, session_models, sessions, views, watching
+from broker.api import (
+    evidence,
+    lock_models,
+    locks,
+    models,
+    operations,
+    session_models,
+    sessions,
+    views,
+    watching,
+)
 from broker.api.call import Call
 
 _PARAMETERS = {
@@ -19,7 +29,7 @@ _PARAMETERS = {
     "session": r"ses-[a-z0-9]{1,60}",
 }
 _ACTING = "The ledger holds who did it and why. What is so already stays so, and nothing is recorded again."
-_DEVICE_PROBLEMS = ("denied", "device_unknown", "ledger_closed", "ledger_paused")
+_DEVICE_PROBLEMS = ("denied", "device_unknown", "ledger_closed", "ledger_paused", "state_unavailable")
 
 
 class DecidedBy(StrEnum):
@@ -280,6 +290,60 @@ ROUTES: tuple[Route, ...] = (
         body=session_models.Act,
         problems=("session_unknown", "ledger_closed"),
         description="The ledger holds who did it and why. Its caller may connect again, if the policy still allows it.",
+    ),
+    Route(
+        name="locks",
+        method="GET",
+        path="/v1/locks",
+        permission="lock.read",
+        decided_by=DecidedBy.ADMIN,
+        summary="The locks that hold",
+        handler=locks.locks,
+        answer=lock_models.LockEntries,
+        resource="locks",
+    ),
+    Route(
+        name="lock",
+        method="POST",
+        path="/v1/locks",
+        permission=locks.SET,
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        summary="Lock a subject, certificate, organisation, device, site, grant or session",
+        handler=locks.set_lock,
+        answer=lock_models.LockAnswer,
+        body=lock_models.LockCall,
+        problems=("lock_of_oneself", "lock_target_unknown"),
+        description=(
+            "It takes effect before the answer: what it names is refused, and sessions are cut, on this broker at once "
+            "and on the others within a second. If the state cannot be reached it holds on this broker alone "
+            "(`shared` false) until it can. Subjects, certificates and sessions may be locked before they are known."
+        ),
+    ),
+    Route(
+        name="lift",
+        method="POST",
+        path="/v1/locks/{id}/lift",
+        permission=locks.LIFT,
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        summary="Lift a lock; an isolation only as a second person",
+        handler=locks.lift,
+        answer=lock_models.LiftAnswer,
+        body=lock_models.LiftCall,
+        problems=("lock_unknown", "state_unavailable"),
+    ),
+    Route(
+        name="isolate",
+        method="POST",
+        path="/v1/sites/{site}/isolate",
+        permission="site.isolate",
+        decided_by=DecidedBy.ADMIN,
+        summary="End everything to a site, but for those whom the policy names for emergencies",
+        handler=locks.isolate,
+        answer=lock_models.LockAnswer,
+        body=lock_models.IsolateCall,
+        resource="site",
+        problems=("lock_target_unknown",),
+        description="Holds until a second person lifts the lock that the answer names.",
     ),
     Route(
         name="decision",

@@ -61,6 +61,7 @@ class DevelopmentOptions:
     opa_url: str = ""
     window_seconds: int | None = None
     inventory: Path | None = None
+    state_url: str = ""
 
 
 class Development:
@@ -240,6 +241,7 @@ class Development:
             "ops": {"address": "127.0.0.1", "port": 0},
             "issuers": issuers,
             "policy": policy,
+            "state": {"url": self.options.state_url},
             "ledger": {
                 "origin": ORIGIN,
                 "key_file": "ledger.key",

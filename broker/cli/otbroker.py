@@ -52,6 +52,7 @@ def _add_dev(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     dev.add_argument("--opa", default="", metavar="URL", help="use this OPA server instead of the embedded engine")
     dev.add_argument("--window-seconds", type=int, metavar="N", help="the open window closes N seconds after start")
     dev.add_argument("--inventory", type=Path, metavar="DIR", help="use the devices, windows and grants of this folder")
+    dev.add_argument("--state", default="", metavar="URL", help="a PostgreSQL on loopback that brokers share")
     dev.add_argument("--walkthrough", action="store_true", help="tell the main job step by step and check each step")
     dev.set_defaults(run=_dev)
 
@@ -82,7 +83,9 @@ def _dev(arguments: argparse.Namespace) -> int:
     set_up_logging(LoggingSection(level="warning"))
     for telling in (reload, inventory_changes):  # what comes into force, one line each
         logging.getLogger(telling.__name__).setLevel(logging.INFO)
-    options = DevelopmentOptions(arguments.dir, arguments.opa, arguments.window_seconds, arguments.inventory)
+    options = DevelopmentOptions(
+        arguments.dir, arguments.opa, arguments.window_seconds, arguments.inventory, arguments.state
+    )
     development = Development(options)
     try:
         broker = development.set_up()

@@ -251,6 +251,16 @@ def reload_refused(time: float, *, what: str, problems: Sequence[str]) -> bytes:
     return _record(RecordKind.RELOAD_REFUSED, time, fields)
 
 
+def lock_set(time: float, *, lock: Mapping[str, object]) -> bytes:
+    """A lock takes effect on this broker; the sessions that it ends name its id in their `detail`."""
+    return _record(RecordKind.LOCK_SET, time, {"lock": _plain(lock)})
+
+
+def lock_lifted(time: float, *, lock: str, by: str, at: float) -> bytes:
+    """A lock no longer holds on this broker; who lifted it, and when."""
+    return _record(RecordKind.LOCK_LIFTED, time, {"lock": lock, "by": _text(by), "at": stamp(at)})
+
+
 def clock_stepped(time: float, *, step_seconds: float) -> bytes:
     """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
     return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})

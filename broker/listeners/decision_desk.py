@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from broker.access.locks import LocksInForce
 from broker.authz import answer as answers
 from broker.authz import question as questions
 from broker.authz.clamp import clamp
@@ -17,7 +18,9 @@ from broker.ledger import records
 from broker.listeners.concealment import Concealment
 from broker.listeners.denial_quota import DenialQuota
 from broker.model.decision import Answer, Decision, EntryPoint
+from broker.model.lock import Lock
 from broker.model.operation import Request
+from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import Reason
 
@@ -26,6 +29,7 @@ MAX_LEASES = 2048
 MAX_ADMIN_LEASES = 4096
 HOLDS_SECONDS = 60.0
 NOT_RECORDED = -1
+PASS = "isolation.pass"
 PENDING: Final = object()
 Decided = Callable[[Decision], None]
 
@@ -50,6 +54,7 @@ class DecisionDesk:
         self._chance = chance
         self.in_force = in_force
         self.concealment = concealment
+        self.locks = LocksInForce()
         self.epoch = 1
         self.quota = DenialQuota()
         self._admin_leases: dict[tuple[object, ...], Decision] = {}
@@ -74,7 +79,7 @@ class DecisionDesk:
             if lease.allow or self.quota.admits(session.subject.id, now):
                 return lease
             return replace(lease, index=NOT_RECORDED)
-        situation = self.in_force.situation(session.subject, session.device, now)
+        situation = self.situation(session.subject, session.device, now)
         question = questions.operation_question(
             now=now, operation=request.operations[place], **self._about(session, situation)
         )
@@ -87,7 +92,7 @@ class DecisionDesk:
         if session.barred == Reason.SESSION_PAUSED:
             return self._paused(session, key, question, request.conceals)
         ends = look_again_at(session, situation)
-        self._ask(EntryPoint.OPERATION, question, session, ends, settle, conceals=request.conceals)
+        self._ask_unless_locked(EntryPoint.OPERATION, question, session, ends, settle, conceals=request.conceals)
         return PENDING
 
     def _paused(self, session: Session, key: str, question: dict[str, Any], conceals: bool) -> Decision:
@@ -104,9 +109,27 @@ class DecisionDesk:
     def session(self, session: Session, decided: Decided) -> None:
         """Decide whether this session may be there."""
         now = self._clock.now()
-        situation = self.in_force.situation(session.subject, session.device, now)
+        situation = self.situation(session.subject, session.device, now)
         question = questions.session_question(now=now, **self._about(session, situation))
-        self._ask(EntryPoint.SESSION, question, session, look_again_at(session, situation), decided)
+        self._ask_unless_locked(EntryPoint.SESSION, question, session, look_again_at(session, situation), decided)
+
+    def situation(self, subject: Subject, device: Device, now: float) -> Situation:
+        """What the outside says about this subject at this device now; a locked grant gives nothing."""
+        situation = self.in_force.situation(subject, device, now)
+        if not self.locks.grants:
+            return situation
+        grants = tuple(grant for grant in situation.grants if grant.id not in self.locks.grants)
+        return replace(situation, grants=grants)
+
+    def enforce(self, locks: LocksInForce) -> None:
+        """These locks hold from now on, and no others: every lease dies."""
+        self.locks = locks
+        self.epoch += 1
+
+    def spared(self, session: Session, site: str, decided: Decided) -> None:
+        """Whether the policy names the subject for emergencies at an isolated site; silence is no."""
+        about = questions.SessionFacts(id="", listener=session.listener, peer=session.peer, started=session.started)
+        self.admin(session.subject, PASS, {"kind": "site", "site": site}, about, decided)
 
     def admin(
         self,
@@ -149,7 +172,7 @@ class DecisionDesk:
 
         contract = NEVER if organisation.contract_until is None else organisation.contract_until
         ends = min((contract, *(proof.not_after for proof in subject.proofs)))
-        self._ask(EntryPoint.ADMIN, question, None, ends, settle)
+        self._ask(EntryPoint.ADMIN, question, None, ends, settle, lock=self.locks.on_subject(subject))
 
     def still_holds(self, decisions: tuple[Decision, ...]) -> bool:
         """Whether nothing that these decisions rest on has changed or ended since."""
@@ -172,6 +195,29 @@ class DecisionDesk:
             ),
         }
 
+    def _ask_unless_locked(
+        self,
+        entry_point: EntryPoint,
+        question: dict[str, Any],
+        session: Session,
+        ends: float,
+        decided: Decided,
+        *,
+        conceals: bool = False,
+    ) -> None:
+        """Ask the policy in a session; a lock refuses whatever it says, an isolation all whom it does not spare."""
+        lock = self.locks.on_session(session.subject, session.device, session.id)
+        isolation = self.locks.isolation(session.device.site)
+
+        def judged(spared: Decision) -> None:
+            refused_by = None if spared.allow else isolation
+            self._ask(entry_point, question, session, ends, decided, conceals=conceals, lock=refused_by)
+
+        if lock is None and isolation is not None:
+            self.spared(session, isolation.target, judged)
+        else:
+            self._ask(entry_point, question, session, ends, decided, conceals=conceals, lock=lock)
+
     def _ask(
         self,
         entry_point: EntryPoint,
@@ -181,6 +227,7 @@ class DecisionDesk:
         decided: Decided,
         *,
         conceals: bool = False,
+        lock: Lock | None = None,
     ) -> None:
         epoch, revision = self.epoch, self._policy.revision
 
@@ -198,8 +245,10 @@ class DecisionDesk:
                 decision = self._own_denial(Reason.POLICY_UNAVAILABLE)
             decided(replace(decision, epoch=epoch, holds_until=min(now + HOLDS_SECONDS, ends)))
 
-        if invalid_because(entry_point, question):
+        answer = _refused_by(lock) if lock else None
+        if answer is None and invalid_because(entry_point, question):
             answer = _denial(Reason.INPUT_INVALID)
+        if answer is not None:
             decided(self._record(entry_point, question, session, answer, revision, conceals))
             return
         self._policy.decide(entry_point, questions.encode(question), answered)
@@ -262,6 +311,10 @@ def _judged(raw: bytes | PolicyUnavailableError, now: float, ends: float) -> Ans
 
 def _denial(reason: Reason) -> Answer:
     return Answer(False, (reason,))
+
+
+def _refused_by(lock: Lock) -> Answer:
+    return Answer(False, (Reason.SITE_ISOLATED if lock.isolation else Reason.LOCKED,), rule=f"lock/{lock.id}")
 
 
 def _unavailable(error: PolicyUnavailableError) -> Reason:

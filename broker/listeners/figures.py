@@ -38,6 +38,8 @@ FIGURES = (
     Figure("ledger_paused", "1 if relays are paused because the disk is low."),
     Figure("ledger_checkpoint_age_seconds", "Age of the newest checkpoint."),
     Figure("ledger_disk_days", "Days until the disk of the ledger is full at the present rate."),
+    Figure("locks", "Locks that hold."),
+    Figure("state_age_seconds", "Time since the state was last read; at five all sessions end."),
     Figure("gains_waiting", "1 if gains of the inventory wait for `otbroker config apply`."),
     Figure("policy_age_seconds", "Time since the policy in force was published."),
     Figure("inventory_age_seconds", "Time since the inventory in force was read."),

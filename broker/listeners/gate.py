@@ -46,10 +46,13 @@ class Parts:
 class Gate:
     """One per broker; the API knows it only as a Protocol of its own."""
 
-    def __init__(self, parts: Parts, ledger_view: Any, readiness: Callable[[], Mapping[str, tuple[bool, str]]]) -> None:
+    def __init__(
+        self, parts: Parts, ledger_view: Any, readiness: Callable[[], Mapping[str, tuple[bool, str]]], locks: Any
+    ) -> None:
         self._parts = parts
         self.ledger_view = ledger_view
         self.readiness = readiness
+        self.locks = locks
         self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
 
     @property
@@ -68,9 +71,8 @@ class Gate:
 
     def visible_devices(self, subject: Subject) -> tuple[Device, ...]:
         """The devices for which the subject holds a grant, its window open or not."""
-        in_force, now = self._parts.desk.in_force, self._parts.clock.now()
-        devices = in_force.inventory.devices
-        return tuple(device for device in devices if in_force.situation(subject, device, now).grants)
+        desk, now = self._parts.desk, self._parts.clock.now()
+        return tuple(device for device in self.inventory.devices if desk.situation(subject, device, now).grants)
 
     async def admit(
         self, subject: Subject, device: Device, listener: str, peer: str, connection: object

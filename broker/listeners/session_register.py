@@ -3,7 +3,9 @@
 import heapq
 import itertools
 import logging
+from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 from broker.engine.events import Refused
 from broker.engine.ports import Clock, Ledger
@@ -13,11 +15,13 @@ from broker.ledger import records
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_pace import SessionPace
 from broker.model.decision import Decision
+from broker.model.lock import Lock
 from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 
 SPARE_LOOKS = 1024
+STATE_STALE = "the state is too old"
 log = logging.getLogger(__name__)
 Cut = Callable[[EndReason], None]
 Opened = Callable[[Session | Refused], None]
@@ -62,7 +66,7 @@ class SessionRegister:
         """Ask the policy, record, and give a session or the refusal; `cut` is called once if it must end."""
         session = Session(self._chance("ses"), subject, device, listener, peer, self._clock.now())
         if self.shut_for:
-            opened(Refused((Reason.SESSION_ENDED,)))
+            opened(Refused((Reason.STATE_STALE if STATE_STALE in self.shut_for else Reason.SESSION_ENDED,)))
             return
         if not self._pace.admits(subject.id, session.started):
             self._desk.quota.suppress(subject.id, session.started)
@@ -107,10 +111,10 @@ class SessionRegister:
             log.error("end of a session was not recorded: the ledger is closed", extra={"session": session.id})
         self.changed(session)
 
-    def end(self, session: Session, reason: EndReason) -> None:
+    def end(self, session: Session, reason: EndReason, detail: str = "") -> None:
         """End a session from our side: record the true reason, then cut the live path."""
         entry = self._cuts.get(session.id)
-        self.close(session, reason)
+        self.close(session, reason, detail)
         if entry is not None:
             entry[1](reason)
 
@@ -145,12 +149,38 @@ class SessionRegister:
             elif self._examine(session, now):
                 self._ask_again(session, cause)
 
-    def _ask_again(self, session: Session, cause: EndReason) -> None:
-        def decided(decision: Decision) -> None:
-            if not decision.allow and session.ended is None:
-                self.end(session, cause)
+    def enforce_locks(self) -> None:
+        """After locks were set: end what they name. The policy is asked about sessions that lost a grant, and once for
+        each subject at an isolated site: a question for each session could take longer than they may last.
+        """
+        locks = self._desk.locks
+        isolated: defaultdict[tuple[Lock, Subject], list[Session]] = defaultdict(list)
+        for session in self.sessions():
+            lock = locks.on_session(session.subject, session.device, session.id)
+            isolation = locks.isolation(session.device.site)
+            if lock is not None:
+                self.end(session, EndReason.LOCKED, lock.id)
+            elif isolation is not None:
+                isolated[isolation, session.subject].append(session)
+            elif locks.grants and self._relies_on(session, locks.grants) and self._examine(session, self._clock.now()):
+                self._ask_again(session, EndReason.LOCKED)
+        for (isolation, _), sessions in isolated.items():
+            self._desk.spared(sessions[0], isolation.target, partial(self._isolate, sessions, isolation))
 
-        self._desk.session(session, decided)
+    def _isolate(self, sessions: list[Session], isolation: Lock, spared: Decision) -> None:
+        for session in sessions:
+            self._end_if_denied(session, EndReason.SITE_ISOLATED, isolation.id, spared)
+
+    def _relies_on(self, session: Session, grants: frozenset[str]) -> bool:
+        situation = self._desk.in_force.situation(session.subject, session.device, self._clock.now())
+        return not grants.isdisjoint(grant.id for grant in situation.grants)
+
+    def _ask_again(self, session: Session, cause: EndReason) -> None:
+        self._desk.session(session, partial(self._end_if_denied, session, cause, ""))
+
+    def _end_if_denied(self, session: Session, cause: EndReason, detail: str, decision: Decision) -> None:
+        if not decision.allow and session.ended is None:
+            self.end(session, cause, detail)
 
     def _enter(self, session: Session, decision: Decision, cut: Cut, opened: Opened) -> None:
         subject, now = session.subject, self._clock.now()
@@ -192,9 +222,11 @@ class SessionRegister:
             self.end(session, proven)
             return False
         session.subject = proven
-        situation = self._desk.in_force.situation(proven, session.device, now)
+        situation = self._desk.situation(proven, session.device, now)
         reason = end_of(session, situation)
         if reason is not None:
+            if reason is EndReason.GRANT_ENDED and not self._desk.locks.grants.isdisjoint(session.relied_on):
+                reason = EndReason.LOCKED
             self.end(session, reason)
             return False
         session.look_at = look_again_at(session, situation)

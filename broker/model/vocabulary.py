@@ -50,6 +50,10 @@ class Reason(StrEnum):
     CALLER_GONE = "caller_gone"
     BUDGET_EXHAUSTED = "budget_exhausted"
     DEVICE_DOWN = "device_down"
+    LOCKED = "locked"
+    SITE_ISOLATED = "site_isolated"
+    SECOND_PERSON_NEEDED = "second_person_needed"
+    STATE_STALE = "state_stale"
 
 
 class EndReason(StrEnum):
@@ -73,6 +77,9 @@ class EndReason(StrEnum):
     LIMIT_EXCEEDED = "limit_exceeded"
     IDLE = "idle"
     ENDED_BY_ADMINISTRATOR = "ended_by_administrator"
+    LOCKED = "locked"
+    SITE_ISOLATED = "site_isolated"
+    STATE_STALE = "state_stale"
     CLOCK_STEPPED = "clock_stepped"
     LEDGER_CLOSED = "ledger_closed"
     BROKER_STOPPED = "broker_stopped"
@@ -113,6 +120,8 @@ class RecordKind(StrEnum):
     INVENTORY_CHANGED = "inventory_changed"
     ACCESS_CHANGED = "access_changed"
     RELOAD_REFUSED = "reload_refused"
+    LOCK_SET = "lock_set"
+    LOCK_LIFTED = "lock_lifted"
     CLOCK_STEPPED = "clock_stepped"
     TAIL_HEALED = "tail_healed"
     EVIDENCE_VIEWED = "evidence_viewed"

@@ -20,6 +20,9 @@ _WAIT_FOR_WINDOW = "Wait for the next window, or ask the owner of the site to op
 _WITHIN_LIMITS = "Write a value within the limits that the list of points shows."
 _RENEW_CERTIFICATE = "Get a new certificate from your organisation and connect again."
 _CONNECT_AGAIN = "Connect again; if you are refused, the answer says why."
+_ASK_ABOUT_LOCK = "Ask the owner of the site; nothing helps but that the lock is lifted or ends."
+_ASK_ABOUT_ISOLATION = "Ask the owner of the site; nothing helps but that two people end the isolation."
+_STATE_COMES_BACK = "Tell the operator of the broker; sessions are accepted again as soon as the state is there."
 
 REASONS: dict[Reason, Words] = {
     Reason.NO_GRANT: Words("No grant gives you access to this device.", _ASK_FOR_GRANT),
@@ -85,6 +88,12 @@ REASONS: dict[Reason, Words] = {
     Reason.CALLER_GONE: Words("You had left before this was sent.", _TRY_AGAIN),
     Reason.BUDGET_EXHAUSTED: Words("The device already has as much to do as it bears.", _TRY_AGAIN),
     Reason.DEVICE_DOWN: Words("The device, or the way to it, is not there.", _TRY_AGAIN),
+    Reason.LOCKED: Words("A lock refuses you, or what you want to reach.", _ASK_ABOUT_LOCK),
+    Reason.SITE_ISOLATED: Words("The site is isolated: nobody but those named for emergencies.", _ASK_ABOUT_ISOLATION),
+    Reason.SECOND_PERSON_NEEDED: Words(
+        "Whoever set this cannot lift it.", "Ask a second person who may lift locks to do it."
+    ),
+    Reason.STATE_STALE: Words("The broker does not know which locks hold now, and lets nobody in.", _STATE_COMES_BACK),
 }
 
 _SPECIFIC_FIRST: dict[Reason, int] = {
@@ -101,6 +110,9 @@ _SPECIFIC_FIRST: dict[Reason, int] = {
             Reason.VALUE_NOT_ALLOWED,
             Reason.CRITICALITY_NEEDS_BOTH_PROOFS,
             Reason.CONTRACT_ENDED,
+            Reason.LOCKED,
+            Reason.SITE_ISOLATED,
+            Reason.SECOND_PERSON_NEEDED,
             Reason.ROLE_MISSING,
             Reason.NO_GRANT,
             Reason.ACTION_NOT_GRANTED,
@@ -161,6 +173,12 @@ END_REASONS: dict[EndReason, Words] = {
     EndReason.ENDED_BY_ADMINISTRATOR: Words(
         "An administrator ended the session.", "Ask the owner of the site before you connect again."
     ),
+    EndReason.LOCKED: Words("A lock was set on you, or on what the session led to or relied on.", _ASK_ABOUT_LOCK),
+    EndReason.SITE_ISOLATED: Words("The site was isolated.", _ASK_ABOUT_ISOLATION),
+    EndReason.STATE_STALE: Words(
+        "The broker could not learn for some seconds which locks hold, and sessions do not outlive that.",
+        _STATE_COMES_BACK,
+    ),
     EndReason.CLOCK_STEPPED: Words("The broker's clock was set, and sessions do not outlive that.", _CONNECT_AGAIN),
     EndReason.LEDGER_CLOSED: Words("The ledger is closed, and nothing is relayed unrecorded.", _TELL_OPERATOR),
     EndReason.BROKER_STOPPED: Words("The broker was stopped.", "Connect again when it is back."),
@@ -215,6 +233,8 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.INVENTORY_CHANGED: "A changed inventory came into force; its gains may be waiting.",
     RecordKind.ACCESS_CHANGED: "Who lost and who gained access by a changed inventory.",
     RecordKind.RELOAD_REFUSED: "Changed files could not be used; the last good state stays.",
+    RecordKind.LOCK_SET: "A lock took effect on this broker, wherever it was set.",
+    RecordKind.LOCK_LIFTED: "A lock was lifted, and no longer holds on this broker.",
     RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
     RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",
     RecordKind.EVIDENCE_VIEWED: "Somebody looked at the evidence.",

@@ -147,6 +147,38 @@ class LedgerSection(Section):
     """Where checkpoints are sent, off this host."""
 
 
+class StateSection(Section):
+    """Where locks are kept. Several brokers share them in one PostgreSQL."""
+
+    url: str = ""
+    """`postgresql://USER@HOST:PORT/DATABASE`, without password; without it, a SQLite file in `state_dir`."""
+    password_file: SecretFile = ""
+    """File with the password of that user."""
+    ca_file: File = ""
+    """PEM certificates that the PostgreSQL server must chain to; needed unless it is on this machine."""
+
+    @field_validator("url")
+    @classmethod
+    def _without_secrets(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.password is not None:
+            raise ValueError("must not contain a password; use password_file")
+        if url and (parts.scheme != "postgresql" or not parts.hostname or not parts.username):
+            raise ValueError("must be like postgresql://USER@HOST:PORT/DATABASE")
+        if url and (parts.query or parts.fragment or not parts.path.strip("/")):
+            raise ValueError("must name a database, and nothing after it")
+        return url
+
+    @model_validator(mode="after")
+    def _protected(self) -> "StateSection":
+        host = urlsplit(self.url).hostname
+        if host and not is_loopback(host) and not self.ca_file:
+            raise ValueError("a PostgreSQL on another machine needs ca_file, so that it can be believed")
+        if not self.url and (self.password_file or self.ca_file):
+            raise ValueError("password_file and ca_file belong to a url")
+        return self
+
+
 class ReloadSection(Section):
     """How changed files come into force while the broker runs."""
 
@@ -186,6 +218,8 @@ class Settings(Section):
     """The policy and its engine."""
     ledger: LedgerSection
     """The evidence."""
+    state: StateSection = StateSection()
+    """Where locks are kept."""
     reload: ReloadSection = ReloadSection()
     """How changes come into force."""
     logging: LoggingSection = LoggingSection()

@@ -12,6 +12,7 @@ from broker.adapters.jwks import KeyCache
 from broker.adapters.ledger_disclosures import DisclosureWriter
 from broker.adapters.ledger_files import FileLedger, State
 from broker.adapters.opa import OpaPolicyEngine
+from broker.adapters.state_journal import LockJournal
 from broker.adapters.upstreams import Upstreams
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
@@ -41,8 +42,9 @@ from broker.wiring.exports import checkpoint_export
 from broker.wiring.figures import figures
 from broker.wiring.https_api import HttpsApi
 from broker.wiring.ledger_view import RunningLedgerView
+from broker.wiring.locks import LockKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
-from broker.wiring.parts import ledger_key, policy_engine, tunnels
+from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
 from broker.wiring.reload import Reload, Sources
 from broker.wiring.retention import retain
 
@@ -99,6 +101,7 @@ class Broker:
         self.watch = Watch(self.clock, self.ledger, self.desk, self.register, self.identity_refusals)
         self.modbus = self._new_modbus_listeners()
         self.reload = self._new_reload()
+        self.locks = self._new_locks()
         self.gate = self._new_gate()
         self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
         self.https = HttpsApi(settings.https, self.gate, self.authenticator, self.tunnels, self.identity_refusals)
@@ -147,6 +150,18 @@ class Broker:
             follow=self.modbus.follow,
         )
 
+    def _new_locks(self) -> LockKeeper:
+        return LockKeeper(
+            self.clock,
+            self.ledger,
+            self.desk,
+            self.register,
+            random_id,
+            state_place(self.settings),
+            LockJournal(Path(self.settings.state_dir) / "locks.json"),
+            self.settings.ledger.origin,
+        )
+
     def _new_gate(self) -> Gate:
         parts = Parts(
             self.clock,
@@ -158,7 +173,7 @@ class Broker:
             self.frame_refusals,
             self.supervision,
         )
-        return Gate(parts, RunningLedgerView(self.ledger), self.readiness)
+        return Gate(parts, RunningLedgerView(self.ledger), self.readiness, self.locks)
 
     async def start(self) -> None:
         """Ledger first (orphan intents get their outcome before anybody can connect), listeners last."""
@@ -169,6 +184,7 @@ class Broker:
         await self._publish_policy()
         await self._record_start()
         await self.reload.remember()
+        await self.locks.start()
         await self._open_listeners()
         self.watch.start()
         self.supervision.start()
@@ -194,6 +210,7 @@ class Broker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reload.close()
+        await self.locks.stop()
         self.watch.stop()
         await self.upstreams.close()
         await self.driver.quiet(DRAIN_SECONDS)
@@ -215,6 +232,7 @@ class Broker:
             "ledger": (self.ledger.state is State.OPEN, str(self.ledger.state)),
             "disclosures": (not self.disclosures.trouble, self.disclosures.trouble or "written"),
             "policy": self._policy_readiness(),
+            "state": self.locks.readiness,
             "files": (not self.reload.invalid, self.reload.state),
             "listeners": (not self.modbus.faults, "; ".join(self.modbus.faults.values()) or "open"),
             "sessions": (not shut, shut or "accepted"),

@@ -43,6 +43,8 @@ def figures(broker: Broker) -> Figures:
         "ledger_paused": {(): float(broker.ledger.state is State.PAUSED)},
         "ledger_checkpoint_age_seconds": {(): broker.checkpoint_age_seconds()},
         "ledger_disk_days": {(): ledger["days_of_disk"]},
+        "locks": {(): len(broker.locks.locks())},
+        "state_age_seconds": {(): broker.locks.state_age_seconds},
         "gains_waiting": {(): float(bool(broker.reload.waiting_revision))},
         "policy_age_seconds": {(): broker.clock.monotonic() - broker.reload.policy_since},
         "inventory_age_seconds": {(): broker.clock.monotonic() - broker.reload.inventory_since},

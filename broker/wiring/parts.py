@@ -1,16 +1,19 @@
 """Parts of a broker that are made from its settings alone."""
 
 import logging
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from sqlalchemy import make_url
 
 from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.opa_connection import OpaServer
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
+from broker.adapters.state_database import StatePlace, sqlite_place
 from broker.errors import ConfigError
 from broker.ledger.notes import verifier_of
 from broker.listeners.gate import Gate
@@ -80,6 +83,21 @@ def ledger_key(settings: LedgerSection) -> Ed25519PrivateKey:
         detail = f"{settings.public_key_file} is not the public key of {path} for the origin {settings.origin}: {vkey}"
         raise ConfigError("ledger_key", "The ledger's two keys do not belong together.", detail)
     return key
+
+
+def state_place(settings: Settings) -> StatePlace:
+    """Where the state is kept. Raises ConfigError."""
+    state = settings.state
+    if not state.url:
+        return sqlite_place(Path(settings.state_dir) / "broker.db")
+    url = make_url(state.url).set(drivername="postgresql+asyncpg")
+    try:
+        if state.password_file:
+            url = url.set(password=Path(state.password_file).read_text().strip())
+        tls = ssl.create_default_context(cafile=state.ca_file) if state.ca_file else None
+    except (OSError, ValueError) as error:
+        raise ConfigError("state_place", "The access to the state cannot be used.", str(error)) from None
+    return StatePlace(url, tls)
 
 
 # An evaluation's time on the clock, where its worker has to share the processor, in budgets of processor time.

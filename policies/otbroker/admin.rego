@@ -24,27 +24,44 @@ for_owners := {
 # What roles add, for subjects of the organisation that owns the plant: other organisations name their own roles. Of a live
 # session `input.resource` has subject, organisation, site, device and listener.
 for_roles := {
-	"auditor": {"config.read", "decision.explain", "ledger.read", "policy.read", "sessions.read", "sessions.watch"},
+	"auditor": {
+		"config.read",
+		"decision.explain",
+		"ledger.read",
+		"lock.read",
+		"policy.read",
+		"sessions.read",
+		"sessions.watch",
+	},
+	"emergency": {"isolation.pass"},
 	"operator": {
 		"config.apply",
 		"config.read",
+		"lock.lift",
+		"lock.read",
+		"lock.set",
 		"sessions.end",
 		"sessions.pause",
 		"sessions.read",
 		"sessions.resume",
 		"sessions.watch",
+		"site.isolate",
 	},
 	"policy-author": {"config.read", "policy.read"},
 	"security": {
 		"config.read",
 		"decision.explain",
 		"ledger.read",
+		"lock.lift",
+		"lock.read",
+		"lock.set",
 		"policy.read",
 		"sessions.end",
 		"sessions.pause",
 		"sessions.read",
 		"sessions.resume",
 		"sessions.watch",
+		"site.isolate",
 	},
 }
 
@@ -62,6 +79,13 @@ reasons contains "contract_ended" if not data.otbroker.contract.in_force
 
 reasons contains "role_missing" if count(rules) == 0
 
+# Whoever isolated a site cannot open it again alone.
+reasons contains "second_person_needed" if {
+	input.permission == "lock.lift"
+	input.resource.isolation
+	input.resource.set_by == input.subject.id
+}
+
 reasons contains reason if some reason in data.site.admin.reasons
 
 rules contains "everybody" if input.permission in for_everybody
@@ -70,6 +94,12 @@ rules contains "own" if {
 	input.permission in for_owners
 	is_string(input.subject.id)
 	input.resource.subject == input.subject.id
+}
+
+# A site names subjects of any organisation whom its isolation spares: `data.site.admin.emergency` by site.
+rules contains "emergency" if {
+	input.permission == "isolation.pass"
+	input.subject.id in data.site.admin.emergency[input.resource.site]
 }
 
 rules contains rule if {

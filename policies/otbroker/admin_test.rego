@@ -81,6 +81,39 @@ test_roles_of_other_organisations_count_for_nothing if {
 	decided("ledger.read", {}, {}).reasons == ["role_missing"]
 }
 
+test_locks_are_set_and_lifted_by_security_and_operators if {
+	every role in {"operator", "security"} {
+		every permission in {"lock.read", "lock.set", "lock.lift", "site.isolate"} {
+			decided(permission, {"kind": "lock"}, object.union(owner, {"roles": [role]})).allow
+		}
+	}
+	decided("lock.read", {}, owner).rule == "role/auditor"
+	decided("lock.set", {}, owner).reasons == ["role_missing"]
+	decided("lock.set", {}, {"roles": ["security"]}).reasons == ["role_missing"]
+}
+
+test_an_isolation_is_lifted_by_a_second_person if {
+	security := object.union(owner, {"roles": ["security"]})
+	isolation := {"kind": "lock", "isolation": "yes", "set_by": given.session.subject.id}
+	decided("lock.lift", isolation, security).reasons == ["second_person_needed"]
+	decided("lock.lift", object.union(isolation, {"set_by": "bo@owner.example"}), security).allow
+	decided("lock.lift", object.remove(isolation, ["isolation"]), security).allow
+}
+
+test_an_isolation_spares_whom_the_policy_names if {
+	plant := {"kind": "site", "site": "plant"}
+	decided("isolation.pass", plant, object.union(owner, {"roles": ["emergency"]})).rule == "role/emergency"
+	decided("isolation.pass", plant, object.union(owner, {"roles": ["operator"]})).reasons == ["role_missing"]
+	decided("isolation.pass", plant, {"roles": ["emergency"]}).reasons == ["role_missing"]
+	named := {"plant": [given.session.subject.id]}
+	spared := admin.decision with input as question("isolation.pass", plant, {})
+		with data.site.admin.emergency as named
+	spared.rule == "emergency"
+	elsewhere := admin.decision with input as question("isolation.pass", {"kind": "site", "site": "mill"}, {})
+		with data.site.admin.emergency as named
+	elsewhere.reasons == ["role_missing"]
+}
+
 test_unknown_permission if decided("ledger.erase", {}, owner).reasons == ["role_missing"]
 
 test_contract if {

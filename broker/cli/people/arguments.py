@@ -1,6 +1,7 @@
 """The whole command line of `otb`. Commands are named, not imported: each is loaded when it is run."""
 
 import argparse
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,7 @@ import shtab
 from broker.cli.completion import HELP, describe_completion
 from broker.cli.people.exits import MEANINGS
 from broker.cli.program import ShowVersion
+from broker.model.lock import LockKind
 from broker.model.vocabulary import RecordKind
 
 DEFAULT_LISTEN = "127.0.0.1:1502"
@@ -39,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_values(commands)
     _add_connect(commands)
+    _add_locks(commands)
     _add_audit(commands)
     _add_profile(commands)
     describe_completion(_command(commands, "completion", "completion:completion", HELP, online=False), "otb")
@@ -172,6 +175,40 @@ def _add_connect(commands: Commands) -> None:
     )
 
 
+def _add_locks(commands: Commands) -> None:
+    lock = commands.add_parser("lock", help="set, list and lift locks", description="Set, list and lift locks.")
+    parts = lock.add_subparsers(dest="lock_command", metavar="COMMAND", required=True)
+    made = _command(
+        parts,
+        "set",
+        "locks:set_lock",
+        "refuse a subject, certificate, organisation, device, site, grant or session",
+        description="Takes effect at once: sessions are cut, and reconnecting is refused until the lock is lifted.",
+    )
+    made.add_argument("kind", choices=[kind.value for kind in LockKind], help="what is locked")
+    made.add_argument("lock_target", metavar="TARGET", help="its id; SITE/DEVICE, or a certificate's SHA-256")
+    _message(made)
+    made.add_argument(
+        "--for", dest="seconds", type=_seconds, metavar="TIME", help="30s, 15m, 2h or 3d (default: until it is lifted)"
+    )
+    _command(parts, "ls", "locks:ls", "list the locks that hold")
+    lifted = _command(parts, "lift", "locks:lift", "lift a lock; of an isolation as a second person")
+    lifted.add_argument("lock_id", metavar="LOCK_ID", help="the id that `otb lock ls` shows")
+    isolate = _command(
+        commands,
+        "isolate",
+        "locks:isolate",
+        "end everything to a site, but for those named for emergencies",
+        description="Holds until a second person lifts it with `otb lock lift`.",
+    )
+    isolate.add_argument("site", metavar="SITE", help="which site")
+    _message(isolate)
+
+
+def _message(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--message", required=True, metavar="TEXT", help="why, for those who look at the locks")
+
+
 def _add_audit(commands: Commands) -> None:
     audit = commands.add_parser(
         "audit", help="search, show and verify the evidence", description="Search, show and verify the evidence."
@@ -233,6 +270,13 @@ def _add_profile(commands: Commands) -> None:
     made.add_argument("--persona", dest="chosen_persona", metavar="NAME", help="who to be (default: the first)")
     made.add_argument("--force", action="store_true", help="replace the profile that is there")
     _command(parts, "show", f"{place}:show_profile", "show what is in force and whether the proofs hold", online=False)
+
+
+def _seconds(text: str) -> int:
+    match = re.fullmatch(r"([1-9][0-9]{0,7})([smhd])", text, re.ASCII)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 30s, 15m, 2h or 3d")
+    return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
 
 
 def _index(text: str) -> int:

@@ -52,7 +52,7 @@ class Client:
             raise explained(error, self.access) from None
 
     async def post(self, path: str, body: Document) -> Document:
-        """The answer to a POST that changes nothing. Raises ProblemError or CommandError."""
+        """The answer to a POST that may be sent again. Raises ProblemError or CommandError."""
         try:
             return await self._call("POST", path, body, {})
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

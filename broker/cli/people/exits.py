@@ -44,6 +44,7 @@ _DEVICE = (
     "deadline_passed",
     "ledger_closed",
     "ledger_paused",
+    "state_unavailable",
     "unavailable",
 )
 _EXITS: dict[str, Exit] = {

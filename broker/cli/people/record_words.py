@@ -109,6 +109,11 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "inventory_changed": _changed,
     "access_changed": _access_changed,
     "reload_refused": _reload_refused,
+    "lock_set": lambda r: (
+        f"{_of(r, 'lock', 'id')} on {_of(r, 'lock', 'kind')} {_of(r, 'lock', 'target')} by {_of(r, 'lock', 'set_by')}: "
+        f"{_of(r, 'lock', 'message')}"
+    ),
+    "lock_lifted": lambda r: f"{r.get('lock')} by {r.get('by')}",
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -78,7 +78,8 @@ def test_every_admin_route_asks_the_policy_for_its_own_permission(pki, run):
                 stage.gate.asked.clear()
                 stage.gate.unpermitted = {route.permission}
                 path = route.path.format(**NAMES)
-                problem = await told(await client.get(path), 403)
+                body = {} if route.body is None else {"json": {"message": "why"}}
+                problem = await told(await client.request(route.method, path, **body), 403)
                 assert problem["code"] == "permission_denied"
                 assert problem["reasons"][0]["code"] == "role_missing"
                 assert [permission for _, permission, _ in stage.gate.asked] == [route.permission]

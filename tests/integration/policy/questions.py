@@ -28,6 +28,7 @@ SERVICES = [
     "reinitialize-device",
 ]
 PERMISSIONS = ["me.read", "ledger.read", "sessions.read", "decision.explain", "config.apply", "policy.publish"]
+PERMISSIONS += ["lock.set", "lock.lift", "site.isolate", "isolation.pass"]
 JUNK: list[Any] = [
     None,
     True,
@@ -153,8 +154,10 @@ def _sessions() -> list[Asked]:
 def _admin() -> list[Asked]:
     asked = []
     resources: list[dict[str, object]] = [{}, {"subject": given.SUBJECT.id}, {"subject": "bo@owner.example"}]
+    isolation: dict[str, object] = {"kind": "lock", "isolation": "yes", "site": given.DEVICE.site}
+    resources += [isolation | {"set_by": who} for who in (given.SUBJECT.id, "bo@owner.example")]
     for permission, resource, role, owner in product(
-        PERMISSIONS, resources, ["auditor", "security", "operator", "technician"], [True, False]
+        PERMISSIONS, resources, ["auditor", "security", "operator", "technician", "emergency"], [True, False]
     ):
         subject = replace(given.SUBJECT, roles=(role, "policy-author"))
         organisation = replace(given.ORGANISATION, owner=owner)

@@ -7,8 +7,9 @@ from decimal import Decimal
 from broker.api.ports import Page
 from broker.engine.events import Answered, Refused
 from broker.engine.sessions import Session
-from broker.errors import LedgerUnavailableError
+from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.model.decision import Decision
+from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import BacnetProperty, Relayed
 from broker.model.place import (
     BacnetAddress,
@@ -128,6 +129,7 @@ class GateDouble:
         self.open_sessions = {}
         self.ledger_view = LedgerDouble()
         self.supervision = SupervisionDouble(self)
+        self.locks = LocksDouble()
 
     def calendar_state(self, device, organisation):
         opens, closes = 1_795_000_000.0, 1_795_028_800.0
@@ -247,6 +249,33 @@ class GateDouble:
                 result["value"] = self.properties[address.object_type, address.instance]
             results.append(result)
         return json.dumps({"results": results}).encode()
+
+
+class LocksDouble:
+    """Two locks; takes what it is told. Without `state`, nothing is shared and nothing can be lifted."""
+
+    def __init__(self):
+        self.held = [
+            Lock("lck-1", LockKind.SUBJECT, "eve@acme.example", "why", "bo@plant.example", 1_795_000_000.0, "b/ledger"),
+            Lock("lck-2", LockKind.SITE, "plant", "why", "bo@plant.example", 1.0, "b/ledger", None, True),
+        ]
+        self.state = True
+
+    def locks(self):
+        return tuple(self.held)
+
+    async def set(self, kind, target, *, message, by, seconds=None, isolation=False):
+        until = None if seconds is None else 2.0 + seconds
+        lock = Lock("lck-3", kind, target, message, by, 2.0, "b/ledger", until, isolation)
+        self.held.append(lock)
+        return LockTaken(lock, 4, self.state)
+
+    async def lift(self, lock, by):
+        if not self.state:
+            raise StateUnavailableError("state_unavailable", "The state cannot be reached.", "postgres.internal: EOF")
+        present = lock in self.held
+        self.held = [held for held in self.held if held is not lock]
+        return present
 
 
 class StreamDouble:

@@ -24,7 +24,7 @@ def test_no_route_is_without_permission(route):
         assert route.resource
     else:
         live = {"sessions", "session", "watch_session", "pause_session", "resume_session", "end_session"}
-        assert route.name in {"read", "write", "tunnel", "decision"} | live
+        assert route.name in {"read", "write", "tunnel", "decision", "lock", "lift"} | live
 
 
 def test_names_and_places_are_unique():

@@ -35,6 +35,10 @@ EXAMPLES = [
     "me",
     "status",
     "why dec-1",
+    "lock set subject ana@acme.example --message why --for 2h",
+    "lock ls",
+    "lock lift lck-1",
+    "isolate plant --message why",
     "audit search",
     "audit show 3",
     "audit checkpoint",
@@ -55,7 +59,8 @@ def test_every_command_names_a_function_that_is_there(line):
 
 def test_the_examples_are_all_commands_there_are():
     assert {name.removeprefix("otb ") for name, _ in _commands(parser(), "otb")} == {
-        " ".join(line.split()[: 2 if line.startswith(("audit", "profile", "sessions")) else 1]) for line in EXAMPLES
+        " ".join(line.split()[: 2 if line.startswith(("audit", "lock", "profile", "sessions")) else 1])
+        for line in EXAMPLES
     }
 
 

@@ -149,6 +149,8 @@ def every_kind() -> dict[str, bytes]:
             if kind.value.endswith("_changed")
         ],
         records.reload_refused(NOW, what="policy", problems=["bad\nline"] * 30),
+        records.lock_set(NOW, lock={"id": "lck-1", "kind": "site", "until": NOW, "isolation": False}),
+        records.lock_lifted(NOW, lock="lck-1", by="bo", at=NOW),
         records.clock_stepped(NOW, step_seconds=-3.25),
         records.tail_healed(NOW, dropped_octets=5, orphans=1),
         records.evidence_viewed(NOW, subject="cy", what="records 0-5"),

@@ -1,0 +1,246 @@
+"""Keeps the locks: in memory and in this broker's journal first, then in the state that brokers share.
+
+A lock that is set here holds here at once, whatever has become of the database. Lifting goes through the database
+alone, so that whoever is cut off from it can only take away, never give back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import asdict
+
+from broker.access.locks import LocksInForce, merged
+from broker.adapters.state_database import StateDatabase, StatePlace
+from broker.adapters.state_journal import LockJournal
+from broker.engine.ports import Clock, Ledger
+from broker.errors import LedgerUnavailableError, StateUnavailableError
+from broker.ledger import records
+from broker.listeners.decision_desk import DecisionDesk
+from broker.listeners.session_register import STATE_STALE, SessionRegister
+from broker.model.lock import Lock, LockKind, LockTaken
+from broker.model.vocabulary import EndReason
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 0.25
+HEARTBEAT_SECONDS = 0.5
+OWN_FILE_HEARTBEAT_SECONDS = 2.0
+STALE_SECONDS = 5.0
+_BY_LOCKS = frozenset({EndReason.LOCKED, EndReason.SITE_ISOLATED})
+
+
+class LockKeeper:
+    """One per broker. Until the state has been read, and when it was last read too long ago, no session is there."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        desk: DecisionDesk,
+        register: SessionRegister,
+        chance: Callable[[str], str],
+        place: StatePlace,
+        journal: LockJournal,
+        origin: str,
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._desk = desk
+        self._register = register
+        self._chance = chance
+        self._journal = journal
+        self._origin = origin
+        self._woken = asyncio.Event()
+        self._database = StateDatabase(place, self._woken.set)
+        self._heartbeat_seconds = HEARTBEAT_SECONDS if place.shared else OWN_FILE_HEARTBEAT_SECONDS
+        self._held: dict[str, Lock] = {}
+        self._kept: tuple[Lock, ...] = ()
+        self._turn = asyncio.Lock()
+        self._writing = asyncio.Lock()
+        self._seen_at = float("-inf")
+        self._trouble = "not read yet"
+        self._journal_trouble = ""
+        self._timer: asyncio.TimerHandle | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def readiness(self) -> tuple[bool, str]:
+        """Whether the state is there, and in what state it is."""
+        trouble = "; ".join(filter(None, (self._trouble, self._journal_trouble)))
+        return not trouble, trouble or f"read, {len(self._held)} locks"
+
+    @property
+    def state_age_seconds(self) -> float:
+        """How long ago the state was read; infinite before the first time."""
+        return self._clock.monotonic() - self._seen_at
+
+    async def start(self) -> None:
+        """Take the locks of the last run into force, then what the state has. Raises ConfigError."""
+        self._kept = await asyncio.to_thread(self._journal.read)
+        self._held = {lock.id: lock for lock in self._kept}
+        self._enforce()
+        await self._look()
+        self._watch()
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        await self._database.close()
+
+    def locks(self) -> tuple[Lock, ...]:
+        """Those that hold, the oldest first."""
+        return tuple(sorted(self._held.values(), key=lambda lock: (lock.set_at, lock.id)))
+
+    async def set(
+        self,
+        kind: LockKind,
+        target: str,
+        *,
+        message: str,
+        by: str,
+        seconds: float | None = None,
+        isolation: bool = False,
+    ) -> LockTaken:
+        """Let a lock take effect here at once, elsewhere once the state has it; `seconds` None: until it is lifted."""
+        now = self._clock.now()
+        until = None if seconds is None else now + seconds
+        lock = Lock(self._chance("lck"), kind, target, message, by, now, self._origin, until, isolation)
+        before = self._register.sessions()
+        self._hold((lock,))
+        await self._keep()
+        shared = await self._store(lock)
+        return LockTaken(lock, sum(session.ended in _BY_LOCKS for session in before), shared)
+
+    async def _store(self, lock: Lock) -> bool:
+        try:
+            await self._database.add((lock,))
+        except StateUnavailableError as error:
+            log.warning("lock %s holds here, and is stored when the state is back: %s", lock.id, error)
+            return False
+        return True
+
+    async def lift(self, lock: Lock, by: str) -> bool:
+        """Lift a lock everywhere; False if somebody has before. Raises StateUnavailableError, and it still holds."""
+        async with self._turn:
+            lifted = await self._database.lift(lock, by, self._clock.now())
+        await self._look()
+        return lifted
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), self._heartbeat_seconds)
+            self._woken.clear()
+            try:
+                await self._look()
+            except Exception:
+                # Whatever it is, the view of the state grows old meanwhile, and sessions end.
+                log.exception("the state could not be looked at")
+
+    async def _look(self) -> None:
+        """Read the state, store what it does not have, and let both take effect."""
+        async with self._turn:
+            began = self._clock.monotonic()
+            try:
+                stored = await self._database.locks(tuple(self._held), self._clock.now())
+                known = {lock.id for lock in stored}
+                missing = [lock for lock in self._held.values() if lock.id not in known]
+                if missing:
+                    await self._database.add(missing)
+            except StateUnavailableError as error:
+                self._missed(error)
+                return
+            self._found(began)
+            self._take(stored)
+        await self._keep()
+
+    def _missed(self, error: StateUnavailableError) -> None:
+        if not self._trouble:
+            log.warning("the state cannot be read: %s", error)
+        self._trouble = error.detail or error.public
+
+    def _found(self, began: float) -> None:
+        if self._trouble:
+            log.info("the state has been read")
+        self._trouble = ""
+        self._seen_at = began
+        self._register.shut_for.discard(STATE_STALE)
+
+    def _take(self, stored: Iterable[Lock]) -> None:
+        """What another broker has set or lifted takes effect here."""
+        known = merged(self._held.values(), stored).values()
+        now = self._clock.now()
+        self._hold([lock for lock in known if lock.id not in self._held and lock.holds_at(now)])
+        lifted = [lock for lock in known if lock.id in self._held and lock.lifted_at is not None]
+        self._drop(lock.id for lock in lifted if self._record_lift(lock))
+
+    def _hold(self, locks: Iterable[Lock]) -> None:
+        fresh = tuple(locks)
+        if fresh:
+            self._held |= {lock.id: lock for lock in fresh}
+            for lock in fresh:
+                self._record_set(lock)
+            self._enforce()
+
+    def _drop(self, ids: Iterable[str]) -> None:
+        gone = set(ids)
+        if gone:
+            self._held = {key: lock for key, lock in self._held.items() if key not in gone}
+            self._desk.enforce(LocksInForce(self._held.values()))
+
+    def _enforce(self) -> None:
+        self._desk.enforce(LocksInForce(self._held.values()))
+        self._register.enforce_locks()
+
+    def _record_set(self, lock: Lock) -> None:
+        """Recorded or not, it takes effect."""
+        log.warning("lock %s on %s %s, set by %s", lock.id, lock.kind.value, lock.target, lock.set_by)
+        told = asdict(lock)
+        del told["lifted_by"], told["lifted_at"]
+        try:
+            self._ledger.append(records.lock_set(self._clock.now(), lock=told))
+            self._ledger.settle(False, lambda _: None)
+        except LedgerUnavailableError:
+            log.error("a lock was not recorded: the ledger is closed")
+
+    def _record_lift(self, lock: Lock) -> bool:
+        """Whether it is recorded: what cannot be, goes on holding."""
+        at = lock.lifted_at or self._clock.now()
+        try:
+            self._ledger.append(records.lock_lifted(self._clock.now(), lock=lock.id, by=lock.lifted_by, at=at))
+            self._ledger.settle(False, lambda _: None)
+        except LedgerUnavailableError:
+            log.error("lock %s still holds: that it was lifted cannot be recorded", lock.id)
+            return False
+        log.warning("lock %s was lifted by %s", lock.id, lock.lifted_by)
+        return True
+
+    async def _keep(self) -> None:
+        """Bring the journal to what is held now."""
+        async with self._writing:
+            held = tuple(self._held.values())
+            if held == self._kept:
+                return
+            try:
+                await asyncio.to_thread(self._journal.write, held)
+            except OSError as error:
+                log.error("the locks held cannot be kept: %s", error)
+                self._journal_trouble = f"the locks held cannot be kept: {error}"
+                return
+            self._kept, self._journal_trouble = held, ""
+
+    def _watch(self) -> None:
+        """End locks whose time is over, and sessions when the view of the state is too old."""
+        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._watch)
+        now = self._clock.now()
+        self._drop([lock.id for lock in self._held.values() if not lock.holds_at(now)])
+        if self.state_age_seconds > STALE_SECONDS and STATE_STALE not in self._register.shut_for:
+            log.error("the state was last read more than %d seconds ago: all sessions end", STALE_SECONDS)
+            self._register.shut_for.add(STATE_STALE)
+            self._register.end_all(EndReason.STATE_STALE)

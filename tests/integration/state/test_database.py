@@ -1,0 +1,149 @@
+"""What the state keeps, in both databases; and how its tables come and go."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, inspect, text
+from sqlalchemy.ext.asyncio import create_async_engine
+
+from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
+from broker.adapters.state_migrations import downgrade, head, upgrade
+from broker.adapters.state_tables import METADATA
+from broker.errors import StateUnavailableError
+from broker.model.lock import Lock, LockKind
+
+NOW = 1_800_000_000.0
+LOCK = Lock("lck-1", LockKind.SUBJECT, "ana@acme.example", "why", "bo@plant.example", NOW, "b/ledger", NOW + 60)
+
+
+def with_database(place: StatePlace, use: Callable[[StateDatabase], Awaitable[None]]) -> None:
+    async def run() -> None:
+        database = StateDatabase(place, lambda: None)
+        try:
+            await use(database)
+        finally:
+            await database.close()
+
+    asyncio.run(run())
+
+
+def shape(connection: Connection) -> dict[str, list[tuple[str, bool]]]:
+    found = inspect(connection)
+    names = [name for name in found.get_table_names() if name != "alembic_version"]
+    return {name: [(column["name"], column["nullable"]) for column in found.get_columns(name)] for name in names}
+
+
+def test_migrations_go_up_and_down_and_make_the_tables_that_the_code_knows(place: StatePlace) -> None:
+    async def run() -> None:
+        engine = create_async_engine(place.url)
+        declared = {t.name: [(c.name, c.nullable) for c in t.columns] for t in METADATA.sorted_tables}
+        async with engine.begin() as connection:
+            for _ in range(2):
+                await connection.run_sync(upgrade)
+                assert await connection.run_sync(shape) == declared
+                await connection.run_sync(downgrade)
+                assert await connection.run_sync(shape) == {}
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+def test_a_lock_comes_back_as_it_was_set(place: StatePlace) -> None:
+    forever = replace(LOCK, id="lck-2", until=None, isolation=True, kind=LockKind.SITE, target="plant")
+
+    async def use(database: StateDatabase) -> None:
+        await database.add((LOCK, forever))
+        assert set(await database.locks((), NOW)) == {LOCK, forever}
+        assert await database.locks((), NOW + 60) == (forever,)
+        assert set(await database.locks((LOCK.id,), NOW + 60)) == {LOCK, forever}
+
+    with_database(place, use)
+
+
+def test_what_is_stored_stays_as_it_is(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        await database.add((LOCK,))
+        await database.add((replace(LOCK, target="somebody-else", message="other"),))
+        assert await database.locks((), NOW) == (LOCK,)
+
+    with_database(place, use)
+
+
+def test_of_many_who_lift_a_lock_one_does(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        await database.add((LOCK,))
+        lifted = await asyncio.gather(*(database.lift(LOCK, f"person-{n}", NOW + n) for n in range(8)))
+        assert sorted(lifted) == [False] * 7 + [True]
+        (found,) = await database.locks((LOCK.id,), NOW)
+        assert found.lifted_by == f"person-{lifted.index(True)}"
+        assert await database.locks((), NOW) == ()
+
+    with_database(place, use)
+
+
+def test_a_lock_that_the_state_never_got_is_stored_as_it_is_lifted(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        assert await database.lift(LOCK, "bo@plant.example", NOW)
+        assert await database.locks((LOCK.id,), NOW) == (replace(LOCK, lifted_by="bo@plant.example", lifted_at=NOW),)
+
+    with_database(place, use)
+
+
+def test_brokers_that_start_together_make_the_tables_once(place: StatePlace) -> None:
+    async def run() -> None:
+        databases = [StateDatabase(place, lambda: None) for _ in range(4 if place.shared else 1)]
+        await asyncio.gather(*(database.locks((), NOW) for database in databases))
+        for database in databases:
+            await database.close()
+
+    asyncio.run(run())
+
+
+def test_tables_of_a_later_broker_are_not_touched(place: StatePlace) -> None:
+    async def run() -> None:
+        engine = create_async_engine(place.url)
+        async with engine.begin() as connection:
+            await connection.run_sync(upgrade)
+            assert (await connection.execute(text("SELECT version_num FROM alembic_version"))).scalar() == head()
+            await connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        await engine.dispose()
+
+    asyncio.run(run())
+
+    async def use(database: StateDatabase) -> None:
+        with pytest.raises(StateUnavailableError, match="9999"):
+            await database.locks((), NOW)
+
+    with_database(place, use)
+
+
+def test_another_broker_hears_of_a_change_without_asking(postgresql_place: StatePlace) -> None:
+    async def run() -> None:
+        heard = asyncio.Event()
+        listening, setting = (StateDatabase(postgresql_place, told) for told in (heard.set, lambda: None))
+        await listening.locks((), NOW)
+        await setting.add((LOCK,))
+        await asyncio.wait_for(heard.wait(), 10)
+        assert await listening.locks((), NOW) == (LOCK,)
+        await listening.close()
+        await setting.close()
+
+    asyncio.run(run())
+
+
+def test_a_file_that_is_no_database_is_unavailable_until_it_is_put_right(tmp_path: Path) -> None:
+    path = tmp_path / "broker.db"
+
+    async def use(database: StateDatabase) -> None:
+        await database.add((LOCK,))
+        kept = path.read_bytes()
+        path.write_bytes(b"not a database" * 1000)
+        with pytest.raises(StateUnavailableError, match="not a database"):
+            await database.locks((), NOW)
+        path.write_bytes(kept)
+        assert await database.locks((), NOW) == (LOCK,)
+
+    with_database(sqlite_place(path), use)

@@ -1,0 +1,208 @@
+"""A broker's locks while its ledger, its journal or its state fails."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import orjson
+import pytest
+
+from broker.access.locks import LocksInForce
+from broker.adapters.clock import random_id
+from broker.adapters.state_database import StateDatabase, sqlite_place
+from broker.adapters.state_journal import LockJournal
+from broker.errors import ConfigError, LedgerUnavailableError
+from broker.listeners.session_register import STATE_STALE
+from broker.model.lock import LockKind
+from broker.model.vocabulary import EndReason
+from broker.wiring.locks import LockKeeper
+
+BO, CY = "bo@plant.example", "cy@plant.example"
+
+
+@dataclass
+class Surroundings:
+    """What a keeper works on: clock, ledger, desk and register in one."""
+
+    folder: Path
+    wall: float = 1_800_000_000.0
+    ticks: float = 1000.0
+    closed: bool = False
+    recorded: list[str] = field(default_factory=list)
+    enforced: LocksInForce = field(default_factory=LocksInForce)
+    shut_for: set[str] = field(default_factory=set)
+    ended: list[EndReason] = field(default_factory=list)
+    open_sessions: list[Any] = field(default_factory=list)
+
+    def now(self) -> float:
+        return self.wall
+
+    def monotonic(self) -> float:
+        return self.ticks
+
+    def append(self, record: bytes) -> int:
+        if self.closed:
+            raise LedgerUnavailableError("ledger_closed", "The ledger is closed.")
+        self.recorded.append(orjson.loads(record)["kind"])
+        return len(self.recorded)
+
+    def settle(self, durable: bool, settled: object) -> bool:
+        return True
+
+    def enforce(self, locks: LocksInForce) -> None:
+        self.enforced = locks
+
+    def enforce_locks(self) -> None:
+        for session in self.open_sessions:
+            session.ended = EndReason.LOCKED
+
+    def sessions(self) -> tuple[Any, ...]:
+        return tuple(session for session in self.open_sessions if session.ended is None)
+
+    def end_all(self, reason: EndReason) -> None:
+        self.ended.append(reason)
+
+    @asynccontextmanager
+    async def keeper(self) -> AsyncIterator[LockKeeper]:
+        me: Any = self
+        place, journal = sqlite_place(self.folder / "broker.db"), LockJournal(self.folder / "locks.json")
+        keeper = LockKeeper(me, me, me, me, random_id, place, journal, "b/ledger")
+        await keeper.start()
+        try:
+            yield keeper
+        finally:
+            await keeper.stop()
+
+
+@pytest.fixture
+def around(tmp_path: Path) -> Surroundings:
+    return Surroundings(tmp_path)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
+
+
+def test_a_lock_that_cannot_be_recorded_holds_and_a_lift_that_cannot_be_recorded_does_not_take_effect(
+    around: Surroundings,
+) -> None:
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            around.closed = True
+            around.open_sessions = [SimpleNamespace(ended=None), SimpleNamespace(ended=None)]
+            taken = await keeper.set(LockKind.SITE, "plant", message="why", by=BO)
+            assert (taken.ended, taken.shared) == (2, True)
+            assert await keeper.lift(taken.lock, CY)
+            assert keeper.locks() == (taken.lock,)
+            around.closed = False
+            await eventually(lambda: not keeper.locks())
+            assert around.recorded == ["lock_lifted"]
+
+    asyncio.run(story())
+
+
+def test_the_journal_has_a_lock_before_the_state_is_asked(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            seen: list[bytes] = []
+
+            async def add(self: StateDatabase, locks: object) -> None:
+                seen.append((around.folder / "locks.json").read_bytes())
+
+            monkeypatch.setattr(StateDatabase, "add", add)
+            taken = await keeper.set(LockKind.SUBJECT, "ana@acme.example", message="why", by=BO)
+            assert taken.lock.id.encode() in seen[0]
+
+    asyncio.run(story())
+
+
+def test_a_journal_that_cannot_be_written_is_shown_and_tried_again(around: Surroundings) -> None:
+    (around.folder / "locks.json").mkdir()
+    (around.folder / "locks.json" / "in-the-way").touch()
+
+    async def story() -> None:
+        with pytest.raises(ConfigError, match="locks held cannot be read"):
+            async with around.keeper():
+                pass
+        (around.folder / "locks.json" / "in-the-way").unlink()
+        (around.folder / "locks.json").rmdir()
+        async with around.keeper() as keeper:
+            (around.folder / "locks.json").mkdir()
+            taken = await keeper.set(LockKind.SITE, "plant", message="why", by=BO)
+            assert taken.shared
+            good, words = keeper.readiness
+            assert not good
+            assert "cannot be kept" in words
+            (around.folder / "locks.json").rmdir()
+            await eventually(lambda: keeper.readiness[0])
+
+    asyncio.run(story())
+
+
+def test_a_journal_that_makes_no_sense_keeps_the_broker_from_starting(around: Surroundings) -> None:
+    (around.folder / "locks.json").write_text('[{"id": "lck-1"}]')
+
+    async def story() -> None:
+        with pytest.raises(ConfigError):
+            async with around.keeper():
+                pass
+
+    asyncio.run(story())
+
+
+def test_a_lock_whose_time_is_over_is_forgotten_everywhere(around: Surroundings) -> None:
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            await keeper.set(LockKind.GRANT, "g", message="why", by=BO, seconds=60)
+            assert around.enforced.grants == {"g"}
+            around.wall += 60
+            await eventually(lambda: not keeper.locks())
+            assert around.enforced.grants == frozenset()
+        async with around.keeper() as keeper:
+            assert keeper.locks() == ()
+
+    asyncio.run(story())
+
+
+def test_a_damaged_file_ends_the_sessions_and_is_waited_for(around: Surroundings) -> None:
+    path = around.folder / "broker.db"
+
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            assert STATE_STALE not in around.shut_for
+            kept = path.read_bytes()
+            path.write_bytes(b"not a database" * 1000)
+            await eventually(lambda: not keeper.readiness[0])
+            assert around.ended == []
+            around.ticks += 5.1
+            await eventually(lambda: STATE_STALE in around.shut_for)
+            assert around.ended == [EndReason.STATE_STALE]
+            path.write_bytes(kept)
+            await eventually(lambda: keeper.readiness[0])
+            assert STATE_STALE not in around.shut_for
+
+    asyncio.run(story())
+
+
+def test_no_session_is_there_before_the_state_was_read(around: Surroundings) -> None:
+    (around.folder / "broker.db").write_bytes(b"not a database" * 1000)
+
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            assert STATE_STALE in around.shut_for
+            taken = await keeper.set(LockKind.SITE, "plant", message="why", by=BO)
+            assert not taken.shared
+            (around.folder / "broker.db").unlink()
+            await eventually(lambda: keeper.readiness[0])
+        async with around.keeper() as keeper:
+            assert keeper.locks() == (taken.lock,)
+
+    asyncio.run(story())
