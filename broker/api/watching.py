@@ -15,7 +15,7 @@ from broker.api.session_events import ending, frame, frames
 from broker.api.sessions import permitted_session, resource_of
 from broker.engine.sessions import Session
 from broker.model.subject import Subject
-from broker.model.vocabulary import EndReason
+from broker.model.vocabulary import EndReason, Reason
 
 WATCH = "sessions.watch"
 LOOK_SECONDS = 0.4
@@ -113,8 +113,11 @@ async def _lost_access(call: Call, resource: dict[str, Any], revisions: tuple[st
     proven = call.gate.supervision.standing(call.subject)
     if not isinstance(proven, Subject):
         return proven
-    if (await call.gate.permitted(proven, WATCH, resource, call.peer)).allow:
+    decision = await call.gate.permitted(proven, WATCH, resource, call.peer)
+    if decision.allow:
         return None
+    if Reason.LOCKED in decision.reasons:
+        return EndReason.LOCKED
     policy, inventory = call.gate.supervision.revisions()
     if policy != revisions[0]:
         return EndReason.POLICY_CHANGED

@@ -201,9 +201,19 @@ def permission_ends(stage):
     stage.gate.unpermitted = {"sessions.watch"}
 
 
+def is_locked(stage):
+    stage.gate.denial = Reason.LOCKED
+    stage.gate.unpermitted = {"sessions.watch"}
+
+
 @pytest.mark.parametrize(
     ("cause", "reason"),
-    [(proofs_end, "token_expired"), (policy_denies, "policy_changed"), (permission_ends, "denied")],
+    [
+        (proofs_end, "token_expired"),
+        (policy_denies, "policy_changed"),
+        (permission_ends, "denied"),
+        (is_locked, "locked"),
+    ],
 )
 def test_the_stream_ends_with_the_watchers_own_access_and_says_why(cause, reason, pki, run):
     async def story():

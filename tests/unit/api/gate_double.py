@@ -130,6 +130,7 @@ class GateDouble:
         self.ledger_view = LedgerDouble()
         self.supervision = SupervisionDouble(self)
         self.locks = LocksDouble()
+        self.denial = Reason.ROLE_MISSING
 
     def calendar_state(self, device, organisation):
         opens, closes = 1_795_000_000.0, 1_795_028_800.0
@@ -197,7 +198,7 @@ class GateDouble:
     async def permitted(self, subject, permission, resource, peer=""):
         self.asked.append((subject.id, permission, resource))
         allow = permission not in self.unpermitted and (permission, resource.get("subject")) not in self.unpermitted
-        reasons = () if allow else (Reason.ROLE_MISSING,)
+        reasons = () if allow else (self.denial,)
         return Decision("dec-admin", 9, allow, reasons)
 
     def record_view(self, subject, what):
