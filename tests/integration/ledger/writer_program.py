@@ -12,7 +12,7 @@ from time import monotonic
 
 from broker.adapters.ledger_files import FileLedger, State
 from broker.errors import LedgerUnavailableError
-from tests.integration.ledger.running import begin, end, intent, ledger_in, outcome, settled
+from tests.integration.ledger.running import begin, end, intent, ledger_in, outcome
 
 WRITERS = 8
 
@@ -22,9 +22,16 @@ def say(line: str) -> None:
 
 
 async def acknowledged(ledger: FileLedger, what: str) -> bool:
-    error = await settled(ledger)
-    say(what if error is None else f"failed {error.code}")
-    return error is None
+    """Said where the ledger tells it: a task that waits says it a turn later, perhaps after the next state."""
+    told: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def tell(error: LedgerUnavailableError | None) -> None:
+        say(what if error is None else f"failed {error.code}")
+        told.set_result(error is None)
+
+    if ledger.settle(True, tell):
+        tell(None)
+    return await told
 
 
 async def write(ledger: FileLedger, decided: int, name: str, until: float) -> None:
