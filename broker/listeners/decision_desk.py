@@ -210,7 +210,9 @@ class DecisionDesk:
         isolation = self.locks.isolation(session.device.site)
 
         def judged(spared: Decision) -> None:
-            refused_by = None if spared.allow else isolation
+            # A lock may have been set while the policy was asked about the isolation.
+            meanwhile = self.locks.on_session(session.subject, session.device, session.id)
+            refused_by = meanwhile or (None if spared.allow else isolation)
             self._ask(entry_point, question, session, ends, decided, conceals=conceals, lock=refused_by)
 
         if lock is None and isolation is not None:

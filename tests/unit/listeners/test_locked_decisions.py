@@ -97,6 +97,18 @@ def test_who_is_spared_by_an_isolation_is_not_spared_by_a_lock() -> None:
     assert Story(ISOLATION, LOCK, spares=YES).session().reasons == ("locked",)
 
 
+def test_a_lock_set_while_the_policy_is_asked_about_an_isolation_refuses_all_the_same() -> None:
+    class Meanwhile(Story):
+        def _decide(self, entry_point, question, answered) -> None:
+            if entry_point is EntryPoint.ADMIN:
+                self.desk.enforce(LocksInForce((ISOLATION, LOCK)))
+            super()._decide(entry_point, question, answered)
+
+    story = Meanwhile(ISOLATION, spares=YES)
+    assert story.session().reasons == ("locked",)
+    assert story.asked == [EntryPoint.ADMIN]
+
+
 def test_a_locked_grant_is_not_among_those_that_the_policy_sees() -> None:
     story = Story(Lock("lck-3", LockKind.GRANT, "g", "why", "bo", NOW, "b/ledger"))
     story.session()
