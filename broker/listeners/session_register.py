@@ -162,18 +162,25 @@ class SessionRegister:
                 self.end(session, EndReason.LOCKED, lock.id)
             elif isolation is not None:
                 isolated[isolation, session.subject].append(session)
-            elif locks.grants and self._relies_on(session, locks.grants) and self._examine(session, self._clock.now()):
-                self._ask_again(session, EndReason.LOCKED)
+            else:
+                self._enforce_grants(session)
         for (isolation, _), sessions in isolated.items():
             self._desk.spared(sessions[0], isolation.target, partial(self._isolate, sessions, isolation))
 
     def _isolate(self, sessions: list[Session], isolation: Lock, spared: Decision) -> None:
         for session in sessions:
             self._end_if_denied(session, EndReason.SITE_ISOLATED, isolation.id, spared)
+            self._enforce_grants(session)
 
-    def _relies_on(self, session: Session, grants: frozenset[str]) -> bool:
-        situation = self._desk.in_force.situation(session.subject, session.device, self._clock.now())
-        return not grants.isdisjoint(grant.id for grant in situation.grants)
+    def _enforce_grants(self, session: Session) -> None:
+        """Ask the policy again about a session that a locked grant was there for."""
+        now, locked = self._clock.now(), self._desk.locks.grants
+        if session.ended is not None or not locked:
+            return
+        situation = self._desk.in_force.situation(session.subject, session.device, now)
+        relies = not locked.isdisjoint(grant.id for grant in situation.grants)
+        if relies and self._examine(session, now):
+            self._ask_again(session, EndReason.LOCKED)
 
     def _ask_again(self, session: Session, cause: EndReason) -> None:
         self._desk.session(session, partial(self._end_if_denied, session, cause, ""))

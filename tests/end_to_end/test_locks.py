@@ -224,6 +224,26 @@ def test_an_isolation_spares_whom_the_site_s_own_policy_names(plant: Development
     assert plant.eventually("lock_lifted", lock=lock)["by"] == "a DBA"
 
 
+def test_whom_an_isolation_spares_is_cut_all_the_same_when_its_grant_is_locked(plant: Development) -> None:
+    path = plant.folder / "policies" / "site.rego"
+    changed = len(plant.records("policy_changed"))
+    path.write_text(f'package site.admin\n\nemergency["plant"] := ["{ANA}"]\n')
+    try:
+        until(lambda: len(plant.records("policy_changed")) > changed)
+        with plant.modbus() as spared:
+            assert spared.ask(SETPOINT) == SETPOINT
+            session = session_of(plant, spared)["session"]
+            lock = post(plant, "secops-bo", "/v1/sites/plant/isolate", WHY).body["lock"]["id"]
+            assert spared.ask(SETPOINT) == SETPOINT
+            set_lock(plant, "grant", "ana-adjust")
+            assert spared.closed_within(CUT_SECONDS) < CUT_SECONDS
+        assert plant.eventually("session_closed", session=session)["reason"] == "locked"
+    finally:
+        path.unlink()
+    lifted_behind_the_brokers_back(plant, lock)
+    until(lambda: all(held["id"] != lock for held in plant.api("secops-bo").get("/v1/locks").body["locks"]))
+
+
 def lifted_behind_the_brokers_back(plant: Development, lock: str) -> None:
     """As the page for the duty officer says, if nobody is left who may."""
     with sqlite3.connect(plant.folder / "broker.db") as database:
