@@ -1,25 +1,23 @@
-"""The state in a database: SQLite for one broker, PostgreSQL for several. Knows rows and nothing of their effect."""
+"""The way to the state's database: SQLite for one broker, PostgreSQL for several. Rows are the business of others."""
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from alembic.util import CommandError
 from asyncpg import InterfaceError, PostgresError
-from sqlalchemy import URL, Connection, Row, event, inspect, or_, select, text, update
+from sqlalchemy import URL, Connection, Table, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from broker.adapters.state_migrations import head, upgrade
-from broker.adapters.state_tables import LOCKS
 from broker.errors import StateUnavailableError
-from broker.model.lock import Lock, LockKind
 
 CHANNEL = "otbroker_state"
 ANSWER_SECONDS = 2.0
@@ -46,56 +44,51 @@ def sqlite_place(path: Path) -> StatePlace:
 
 
 class StateDatabase:
-    """Every call has two seconds and raises StateUnavailableError; the next one connects anew.
+    """Every use has two seconds and raises StateUnavailableError; the next one connects anew.
 
-    `changed` is called when another broker says that it changed something (PostgreSQL only). It is a hint: whoever
+    `changed` are called when another broker says that it changed something (PostgreSQL only). That is a hint: whoever
     must know asks again at his own pace.
     """
 
-    def __init__(self, place: StatePlace, changed: Callable[[], None]) -> None:
+    def __init__(self, place: StatePlace) -> None:
         self.shared = place.shared
-        self._changed = changed
+        self.changed: list[Callable[[], None]] = []
         self._engine = _engine(place)
         self._head = head()
         self._watching: AsyncConnection | None = None
+        self._watch_turn = asyncio.Lock()
         self._tables_are_there = False
 
-    async def locks(self, held: Collection[str], now: float) -> tuple[Lock, ...]:
-        """The locks that hold, and whatever is known of those that the asker holds."""
-        holding = LOCKS.c.lifted_at.is_(None) & or_(LOCKS.c.until.is_(None), LOCKS.c.until > now)
-        query = select(LOCKS).where(or_(holding, LOCKS.c.id.in_(held)))
-        async with self._asking(self._watch) as connection:
-            rows = (await connection.execute(query)).all()
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[AsyncConnection]:
+        """A connection of its own to tables as they must be; what is not committed is undone."""
+        async with self._asking(self._connect) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def watch(self) -> AsyncIterator[AsyncConnection]:
+        """The connection that listens, for reading, one reader at a time: who got an answer would also have heard."""
+        async with self._watch_turn, self._asking(self._listen) as connection:
+            yield connection
             await connection.rollback()
-            return tuple(_lock(row) for row in rows)
 
-    async def add(self, locks: Iterable[Lock]) -> None:
-        """Store locks; those that are there already stay as they are."""
-        async with self._asking(self._connect) as connection:
-            await self._add(connection, locks)
-            await connection.commit()
+    async def insert(self, connection: AsyncConnection, table: Table, rows: Iterable[Mapping[str, Any]]) -> int:
+        """Add rows; those that are there already stay as they are. How many were added."""
+        added, insert = 0, postgresql.insert if self.shared else sqlite.insert
+        for row in rows:
+            added += (await connection.execute(insert(table).values(**row).on_conflict_do_nothing())).rowcount
+        return added
 
-    async def lift(self, lock: Lock, by: str, at: float) -> bool:
-        """Lift a lock; False if somebody has before."""
-        lifting = update(LOCKS).where(LOCKS.c.id == lock.id, LOCKS.c.lifted_at.is_(None))
-        async with self._asking(self._connect) as connection:
-            await self._add(connection, (lock,))
-            lifted = await connection.execute(lifting.values(lifted_by=by, lifted_at=at))
-            await connection.commit()
-        return bool(lifted.rowcount)
+    async def commit(self, connection: AsyncConnection) -> None:
+        """Commit, and tell the other brokers that something has changed."""
+        if self.shared:
+            await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
+        await connection.commit()
 
     async def close(self) -> None:
         """Let go of all connections."""
         await self._forget()
         await self._engine.dispose()
-
-    async def _add(self, connection: AsyncConnection, locks: Iterable[Lock]) -> None:
-        insert = postgresql.insert if self.shared else sqlite.insert
-        rows = [asdict(lock) | {"kind": lock.kind.value} for lock in locks]
-        if rows:
-            await connection.execute(insert(LOCKS).on_conflict_do_nothing(), rows)
-        if self.shared:
-            await connection.execute(text("SELECT pg_notify(:channel, '')"), {"channel": CHANNEL})
 
     @asynccontextmanager
     async def _asking(self, connect: Callable[[], Any]) -> AsyncIterator[AsyncConnection]:
@@ -120,7 +113,7 @@ class StateDatabase:
             self._tables_are_there = True
 
     @asynccontextmanager
-    async def _watch(self) -> AsyncIterator[AsyncConnection]:
+    async def _listen(self) -> AsyncIterator[AsyncConnection]:
         """With PostgreSQL one connection that stays and listens, so that whoever asks it proves that it would hear."""
         if not self.shared:
             async with self._connect() as connection:
@@ -130,7 +123,7 @@ class StateDatabase:
             self._watching = await self._engine.connect()
             raw = await self._watching.get_raw_connection()
             assert raw.driver_connection is not None
-            await raw.driver_connection.add_listener(CHANNEL, lambda *_: self._changed())
+            await raw.driver_connection.add_listener(CHANNEL, lambda *_: self._tell())
         yield self._watching
 
     @asynccontextmanager
@@ -141,6 +134,10 @@ class StateDatabase:
             except BaseException:
                 await self._abandon(connection)
                 raise
+
+    def _tell(self) -> None:
+        for changed in self.changed:
+            changed()
 
     async def _forget(self) -> None:
         self._tables_are_there = False
@@ -179,12 +176,6 @@ def _version(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-
-
-def _lock(row: Row[Any]) -> Lock:
-    """Raises ValueError for a kind that this broker does not know."""
-    fields = dict(row._mapping)
-    return Lock(**fields | {"kind": LockKind(fields["kind"])})
 
 
 def _told(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from broker.adapters.jwks import KeyCache
 from broker.adapters.ledger_disclosures import DisclosureWriter
 from broker.adapters.ledger_files import FileLedger, State
 from broker.adapters.opa import OpaPolicyEngine
+from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_journal import LockJournal
 from broker.adapters.upstreams import Upstreams
 from broker.calendar.zones import tzdata_version
@@ -101,6 +102,7 @@ class Broker:
         self.watch = Watch(self.clock, self.ledger, self.desk, self.register, self.identity_refusals)
         self.modbus = self._new_modbus_listeners()
         self.reload = self._new_reload()
+        self.state = StateDatabase(state_place(self.settings))
         self.locks = self._new_locks()
         self.gate = self._new_gate()
         self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
@@ -157,7 +159,7 @@ class Broker:
             self.desk,
             self.register,
             random_id,
-            state_place(self.settings),
+            self.state,
             LockJournal(Path(self.settings.state_dir) / "locks.json"),
             self.settings.ledger.origin,
         )
@@ -211,6 +213,7 @@ class Broker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reload.close()
         await self.locks.stop()
+        await self.state.close()
         self.watch.stop()
         await self.upstreams.close()
         await self.driver.quiet(DRAIN_SECONDS)

@@ -11,8 +11,9 @@ from contextlib import suppress
 from dataclasses import asdict
 
 from broker.access.locks import LocksInForce, merged
-from broker.adapters.state_database import StateDatabase, StatePlace
+from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_journal import LockJournal
+from broker.adapters.state_locks import LockRows
 from broker.engine.ports import Clock, Ledger
 from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.ledger import records
@@ -39,7 +40,7 @@ class LockKeeper:
         desk: DecisionDesk,
         register: SessionRegister,
         chance: Callable[[str], str],
-        place: StatePlace,
+        database: StateDatabase,
         journal: LockJournal,
         origin: str,
     ) -> None:
@@ -51,8 +52,9 @@ class LockKeeper:
         self._journal = journal
         self._origin = origin
         self._woken = asyncio.Event()
-        self._database = StateDatabase(place, self._woken.set)
-        self._heartbeat_seconds = HEARTBEAT_SECONDS if place.shared else OWN_FILE_HEARTBEAT_SECONDS
+        database.changed.append(self._woken.set)
+        self._rows = LockRows(database)
+        self._heartbeat_seconds = HEARTBEAT_SECONDS if database.shared else OWN_FILE_HEARTBEAT_SECONDS
         self._held: dict[str, Lock] = {}
         self._kept: tuple[Lock, ...] = ()
         self._turn = asyncio.Lock()
@@ -91,7 +93,6 @@ class LockKeeper:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
-        await self._database.close()
 
     def locks(self) -> tuple[Lock, ...]:
         """Those that hold, the oldest first."""
@@ -119,7 +120,7 @@ class LockKeeper:
 
     async def _store(self, lock: Lock) -> bool:
         try:
-            await self._database.add((lock,))
+            await self._rows.add((lock,))
         except StateUnavailableError as error:
             log.warning("lock %s holds here, and is stored when the state is back: %s", lock.id, error)
             return False
@@ -128,7 +129,7 @@ class LockKeeper:
     async def lift(self, lock: Lock, by: str) -> bool:
         """Lift a lock everywhere; False if somebody has before. Raises StateUnavailableError, and it still holds."""
         async with self._turn:
-            lifted = await self._database.lift(lock, by, self._clock.now())
+            lifted = await self._rows.lift(lock, by, self._clock.now())
         await self._look()
         return lifted
 
@@ -148,11 +149,11 @@ class LockKeeper:
         async with self._turn:
             began = self._clock.monotonic()
             try:
-                stored = await self._database.locks(tuple(self._held), self._clock.now())
+                stored = await self._rows.locks(tuple(self._held), self._clock.now())
                 known = {lock.id for lock in stored}
                 missing = [lock for lock in self._held.values() if lock.id not in known]
                 if missing:
-                    await self._database.add(missing)
+                    await self._rows.add(missing)
             except StateUnavailableError as error:
                 self._missed(error)
                 return

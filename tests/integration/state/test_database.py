@@ -10,6 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
+from broker.adapters.state_locks import LockRows
 from broker.adapters.state_migrations import downgrade, head, upgrade
 from broker.adapters.state_tables import METADATA
 from broker.errors import StateUnavailableError
@@ -19,11 +20,11 @@ NOW = 1_800_000_000.0
 LOCK = Lock("lck-1", LockKind.SUBJECT, "ana@acme.example", "why", "bo@plant.example", NOW, "b/ledger", NOW + 60)
 
 
-def with_database(place: StatePlace, use: Callable[[StateDatabase], Awaitable[None]]) -> None:
+def with_database(place: StatePlace, use: Callable[[LockRows], Awaitable[None]]) -> None:
     async def run() -> None:
-        database = StateDatabase(place, lambda: None)
+        database = StateDatabase(place)
         try:
-            await use(database)
+            await use(LockRows(database))
         finally:
             await database.close()
 
@@ -54,48 +55,48 @@ def test_migrations_go_up_and_down_and_make_the_tables_that_the_code_knows(place
 def test_a_lock_comes_back_as_it_was_set(place: StatePlace) -> None:
     forever = replace(LOCK, id="lck-2", until=None, isolation=True, kind=LockKind.SITE, target="plant")
 
-    async def use(database: StateDatabase) -> None:
-        await database.add((LOCK, forever))
-        assert set(await database.locks((), NOW)) == {LOCK, forever}
-        assert await database.locks((), NOW + 60) == (forever,)
-        assert set(await database.locks((LOCK.id,), NOW + 60)) == {LOCK, forever}
+    async def use(rows: LockRows) -> None:
+        await rows.add((LOCK, forever))
+        assert set(await rows.locks((), NOW)) == {LOCK, forever}
+        assert await rows.locks((), NOW + 60) == (forever,)
+        assert set(await rows.locks((LOCK.id,), NOW + 60)) == {LOCK, forever}
 
     with_database(place, use)
 
 
 def test_what_is_stored_stays_as_it_is(place: StatePlace) -> None:
-    async def use(database: StateDatabase) -> None:
-        await database.add((LOCK,))
-        await database.add((replace(LOCK, target="somebody-else", message="other"),))
-        assert await database.locks((), NOW) == (LOCK,)
+    async def use(rows: LockRows) -> None:
+        await rows.add((LOCK,))
+        await rows.add((replace(LOCK, target="somebody-else", message="other"),))
+        assert await rows.locks((), NOW) == (LOCK,)
 
     with_database(place, use)
 
 
 def test_of_many_who_lift_a_lock_one_does(place: StatePlace) -> None:
-    async def use(database: StateDatabase) -> None:
-        await database.add((LOCK,))
-        lifted = await asyncio.gather(*(database.lift(LOCK, f"person-{n}", NOW + n) for n in range(8)))
+    async def use(rows: LockRows) -> None:
+        await rows.add((LOCK,))
+        lifted = await asyncio.gather(*(rows.lift(LOCK, f"person-{n}", NOW + n) for n in range(8)))
         assert sorted(lifted) == [False] * 7 + [True]
-        (found,) = await database.locks((LOCK.id,), NOW)
+        (found,) = await rows.locks((LOCK.id,), NOW)
         assert found.lifted_by == f"person-{lifted.index(True)}"
-        assert await database.locks((), NOW) == ()
+        assert await rows.locks((), NOW) == ()
 
     with_database(place, use)
 
 
 def test_a_lock_that_the_state_never_got_is_stored_as_it_is_lifted(place: StatePlace) -> None:
-    async def use(database: StateDatabase) -> None:
-        assert await database.lift(LOCK, "bo@plant.example", NOW)
-        assert await database.locks((LOCK.id,), NOW) == (replace(LOCK, lifted_by="bo@plant.example", lifted_at=NOW),)
+    async def use(rows: LockRows) -> None:
+        assert await rows.lift(LOCK, "bo@plant.example", NOW)
+        assert await rows.locks((LOCK.id,), NOW) == (replace(LOCK, lifted_by="bo@plant.example", lifted_at=NOW),)
 
     with_database(place, use)
 
 
 def test_brokers_that_start_together_make_the_tables_once(place: StatePlace) -> None:
     async def run() -> None:
-        databases = [StateDatabase(place, lambda: None) for _ in range(4 if place.shared else 1)]
-        await asyncio.gather(*(database.locks((), NOW) for database in databases))
+        databases = [StateDatabase(place) for _ in range(4 if place.shared else 1)]
+        await asyncio.gather(*(LockRows(database).locks((), NOW) for database in databases))
         for database in databases:
             await database.close()
 
@@ -113,9 +114,9 @@ def test_tables_of_a_later_broker_are_not_touched(place: StatePlace) -> None:
 
     asyncio.run(run())
 
-    async def use(database: StateDatabase) -> None:
+    async def use(rows: LockRows) -> None:
         with pytest.raises(StateUnavailableError, match="9999"):
-            await database.locks((), NOW)
+            await rows.locks((), NOW)
 
     with_database(place, use)
 
@@ -123,11 +124,12 @@ def test_tables_of_a_later_broker_are_not_touched(place: StatePlace) -> None:
 def test_another_broker_hears_of_a_change_without_asking(postgresql_place: StatePlace) -> None:
     async def run() -> None:
         heard = asyncio.Event()
-        listening, setting = (StateDatabase(postgresql_place, told) for told in (heard.set, lambda: None))
-        await listening.locks((), NOW)
-        await setting.add((LOCK,))
+        listening, setting = StateDatabase(postgresql_place), StateDatabase(postgresql_place)
+        listening.changed.append(heard.set)
+        await LockRows(listening).locks((), NOW)
+        await LockRows(setting).add((LOCK,))
         await asyncio.wait_for(heard.wait(), 10)
-        assert await listening.locks((), NOW) == (LOCK,)
+        assert await LockRows(listening).locks((), NOW) == (LOCK,)
         await listening.close()
         await setting.close()
 
@@ -137,13 +139,13 @@ def test_another_broker_hears_of_a_change_without_asking(postgresql_place: State
 def test_a_file_that_is_no_database_is_unavailable_until_it_is_put_right(tmp_path: Path) -> None:
     path = tmp_path / "broker.db"
 
-    async def use(database: StateDatabase) -> None:
-        await database.add((LOCK,))
+    async def use(rows: LockRows) -> None:
+        await rows.add((LOCK,))
         kept = path.read_bytes()
         path.write_bytes(b"not a database" * 1000)
         with pytest.raises(StateUnavailableError, match="not a database"):
-            await database.locks((), NOW)
+            await rows.locks((), NOW)
         path.write_bytes(kept)
-        assert await database.locks((), NOW) == (LOCK,)
+        assert await rows.locks((), NOW) == (LOCK,)
 
     with_database(sqlite_place(path), use)

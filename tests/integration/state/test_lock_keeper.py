@@ -15,6 +15,7 @@ from broker.access.locks import LocksInForce
 from broker.adapters.clock import random_id
 from broker.adapters.state_database import StateDatabase, sqlite_place
 from broker.adapters.state_journal import LockJournal
+from broker.adapters.state_locks import LockRows
 from broker.errors import ConfigError, LedgerUnavailableError
 from broker.listeners.session_register import STATE_STALE
 from broker.model.lock import LockKind
@@ -69,13 +70,17 @@ class Surroundings:
     @asynccontextmanager
     async def keeper(self) -> AsyncIterator[LockKeeper]:
         me: Any = self
-        place, journal = sqlite_place(self.folder / "broker.db"), LockJournal(self.folder / "locks.json")
-        keeper = LockKeeper(me, me, me, me, random_id, place, journal, "b/ledger")
+        database, journal = (
+            StateDatabase(sqlite_place(self.folder / "broker.db")),
+            LockJournal(self.folder / "locks.json"),
+        )
+        keeper = LockKeeper(me, me, me, me, random_id, database, journal, "b/ledger")
         await keeper.start()
         try:
             yield keeper
         finally:
             await keeper.stop()
+            await database.close()
 
 
 @pytest.fixture
@@ -114,10 +119,10 @@ def test_the_journal_has_a_lock_before_the_state_is_asked(
         async with around.keeper() as keeper:
             seen: list[bytes] = []
 
-            async def add(self: StateDatabase, locks: object) -> None:
+            async def add(self: LockRows, locks: object) -> None:
                 seen.append((around.folder / "locks.json").read_bytes())
 
-            monkeypatch.setattr(StateDatabase, "add", add)
+            monkeypatch.setattr(LockRows, "add", add)
             taken = await keeper.set(LockKind.SUBJECT, "ana@acme.example", message="why", by=BO)
             assert taken.lock.id.encode() in seen[0]
 

@@ -9,6 +9,7 @@ import pytest
 
 from broker.adapters.development_ca import create_authority, issue_server
 from broker.adapters.state_database import StateDatabase
+from broker.adapters.state_locks import LockRows
 from broker.errors import ConfigError, StateUnavailableError
 from broker.settings.broker_file import Settings
 from broker.wiring.parts import state_place
@@ -49,9 +50,9 @@ def read(state: dict[str, str]) -> int:
     place = state_place(Settings.model_validate(given))
 
     async def run() -> int:
-        database = StateDatabase(place, lambda: None)
+        database = StateDatabase(place)
         try:
-            return len(await database.locks((), 0.0))
+            return len(await LockRows(database).locks((), 0.0))
         finally:
             await database.close()
 
