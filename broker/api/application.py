@@ -9,18 +9,20 @@ from typing import Any
 from aiohttp import web
 
 from broker.api import problems
-from broker.api.call import ALWAYS, LISTENER, Call, Limits, Shared, path_of
+from broker.api.call import ALWAYS, DONE, LISTENER, Call, Limits, Shared, path_of
 from broker.api.idempotency import IdempotencyStore
 from broker.api.json_text import json_octets
 from broker.api.openapi import openapi_octets
 from broker.api.ports import Authenticator, Gate, IdentityRefused, Tunnels
 from broker.api.problems import Problem
 from broker.api.reception import bearer_token, check_headers, parse_body, parse_query, read_body, refuse_body
-from broker.api.routes import ROUTES, DecidedBy, Route
+from broker.api.route import DecidedBy, Effect, Route
+from broker.api.routes import ROUTES
 from broker.api.under_way import UnderWay
 from broker.errors import BrokerError, LedgerUnavailableError, PeerError, UnavailableError
 from broker.model.subject import Subject
 from broker.model.trust import Requirement
+from broker.model.vocabulary import RecordKind
 
 log = logging.getLogger(__name__)
 _MISSING = frozenset({"certificate_missing", "token_missing", "proof_missing"})
@@ -169,6 +171,7 @@ class Api:
             subject=subject,
             peer=connection.peer,
             parameters=parameters,
+            administers=route.permission if RecordKind.ADMINISTERED in route.recorded_as else "",
             query=query,
             body=body,
             body_octets=octets,
@@ -177,10 +180,23 @@ class Api:
     async def _handled(self, route: Route, call: Call) -> web.StreamResponse:
         if route.decided_by is DecidedBy.ADMIN:
             await call.require(route.permission, _resource(route, call.parameters))
-        answer = await route.handler(call)
+        answer = await _recorded(route, call)
         if isinstance(answer, web.StreamResponse):
             return answer
         return web.Response(body=json_octets(answer), headers={"Content-Type": "application/json"})
+
+
+async def _recorded(route: Route, call: Call) -> Any:
+    """The handler's answer, with what the route promises to leave in the ledger: no view of evidence without."""
+    try:
+        answer = await route.handler(call)
+    except Problem as problem:
+        call.ended(problem.code)
+        raise
+    call.ended(DONE)
+    if route.effect is Effect.EVIDENCE and not call.viewed:
+        raise BrokerError("view_unrecorded", "Evidence would be shown without a record of it.", route.name)
+    return answer
 
 
 def _connection(request: web.BaseRequest) -> Any:

@@ -21,6 +21,8 @@ from broker.model.subject import Subject
 LISTENER = "https"
 ALWAYS = {"Cache-Control": "no-store", "Server": "otbroker", "X-Content-Type-Options": "nosniff"}
 """Headers of every answer."""
+BEGUN, DONE = "begun", "done"
+"""How an `administered` act stands: let begin, and done; if it failed, the code of its problem."""
 T = TypeVar("T")
 
 
@@ -53,16 +55,22 @@ class Shared:
 
 @dataclass(slots=True)
 class Call:
-    """A call whose caller is proven and whose parts are valid; `body` and `query` are of the route's models."""
+    """A call whose caller is proven and whose parts are valid; `body` and `query` are of the route's models.
+
+    `administers` is the permission whose use is recorded as `administered`, "" if its acts have records of their own.
+    """
 
     shared: Shared
     request: web.BaseRequest
     subject: Subject
     peer: str
     parameters: dict[str, str]
+    administers: str = ""
     query: Any = None
     body: Any = None
     body_octets: bytes = b""
+    viewed: bool = False
+    begun: dict[str, Any] | None = None
 
     @property
     def gate(self) -> Gate:
@@ -101,6 +109,19 @@ class Call:
         if not decision.allow:
             problem = refusal(decision.reasons, (decision,))
             raise replace(problem, code="permission_denied") if problem.code == "denied" else problem
+        if permission == self.administers:
+            self.gate.record_act(self.subject, permission, resource, BEGUN)
+            self.begun = resource
+
+    def view(self, what: str) -> None:
+        """Record that the caller looks at evidence; nothing is shown before. Raises LedgerUnavailableError."""
+        self.gate.record_view(self.subject, what)
+        self.viewed = True
+
+    def ended(self, outcome: str) -> None:
+        """Record how an act came out that has begun. Raises LedgerUnavailableError."""
+        if self.begun is not None:
+            self.gate.record_act(self.subject, self.administers, self.begun, outcome)
 
     async def aside(self, look: Callable[[], T]) -> T:
         """Read files in a worker thread, a few calls at a time: the event loop waits for no disk."""

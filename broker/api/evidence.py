@@ -153,7 +153,7 @@ def _moment(name: str, text: str) -> float | None:
 def _note(call: Call, what: str, details: dict[str, Any]) -> None:
     """Record the view before anything is shown. Raises LedgerUnavailableError."""
     told = " ".join(f"{name}={value}" for name, value in details.items())
-    call.gate.record_view(call.subject, f"{what} {told}".strip())
+    call.view(f"{what} {told}".strip())
 
 
 async def _one(call: Call, index: int) -> Record:

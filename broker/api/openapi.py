@@ -9,7 +9,8 @@ from pydantic.json_schema import models_json_schema
 
 from broker.api.models import ProblemDocument, WriteValue
 from broker.api.problems import KINDS, MEDIA_TYPE
-from broker.api.routes import ROUTES, Route
+from broker.api.route import Route
+from broker.api.routes import ROUTES
 
 VERSION = "1"
 EVERYWHERE = (
@@ -96,6 +97,7 @@ def _operation(route: Route) -> dict[str, Any]:
         "summary": route.summary,
         "description": route.description,
         "x-permission": route.permission,
+        "x-recorded": list(route.leaves),
         "x-decided-by": route.decided_by.value,
         "parameters": _parameters(route),
         "responses": _success(route) | _problems(route),

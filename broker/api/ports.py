@@ -222,6 +222,12 @@ class Gate(Protocol):
     def record_view(self, subject: Subject, what: str) -> None:
         """Record that somebody looks at evidence. Raises LedgerUnavailableError: no record, no view."""
 
+    def record_act(self, subject: Subject, permission: str, resource: dict[str, Any], outcome: str) -> None:
+        """Record an administrator's act that has no record of its own.
+
+        Raises LedgerUnavailableError: no record, no act.
+        """
+
     def sessions(self) -> tuple[Session, ...]:
         """All that are open."""
 

@@ -6,7 +6,8 @@ from broker.api.call import Limits
 from broker.api.models import MAX_POINTS
 from broker.api.openapi import openapi_document, problem_codes
 from broker.api.problems import described
-from broker.api.routes import ROUTES, Route
+from broker.api.route import Route
+from broker.api.routes import ROUTES
 from broker.model.vocabulary import EndReason, Reason, Result
 from broker.model.words import END_REASONS, REASONS, RESULTS, Words
 
@@ -72,11 +73,16 @@ def api_reference() -> str:
         body_seconds=limits.body_seconds,
         read_seconds=limits.read_seconds,
     )
-    rows = [f"| `{r.method} {r.path}` | {r.summary} | `{r.permission}` | {r.decided_by.value} |" for r in ROUTES]
+    rows = [
+        f"| `{r.method} {r.path}` | {r.summary} | `{r.permission}` | {r.decided_by.value} | {', '.join(r.leaves)} |"
+        for r in ROUTES
+    ]
     parts = [
         head,
         "## Routes\n",
-        "| route | what | permission | decided by |\n|---|---|---|---|\n" + "\n".join(rows) + "\n",
+        "What a call leaves in the ledger comes beside the decision on it.\n",
+        "\n".join(("| route | what | permission | decided by | leaves in the ledger |", "|---|---|---|---|---|", *rows))
+        + "\n",
         *(_route(route) for route in ROUTES),
         "## Bodies and answers\n",
         "What is not required may be left out; answers leave it out where there is nothing to say.\n",

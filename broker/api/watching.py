@@ -49,7 +49,7 @@ async def _watch(call: Call, session: Session | None, resource: dict[str, Any]) 
     if watcher is None:
         raise Problem("too_many_watchers")
     try:
-        call.gate.record_view(call.subject, f"watch {'all sessions' if session is None else f'session {session.id}'}")
+        call.view(f"watch {'all sessions' if session is None else f'session {session.id}'}")
         return await _stream(call, watcher, resource)
     finally:
         supervision.leave(watcher)

@@ -261,6 +261,12 @@ def lock_lifted(time: float, *, lock: str, by: str, at: float) -> bytes:
     return _record(RecordKind.LOCK_LIFTED, time, {"lock": lock, "by": _text(by), "at": stamp(at)})
 
 
+def administered(time: float, *, by: str, permission: str, resource: Mapping[str, object], outcome: str) -> bytes:
+    """An administrator's act without a kind of its own: `begun`, then `done` or the code of what came between."""
+    fields = {"by": _text(by), "permission": permission, "resource": _plain(resource), "outcome": _text(outcome)}
+    return _record(RecordKind.ADMINISTERED, time, fields)
+
+
 def clock_stepped(time: float, *, step_seconds: float) -> bytes:
     """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
     return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})

@@ -136,6 +136,13 @@ class Gate:
         self._parts.ledger.append(records.evidence_viewed(self._parts.clock.now(), subject=subject.id, what=what))
         self._parts.ledger.settle(False, _ignore)
 
+    def record_act(self, subject: Subject, permission: str, resource: dict[str, Any], outcome: str) -> None:
+        """Record an administrator's act. Raises LedgerUnavailableError: no record, no act."""
+        now = self._parts.clock.now()
+        told = records.administered(now, by=subject.id, permission=permission, resource=resource, outcome=outcome)
+        self._parts.ledger.append(told)
+        self._parts.ledger.settle(False, _ignore)
+
     def sessions(self) -> tuple[Session, ...]:
         """All that are open."""
         return self._parts.register.sessions()

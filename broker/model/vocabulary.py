@@ -122,6 +122,7 @@ class RecordKind(StrEnum):
     RELOAD_REFUSED = "reload_refused"
     LOCK_SET = "lock_set"
     LOCK_LIFTED = "lock_lifted"
+    ADMINISTERED = "administered"
     CLOCK_STEPPED = "clock_stepped"
     TAIL_HEALED = "tail_healed"
     EVIDENCE_VIEWED = "evidence_viewed"

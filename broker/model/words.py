@@ -235,6 +235,7 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.RELOAD_REFUSED: "Changed files could not be used; the last good state stays.",
     RecordKind.LOCK_SET: "A lock took effect on this broker, wherever it was set.",
     RecordKind.LOCK_LIFTED: "A lock was lifted, and no longer holds on this broker.",
+    RecordKind.ADMINISTERED: "An administrator used a function of the broker; how it stands or came out.",
     RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
     RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",
     RecordKind.EVIDENCE_VIEWED: "Somebody looked at the evidence.",

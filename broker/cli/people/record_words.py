@@ -114,6 +114,10 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
         f"{_of(r, 'lock', 'message')}"
     ),
     "lock_lifted": lambda r: f"{r.get('lock')} by {r.get('by')}",
+    "administered": lambda r: (
+        f"{r.get('permission')} {_of(r, 'resource', 'kind')} {_of(r, 'resource', 'id')}".rstrip()
+        + f" by {r.get('by')}: {r.get('outcome')}"
+    ),
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -118,6 +118,7 @@ class GateDouble:
         self.relayed = []
         self.asked = []
         self.views = []
+        self.acts = []
         self.left = []
         self.closed = []
         self.renewed = []
@@ -200,6 +201,9 @@ class GateDouble:
         allow = permission not in self.unpermitted and (permission, resource.get("subject")) not in self.unpermitted
         reasons = () if allow else (self.denial,)
         return Decision("dec-admin", 9, allow, reasons)
+
+    def record_act(self, subject, permission, resource, outcome):
+        self.acts.append((subject.id, permission, resource, outcome))
 
     def record_view(self, subject, what):
         if self.unrecorded:

@@ -10,7 +10,8 @@ from broker.api.models import ProblemDocument, ReadCall, WriteCall
 from broker.api.openapi import openapi_document, openapi_octets, problem_codes
 from broker.api.problems import KINDS
 from broker.api.reference import api_reference
-from broker.api.routes import ROUTES, DecidedBy
+from broker.api.route import DecidedBy, Effect
+from broker.api.routes import ROUTES
 from broker.listeners.figures import figures_reference
 
 DOCS = Path(__file__).parents[3] / "docs" / "reference"
@@ -25,6 +26,16 @@ def test_no_route_is_without_permission(route):
     else:
         live = {"sessions", "session", "watch_session", "pause_session", "resume_session", "end_session"}
         assert route.name in {"read", "write", "tunnel", "decision", "lock", "lift"} | live
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
+def test_every_route_says_what_it_leaves_in_the_ledger(route):
+    assert isinstance(route.effect, Effect)
+    assert bool(route.recorded_as) is (route.effect is Effect.CHANGES)
+    if route.effect is Effect.CHANGES:
+        assert route.method != "GET"
+    if route.method != "GET":
+        assert route.effect in (Effect.CHANGES, Effect.OPERATES)
 
 
 def test_names_and_places_are_unique():

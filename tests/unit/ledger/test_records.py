@@ -151,6 +151,7 @@ def every_kind() -> dict[str, bytes]:
         records.reload_refused(NOW, what="policy", problems=["bad\nline"] * 30),
         records.lock_set(NOW, lock={"id": "lck-1", "kind": "site", "until": NOW, "isolation": False}),
         records.lock_lifted(NOW, lock="lck-1", by="bo", at=NOW),
+        records.administered(NOW, by="b", permission="plant.tend", resource={"kind": "plant"}, outcome="done"),
         records.clock_stepped(NOW, step_seconds=-3.25),
         records.tail_healed(NOW, dropped_octets=5, orphans=1),
         records.evidence_viewed(NOW, subject="cy", what="records 0-5"),
