@@ -240,6 +240,9 @@ class ProofFact(Told):
     fingerprint: str
     proven_at: str
     not_after: str
+    authenticated_at: str | None
+    acr: str
+    methods: list[str]
 
 
 class Me(Told):

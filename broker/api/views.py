@@ -69,7 +69,7 @@ async def openapi(call: Call) -> web.Response:
     return web.Response(body=call.shared.description, headers={"Content-Type": "application/json"})
 
 
-def _proof(proof: Proof) -> dict[str, str]:
+def _proof(proof: Proof) -> dict[str, Any]:
     return {
         "kind": proof.kind.value,
         "issuer": proof.issuer,
@@ -77,6 +77,9 @@ def _proof(proof: Proof) -> dict[str, str]:
         "fingerprint": proof.fingerprint,
         "proven_at": timestamp(proof.proven_at),
         "not_after": timestamp(proof.not_after),
+        "authenticated_at": None if proof.authenticated_at is None else timestamp(proof.authenticated_at),
+        "acr": proof.acr,
+        "methods": list(proof.methods),
     }
 
 

@@ -187,6 +187,7 @@ def _proof(proof: Proof) -> Document:
         "not_after": floor(proof.not_after),
         "crl_next_update": _end(proof.crl_next_update),
         "authenticated_at": _end(proof.authenticated_at),
+        "acr": proof.acr,
         "methods": list(proof.methods),
     }
 

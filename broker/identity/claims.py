@@ -38,6 +38,21 @@ def text(claims: JsonObject, name: str) -> str:
     return value
 
 
+def optional_text(claims: JsonObject, name: str) -> str:
+    """The same, "" if it is absent. Raises TokenError."""
+    return text(claims, name) if claims.get(name) is not None else ""
+
+
+def claim_at(claims: JsonObject, path: str) -> object:
+    """The claim of that name or, if there is none, what dots in the name lead to; None if there is nothing."""
+    if path in claims:
+        return claims[path]
+    found: object = claims
+    for name in path.split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found
+
+
 def text_list(claims: JsonObject, name: str) -> tuple[str, ...]:
     """A list of at most 64 words of 1 to 64 printable characters, empty if absent. Raises TokenError."""
     words = strings(claims.get(name, []), _MOST_WORDS, _LONGEST_WORD)

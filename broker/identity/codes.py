@@ -33,6 +33,8 @@ TOKEN_CODES = {
     "token_claim_missing": "The token lacks a claim that is required.",
     "token_claim_malformed": "A claim of the token is not of the form that is required.",
     "token_subject_refused": "The token names a subject that its issuer may not name.",
+    "token_client_refused": "The token was issued to an application that is not accepted.",
+    "token_acr_refused": "The token does not say that its subject logged in as is required.",
     "token_binding_missing": "The token is not bound to a client certificate as is required.",
 }
 

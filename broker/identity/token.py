@@ -12,21 +12,25 @@ from jwt import PyJWS, PyJWTError
 from broker.identity.claims import (
     check_binding,
     check_times,
+    claim_at,
     claim_error,
     instant,
+    optional_text,
     require_claims,
     text,
     text_list,
 )
 from broker.identity.codes import token_error
 from broker.identity.compact import ClaimedToken, decode_compact
-from broker.identity.json_object import JsonObject, is_text
+from broker.identity.json_object import JsonObject, is_text, strings
 from broker.identity.keys import ALGORITHMS, LONGEST_KEY_ID, VerificationKey
 from broker.identity.names import Name, Namespace, decode_subject_id
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.trust import Issuer
 
 KeyLookup = Callable[[str, str], Sequence[VerificationKey]]
+_MOST_GROUPS = 256
+_LONGEST_GROUP = 300
 _SIGNATURES = PyJWS(algorithms=sorted(ALGORITHMS))
 
 
@@ -50,6 +54,8 @@ def verify_token(
     claims = token.payload
     require_claims(claims, ("exp", "iat", "aud", issuer.subject_claim, *issuer.required_claims))
     _check_audience(claims, issuer)
+    _check_client(claims, issuer)
+    _check_acr(claims, issuer)
     check_times(claims, issuer, now)
     check_binding(claims, issuer, certificate_fingerprint)
     name = _subject_name(claims, issuer, namespaces.get(issuer.organisation, ()))
@@ -57,7 +63,7 @@ def verify_token(
         id=name.text,
         kind=_kind(claims, issuer, name),
         organisation=issuer.organisation,
-        roles=text_list(claims, issuer.roles_claim),
+        roles=_roles(claims, issuer),
         proofs=(_proof(token, issuer, now),),
     )
 
@@ -115,9 +121,37 @@ def _check_audience(claims: JsonObject, issuer: Issuer) -> None:
         raise token_error("token_audience_refused")
 
 
+def _check_client(claims: JsonObject, issuer: Issuer) -> None:
+    """A token that another application was given does not count, whatever its audience (RFC 9068, 2.2; `azp`)."""
+    if not issuer.clients:
+        return
+    require_claims(claims, ("sub",))
+    named = {claims[name] for name in ("client_id", "azp") if isinstance(claims.get(name), str)}
+    if len(named) != 1 or not named <= set(issuer.clients):
+        raise token_error("token_client_refused")
+
+
+def _check_acr(claims: JsonObject, issuer: Issuer) -> None:
+    if issuer.required_acr and claims.get("acr") not in issuer.required_acr:
+        raise token_error("token_acr_refused")
+
+
+def _roles(claims: JsonObject, issuer: Issuer) -> tuple[str, ...]:
+    """The roles that the claim lists or, if the issuer's groups are given roles, those of the groups it lists."""
+    found = claim_at(claims, issuer.roles_claim)
+    if not issuer.roles:
+        return text_list({issuer.roles_claim: [] if found is None else found}, issuer.roles_claim)
+    groups = strings([] if found is None else found, _MOST_GROUPS, _LONGEST_GROUP)
+    if groups is None:
+        raise claim_error(issuer.roles_claim)
+    return tuple(dict.fromkeys(role for group in groups for role in issuer.roles.get(group, ())))
+
+
 def _subject_name(claims: JsonObject, issuer: Issuer, namespaces: Sequence[Namespace]) -> Name:
     """The subject's name, inside the organisation's namespaces and one of the issuer's patterns."""
     claimed = text(claims, issuer.subject_claim)
+    if issuer.subject_claim == "email" and claims.get("email_verified") is not True:
+        raise token_error("token_subject_refused", "the address is not verified")
     try:
         name = decode_subject_id(claimed)
     except ValueError as error:
@@ -130,11 +164,12 @@ def _subject_name(claims: JsonObject, issuer: Issuer, namespaces: Sequence[Names
 
 
 def _kind(claims: JsonObject, issuer: Issuer, name: Name) -> SubjectKind:
-    """A service by its name or by the claim: a token may say less than the name allows, never more."""
+    """A service by its name, the claim or the settings: a token may say less than the name allows, never more."""
     claimed = claims.get(issuer.kind_claim)
     if claimed is not None and not isinstance(claimed, str):
         raise claim_error(issuer.kind_claim)
-    return SubjectKind.SERVICE if claimed == SubjectKind.SERVICE else name.kind
+    service = claimed == SubjectKind.SERVICE or any(fnmatchcase(name.text, pattern) for pattern in issuer.services)
+    return SubjectKind.SERVICE if service else name.kind
 
 
 def _proof(token: ClaimedToken, issuer: Issuer, now: float) -> Proof:
@@ -145,11 +180,15 @@ def _proof(token: ClaimedToken, issuer: Issuer, now: float) -> Proof:
     return Proof(
         kind=ProofKind.TOKEN,
         issuer=issuer.issuer,
-        identifier=text(claims, "jti") if "jti" in claims else "",
+        identifier=optional_text(claims, "jti"),
         fingerprint=token.fingerprint,
         proven_at=now,
         not_after=instant(claims, "exp"),
         authenticated_at=authenticated,
+        acr=optional_text(claims, "acr"),
         methods=text_list(claims, "amr"),
+        issued_at=instant(claims, "iat"),
+        account=optional_text(claims, "sub"),
+        login=optional_text(claims, "sid"),
         key_id=str(token.header["kid"]),
     )

@@ -24,7 +24,9 @@ class Proof:
 
     `fingerprint` is the SHA-256 of the certificate (DER) or of the token's signing input, base64url without padding:
     enough to recognise the proof, never enough to replay it. `chain` is the verified path (DER, the leaf first, the
-    anchor left out), kept so that a live session can be verified again; it belongs into no record.
+    anchor left out), kept so that a live session can be verified again; it belongs into no record. Of a token,
+    `authenticated_at`, `acr` and `methods` tell how its issuer let the subject log in; `account` and `login` are the
+    issuer's own words for the subject and for that log-in (`sub` and `sid`), by which it tells who logged out.
     """
 
     kind: ProofKind
@@ -37,6 +39,10 @@ class Proof:
     serial: str = ""
     authenticated_at: float | None = None
     methods: tuple[str, ...] = ()
+    acr: str = ""
+    issued_at: float | None = None
+    account: str = ""
+    login: str = ""
     key_id: str = ""
     chain: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 

@@ -1,6 +1,7 @@
 """Whose tokens are believed, pinned in settings; nothing of this is ever taken from a token."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -27,7 +28,10 @@ class Issuer:
     Exactly one of `jwks_url` (https) and `jwks_file` is given. `token_types` are the accepted `typ` headers, lower
     case.
     `kind_claim`: the claim whose value `service` makes the subject a service; `subjects` are the patterns (`fnmatch`,
-    case sensitive) of subject ids it may name. Times in seconds.
+    case sensitive) of subject ids it may name, `services` of those that are services whatever a token says. `clients`
+    are the applications whose tokens are believed, and as which the issuer tells us who logged out; empty: any, and
+    nobody's logout. `roles` gives the broker's roles for what is in `roles_claim`; empty: they stand there themselves.
+    `required_acr`: a token says one of these, if there are any. Times in seconds.
     """
 
     issuer: str
@@ -44,7 +48,11 @@ class Issuer:
     required_claims: tuple[str, ...] = ()
     subject_claim: str = "sub"
     roles_claim: str = "roles"
+    roles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     kind_claim: str = "kind"
+    services: tuple[str, ...] = ()
+    clients: tuple[str, ...] = ()
+    required_acr: tuple[str, ...] = ()
     binding: Binding = Binding.IF_PRESENT
     refresh_seconds: int = 300
     maximum_age_seconds: int = 3600

@@ -66,6 +66,7 @@ certificate := {
 	"not_after": now + 1000,
 	"crl_next_update": null,
 	"authenticated_at": null,
+	"acr": "",
 	"methods": [],
 }
 

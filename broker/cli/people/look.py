@@ -136,8 +136,11 @@ def _subject_facts(subject: Document) -> list[tuple[str, Cell]]:
 
 
 def _proof(proof: Document) -> Cell:
-    end = epoch_of(proof.get("not_after"))
+    end, logged_in = epoch_of(proof.get("not_after")), epoch_of(proof.get("authenticated_at"))
     told = f"from {proof.get('issuer', '')}, ends {moment(end)}, {distance(end)}"
+    if logged_in is not None:
+        ways = [*([str(proof["acr"])] if proof.get("acr") else []), *map(str, proof.get("methods") or [])]
+        told += f"; logged in {distance(logged_in)}" + (f" by {', '.join(ways)}" if ways else "")
     return (told, "yellow") if end is not None and end - time.time() < 900 else told
 
 

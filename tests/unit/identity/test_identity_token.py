@@ -365,7 +365,68 @@ def test_the_subject_must_match_a_pattern_of_its_issuer():
 
 def test_the_subject_may_come_from_another_claim():
     mail = dataclasses.replace(ISSUER, subject_claim="email")
-    assert verify(token(sub="248289761001", email=ANA), issuer=mail).id == ANA
+    raw = token(sub="248289761001", email=ANA, email_verified=True)
+    assert verify(raw, issuer=mail).id == ANA
+    assert verify(raw, issuer=mail).proofs[0].account == "248289761001"
+
+
+@pytest.mark.parametrize("verified", [DROP, None, False, "true", 1])
+def test_an_address_that_is_not_verified_names_nobody(verified):
+    mail = dataclasses.replace(ISSUER, subject_claim="email")
+    assert refusal(token(email=ANA, email_verified=verified), issuer=mail) == "token_subject_refused"
+
+
+@pytest.mark.parametrize(
+    ("claims", "accepted"),
+    [
+        ({"client_id": "otb"}, True),
+        ({"azp": "otb"}, True),
+        ({"azp": "otb", "client_id": "otb"}, True),
+        ({"azp": "otb", "client_id": "payroll"}, False),
+        ({"azp": "payroll"}, False),
+        ({"client_id": ["otb"]}, False),
+        ({}, False),
+    ],
+)
+def test_a_token_of_another_application_is_refused(claims, accepted):
+    ours = dataclasses.replace(ISSUER, clients=("otb", "console"))
+    if accepted:
+        assert verify(token(**claims), issuer=ours).id == ANA
+    else:
+        assert refusal(token(**claims), issuer=ours) == "token_client_refused"
+
+
+def test_a_required_way_of_logging_in_is_required():
+    strict = dataclasses.replace(ISSUER, required_acr=("phr", "phrh"))
+    assert verify(token(acr="phr"), issuer=strict).proofs[0].acr == "phr"
+    for acr in ("pwd", DROP, ["phr"], None):
+        assert refusal(token(acr=acr), issuer=strict) == "token_acr_refused"
+
+
+@pytest.mark.parametrize(
+    ("path", "claims"),
+    [
+        ("groups", {"groups": ["/ot/security", "/everybody"]}),
+        ("realm_access.roles", {"realm_access": {"roles": ["/ot/security", "security"]}}),
+        ("https://plant.example/groups", {"https://plant.example/groups": ["/ot/security"]}),
+    ],
+)
+def test_only_groups_that_the_settings_name_become_roles(path, claims):
+    mapped = dataclasses.replace(ISSUER, roles_claim=path, roles={"/ot/security": ("security", "operator")})
+    assert verify(token(roles=["auditor"], **claims), issuer=mapped).roles == ("security", "operator")
+    assert verify(token(), issuer=mapped).roles == ()
+
+
+@pytest.mark.parametrize("groups", ["/ot/security", [1], {"a": 1}, ["x" * 301], ["x"] * 257])
+def test_groups_that_are_not_a_list_of_words_refuse_the_token(groups):
+    mapped = dataclasses.replace(ISSUER, roles_claim="groups", roles={"/ot/security": ("security",)})
+    assert refusal(token(groups=groups), issuer=mapped) == "token_claim_malformed"
+
+
+def test_a_subject_that_the_settings_call_a_service_is_one():
+    issuer = dataclasses.replace(ISSUER, services=("bot-*@acme.example",))
+    assert verify(token(sub="bot-1@acme.example"), issuer=issuer).kind is SubjectKind.SERVICE
+    assert verify(token(), issuer=issuer).kind is SubjectKind.PERSON
 
 
 def test_a_key_is_looked_up_for_the_pinned_issuer_only():

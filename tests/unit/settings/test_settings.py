@@ -66,6 +66,17 @@ def test_issuers_become_the_model_s() -> None:
     )
 
 
+def test_groups_are_given_roles_by_the_issuers_section() -> None:
+    section = ISSUER | {"roles_claim": "groups", "roles": {"/ot/security": ["security"]}, "clients": ["otb"]}
+    (issuer,) = Settings.model_validate(raw(issuers=[section])).trust_issuers()
+    assert (issuer.roles, issuer.clients) == ({"/ot/security": ("security",)}, ("otb",))
+
+
+def test_a_client_is_no_audience_lest_its_id_tokens_pass_for_access_tokens() -> None:
+    (found,) = findings(issuers=[ISSUER | {"clients": ["broker"]}])
+    assert "an ID token would pass for an access token" in found.problem
+
+
 def test_https_asks_for_both_proofs_by_default() -> None:
     settings = Settings.model_validate(raw(https=LISTENER, issuers=[ISSUER]))
     assert settings.https is not None
