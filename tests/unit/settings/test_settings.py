@@ -74,7 +74,7 @@ def test_groups_are_given_roles_by_the_issuers_section() -> None:
 
 def test_a_client_is_no_audience_lest_its_id_tokens_pass_for_access_tokens() -> None:
     (found,) = findings(issuers=[ISSUER | {"clients": ["broker"]}])
-    assert "an ID token would pass for an access token" in found.problem
+    assert "an ID token would pass for an access token" in found.message
 
 
 def test_https_asks_for_both_proofs_by_default() -> None:
