@@ -112,7 +112,7 @@ class Gate:
     def leave(self, connection: object) -> None:
         """The connection is gone, and its sessions with it."""
         for session in self._admitted.pop(connection, {}).values():
-            self._parts.register.close(session, EndReason.PEER_CLOSED)
+            self._parts.register.left(session)
 
     async def read(self, session: Session, request: Request) -> Finding:
         """Carry out one request."""

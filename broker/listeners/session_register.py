@@ -111,6 +111,12 @@ class SessionRegister:
             log.error("end of a session was not recorded: the ledger is closed", extra={"session": session.id})
         self.changed(session)
 
+    def left(self, session: Session) -> None:
+        """Its caller is gone. Who went because access has ended just now, before that was looked at, went for that."""
+        if session.ended is None:
+            situation = self._desk.situation(session.subject, session.device, self._clock.now())
+            self.close(session, end_of(session, situation) or EndReason.PEER_CLOSED)
+
     def end(self, session: Session, reason: EndReason, detail: str = "") -> None:
         """End a session from our side: record the true reason, then cut the live path."""
         entry = self._cuts.get(session.id)

@@ -182,8 +182,9 @@ class Development:
         finally:
             connection.close()
 
-    def api(self, who: str = "vendor-ana") -> "ApiCaller":
-        return ApiCaller(self, who)
+    def api(self, who: str | Persona = "vendor-ana", token: str = "") -> "ApiCaller":
+        """`token` instead of the persona's own."""
+        return ApiCaller(self, who, token)
 
     # What it recorded
 
@@ -221,9 +222,10 @@ class Development:
 class ApiCaller:
     """Calls of one persona, each on a connection of its own unless one is kept; any part can be replaced."""
 
-    def __init__(self, development: Development, who: str) -> None:
+    def __init__(self, development: Development, who: str | Persona, token: str = "") -> None:
         self._development = development
         self._who = who
+        self._token = token
         self._kept: http.client.HTTPSConnection | None = None
 
     @contextmanager
@@ -247,7 +249,7 @@ class ApiCaller:
         """`token` or `certificate` None leaves that proof out."""
         sent = dict(headers or {})
         if token is not None:
-            sent["Authorization"] = f"Bearer {token or self._development.token(self._who)}"
+            sent["Authorization"] = f"Bearer {token or self._token or self._development.token(str(self._who))}"
         if body is not None:
             sent["Content-Type"] = "application/json"
         connection = self._kept or self._connection(

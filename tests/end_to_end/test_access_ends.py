@@ -7,21 +7,17 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from cryptography.hazmat.primitives.serialization import Encoding
 
-from broker.adapters.authority.certificates import make_key, make_leaf
-from broker.adapters.development_ca import CRL_LIFETIME, encode_key, publish_crl
+from broker.adapters.development_ca import CRL_LIFETIME, publish_crl
 from broker.cli.building import ANA, BMS
-from broker.identity.issuance import PROFILES, Terms
-from broker.identity.names import decode_subject_id
 from tests.end_to_end.conftest import Start
-from tests.end_to_end.development import OWNER, VENDOR, Development, ModbusCaller, Persona, token_of, until
+from tests.end_to_end.development import OWNER, VENDOR, Development, ModbusCaller, token_of, until
 from tests.end_to_end.devices import ScriptedDevice, honest, modbus_device, write_inventory
 from tests.end_to_end.modbus_caller import Reply, digest_of, frame, read_registers, write_register
 from tests.end_to_end.tunnel_caller import TunnelCaller
@@ -193,30 +189,6 @@ def test_everything_taken_away_cuts_views_too(plant: Plant) -> None:
         assert caller.ask(READ) == b"\x83\x01"
 
 
-def test_a_grant_ends_at_its_moment(plant: Plant) -> None:
-    ends = datetime.now(UTC) + timedelta(seconds=3)
-    everywhere = {"sites": ["plant"]}
-    grants = [
-        {"id": "bms-view", "subjects": [BMS], "scope": everywhere, "actions": ["view"]},
-        {"id": "ana-view", "subjects": [ANA], "scope": everywhere, "actions": ["view"]},
-        {
-            "id": "ana-adjust",
-            "subjects": [ANA],
-            "scope": everywhere,
-            "actions": ["adjust"],
-            "not_after": ends.isoformat(),
-        },
-    ]
-    plant.write(grants=grants)
-    plant.development.eventually("inventory_changed")
-    with plant.development.modbus() as caller:
-        until(lambda: caller.ask(SETPOINT)[0] == 6)
-        session = plant.session_of(caller)
-        caller.closed_within(5)
-        assert ends.timestamp() <= time.time() < ends.timestamp() + SOON_SECONDS
-    assert plant.why(session) == "grant_ended"
-
-
 def test_a_device_that_is_gone_or_changed_ends_its_sessions(plant: Plant) -> None:
     with plant.development.modbus("bms-sync") as caller:
         caller.ask(READ)
@@ -289,26 +261,6 @@ def test_an_inventory_with_a_typing_error_is_refused_recorded_and_changes_nothin
             assert caller.ask(SETPOINT) == SETPOINT
         finally:
             (plant.inventory / "broken.yaml").unlink()
-
-
-def short_lived(development: Development, seconds: float) -> Persona:
-    """A certificate of ana's that ends soon."""
-    authority, key = development.authority(VENDOR), make_key()
-    terms = Terms(PROFILES["person"], (decode_subject_id(ANA),), seconds)
-    leaf = make_leaf(authority.organisation, terms, key.public_key(), authority.issuing, time.time())
-    certificate, key_file = (development.folder / "personas" / f"ana-short.{ending}" for ending in ("pem", "key"))
-    certificate.write_bytes(leaf.public_bytes(Encoding.PEM) + authority.issuing.certificate.public_bytes(Encoding.PEM))
-    key_file.write_bytes(encode_key(key))
-    return Persona("ana-short", certificate, key_file, Path())
-
-
-def test_a_certificate_ends_its_session_when_it_expires(plant: Plant) -> None:
-    persona = short_lived(plant.development, 3)
-    with plant.development.modbus(persona) as caller:
-        caller.ask(READ)
-        session = plant.session_of(caller)
-        assert 1.0 < caller.closed_within(6) < 4.2
-    assert plant.why(session) == "certificate_expired"
 
 
 def test_a_token_ends_its_tunnel_when_it_expires_unless_it_was_renewed(plant: Plant) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.end_to_end.development import Development, until
+from tests.end_to_end.development import Development, Persona, until
 from tests.end_to_end.modbus_caller import frame
 
 PROTOCOL = "otb.modbus.v1"
@@ -18,7 +18,7 @@ PROTOCOL = "otb.modbus.v1"
 class TunnelCaller:
     """One open tunnel. `told` are the control messages so far; `closed_at` is the monotonic time of its end."""
 
-    def __init__(self, development: Development, who: str, device: str, token: str = "") -> None:
+    def __init__(self, development: Development, who: str | Persona, device: str, token: str = "") -> None:
         self.told: list[dict[str, Any]] = []
         self.closed_at = 0.0
         self.close_code = 0
@@ -27,7 +27,7 @@ class TunnelCaller:
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         url = f"{development.facts['api']}/v1/devices/{device}/tunnel"
-        headers = {"Authorization": f"Bearer {token or development.token(who)}"}
+        headers = {"Authorization": f"Bearer {token or development.token(str(who))}"}
         self._run(self._open(url, headers, development.tls(who)))
         self._listening = asyncio.run_coroutine_threadsafe(self._listen(), self._loop)
 
@@ -70,7 +70,11 @@ class TunnelCaller:
 
     async def _open(self, url: str, headers: dict[str, str], context: Any) -> None:
         self._client = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context))
-        self._socket = await self._client.ws_connect(url, protocols=[PROTOCOL], headers=headers)
+        try:
+            self._socket = await self._client.ws_connect(url, protocols=[PROTOCOL], headers=headers)
+        except BaseException:
+            await self._client.close()
+            raise
         assert self._socket.protocol == PROTOCOL
 
     async def _listen(self) -> None:

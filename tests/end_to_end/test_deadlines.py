@@ -1,0 +1,270 @@
+"""One table: every cause that ends access against every way in. Each is cut or refused within a second of the cause,
+with the true reason in the ledger, and whoever comes again is refused with a reason that a person understands.
+"""
+
+import json
+import signal
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from broker.adapters.authority.certificates import make_key, make_leaf
+from broker.adapters.development_ca import encode_key
+from broker.cli.building import ANA, BMS
+from broker.cli.policies import shipped_policies
+from broker.identity.issuance import PROFILES, Terms
+from broker.identity.names import decode_subject_id
+from tests.end_to_end.conftest import Start
+from tests.end_to_end.crash.evidence import records_on_disk
+from tests.end_to_end.development import VENDOR, Development, Persona, token_of, until
+from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
+from tests.end_to_end.ways import API, MODBUS, PATHS, STREAM, TUNNEL, Ways
+
+SOON_SECONDS = 1.0
+LEAD_SECONDS = 4
+EVERYWHERE = {"sites": ["plant"]}
+Cause = Callable[[], float]
+
+
+@dataclass
+class Plant:
+    """A development broker whose subjects may watch their own sessions, in front of one scripted device."""
+
+    development: Development
+    inventory: Path
+    device: ScriptedDevice
+
+    @property
+    def organisations(self) -> Path:
+        return self.development.folder / "organisations" / "organisations.yaml"
+
+    def write(self, **others: Any) -> None:
+        devices = others.pop("devices", None) or [modbus_device("ahu-1", self.device.port, 1)]
+        write_inventory(self.inventory, devices, **others)
+
+    def bring(self, change: Callable[[], object]) -> None:
+        """Change files of the inventory, and wait until that is in force."""
+        changes = len(self.development.records("inventory_changed"))
+        change()
+        until(lambda: len(self.development.records("inventory_changed")) > changes, 20)
+
+    def lock(self, kind: str, target: str) -> float:
+        """Set a lock; when it was asked for."""
+        began = time.monotonic()
+        body = {"kind": kind, "target": target, "message": "a test"}
+        assert self.development.api("secops-bo").call("POST", "/v1/locks", body).status == 200
+        return began
+
+    def restore(self) -> None:
+        """As it was at the beginning, whatever a cause did."""
+        (self.development.folder / "policies" / "site.rego").unlink(missing_ok=True)
+        with closing(sqlite3.connect(self.development.folder / "broker.db")) as state, state:
+            state.execute("UPDATE locks SET lifted_by = 'a test', lifted_at = unixepoch() WHERE lifted_at IS NULL")
+        self.write()
+        text = self.organisations.read_text()
+        self.organisations.write_text("".join(line for line in text.splitlines(True) if "contract_until" not in line))
+        self.development.revoke(VENDOR)
+        with self.development.api().kept() as caller:
+            until(lambda: caller.write("plant/ahu-1", {"supply-temp-setpoint": 19}).status == 200, 20)
+
+
+def in_a_while() -> datetime:
+    """A whole second that leaves time to open every way before it."""
+    return datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=LEAD_SECONDS)
+
+
+def monotonic(moment: datetime) -> float:
+    return moment.timestamp() - time.time() + time.monotonic()
+
+
+@pytest.fixture(scope="module")
+def shared_plant(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    device, inventory = ScriptedDevice(), tmp_path_factory.mktemp("inventory")
+    write_inventory(inventory, [modbus_device("ahu-1", device.port, 1)])
+    folder = tmp_path_factory.mktemp("broker") / "dev"
+    who_watches(folder / "policies" / "otbroker" / "admin.rego")
+    return Plant(start_shared("--inventory", str(inventory), name=str(folder)), inventory, device)
+
+
+def who_watches(path: Path) -> None:
+    """The shipped policy, but everybody may watch what is his own."""
+    shipped = (shipped_policies() / "otbroker" / "admin.rego").read_text()
+    own = "for_owners := {\n"
+    assert own in shipped
+    path.parent.mkdir(parents=True)
+    path.write_text(shipped.replace(own, f'{own}\t"sessions.watch",\n'))
+
+
+@pytest.fixture
+def plant(shared_plant: Plant) -> Iterator[Plant]:
+    yield shared_plant
+    shared_plant.restore()
+
+
+def persona(development: Development, seconds: float) -> Persona:
+    """A certificate of ana's own that holds for so long."""
+    authority, key = development.authority(VENDOR), make_key()
+    terms = Terms(PROFILES["person"], (decode_subject_id(ANA),), seconds)
+    leaf = make_leaf(authority.organisation, terms, key.public_key(), authority.issuing, time.time())
+    certificate, key_file = (
+        development.folder / "personas" / f"ana-{leaf.serial_number}.{end}" for end in ("pem", "key")
+    )
+    certificate.write_bytes(leaf.public_bytes(Encoding.PEM) + authority.issuing.certificate.public_bytes(Encoding.PEM))
+    key_file.write_bytes(encode_key(key))
+    return Persona("ana-other", certificate, key_file, Path())
+
+
+def check(ways: Ways, began: float, reason: str, again: str, paths: tuple[str, ...] = PATHS) -> None:
+    """Each way was cut within a second of `began`, for this reason, and says so to whoever tries again."""
+    for path in paths:
+        at, told = ways.cut(path)
+        assert at - began < SOON_SECONDS, f"{path}: {at - began:.2f} s"
+        assert ways.recorded(path) == reason, path
+        if path == TUNNEL:
+            assert told == reason
+        words = ways.again(path)
+        assert words, f"{path} leads in again"
+        if path in (TUNNEL, API):
+            assert again in words, f"{path}: {words}"
+            assert len(words.replace(again, "")) > 20, f"{path}: {words}"
+    assert all(ways.goes_on(path) for path in PATHS if path not in paths)
+
+
+@contextmanager
+def timed(plant: Plant, change: Callable[[datetime], object]) -> Iterator[tuple[Ways, float]]:
+    """Every way open before a moment that the inventory names; and that moment."""
+    moment = in_a_while()
+    plant.bring(lambda: change(moment))
+    with Ways(plant.development) as ways:
+        assert monotonic(moment) > time.monotonic(), "the ways took too long to open"
+        yield ways, monotonic(moment)
+
+
+def grants(ends: datetime | None = None) -> list[dict[str, Any]]:
+    ending = {} if ends is None else {"not_after": ends.isoformat()}
+    return [
+        {"id": "bms-view", "subjects": [BMS], "scope": EVERYWHERE, "actions": ["view"]},
+        {"id": "ana-view", "subjects": [ANA], "scope": EVERYWHERE, "actions": ["view"]},
+        {"id": "ana-adjust", "subjects": [ANA], "scope": EVERYWHERE, "actions": ["adjust"], **ending},
+    ]
+
+
+def local(moment: datetime) -> str:
+    return moment.replace(tzinfo=None).isoformat()
+
+
+def test_a_window_that_ends(plant: Plant) -> None:
+    def change(closes: datetime) -> None:
+        opened = local(closes - timedelta(hours=1))
+        window = {"id": "maintenance", "scope": EVERYWHERE, "starts": opened, "zone": "UTC", "duration": "PT1H"}
+        plant.write(windows=[window])
+
+    with timed(plant, change) as (ways, moment):
+        check(ways, moment, "window_closed", "window_closed")
+
+
+def test_a_freeze_that_begins(plant: Plant) -> None:
+    def change(begins: datetime) -> None:
+        plant.write(freezes=[{"id": "storm", "starts": local(begins), "zone": "UTC", "duration": "PT1H"}])
+
+    with timed(plant, change) as (ways, moment):
+        check(ways, moment, "freeze_started", "freeze_active")
+
+
+def test_a_grant_that_ends(plant: Plant) -> None:
+    with timed(plant, lambda moment: plant.write(grants=grants(moment))) as (ways, moment):
+        check(ways, moment, "grant_ended", "action_not_granted")
+
+
+def test_a_contract_that_ends(plant: Plant) -> None:
+    def change(moment: datetime) -> None:
+        text = plant.organisations.read_text()
+        line = f'    contract_until: "{moment.isoformat()}"\n'
+        plant.organisations.write_text(text.replace(f"  - id: {VENDOR}\n", f"  - id: {VENDOR}\n{line}"))
+
+    with timed(plant, change) as (ways, moment):
+        check(ways, moment, "contract_ended", "contract_ended")
+
+
+def test_a_certificate_that_expires(plant: Plant) -> None:
+    token = token_of(plant.development, ANA, VENDOR, 600)
+    short = persona(plant.development, LEAD_SECONDS)
+    expires = x509.load_pem_x509_certificate(short.certificate.read_bytes()).not_valid_after_utc
+    with Ways(plant.development, short, token) as ways:
+        check(ways, monotonic(expires), "certificate_expired", "certificate_expired")
+
+
+def test_a_token_that_expires_where_tokens_are_asked_for(plant: Plant) -> None:
+    expires = int(time.time()) + LEAD_SECONDS
+    token = token_of(plant.development, ANA, VENDOR, LEAD_SECONDS, "vendor-ana")
+    with Ways(plant.development, "vendor-ana", token) as ways:
+        moment = expires - time.time() + time.monotonic()
+        check(ways, moment + 1, "token_expired", "token_expired", (TUNNEL, API, STREAM))
+
+
+def test_a_certificate_that_is_revoked(plant: Plant) -> None:
+    development = plant.development
+    token = token_of(development, ANA, VENDOR, 600)
+    other = persona(development, 600)
+    serial = x509.load_pem_x509_certificate(other.certificate.read_bytes()).serial_number
+    with Ways(development, other, token) as ways:
+        development.revoke(VENDOR, serial)
+        check(ways, time.monotonic(), "certificate_revoked", "certificate_revoked")
+
+
+@pytest.mark.parametrize(
+    ("kind", "target"), [("subject", ANA), ("organisation", VENDOR), ("device", "plant/ahu-1"), ("site", "plant")]
+)
+def test_a_lock(plant: Plant, kind: str, target: str) -> None:
+    with Ways(plant.development) as ways:
+        check(ways, plant.lock(kind, target), "locked", "locked")
+
+
+def test_an_isolation(plant: Plant) -> None:
+    with Ways(plant.development) as ways:
+        began = time.monotonic()
+        answer = plant.development.api("secops-bo").call("POST", "/v1/sites/plant/isolate", {"message": "a test"})
+        assert answer.status == 200
+        check(ways, began, "site_isolated", "site_isolated")
+
+
+def test_a_policy_that_changes(plant: Plant) -> None:
+    rule = f'package site.session\n\nreasons contains "no_grant" if input.subject.id == "{ANA}"\n'
+    with Ways(plant.development) as ways:
+        (plant.development.folder / "policies" / "site.rego").write_text(rule)
+        check(ways, time.monotonic(), "policy_changed", "no_grant")
+
+
+def test_an_inventory_that_changes(plant: Plant) -> None:
+    with Ways(plant.development) as ways:
+        plant.write(devices=[modbus_device("ahu-2", plant.device.port, 1)])
+        check(ways, time.monotonic(), "inventory_changed", "device_unknown")
+
+
+def test_a_broker_that_stops(start: Start, shared_plant: Plant, tmp_path: Path) -> None:
+    folder = tmp_path / "dev"
+    who_watches(folder / "policies" / "otbroker" / "admin.rego")
+    development = start("--inventory", str(shared_plant.inventory), name=str(folder))
+    with Ways(development) as ways:
+        sessions = dict(ways.sessions)
+        began = time.monotonic()
+        development.process.send_signal(signal.SIGTERM)
+        for path in (MODBUS, TUNNEL, STREAM, API):
+            at, told = ways.cut(path, 15)
+            assert at - began < SOON_SECONDS, f"{path}: {at - began:.2f} s"
+            assert not told or "broker_stopped" in told or "session_ended" in told, f"{path}: {told}"
+        development.stop()
+        with pytest.raises(ConnectionRefusedError):
+            development.api().get("/v1/me")
+    found = [json.loads(octets) for octets in records_on_disk(development.folder / "ledger")]
+    ends = {record["session"]: record["reason"] for record in found if record["kind"] == "session_closed"}
+    assert {ends[session] for session in sessions.values()} == {"broker_stopped"}
