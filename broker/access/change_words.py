@@ -31,7 +31,8 @@ def sentence(change: Change) -> str:
     what = f": {', '.join(change.points)}" if change.points else ""
     when = f" in {', '.join(change.windows)}" if change.windows else ""
     how = f" ({'; '.join(change.terms)})" if change.terms else ""
-    return f"{sign} {change.who} {verb} {change.action} on {change.device}{what}{when}{how}"
+    watched = " under supervision" if change.supervised else ""
+    return f"{sign} {change.who} {verb} {change.action} on {change.device}{what}{when}{watched}{how}"
 
 
 def told(in_force: Sequence[Change], waiting: Sequence[Change]) -> Told:

@@ -19,6 +19,7 @@ class Change:
 
     Empty `points` is the whole device; empty `windows` is any time. Where an organisation's trust changed, `device` is
     "*" and `note` says how. `terms` says what changed about the points themselves: limits, allowed values, priorities.
+    `supervised`: it is or was to be had only while a supervisor watches.
     """
 
     who: str
@@ -29,6 +30,7 @@ class Change:
     windows: tuple[str, ...] = ()
     note: str = ""
     terms: tuple[str, ...] = ()
+    supervised: bool = False
 
 
 def access_changes(old: Inventory, new: Inventory) -> tuple[Change, ...]:
@@ -85,15 +87,15 @@ def _missing(of: Rights | None, in_: Rights | None) -> list[Right]:
 
 def _summed(rights: list[Right], gained: bool, terms: Mapping[str, tuple[str, ...]]) -> Iterator[Change]:
     """One change for all points that somebody gains or loses in the same windows."""
-    points: defaultdict[tuple[str, str, Action, tuple[str, ...]], set[str]] = defaultdict(set)
+    points: defaultdict[tuple[str, str, Action, tuple[str, ...], bool], set[str]] = defaultdict(set)
     for right in rights:
         windows = tuple(sorted({window.id for window in right.windows or ()}))
-        key = (str(right.who), right.device.key, right.action, windows)
+        key = (str(right.who), right.device.key, right.action, windows, right.supervised)
         points[key].add(right.point.id if right.point else "")
-    for (who, device, action, windows), names in sorted(points.items()):
+    for (who, device, action, windows, supervised), names in sorted(points.items()):
         named = () if "" in names else tuple(sorted(names))
         changed = tuple(words for name in named for words in terms.get(name, ()))
-        yield Change(who, device, action, named, gained, windows, terms=changed)
+        yield Change(who, device, action, named, gained, windows, terms=changed, supervised=supervised)
 
 
 def _organisation_changes(old: Inventory, new: Inventory) -> Iterator[Change]:

@@ -108,6 +108,7 @@ class _Meeting:
             and all(_within(getattr(inner, name), getattr(outer, name)) for name in _WORDS)
             and latest(inner.not_before, outer.not_before) == inner.not_before
             and earliest(inner.not_after, outer.not_after) == inner.not_after
+            and (inner.supervised or not outer.supervised)
         )
 
     def _meet_grant(self, old: Grant, new: Grant) -> Grant | None:
@@ -122,6 +123,7 @@ class _Meeting:
         if begins is not None and ends is not None and ends <= begins:
             return None
         met = dataclasses.replace(new, scope=scope, actions=actions, not_before=begins, not_after=ends)
+        met = dataclasses.replace(met, supervised=old.supervised or new.supervised)
         changes: dict[str, Any] = words
         return dataclasses.replace(met, **changes)
 

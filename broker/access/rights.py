@@ -46,6 +46,7 @@ class Right:
     freezes: tuple[Freeze, ...]
     not_before: float | None
     not_after: float | None
+    supervised: bool = False
 
     @property
     def key(self) -> tuple[Who, Action, str]:
@@ -56,11 +57,11 @@ class Right:
     def names(self) -> tuple[object, ...]:
         """What tells rights on one device apart, by names: much cheaper to compare than whole points and windows."""
         windows = None if self.windows is None else tuple(window.id for window in self.windows)
-        return *self.key, windows, self.not_before, self.not_after
+        return *self.key, windows, self.not_before, self.not_after, self.supervised
 
     @property
     def _conditions(self) -> tuple[object, ...]:
-        return self.point, self.windows, self.freezes, self.not_before, self.not_after
+        return self.point, self.windows, self.freezes, self.not_before, self.not_after, self.supervised
 
     def lies_in(self, other: "Right") -> bool:
         """Whether `other`, which is for the same or more of who and what, is at least as wide in every term."""
@@ -72,6 +73,7 @@ class Right:
             and all(any(_freeze_within(theirs, ours) for ours in self.freezes) for theirs in other.freezes)
             and latest(self.not_before, other.not_before) == self.not_before
             and earliest(self.not_after, other.not_after) == self.not_after
+            and (self.supervised or not other.supervised)
         )
 
 
@@ -120,7 +122,7 @@ def _terms(
         return None
     felt = tuple(freeze for freeze in freezes if action not in _READS or not freeze.views)
     when = None if always else named
-    return Right(Who(), device, action, None, when, felt, grant.not_before, grant.not_after)
+    return Right(Who(), device, action, None, when, felt, grant.not_before, grant.not_after, grant.supervised)
 
 
 def _everybody(grant: Grant, organisations: tuple[Organisation, ...]) -> Iterator[Who]:

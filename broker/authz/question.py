@@ -50,7 +50,7 @@ def operation_question(
         caller_part(subject, organisation, session),
         device_part(device),
         {"operation": operation_part(operation)},
-        surroundings_part(calendar, grants),
+        surroundings_part(calendar, grants, device.key),
     )
 
 
@@ -66,7 +66,10 @@ def session_question(
 ) -> Document:
     """May this session to the device be there now?"""
     return compose(
-        now, caller_part(subject, organisation, session), device_part(device), surroundings_part(calendar, grants)
+        now,
+        caller_part(subject, organisation, session),
+        device_part(device),
+        surroundings_part(calendar, grants, device.key),
     )
 
 
@@ -152,8 +155,11 @@ def operation_part(operation: Operation) -> Document:
     }
 
 
-def surroundings_part(calendar: CalendarState, grants: tuple[Grant, ...]) -> Document:
-    """What is open, frozen and granted. `views` is False on all freezes while one of them forbids viewing too."""
+def surroundings_part(calendar: CalendarState, grants: tuple[Grant, ...], device: str) -> Document:
+    """What is open, frozen and granted. `views` is False on all freezes while one of them forbids viewing too.
+
+    Of a grant's plan there is what it plans for `device`: none at all is null, nothing for this device is empty.
+    """
     views = not calendar.views_frozen
     return {
         "windows": {
@@ -161,7 +167,7 @@ def surroundings_part(calendar: CalendarState, grants: tuple[Grant, ...]) -> Doc
             "next": None if calendar.next is None else _interval(calendar.next),
         },
         "freezes": [{**_interval(interval), "views": views} for interval in calendar.frozen],
-        "grants": [_grant(grant) for grant in grants],
+        "grants": [_grant(grant, device) for grant in grants],
     }
 
 
@@ -192,14 +198,19 @@ def _proof(proof: Proof) -> Document:
     }
 
 
-def _grant(grant: Grant) -> Document:
+def _grant(grant: Grant, device: str) -> Document:
+    plan = [{"point": write.point, "value": write.value} for write in grant.plan if write.device == device]
     return {
         "id": grant.id,
+        "kind": grant.kind.value,
         "actions": [action.value for action in grant.actions],
         "points": list(grant.points),
         "windows": list(grant.windows),
         "not_before": _beginning(grant.not_before),
         "not_after": _end(grant.not_after),
+        "plan": plan if grant.plan else None,
+        "single_use": grant.single_use,
+        "supervised": grant.supervised,
     }
 
 

@@ -55,11 +55,12 @@ class InForce:
         return self._calendar.state(device, organisation, now)
 
     def situation(self, subject: Subject, device: Device, now: float) -> Situation:
-        """What the outside says about this subject at this device now."""
+        """What the inventory says about this subject at this device now; whoever decides asks the desk."""
         organisation = self.organisation(subject)
         return Situation(
             now,
             self._grants.for_(subject, device, now),
             self._calendar.state(device, subject.organisation, now),
             organisation.contract_until if organisation else 0.0,
+            self._grants.changes_at(subject, device, now),
         )

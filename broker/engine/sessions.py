@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from broker.model.decision import Decision
 from broker.model.operation import Request
-from broker.model.place import Device, Grant
+from broker.model.place import Device, Grant, GrantKind
 from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import ProofKind, Subject
 from broker.model.vocabulary import Action, EndReason, Reason
@@ -67,12 +67,16 @@ Observer = Callable[[Session, Request, str, str, tuple[str, ...]], None]
 
 @dataclass(frozen=True, slots=True)
 class Situation:
-    """What the outside says about a session at one moment: its grants, its calendar, its organisation's contract."""
+    """What the outside says about a session at one moment: its grants, its calendar, its organisation's contract.
+
+    `grants_change_at` is when the next grant begins or one of these ends.
+    """
 
     now: float
     grants: tuple[Grant, ...]
     calendar: CalendarState
     contract_until: float | None
+    grants_change_at: float = NEVER
 
 
 def end_of(session: Session, situation: Situation) -> EndReason | None:
@@ -81,10 +85,10 @@ def end_of(session: Session, situation: Situation) -> EndReason | None:
     if situation.now >= when:
         return why
     calendar = situation.calendar
-    if calendar.frozen and (session.relied_on or calendar.views_frozen):
-        return EndReason.FREEZE_STARTED
     relied_on = _in_force(situation.grants, calendar)
-    lost = session.relied_on - relied_on
+    lost = session.relied_on - relied_on - _prolonged(situation.grants, relied_on)
+    if calendar.frozen and (lost or calendar.views_frozen):
+        return EndReason.FREEZE_STARTED
     if lost:
         known = {grant.id for grant in situation.grants}
         return EndReason.WINDOW_CLOSED if lost & known else EndReason.GRANT_ENDED
@@ -95,16 +99,21 @@ def end_of(session: Session, situation: Situation) -> EndReason | None:
 def look_again_at(session: Session, situation: Situation) -> float:
     """The earliest moment (epoch seconds) at which `end_of` may say something else."""
     ends = [proof_end(session.subject, situation.contract_until)[0], situation.calendar.changes_at]
-    ends += [end for grant in situation.grants for end in (grant.not_after, grant.not_before) if end is not None]
+    ends += [
+        situation.grants_change_at,
+        *(grant.not_after for grant in situation.grants if grant.not_after is not None),
+    ]
     return min((end for end in ends if end > situation.now), default=NEVER)
 
 
 def foreseen_end(session: Session, situation: Situation) -> tuple[float, EndReason] | None:
     """When and why this session will end as things stand, None if nothing foreseen does. No freeze is foreseen."""
     ends = [proof_end(session.subject, situation.contract_until)]
+    prolonged = _prolonged(situation.grants, session.relied_on)
     for grant in situation.grants:
-        if grant.id in session.relied_on:
-            ends.append((_last_window_end(grant, situation.calendar.open), EndReason.WINDOW_CLOSED))
+        if grant.id in session.relied_on and grant.id not in prolonged:
+            if not _needs_no_window(grant):
+                ends.append((_last_window_end(grant, situation.calendar.open), EndReason.WINDOW_CLOSED))
             ends.append((NEVER if grant.not_after is None else grant.not_after, EndReason.GRANT_ENDED))
     when, why = min(ends)
     return None if when == NEVER else (when, why)
@@ -128,13 +137,21 @@ def proof_end(subject: Subject, contract_until: float | None) -> tuple[float, En
 
 
 def _in_force(grants: Iterable[Grant], calendar: CalendarState) -> frozenset[str]:
-    """The grants that give something now which they would not give with every window closed."""
-    open_now = {interval.id for interval in calendar.open}
-    if not open_now or calendar.frozen:
-        return frozenset()
-    return frozenset(
-        grant.id
-        for grant in grants
-        if (grant.windows and open_now.intersection(grant.windows))
-        or (not grant.windows and not _NEED_NO_WINDOW.issuperset(grant.actions))
-    )
+    """The grants that give something now which will end: with a window, at a time of their own, or when withdrawn."""
+    open_now = frozenset() if calendar.frozen else frozenset(interval.id for interval in calendar.open)
+    return frozenset(grant.id for grant in grants if _gives_for_now(grant, open_now))
+
+
+def _gives_for_now(grant: Grant, open_now: frozenset[str]) -> bool:
+    if _needs_no_window(grant):
+        return grant.not_after is not None or grant.kind is not GrantKind.STANDING
+    return bool(open_now.intersection(grant.windows) if grant.windows else open_now)
+
+
+def _needs_no_window(grant: Grant) -> bool:
+    return not grant.windows and _NEED_NO_WINDOW.issuperset(grant.actions)
+
+
+def _prolonged(grants: Iterable[Grant], relied_on: frozenset[str]) -> frozenset[str]:
+    """The grants in whose place another one goes on giving the same."""
+    return frozenset(grant.extends for grant in grants if grant.extends and grant.id in relied_on)

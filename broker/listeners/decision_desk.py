@@ -1,10 +1,11 @@
 """Where decisions are taken: lease, or question -> engine -> strict answer -> clamp -> ledger record."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from broker.access.given import GivenGrants
 from broker.access.locks import LocksInForce
 from broker.authz import answer as answers
 from broker.authz import question as questions
@@ -20,7 +21,7 @@ from broker.listeners.denial_quota import DenialQuota
 from broker.model.decision import Answer, Decision, EntryPoint
 from broker.model.lock import Lock
 from broker.model.operation import Request
-from broker.model.place import Device
+from broker.model.place import Device, Grant
 from broker.model.subject import Subject
 from broker.model.vocabulary import Reason
 
@@ -35,8 +36,8 @@ Decided = Callable[[Decision], None]
 
 
 class DecisionDesk:
-    """Takes decisions; `epoch` counts changes of policy, inventory and locks, each of which ends every lease at
-    once.
+    """Takes decisions; `epoch` counts changes of policy, inventory, locks and given grants, each of which ends every
+    lease at once.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class DecisionDesk:
         self.in_force = in_force
         self.concealment = concealment
         self.locks = LocksInForce()
+        self.given = GivenGrants()
         self.epoch = 1
         self.quota = DenialQuota()
         self._admin_leases: dict[tuple[object, ...], Decision] = {}
@@ -115,11 +117,27 @@ class DecisionDesk:
 
     def situation(self, subject: Subject, device: Device, now: float) -> Situation:
         """What the outside says about this subject at this device now; a locked grant gives nothing."""
-        situation = self.in_force.situation(subject, device, now)
+        situation = self.situation_without_locks(subject, device, now)
         if not self.locks.grants:
             return situation
         grants = tuple(grant for grant in situation.grants if grant.id not in self.locks.grants)
         return replace(situation, grants=grants)
+
+    def situation_without_locks(self, subject: Subject, device: Device, now: float) -> Situation:
+        """The same as if no grant were locked: standing grants and given ones together."""
+        situation = self.in_force.situation(subject, device, now)
+        if not self.given:
+            return situation
+        return replace(
+            situation,
+            grants=(*situation.grants, *self.given.for_(subject, device, now)),
+            grants_change_at=min(situation.grants_change_at, self.given.changes_at(subject, device, now)),
+        )
+
+    def give(self, source: str, grants: Iterable[Grant]) -> None:
+        """These are the grants of that source from now on, and no others: every lease dies."""
+        self.given = self.given.replaced(source, grants)
+        self.epoch += 1
 
     def enforce(self, locks: LocksInForce) -> None:
         """These locks hold from now on, and no others: every lease dies."""

@@ -4,7 +4,7 @@ import heapq
 import itertools
 import logging
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from broker.engine.events import Refused
@@ -16,7 +16,7 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_pace import SessionPace
 from broker.model.decision import Decision
 from broker.model.lock import Lock
-from broker.model.place import Device
+from broker.model.place import Device, Grant
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 
@@ -155,6 +155,15 @@ class SessionRegister:
             elif self._examine(session, now):
                 self._ask_again(session, cause)
 
+    def give(self, source: str, grants: Iterable[Grant]) -> None:
+        """These are the grants of that source from now on: end what relied on one that is gone."""
+        before, now = self._desk.given, self._clock.now()
+        self._desk.give(source, grants)
+        for session in self.sessions():
+            asked = session.subject, session.device, now
+            if before.for_(*asked) != self._desk.given.for_(*asked):
+                self._examine(session, now)
+
     def enforce_locks(self) -> None:
         """After locks were set: end what they name. The policy is asked about sessions that lost a grant, and once for
         each subject at an isolated site: a question for each session could take longer than they may last.
@@ -183,7 +192,7 @@ class SessionRegister:
         now, locked = self._clock.now(), self._desk.locks.grants
         if session.ended is not None or not locked:
             return
-        situation = self._desk.in_force.situation(session.subject, session.device, now)
+        situation = self._desk.situation_without_locks(session.subject, session.device, now)
         relies = not locked.isdisjoint(grant.id for grant in situation.grants)
         if relies and self._examine(session, now):
             self._ask_again(session, EndReason.LOCKED)

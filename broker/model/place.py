@@ -236,12 +236,31 @@ class Organisation:
     roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
+class GrantKind(StrEnum):
+    """Where a grant comes from: the inventory, an approved access request, or broken glass."""
+
+    STANDING = "standing"
+    REQUEST = "request"
+    EMERGENCY = "emergency"
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedWrite:
+    """One exact write: `device` is a `site/device` key, `value` as in `Touch`."""
+
+    device: str
+    point: str
+    value: str
+
+
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A standing grant: which subjects may do which actions on which points, until when (epoch seconds).
+    """Which subjects may do which actions on which points, until when (epoch seconds).
 
     Empty `points` means every point of the device. `windows`: the grant holds only while one of these is open; a grant
-    without windows still needs *some* open window for everything but `view` (policy).
+    without windows still needs *some* open window for everything but `view` (policy). With a `plan` nothing else is
+    written; `single_use`: each planned write, or without a plan one write, and then nothing is written any more.
+    `supervised`: only while a supervisor watches. `extends` is the grant that it prolongs, whose sessions go on.
     """
 
     id: str
@@ -255,6 +274,11 @@ class Grant:
     not_before: float | None = None
     not_after: float | None = None
     description: str = ""
+    kind: GrantKind = GrantKind.STANDING
+    plan: tuple[PlannedWrite, ...] = ()
+    single_use: bool = False
+    supervised: bool = False
+    extends: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ class Reason(StrEnum):
     NO_GRANT = "no_grant"
     ACTION_NOT_GRANTED = "action_not_granted"
     POINT_NOT_GRANTED = "point_not_granted"
+    OUTSIDE_PLAN = "outside_plan"
     POINT_NOT_DESCRIBED = "point_not_described"
     POINT_READ_ONLY = "point_read_only"
     WINDOW_CLOSED = "window_closed"

@@ -28,6 +28,10 @@ REASONS: dict[Reason, Words] = {
     Reason.NO_GRANT: Words("No grant gives you access to this device.", _ASK_FOR_GRANT),
     Reason.ACTION_NOT_GRANTED: Words("Your grant does not include this kind of action.", _ASK_FOR_GRANT),
     Reason.POINT_NOT_GRANTED: Words("Your grant does not include this point.", _ASK_FOR_GRANT),
+    Reason.OUTSIDE_PLAN: Words(
+        "Your grant has a plan of exact writes, and this is none of them.",
+        "Write what was planned; for anything else make a new access request.",
+    ),
     Reason.POINT_NOT_DESCRIBED: Words(
         "The inventory describes no point at this address.",
         "Use a point by its name, or ask the owner of the site to describe the address.",
@@ -117,6 +121,7 @@ _SPECIFIC_FIRST: dict[Reason, int] = {
             Reason.NO_GRANT,
             Reason.ACTION_NOT_GRANTED,
             Reason.POINT_NOT_GRANTED,
+            Reason.OUTSIDE_PLAN,
             Reason.FREEZE_ACTIVE,
             Reason.WINDOW_CLOSED,
         )

@@ -61,7 +61,7 @@ def _json(value: Any) -> str:
 def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         plain = {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-        return plain | {_KIND: type(value).__name__}
+        return {_KIND: type(value).__name__} | plain
     if isinstance(value, Decimal):
         return decimal_text(value)
     if isinstance(value, bytes):
@@ -82,8 +82,9 @@ def _built(kind: Any, plain: Any) -> Any:
         assert isinstance(kind, type)
         hints = typing.get_type_hints(kind)
         # What an earlier version did not know has its default; without one, the constructor raises TypeError.
+        given = {name: item for name, item in plain.items() if (name, item) != (_KIND, kind.__name__)}
         return kind(
-            **{f.name: _built(hints[f.name], plain[f.name]) for f in dataclasses.fields(kind) if f.name in plain}
+            **{f.name: _built(hints[f.name], given[f.name]) for f in dataclasses.fields(kind) if f.name in given}
         )
     if kind is bytes:
         return base64.b64decode(plain, validate=True)

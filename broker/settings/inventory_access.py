@@ -145,6 +145,8 @@ class GrantEntry(Section):
     """From when it holds."""
     not_after: Moment | None = None
     """Until when it holds."""
+    supervised: bool = False
+    """Whether it holds only while a supervisor watches."""
     description: Text = ""
     """Why it was given."""
 
@@ -161,5 +163,6 @@ class GrantEntry(Section):
             windows=_set(self.windows),
             not_before=self.not_before,
             not_after=self.not_after,
+            supervised=self.supervised,
             description=self.description,
         )

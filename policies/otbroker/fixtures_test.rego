@@ -2,17 +2,35 @@ package otbroker.fixtures_test
 
 now := 1790000000
 
+grant := {
+	"id": "look",
+	"kind": "standing",
+	"actions": ["view", "discover"],
+	"points": [],
+	"windows": [],
+	"not_before": null,
+	"not_after": null,
+	"plan": null,
+	"single_use": false,
+	"supervised": false,
+}
+
 grants := [
-	{"id": "look", "actions": ["view", "discover"], "points": [], "windows": [], "not_before": null, "not_after": null},
-	{
+	grant,
+	object.union(grant, {
 		"id": "adjust",
 		"actions": ["adjust"],
 		"points": ["supply-temp-setpoint"],
-		"windows": [],
 		"not_before": now - 10,
 		"not_after": now + 10,
-	},
+	}),
 ]
+
+planned(values) := object.union(grants[1], {
+	"id": "planned",
+	"kind": "request",
+	"plan": [{"point": point.name, "value": value} | some value in values],
+})
 
 point := {
 	"name": "supply-temp-setpoint",

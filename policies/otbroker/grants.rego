@@ -1,8 +1,9 @@
 # METADATA
-# title: Standing grants
+# title: Grants
 # description: |
-#   `input.grants` holds the grants that the broker found for this subject and device. An operation needs one grant that
-#   covers all of it: every action, every touched point, and a window if the grant names windows.
+#   `input.grants` holds the grants that the broker found for this subject and device: standing ones, and those that were
+#   given for an approved request. An operation needs one grant that covers all of it: every action, every touched point,
+#   its plan if it has one, and a window if the grant names windows.
 package otbroker.grants
 
 current := [grant |
@@ -24,8 +25,13 @@ covering_points := [grant |
 	covers_points(grant)
 ]
 
-usable := [grant |
+covering_plans := [grant |
 	some grant in covering_points
+	planned(grant)
+]
+
+usable := [grant |
+	some grant in covering_plans
 	timely(grant)
 ]
 
@@ -48,6 +54,31 @@ covers_points(grant) if {
 		point.name in grant.points
 	}
 }
+
+# With a plan only what it plans is written: these points as a whole, with these values. Reading is not planned.
+planned(grant) if grant.plan == null
+
+planned(_) if input.operation.writes == false
+
+planned(grant) if {
+	is_array(grant.plan)
+	input.operation.described == true
+	input.operation.points != []
+	every point in input.operation.points {
+		point.whole == true
+		planned_value(grant, point)
+	}
+}
+
+planned_value(grant, point) if {
+	some write in grant.plan
+	write.point == point.name
+	same_value(write.value, point.value)
+}
+
+same_value(one, other) if one == other
+
+same_value(one, other) if data.otbroker.values.decimal(one) == data.otbroker.values.decimal(other)
 
 # A grant that names windows holds only while one of them is open.
 timely(grant) if grant.windows == []

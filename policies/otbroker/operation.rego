@@ -16,9 +16,33 @@ decision := data.otbroker.answer.denied(reasons) if {
 decision := data.otbroker.answer.allowed(concat("/", ["grant", grant_used]), data.otbroker.criticality.obligations) if {
 	is_number(input.now)
 	count(reasons) == 0
+	not spends
 }
 
-grant_used := min({grant.id | some grant in data.otbroker.grants.usable})
+# What uses a grant up is decided each time anew.
+decision := data.otbroker.answer.allowed_once(
+	concat("/", ["grant", grant_used]),
+	data.otbroker.criticality.obligations,
+) if {
+	is_number(input.now)
+	count(reasons) == 0
+	spends
+}
+
+# A grant that can be used up only serves where no other does.
+grant_used := min(lasting) if count(lasting) > 0
+
+grant_used := min({grant.id | some grant in data.otbroker.grants.usable}) if count(lasting) == 0
+
+lasting := {grant.id |
+	some grant in data.otbroker.grants.usable
+	grant.single_use == false
+}
+
+spends if {
+	count(lasting) == 0
+	not input.operation.writes == false
+}
 
 reasons contains "contract_ended" if not data.otbroker.contract.in_force
 
@@ -54,8 +78,13 @@ reasons contains "point_read_only" if not writes_writable_points
 
 reasons contains "window_closed" if not data.otbroker.calendar.window_suffices
 
-reasons contains "window_closed" if {
+reasons contains "outside_plan" if {
 	data.otbroker.grants.covering_points[0]
+	not data.otbroker.grants.covering_plans[0]
+}
+
+reasons contains "window_closed" if {
+	data.otbroker.grants.covering_plans[0]
 	not data.otbroker.grants.usable[0]
 }
 

@@ -164,6 +164,55 @@ test_all_missing_conditions_are_named if {
 	reasons(question) == ["freeze_active", "no_grant", "window_closed"]
 }
 
+test_a_plan_allows_what_it_plans_and_nothing_else if {
+	allowed(granted(given.adjust, [given.planned(["21.5"])]))
+	allowed(granted(given.adjust, [given.planned(["19", "21.50"])]))
+	denied_for(granted(given.adjust, [given.planned(["21"])]), "outside_plan")
+	denied_for(granted(given.adjust, [given.planned([])]), "outside_plan")
+	elsewhere := given.changed(given.planned([]), {"plan": [{"point": "fan-speed", "value": "21.5"}]})
+	denied_for(granted(given.adjust, [elsewhere]), "outside_plan")
+}
+
+test_a_plan_is_not_about_reading if {
+	look := given.changed(given.planned([]), {"actions": ["view"]})
+	allowed(granted(given.view, [look]))
+}
+
+test_a_plan_allows_nothing_that_names_no_point if {
+	everything := given.changed(given.planned(["21.5"]), {"actions": ["config"], "points": []})
+	config := {"action": "config", "service": "restart", "points": [], "raw_values": [], "values": {}}
+	denied_for(granted(given.changed(given.adjust, config), [everything]), "outside_plan")
+}
+
+test_a_plan_allows_no_part_of_a_point if {
+	everything := given.changed(given.planned(["21.5"]), {"actions": ["config"], "points": []})
+	part := given.changed(given.adjust, {
+		"action": "config",
+		"points": [given.changed(given.point, {"whole": false, "value": null})],
+	})
+	denied_for(granted(part, [everything]), "outside_plan")
+}
+
+test_without_plan_another_grant_serves if {
+	answer := operation.decision with input as granted(given.adjust, [given.planned([]), given.grants[1]])
+	answer.rule == "grant/adjust"
+}
+
+test_what_uses_a_grant_up_is_not_to_be_reused if {
+	once := given.changed(given.grants[1], {"id": "a-once", "single_use": true})
+	answer := operation.decision with input as granted(given.adjust, [once])
+	answer == {"allow": true, "reasons": [], "obligations": [], "rule": "grant/a-once"}
+	other := operation.decision with input as granted(given.adjust, [once, given.grants[1]])
+	other.rule == "grant/adjust"
+	is_number(other.valid_until)
+}
+
+test_reading_uses_nothing_up if {
+	once := given.changed(given.grant, {"single_use": true})
+	answer := operation.decision with input as granted(given.view, [once])
+	is_number(answer.valid_until)
+}
+
 closed(asked) := given.changed(given.operation(asked), {"windows": {"open": [], "next": null}})
 
 frozen(asked, views) := given.changed(given.operation(asked), {"freezes": [given.freeze(views)]})

@@ -9,6 +9,7 @@ from typing import Any
 
 from broker.model.decision import EntryPoint
 from broker.model.operation import Operation, Touch
+from broker.model.place import Grant, GrantKind, PlannedWrite
 from broker.model.schedule import CalendarState, Interval
 from broker.model.vocabulary import Action
 from tests.unit.authz import given
@@ -105,11 +106,22 @@ def _surroundings() -> list[Asked]:
         (replace(given.GRANTS[1], points=("fan-speed",)),),
         (replace(given.GRANTS[0], windows=("saturday",)), replace(given.GRANTS[1], windows=("saturday", "night"))),
         (replace(given.GRANTS[0], not_after=given.NOW - 5), replace(given.GRANTS[1], not_before=given.NOW + 5)),
+        *_given_grants(),
     ]
     for calendar, granted in product(calendars, grants):
         asked += [_operation(operation, calendar=calendar, grants=granted) for operation in (given.ADJUST, given.VIEW)]
         asked.append((EntryPoint.SESSION, given.session_question(calendar=calendar, grants=granted)))
     return asked
+
+
+def _given_grants() -> list[tuple[Grant, ...]]:
+    """As approved requests give them: with a plan, to be used once, or both."""
+    asked = replace(given.GRANTS[1], kind=GrantKind.REQUEST, actions=(Action.VIEW, Action.ADJUST))
+    writes = [PlannedWrite(given.DEVICE.key, given.SETPOINT.id, value) for value in ("21.5", "21.500", "22", "abc")]
+    plans = [replace(asked, plan=(write,)) for write in writes]
+    elsewhere = replace(asked, plan=(PlannedWrite("plant/ahu-2", given.SETPOINT.id, "21.5"),))
+    once = [replace(grant, single_use=True, supervised=True) for grant in (asked, plans[0])]
+    return [*((grant,) for grant in (*plans, elsewhere, *once)), (once[0], given.GRANTS[1])]
 
 
 def _operations() -> list[Asked]:

@@ -116,6 +116,7 @@ _grants = st.lists(
         windows=_some("w0", "w1"),
         not_before=st.sampled_from([None, 1.0, 2.0]),
         not_after=st.sampled_from([None, 3.0, 4.0]),
+        supervised=st.booleans(),
     ),
     unique_by=lambda g: g.id,
     max_size=3,

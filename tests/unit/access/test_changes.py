@@ -40,6 +40,15 @@ def test_a_change_names_the_windows_it_holds_in() -> None:
     assert Change("ana", "plant/ahu-1", Action.ADJUST, ("setpoint",), True, ("evening",)) in changes
 
 
+def test_supervision_that_appears_is_a_loss_and_a_gain_when_it_vanishes() -> None:
+    alone, watched = inventory(), inventory(grants=(grant(supervised=True),))
+    assert {c.gained for c in access_changes(alone, watched) if not c.supervised} == {False}
+    assert {c.gained for c in access_changes(watched, alone) if not c.supervised} == {True}
+    assert any(sentence(c).endswith("under supervision") for c in access_changes(inventory(grants=()), watched))
+    assert losses_only(alone, watched).grants == watched.grants
+    assert losses_only(watched, alone).grants == watched.grants
+
+
 def test_a_longer_window_is_a_gain_and_a_shorter_one_a_loss() -> None:
     short, long = inventory(windows=(window(hours=2),)), inventory(windows=(window(hours=4),))
     assert {c.gained for c in access_changes(short, long)} == {True}

@@ -10,6 +10,7 @@ from broker.authz import question
 from broker.authz.validation import invalid_because
 from broker.model.decision import EntryPoint
 from broker.model.operation import ModbusRange, Operation
+from broker.model.place import PlannedWrite
 from broker.model.schedule import CalendarState, Interval
 from broker.model.vocabulary import Action
 from tests.unit.authz import given
@@ -103,7 +104,17 @@ def test_parts_may_be_kept_and_composed_again() -> None:
     caller = question.caller_part(given.SUBJECT, given.ORGANISATION, given.SESSION)
     device = question.device_part(given.DEVICE)
     operation = {"operation": question.operation_part(given.ADJUST)}
-    surroundings = question.surroundings_part(given.CALENDAR, given.GRANTS)
+    surroundings = question.surroundings_part(given.CALENDAR, given.GRANTS, given.DEVICE.key)
     assert question.compose(given.NOW, caller, device, operation, surroundings) == given.operation_question()
     later = question.compose(given.NOW + 60, caller, device, operation, surroundings)
     assert later == {**given.operation_question(), "now": given.SECOND + 60}
+
+
+def test_of_a_plan_there_is_what_it_plans_for_this_device() -> None:
+    here, elsewhere = (PlannedWrite(device, given.SETPOINT.id, "21.5") for device in (given.DEVICE.key, "plant/ahu-2"))
+    unplanned = given.GRANTS[1]
+    grants = (unplanned, replace(unplanned, plan=(here, elsewhere)), replace(unplanned, plan=(elsewhere,)))
+    asked = given.operation_question(grants=grants)
+    plans = [grant["plan"] for grant in asked["grants"]]
+    assert plans == [None, [{"point": given.SETPOINT.id, "value": "21.5"}], []]
+    assert invalid_because(EntryPoint.OPERATION, asked) == ""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from broker.engine.sessions import Situation, end_of, foreseen_end, look_again_at
-from broker.model.place import Grant
+from broker.model.place import Grant, GrantKind
 from broker.model.schedule import CalendarState, Interval, Scope
 from broker.model.subject import Proof, ProofKind
 from broker.model.vocabulary import Action, EndReason, Reason
@@ -131,3 +131,39 @@ def test_a_session_is_barred_while_it_is_paused_and_for_good_once_it_has_ended()
     left = session()
     left.end(EndReason.PEER_CLOSED)
     assert left.barred == Reason.CALLER_GONE
+
+
+GIVEN = replace(VIEW, id="req-1", kind=GrantKind.REQUEST, not_after=100.0)
+
+
+@pytest.mark.parametrize("grant", [GIVEN, replace(VIEW, not_after=100.0)], ids=["given", "with an end"])
+def test_a_grant_that_ends_takes_along_whoever_only_views(grant):
+    live = session()
+    assert end_of(live, at(1, CLOSED, grant)) is None
+    assert foreseen_end(live, at(1, CLOSED, grant)) == (100.0, EndReason.GRANT_ENDED)
+    assert end_of(live, at(100, CLOSED)) is EndReason.GRANT_ENDED
+
+
+def test_a_freeze_leaves_whoever_views_by_a_given_grant():
+    live = session()
+    assert end_of(live, at(1, OPEN, GIVEN)) is None
+    assert end_of(live, at(50, FROZEN, GIVEN)) is None
+
+
+def test_a_grant_that_is_prolonged_by_another_takes_nobody_along():
+    live, longer = session(), replace(GIVEN, id="req-2", extends="req-1", not_after=200.0)
+    assert end_of(live, at(1, OPEN, GIVEN)) is None
+    assert end_of(live, at(50, OPEN, GIVEN, longer)) is None
+    assert foreseen_end(live, at(50, OPEN, GIVEN, longer)) == (200.0, EndReason.GRANT_ENDED)
+    assert end_of(live, at(100, OPEN, longer)) is None
+    assert end_of(live, at(200, OPEN)) is EndReason.GRANT_ENDED
+
+
+def test_a_prolonging_grant_that_gives_nothing_yet_saves_nobody():
+    live, later = session(), replace(GIVEN, id="req-2", extends="req-1", windows=("night",))
+    assert end_of(live, at(1, OPEN, GIVEN)) is None
+    assert end_of(live, at(100, OPEN, later)) is EndReason.GRANT_ENDED
+
+
+def test_the_next_look_is_no_later_than_the_next_change_of_grants():
+    assert look_again_at(session(), replace(at(1, OPEN, VIEW), grants_change_at=7.0)) == 7.0

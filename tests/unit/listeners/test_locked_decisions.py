@@ -1,5 +1,6 @@
 """A lock refuses whatever the policy says; an isolation spares nobody whom the policy does not name."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import orjson
@@ -11,7 +12,7 @@ from broker.errors import PolicyUnavailableError
 from broker.listeners.decision_desk import DecisionDesk
 from broker.model.decision import Decision, EntryPoint
 from broker.model.lock import Lock, LockKind
-from broker.model.place import Device, Grant, ModbusTcpWay, Organisation, Protocol
+from broker.model.place import Device, Grant, GrantKind, ModbusTcpWay, Organisation, Protocol
 from broker.model.schedule import CalendarState, Scope
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action
@@ -120,3 +121,16 @@ def test_every_change_of_the_locks_ends_every_lease() -> None:
     before = desk.epoch
     desk.enforce(LocksInForce())
     assert desk.epoch == before + 1
+
+
+def test_given_grants_are_among_those_that_the_policy_sees_and_can_be_locked() -> None:
+    story = Story()
+    given = replace(GRANT, id="req-1", kind=GrantKind.REQUEST)
+    before = story.desk.epoch
+    story.desk.give("requests", (given,))
+    assert story.desk.epoch == before + 1
+    story.session()
+    assert [grant["id"] for grant in story.records[0]["input"]["grants"]] == ["g", "req-1"]
+    story.desk.enforce(LocksInForce((Lock("lck-3", LockKind.GRANT, "req-1", "why", "bo", NOW, "b/ledger"),)))
+    story.session()
+    assert [grant["id"] for grant in story.records[1]["input"]["grants"]] == ["g"]
