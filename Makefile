@@ -4,6 +4,7 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 OPA_VERSION := v1.22.2
+WYCHEPROOF_VERSION := v0.0.0-20260902155932-3fa63dd0344a
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: demo test check policy-check soak bench peers docs lock clean
@@ -32,6 +33,7 @@ bench: $(VENV)/.test peers
 
 peers: $(VENV)/.test .tools/opa
 	sh tests/setup/install-peers
+	sh tests/setup/install-vectors $(WYCHEPROOF_VERSION)
 
 # Generated reference pages; `make check` fails if they are out of date.
 docs: $(VENV)/.test
