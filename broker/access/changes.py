@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from broker.access.meeting import meet_reach
 from broker.access.point_terms import changed_terms
 from broker.access.rights import Right, Rights
 from broker.model.place import Device, Grant, Inventory, Organisation
@@ -133,6 +134,10 @@ def _wider(narrow: Organisation, wide: Organisation, verb: str, contract_verb: s
             yield f"role {role} of {subject} {verb}"
     if wide.owner and not narrow.owner:
         yield f"owner of the plant {verb}"
+    if wide.sponsor and wide.sponsor != narrow.sponsor:
+        yield f"sponsor {wide.sponsor} {verb}"
+    if wide.allowed is not None and meet_reach(narrow.allowed, wide.allowed) != wide.allowed:
+        yield f"devices that may be asked for {verb}"
 
 
 def _longer(wide: Organisation, narrow: Organisation) -> bool:

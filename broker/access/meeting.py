@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from broker.model.place import BacnetAddress, Device, ModbusAddress, Organisation, Point
-from broker.model.schedule import Occurrence
+from broker.model.schedule import Occurrence, Scope
 
 _CRITICALITIES = ("low", "medium", "high", "critical")
 Words = tuple[str, ...]
@@ -103,7 +103,19 @@ def meet_organisation(old: Organisation, new: Organisation) -> Organisation:
         contract_from=latest(old.contract_from, new.contract_from),
         contract_until=earliest(old.contract_until, new.contract_until),
         roles=tuple((subject, common) for subject, common in roles if common),
+        sponsor=new.sponsor if new.sponsor == old.sponsor else "",
+        allowed=meet_reach(old.allowed, new.allowed),
     )
+
+
+def meet_reach(old: Scope | None, new: Scope | None) -> Scope | None:
+    """The devices that both cover; None is none."""
+    if old is None or new is None:
+        return None
+    sites, devices = meet_words(old.sites, new.sites), meet_words(old.devices, new.devices)
+    if sites is None or devices is None:
+        return None
+    return Scope(sites, devices, tuple(sorted({*old.labels, *new.labels})))
 
 
 def _given(*limits: Decimal | None) -> Iterable[Decimal]:

@@ -48,6 +48,7 @@ from broker.wiring.broker import Broker
 ISSUERS = {OWNER: "https://issuer.plant.example", VENDOR: "https://issuer.acme.example"}
 ORIGIN = "otbroker.dev/ledger"
 ROLES = {"bo@plant.example": ["security"], "cy@plant.example": ["auditor"]}
+SPONSOR = "bo@plant.example"
 TOKEN_SECONDS = 3600
 TOKEN_REFRESH_SECONDS = 600
 SIMULATOR_START_SECONDS = 30.0
@@ -205,6 +206,8 @@ class Development:
                 f"    namespaces: {json.dumps(NAMESPACES[name])}",
                 f"    roles: {json.dumps(roles)}",
             ]
+            if name == VENDOR and self.options.inventory is None:
+                lines += [f"    sponsor: {SPONSOR}", "    allowed: {sites: [plant]}"]
         write_private(place / "organisations.yaml", ("\n".join(lines) + "\n").encode())
 
     def _organisations(self) -> tuple[Organisation, ...]:

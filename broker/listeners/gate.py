@@ -70,9 +70,15 @@ class Gate:
         return self._parts.desk.in_force.calendar_state(device, organisation, self._parts.clock.now())
 
     def visible_devices(self, subject: Subject) -> tuple[Device, ...]:
-        """The devices for which the subject holds a grant, its window open or not."""
+        """The devices for which the subject holds a grant, its window open or not, or may ask for one."""
         desk, now = self._parts.desk, self._parts.clock.now()
-        return tuple(device for device in self.inventory.devices if desk.situation(subject, device, now).grants)
+        organisation = desk.in_force.organisation(subject)
+        return tuple(
+            device
+            for device in self.inventory.devices
+            if (organisation is not None and organisation.allowed is not None and organisation.may_ask_for(device))
+            or desk.situation(subject, device, now).grants
+        )
 
     async def admit(
         self, subject: Subject, device: Device, listener: str, peer: str, connection: object

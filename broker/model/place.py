@@ -221,7 +221,8 @@ class Organisation:
     """Who subjects belong to. `anchors` are PEM certificates; `namespaces` are the SAN patterns they may name.
 
     A namespace is `spiffe://domain/path/*`, `*@mail.domain`, or `*.dns.domain`; contract times are epoch seconds.
-    `roles` maps a subject id to its roles. `crl_required`: without a fresh CRL of every CA nobody is let in.
+    `roles` maps a subject id to its roles. `crl_required`: without a fresh CRL of every CA nobody is let in. `sponsor`
+    is the subject of the owner who answers for it; `allowed` is where its subjects may ask for access (None: nowhere).
     """
 
     id: str
@@ -234,6 +235,13 @@ class Organisation:
     contract_from: float | None = None
     contract_until: float | None = None
     roles: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    sponsor: str = ""
+    allowed: Scope | None = None
+
+    def may_ask_for(self, device: Device) -> bool:
+        """Whether its subjects may ask for access to a device; the owner's may anywhere."""
+        covered = self.allowed is not None and self.allowed.covers(device.site, device.key, device.labels)
+        return self.owner or covered
 
 
 class GrantKind(StrEnum):

@@ -1,6 +1,6 @@
 """Organisations, windows, freezes and standing grants as the inventory writes them."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -60,6 +60,10 @@ class OrganisationEntry(Section):
     """When its contract ends; its sessions end with it."""
     roles: dict[Word, tuple[DnsLabel, ...]] = Field(default_factory=dict)
     """Roles by subject id."""
+    sponsor: Word | Literal[""] = ""
+    """Subject of the owner who answers for this organisation."""
+    allowed: ScopeEntry | None = None
+    """Devices that its subjects may ask for access to; without it, none. The owner's may ask for all."""
 
     def to_model(self, anchors: tuple[str, ...], crls: tuple[bytes, ...]) -> Organisation:
         """The organisation as the rest of the broker knows it, with what its files contain."""
@@ -74,6 +78,8 @@ class OrganisationEntry(Section):
             contract_from=self.contract_from,
             contract_until=self.contract_until,
             roles=tuple(sorted((subject, _set(roles)) for subject, roles in self.roles.items())),
+            sponsor=self.sponsor,
+            allowed=None if self.allowed is None else self.allowed.to_model(),
         )
 
 

@@ -49,6 +49,9 @@ def inventory_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:
     yield from _selector_findings(whole.devices)
     yield from _way_findings(whole.devices)
     yield from _endpoint_findings(whole, names)
+    for place, organisation in enumerate(whole.organisations):
+        found = tuple(_allowed_findings(organisation, names))
+        yield from (finding.under(("organisations", place)) for finding in found)
     for kind in ("windows", "freezes"):
         for place, window in enumerate(getattr(whole, kind)):
             found = tuple(_scope_findings(window.scope, names))
@@ -64,6 +67,18 @@ def _scope_findings(scope: ScopeEntry, names: Names) -> Iterator[Finding]:
     for key in ("sites", "devices", "organisations"):
         for place, name in enumerate(getattr(scope, key)):
             yield from _unknown((key, place), key.removesuffix("s"), name, getattr(names, key))
+
+
+def _allowed_findings(organisation: OrganisationEntry, names: Names) -> Iterator[Finding]:
+    scope = organisation.allowed
+    if scope is None:
+        return
+    yield from (finding.under(("allowed",)) for finding in _scope_findings(scope, names))
+    if scope.organisations:
+        yield Finding(("allowed", "organisations"), "an organisation's own reach names no organisations")
+    if not (scope.sites or scope.devices or scope.labels):
+        hint = "give sites, devices or labels; everything is given by naming every site"
+        yield Finding(("allowed",), "it names no device", hint)
 
 
 def _device_findings(device: _Device, names: Names) -> Iterator[Finding]:

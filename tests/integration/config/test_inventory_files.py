@@ -358,3 +358,16 @@ def test_hidden_files_and_other_names_are_not_read(folder: Path) -> None:
     for name in (".x.yaml", "x.yaml~", "x.txt"):
         (folder / name).write_text("what: ever\n")
     assert load_inventory(folder).sites == ("plant",)
+
+
+@pytest.mark.parametrize(
+    ("allowed", "message"),
+    [
+        ("{sites: [plnt]}", "there is no site 'plnt'"),
+        ("{}", "it names no device"),
+        ("{sites: [plant], organisations: [acme]}", "an organisation's own reach names no organisations"),
+    ],
+)
+def test_where_an_organisation_may_ask_is_checked(folder: Path, allowed: str, message: str) -> None:
+    write(folder, more=f"organisations:\n  - {{id: acme, allowed: {allowed}}}\n")
+    assert message in [problem.message for problem in problems(folder)]

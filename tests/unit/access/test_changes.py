@@ -150,3 +150,22 @@ def test_a_mark_that_is_taken_away_is_told_as_what_the_ledger_gains() -> None:
         "- the ledger loses access: values of setpoint on plant/ahu-1 are concealed (secret)"
     ]
     assert losses_only(marked, clear).devices[0].points[0].confidential is Confidential.SECRET
+
+
+def test_where_an_organisation_may_ask_for_access_is_told() -> None:
+    def acme(allowed: Scope | None, sponsor: str = "") -> Inventory:
+        return inventory(organisations=(Organisation("acme", (), (), sponsor=sponsor, allowed=allowed),))
+
+    none, one = acme(None), acme(Scope(devices=("plant/ahu-1",)))
+    both = acme(Scope(devices=("plant/ahu-1", "plant/ahu-2")))
+    for narrow, wide in ((none, one), (one, both), (none, both)):
+        assert [(c.gained, c.note) for c in access_changes(narrow, wide)] == [
+            (True, "devices that may be asked for added")
+        ]
+        assert [c.gained for c in access_changes(wide, narrow)] == [False]
+        assert losses_only(narrow, wide).organisations == narrow.organisations
+        assert losses_only(wide, narrow).organisations == narrow.organisations
+    apart = losses_only(acme(Scope(sites=("plant",))), acme(Scope(labels=(("wing", "east"),))))
+    assert apart.organisations[0].allowed == Scope(sites=("plant",), labels=(("wing", "east"),))
+    assert losses_only(one, acme(Scope(devices=("plant/ahu-2",)))).organisations[0].allowed is None
+    assert losses_only(acme(None, "bo"), acme(None, "di")).organisations[0].sponsor == ""
