@@ -9,7 +9,9 @@ from broker.api.openapi import openapi_octets
 from broker.api.reference import api_reference
 from broker.cli import otbroker
 from broker.cli.people.reference import reference_markdown
+from broker.ledger.notices import NOTICES
 from broker.listeners.figures import figures_reference
+from broker.model.notice import BROKER_NOTICES
 from broker.model.words import ACTIONS, END_REASONS, REASONS, RECORD_KINDS, RESULTS, Words
 from broker.settings.reference import markdown
 
@@ -41,6 +43,15 @@ def command_reference(parser: argparse.ArgumentParser) -> str:
     return "\n".join([head, *(_command(command) for command in _commands(parser))])
 
 
+def _notices() -> Iterator[tuple[str, ...]]:
+    """Kinds of records with what is told of them, then the notices that no record is behind."""
+    for kind, told in NOTICES.items():
+        if told is not None:
+            yield kind, told[0].word, ", ".join(f"`{name}`" for name in told[1])
+    for notice, text in BROKER_NOTICES.items():
+        yield notice, {"part_failed": "alarm or warning", "test": "always"}.get(notice, "warning"), text
+
+
 def vocabulary_reference() -> str:
     """The constant words and what they mean."""
     sections = [
@@ -55,6 +66,8 @@ def vocabulary_reference() -> str:
         _table(("result", "meaning", "what to do"), _explained(RESULTS)),
         "## Record kinds\n\nWhat the ledger holds; see [the ledger](../ledger.md).\n",
         _table(("kind", "meaning"), RECORD_KINDS.items()),
+        "## Notices\n\nWhat people are told, and how it matters: see [notifications](../how-to/notifications.md).\n",
+        _table(("kind", "severity", "told"), _notices()),
     ]
     return "\n".join(sections)
 

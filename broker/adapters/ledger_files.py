@@ -52,13 +52,20 @@ class FileLedger(LedgerWriter):
         segment_octets: int = SEGMENT_OCTETS,
         on_state: Callable[[State, str], None] | None = None,
         on_checkpoint: Callable[[str], None] | None = None,
+        on_record: Callable[[int, bytes], None] | None = None,
     ) -> None:
-        """`on_state(state, detail)` and `on_checkpoint(note)` are called on the event loop."""
+        """`on_state(state, detail)` and `on_checkpoint(note)` are called on the event loop, and so is
+        `on_record(index, record)` after each record that is neither intent nor outcome was appended.
+        """
         if durability not in ("writes", "strict"):
             raise ValueError("durability is `writes` or `strict`")
         self._verifier = verifier_of(origin, key)
         super().__init__(
-            folder / "journal", strict=durability == "strict", segment_octets=segment_octets, on_state=on_state
+            folder / "journal",
+            strict=durability == "strict",
+            segment_octets=segment_octets,
+            on_state=on_state,
+            on_record=on_record,
         )
         self._files = PublishedFiles(folder)
         self._origin = origin

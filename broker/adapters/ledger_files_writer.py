@@ -56,9 +56,11 @@ class LedgerWriter:
         strict: bool,
         segment_octets: int,
         on_state: Callable[[State, str], None] | None,
+        on_record: Callable[[int, bytes], None] | None = None,
     ) -> None:
         self._strict = strict
         self._on_state = on_state
+        self._on_record = on_record
         self._sealer = SealerProcess(self._on_sealer, self._on_sealer_ended)
         self._committer = Committer(
             journal,
@@ -127,8 +129,12 @@ class LedgerWriter:
                 raise closed_error(self._detail)
             if reserve > RESERVE_OCTETS:
                 self._reserve = max(RESERVE_OCTETS, reserve - RESERVE_FOR_INTENT_OCTETS)
-        elif self._state is not State.OPEN or room < reserve:
-            self._require_slack(record, room)
+        else:
+            if self._state is not State.OPEN or room < reserve:
+                self._require_slack(record, room)
+            if self._on_record is not None:
+                # Later, so that nothing that follows it can fail or delay what is recorded.
+                self._loop.call_soon(self._on_record, self._next, record)
         self._room = room
         self._parts += (_LENGTHS[size] if size < _COMMON_SIZES else size.to_bytes(2, "big"), record)
         index = self._next

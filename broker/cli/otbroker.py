@@ -15,6 +15,7 @@ from broker.cli.config_files import describe
 from broker.cli.development import Development, DevelopmentOptions
 from broker.cli.greeting import greeting
 from broker.cli.ledger_commands import add_ledger_commands
+from broker.cli.notify_commands import add_notify_commands
 from broker.cli.program import ShowVersion, until_unread
 from broker.cli.serving import run_loop, run_until_signal, serve, set_up_logging
 from broker.cli.walkthrough import walk_through
@@ -37,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     add_config_commands(commands)
     add_ledger_commands(commands)
     add_ca_commands(commands)
+    add_notify_commands(commands)
     _add_api(commands)
     _add_completion(commands)
     return root

@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector
 from broker.errors import ConfigError
 from broker.listeners.figures import FIGURES, MAX_SERIES, Figure, Figures
 
-INFORMATIONAL = frozenset({"disclosures", "exports", "issuers", "listeners", "upstreams"})
+INFORMATIONAL = frozenset({"disclosures", "exports", "issuers", "listeners", "notices", "upstreams"})
 """Parts that are shown and do not keep the broker from being ready: what is down elsewhere is not our fault, one
 device's own listener that cannot be opened must not take away the others, and without disclosures only writes to
 confidential points are refused.

@@ -15,21 +15,14 @@ from broker.settings.fields import (
     Port,
     SecretFile,
     Section,
+    https_or_loopback,
     is_loopback,
 )
 from broker.settings.issuing import IssuerSection
 from broker.settings.listening import HttpsListener, ModbusTlsListener, OpsListener
+from broker.settings.notifying import NoticeChannel
 
 Milliseconds = Annotated[int, Field(ge=1, le=10_000)]
-
-
-def _https_or_loopback(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.username or parts.password:
-        raise ValueError("must not contain a user name or password; use token_file")
-    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))):
-        raise ValueError("must be an https:// address (http:// only to this machine)")
-    return url.rstrip("/")
 
 
 class OpaServer(Section):
@@ -49,7 +42,7 @@ class OpaServer(Section):
     @field_validator("url")
     @classmethod
     def _protected(cls, url: str) -> str:
-        return _https_or_loopback(url)
+        return https_or_loopback(url).rstrip("/")
 
     @model_validator(mode="after")
     def _certificate_with_key(self) -> "OpaServer":
@@ -120,7 +113,7 @@ class HttpExport(Section):
     @field_validator("url")
     @classmethod
     def _protected(cls, url: str) -> str:
-        return _https_or_loopback(url)
+        return https_or_loopback(url).rstrip("/")
 
 
 Export = Annotated[FileExport | SyslogExport | HttpExport, Field(discriminator="kind")]
@@ -222,6 +215,8 @@ class Settings(Section):
     """Where locks are kept."""
     reload: ReloadSection = ReloadSection()
     """How changes come into force."""
+    notifications: Annotated[tuple[NoticeChannel, ...], Field(max_length=16)] = ()
+    """Where people are told what they should know."""
     logging: LoggingSection = LoggingSection()
     """The operator's log."""
 
@@ -232,6 +227,13 @@ class Settings(Section):
         wants_tokens = self.https is not None and self.https.requirement in (Requirement.TOKEN, Requirement.BOTH)
         if wants_tokens and not self.issuers:
             raise ValueError("https asks for tokens but there are no issuers: add one, or set requirement: certificate")
+        return self
+
+    @model_validator(mode="after")
+    def _channels_have_names_of_their_own(self) -> "Settings":
+        names = [channel.name for channel in self.notifications]
+        if len(set(names)) < len(names):
+            raise ValueError("two notifications have the same name")
         return self
 
     @property

@@ -6,6 +6,7 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import PurePath
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -81,6 +82,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def https_or_loopback(url: str) -> str:
+    """An address that nobody on the way can read or change what goes to. Raises ValueError."""
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        raise ValueError("must not contain a user name or password; secrets are given as files")
+    if not parts.hostname or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname))):
+        raise ValueError("must be an https:// address (http:// only to this machine)")
+    return url
 
 
 DnsLabel = Annotated[str, StringConstraints(pattern=f"^{LABEL}$"), WithJsonSchema({"type": "string", "format": "id"})]

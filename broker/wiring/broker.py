@@ -11,6 +11,7 @@ from broker.adapters.clock import SystemClock, random_id
 from broker.adapters.jwks import KeyCache
 from broker.adapters.ledger_disclosures import DisclosureWriter
 from broker.adapters.ledger_files import FileLedger, State
+from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_journal import LockJournal
@@ -30,7 +31,7 @@ from broker.listeners.gate import Gate, Parts
 from broker.listeners.identity_refusals import IdentityRefusals
 from broker.listeners.interpreters import Interpreters
 from broker.listeners.modbus_tls import Floor
-from broker.listeners.ops import OpsListener
+from broker.listeners.ops import INFORMATIONAL, OpsListener
 from broker.listeners.session_register import SessionRegister
 from broker.listeners.supervision import Supervision
 from broker.listeners.tls import TlsConnection
@@ -45,6 +46,7 @@ from broker.wiring.https_api import HttpsApi
 from broker.wiring.ledger_view import RunningLedgerView
 from broker.wiring.locks import LockKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
+from broker.wiring.notices import Notices
 from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
 from broker.wiring.reload import Reload, Sources
 from broker.wiring.retention import retain
@@ -82,6 +84,7 @@ class Broker:
         self.clock = SystemClock()
         self.ledger = self._new_ledger()
         self.export = checkpoint_export(settings.ledger.exports)
+        self.notices = self._new_notices()
         self.policy = policy_engine(settings)
         self.disclosures = DisclosureWriter(Path(settings.ledger_folder), self.ledger)
         concealment = Concealment(self.disclosures)
@@ -123,6 +126,19 @@ class Broker:
             segment_octets=settings.segment_octets,
             on_state=self._ledger_state,
             on_checkpoint=self._checkpoint,
+            on_record=self._recorded if self.settings.notifications else None,
+        )
+
+    def _new_notices(self) -> Notices:
+        return Notices(
+            self.settings.notifications,
+            self.ledger,
+            self.clock,
+            random_id,
+            self.settings.ledger.origin,
+            NoticePositions(Path(self.settings.state_dir) / "notices.json"),
+            lambda: {} if self._stopped else self.readiness(),
+            INFORMATIONAL,
         )
 
     def _new_modbus_listeners(self) -> ModbusListeners:
@@ -182,6 +198,7 @@ class Broker:
         sys.setswitchinterval(SWITCH_INTERVAL_SECONDS)
         await self.ledger.open()
         self.export.start()
+        await self.notices.start()
         await self.keys.start()
         await self._publish_policy()
         await self._record_start()
@@ -224,6 +241,7 @@ class Broker:
         await self.ledger.close()
         await self.disclosures.close()
         await self.export.close()
+        await self.notices.close()
 
     def readiness(self) -> dict[str, tuple[bool, str]]:
         """Parts of readiness: good or not, and in what state."""
@@ -241,6 +259,7 @@ class Broker:
             "sessions": (not shut, shut or "accepted"),
             "issuers": (not keyless, f"no usable keys: {keyless}" if keyless else "keys are there"),
             "exports": (not failing, f"failing: {failing}" if failing else "sent"),
+            "notices": self.notices.readiness,
             "upstreams": (not down, f"down: {down}" if down else "there"),
         }
 
@@ -322,6 +341,10 @@ class Broker:
         if state is State.CLOSED:
             self.register.shut_for.add(LEDGER_CLOSED)
             self.register.end_all(EndReason.LEDGER_CLOSED)
+
+    def _recorded(self, index: int, record: bytes) -> None:
+        """Hand a record to the notices, which never block."""
+        self.notices.recorded(index, record)
 
     def _checkpoint(self, note: str) -> None:
         """Hand a new checkpoint to the exports, which never block."""

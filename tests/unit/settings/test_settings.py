@@ -118,7 +118,7 @@ def test_https_asks_for_both_proofs_by_default() -> None:
         ({"state": {"url": "postgresql://u@db.example/db"}}, "needs ca_file", ""),
         ({"state": {"password_file": "p"}}, "belong to a url", ""),
         ({"policy": {"engine": "opa", "opa": {"url": "http://opa.example"}}}, "must be an https:// address", ""),
-        ({"policy": {"engine": "opa", "opa": {"url": "https://u:p@opa.example"}}}, "use token_file", ""),
+        ({"policy": {"engine": "opa", "opa": {"url": "https://u:p@opa.example"}}}, "secrets are given as files", ""),
         ({"ledger": {"origin": "a b", "key_file": "k"}}, "'origin' 'a b' is not of the right form", ""),
         ({"ledger": {"origin": "a", "key_file": "k", "durability": "none"}}, "is not one of writes, strict", ""),
         ({"ledger": {"origin": "a", "key_file": "k", "exports": [{"kind": "ftp"}]}}, "'kind' 'ftp' is not one of", ""),
