@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from broker.errors import ConfigError
 from broker.identity.json_object import JsonObject, decode_json_object, is_text
-from broker.identity.profile import LARGEST_RSA_BITS, SMALLEST_RSA_BITS
+from broker.identity.rsa_keys import LARGEST_RSA_BITS, sound_rsa_key
 
 LARGEST_SET = 64 * 1024
 MOST_KEYS = 32
@@ -82,8 +82,8 @@ def _parse_key(member: object) -> VerificationKey:
     key = jwt.PyJWK(member, min(algorithms)).key
     if not _is_public(key):
         raise ValueError("not a public key")
-    if isinstance(key, rsa.RSAPublicKey) and not SMALLEST_RSA_BITS <= key.key_size <= LARGEST_RSA_BITS:
-        raise ValueError(f"an RSA key of {key.key_size} bits")
+    if isinstance(key, rsa.RSAPublicKey) and not sound_rsa_key(key):
+        raise ValueError(f"an RSA key of {key.key_size} bits that is too small, too large or known to be weak")
     return VerificationKey(str(member["kid"]), algorithms, key)
 
 

@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-SMALLEST_RSA_BITS = 2048
-LARGEST_RSA_BITS = 8192
+from broker.identity.rsa_keys import sound_rsa_key
+
 _SOUND_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
 
@@ -58,19 +58,19 @@ def key_findings(certificate: x509.Certificate) -> Iterator[Finding]:
     if not sound_key(certificate):
         yield Finding(
             "certificate_key_weak",
-            "its key is neither RSA of 2048 to 8192 bits nor on P-256, P-384 or P-521",
+            "its key is neither sound RSA of 2048 to 8192 bits nor on P-256, P-384 or P-521",
             "make a new key (P-256 fits every Modbus/TCP Security suite) and reissue",
         )
 
 
 def sound_key(certificate: x509.Certificate | x509.CertificateSigningRequest) -> bool:
-    """Whether the public key is RSA of 2048 to 8192 bits or on a NIST curve."""
+    """Whether the public key is sound RSA of 2048 to 8192 bits or on a NIST curve."""
     try:
         key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm):
         return False
     if isinstance(key, rsa.RSAPublicKey):
-        return SMALLEST_RSA_BITS <= key.key_size <= LARGEST_RSA_BITS
+        return sound_rsa_key(key)
     return isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, _CURVES)
 
 
