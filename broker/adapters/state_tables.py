@@ -19,3 +19,14 @@ LOCKS = Table(
     Column("lifted_by", String(400), nullable=False),
     Column("lifted_at", Double, nullable=True),
 )
+
+LOGOUTS = Table(
+    "logouts",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("issuer", String(300), nullable=False),
+    Column("account", String(300), nullable=False),
+    Column("login", String(300), nullable=False),
+    Column("at", Double, nullable=False),
+    Column("stored_at", Double, nullable=False),
+)

@@ -9,11 +9,12 @@ from typing import Any
 from aiohttp import web
 
 from broker.api import problems
+from broker.api.back_channel import BackChannel
 from broker.api.call import ALWAYS, DONE, LISTENER, Call, Limits, Shared, path_of
 from broker.api.idempotency import IdempotencyStore
 from broker.api.json_text import json_octets
 from broker.api.openapi import openapi_octets
-from broker.api.ports import Authenticator, Gate, IdentityRefused, Tunnels
+from broker.api.ports import Authenticator, Gate, IdentityRefused, Logouts, Tunnels
 from broker.api.problems import Problem
 from broker.api.reception import bearer_token, check_headers, parse_body, parse_query, read_body, refuse_body
 from broker.api.route import DecidedBy, Effect, Route
@@ -29,7 +30,14 @@ _MISSING = frozenset({"certificate_missing", "token_missing", "proof_missing"})
 _ROUTE = web.RequestKey("route", str)
 _RESOURCE = {"index": "id"}
 _CLOSING = frozenset(
-    {"body_too_large", "credentials_missing", "credentials_refused", "request_malformed", "request_timeout"}
+    {
+        "body_too_large",
+        "credentials_missing",
+        "credentials_refused",
+        "logout_refused",
+        "request_malformed",
+        "request_timeout",
+    }
 )
 
 
@@ -45,6 +53,7 @@ class Api:
         gate: Gate,
         authenticator: Authenticator,
         tunnels: Tunnels,
+        logouts: Logouts,
         *,
         identity_refused: IdentityRefused,
         requirement: Requirement = Requirement.BOTH,
@@ -54,6 +63,7 @@ class Api:
         limits = limits or Limits()
         self._authenticator = authenticator
         self._identity_refused = identity_refused
+        self._back_channel = BackChannel(logouts, identity_refused)
         self._requirement = requirement
         self._origins = origins
         self._limits = limits
@@ -108,6 +118,9 @@ class Api:
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         check_headers(request)
         connection = _connection(request)
+        if self._back_channel.is_meant(request):
+            request[_ROUTE] = "backchannel_logout"
+            return await self._back_channel.answer(request, connection.peer)
         subject = await self._authenticate(request, connection)
         route, parameters = self._route(request)
         request[_ROUTE] = route.name

@@ -177,6 +177,13 @@ class LockBook(Protocol):
         """Lift a lock; False if somebody has before. Raises StateUnavailableError."""
 
 
+class Logouts(Protocol):
+    """Takes what token issuers tell of logouts."""
+
+    async def take(self, raw_token: str) -> None:
+        """Let a logout take effect. Raises TokenError, or StateUnavailableError if it holds on this broker alone."""
+
+
 class Gate(Protocol):
     """The broker behind its listeners."""
 

@@ -39,6 +39,7 @@ KINDS: dict[str, Kind] = {
     "tunnel_needs_modbus": Kind(
         400, "Only Modbus devices have tunnels.", "Read and write this device's points by name instead."
     ),
+    "logout_refused": Kind(400, "The logout token is not acceptable.", "Send one logout_token, fresh and once."),
     "credentials_missing": Kind(
         401, "A proof of who you are is missing.", "Present a client certificate and a bearer token."
     ),

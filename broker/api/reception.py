@@ -87,14 +87,24 @@ def bearer_token(request: web.BaseRequest) -> str | None:
 
 async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
     """The whole body. Raises Problem if it is too large, too slow or not plain JSON."""
-    if (request.content_length or 0) > limits.body_octets:
-        raise Problem("body_too_large", f"At most {limits.body_octets} octets.")
+    refuse_encoding(request, _JSON_TYPE)
+    return await whole_body(request, limits.body_octets, limits.body_seconds)
+
+
+def refuse_encoding(request: web.BaseRequest, wanted: re.Pattern[str]) -> None:
+    """Refuse a body of another media type, or one that is packed. Raises Problem."""
     content_type = request.headers.get("Content-Type", "")
-    if _JSON_TYPE.fullmatch(content_type) is None or "Content-Encoding" in request.headers:
+    if wanted.fullmatch(content_type) is None or "Content-Encoding" in request.headers:
         raise Problem("media_type_unsupported")
+
+
+async def whole_body(request: web.BaseRequest, most_octets: int, seconds: float) -> bytes:
+    """The octets of a body. Raises Problem if they are too many or too slow."""
+    if (request.content_length or 0) > most_octets:
+        raise Problem("body_too_large", f"At most {most_octets} octets.")
     try:
-        async with asyncio.timeout(limits.body_seconds):
-            return await _collect(request, limits.body_octets)
+        async with asyncio.timeout(seconds):
+            return await _collect(request, most_octets)
     except TimeoutError:
         raise Problem("request_timeout", headers={"Connection": "close"}) from None
     except web.RequestPayloadError:

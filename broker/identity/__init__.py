@@ -6,6 +6,8 @@
     modbus_role     the role extension of Modbus/TCP Security
     explanation     everything that is wrong with a certificate, in words, with what to do
     token, keys     JSON Web Tokens against pinned issuers and their public keys
+    signature       who signed a token
+    logout          an issuer's word that somebody logged out, and which tokens that ends
     binding         both proofs name one subject
     codes           every code and what the caller is told
 

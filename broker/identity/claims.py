@@ -1,6 +1,7 @@
 """Rules for single claims of a token: presence, form, times and the binding to a certificate."""
 
 import re
+from collections.abc import Collection
 
 from broker.errors import TokenError
 from broker.identity.codes import binding_error, token_error
@@ -59,6 +60,16 @@ def text_list(claims: JsonObject, name: str) -> tuple[str, ...]:
     if words is None:
         raise claim_error(name)
     return words
+
+
+def check_audience(claims: JsonObject, ours: Collection[str]) -> None:
+    """Every audience must be ours: who else a token is meant for could present it here. Raises TokenError."""
+    claimed = claims["aud"]
+    audiences = [claimed] if isinstance(claimed, str) else claimed
+    if not isinstance(audiences, list) or not 0 < len(audiences) <= len(ours):
+        raise token_error("token_audience_refused")
+    if not all(isinstance(audience, str) and audience in ours for audience in audiences):
+        raise token_error("token_audience_refused")
 
 
 def check_times(claims: JsonObject, issuer: Issuer, now: float) -> None:

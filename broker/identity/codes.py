@@ -35,6 +35,8 @@ TOKEN_CODES = {
     "token_subject_refused": "The token names a subject that its issuer may not name.",
     "token_client_refused": "The token was issued to an application that is not accepted.",
     "token_acr_refused": "The token does not say that its subject logged in as is required.",
+    "token_logged_out": "You have logged out since this token was issued: log in again.",
+    "logout_replayed": "This logout has been told before.",
     "token_binding_missing": "The token is not bound to a client certificate as is required.",
 }
 

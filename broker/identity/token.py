@@ -1,15 +1,14 @@
 """A JSON Web Token becomes a subject: pinned issuer, known key, signature, then every claim (RFC 7519, 8725, 9068).
 
-PyJWT verifies the signature; what it does not check (type, presence, lifetime, duplicate claims, its own clock) is
-done here with `now` from outside. A token is a bearer proof unless it is bound to the presented certificate.
+Nothing of the claims is left to a library: presence, lifetime, audience, client and subject are checked here with
+`now` from outside. A token is a bearer proof unless it is bound to the presented certificate.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from jwt import PyJWS, PyJWTError
-
 from broker.identity.claims import (
+    check_audience,
     check_binding,
     check_times,
     claim_at,
@@ -22,16 +21,14 @@ from broker.identity.claims import (
 )
 from broker.identity.codes import token_error
 from broker.identity.compact import ClaimedToken, decode_compact
-from broker.identity.json_object import JsonObject, is_text, strings
-from broker.identity.keys import ALGORITHMS, LONGEST_KEY_ID, VerificationKey
+from broker.identity.json_object import JsonObject, strings
 from broker.identity.names import Name, Namespace, decode_subject_id
+from broker.identity.signature import KeyLookup, pinned_issuer, verify_signature
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.trust import Issuer
 
-KeyLookup = Callable[[str, str], Sequence[VerificationKey]]
 _MOST_GROUPS = 256
 _LONGEST_GROUP = 300
-_SIGNATURES = PyJWS(algorithms=sorted(ALGORITHMS))
 
 
 def verify_token(
@@ -49,11 +46,11 @@ def verify_token(
     BindingError with the codes of `codes`.
     """
     token = decode_compact(raw_token)
-    issuer = _issuer(token.payload, issuers)
-    _verify_signature(token, issuer, keys)
+    issuer = pinned_issuer(token.payload, issuers)
+    verify_signature(token, issuer, issuer.token_types, keys)
     claims = token.payload
     require_claims(claims, ("exp", "iat", "aud", issuer.subject_claim, *issuer.required_claims))
-    _check_audience(claims, issuer)
+    check_audience(claims, issuer.audiences)
     _check_client(claims, issuer)
     _check_acr(claims, issuer)
     check_times(claims, issuer, now)
@@ -66,59 +63,6 @@ def verify_token(
         roles=_roles(claims, issuer),
         proofs=(_proof(token, issuer, now),),
     )
-
-
-def _issuer(claims: JsonObject, issuers: Mapping[str, Issuer]) -> Issuer:
-    claimed = claims.get("iss")
-    issuer = issuers.get(claimed) if isinstance(claimed, str) else None
-    if issuer is None:
-        raise token_error("token_issuer_unknown")
-    return issuer
-
-
-def _verify_signature(token: ClaimedToken, issuer: Issuer, keys: KeyLookup) -> None:
-    """RFC 8725, 3.1, 3.2 and 3.11: type and algorithm by list, the algorithm one that the key itself allows."""
-    _check_type(token.header, issuer)
-    algorithm, key_id = token.header.get("alg"), token.header.get("kid")
-    if not isinstance(algorithm, str) or algorithm not in issuer.algorithms or algorithm not in ALGORITHMS:
-        raise token_error("token_algorithm_refused")
-    if not isinstance(key_id, str) or not is_text(key_id, LONGEST_KEY_ID):
-        raise token_error("token_key_unknown", "no key id")
-    known = keys(issuer.issuer, key_id)
-    if not known:
-        raise token_error("token_key_unknown")
-    fitting = [key for key in known if algorithm in key.algorithms]
-    if not fitting:
-        raise token_error("token_algorithm_refused", "not an algorithm of that key")
-    if not any(_signed(token, key, algorithm) for key in fitting):
-        raise token_error("token_signature_invalid")
-
-
-def _check_type(header: JsonObject, issuer: Issuer) -> None:
-    claimed = header.get("typ")
-    # RFC 7515, 4.1.9: not case-sensitive, and `application/` may be left out.
-    if not isinstance(claimed, str) or claimed.lower().removeprefix("application/") not in issuer.token_types:
-        raise token_error("token_type_refused")
-
-
-def _signed(token: ClaimedToken, key: VerificationKey, algorithm: str) -> bool:
-    try:
-        _SIGNATURES.decode(
-            token.raw, key.key, [algorithm], {"verify_signature": True, "enforce_minimum_key_length": True}
-        )
-    except (PyJWTError, ValueError, TypeError):
-        return False
-    return True
-
-
-def _check_audience(claims: JsonObject, issuer: Issuer) -> None:
-    """Every audience must be ours: who else a token is meant for could present it here."""
-    claimed = claims["aud"]
-    audiences = [claimed] if isinstance(claimed, str) else claimed
-    if not isinstance(audiences, list) or not 0 < len(audiences) <= len(issuer.audiences):
-        raise token_error("token_audience_refused")
-    if not all(isinstance(audience, str) and audience in issuer.audiences for audience in audiences):
-        raise token_error("token_audience_refused")
 
 
 def _check_client(claims: JsonObject, issuer: Issuer) -> None:

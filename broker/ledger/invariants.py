@@ -7,6 +7,7 @@
 - every intent lies inside its session and cites a decision on an operation of that session;
 - a session is paused, resumed and cut while it is open, and nothing that is intended while it is paused is relayed;
 - every intent has exactly one outcome, after it; a denied one only `denied`; one whose lease had ended is not relayed;
+- no session ends because its subject logged out before an issuer has told of a logout;
 - when the broker starts or stops, no session is open and no intent without outcome.
 
 Records below the minimum index of a pruned ledger are not there to be cited: what refers to them is taken as it stands.
@@ -21,7 +22,7 @@ import orjson
 from broker.errors import IntegrityError
 from broker.ledger.canonical import canonical
 from broker.model.decision import EntryPoint
-from broker.model.vocabulary import RecordKind, Result
+from broker.model.vocabulary import EndReason, RecordKind, Result
 
 SLIP_SECONDS = 2.0
 # The broker was not there, or its clock jumped: what lies before and after is not one stretch of records.
@@ -73,10 +74,12 @@ class Invariants:
         self._sessions: set[str] = set()
         self._closed: set[str] = set()
         self._paused: set[str] = set()
+        self._logout_told_once = False
         self._intents: dict[int, _Intent] = {}
         self._rules: dict[str, Callable[[Record], None]] = {
             RecordKind.BROKER_STARTED.value: self._broker_started,
             RecordKind.BROKER_STOPPED.value: self._broker_stopped,
+            RecordKind.LOGGED_OUT.value: self._logout_told,
             RecordKind.SESSION_OPENED.value: self._session_opened,
             RecordKind.SESSION_CLOSED.value: self._session_closed,
             RecordKind.SESSION_PAUSED.value: self._session_paused,
@@ -169,9 +172,14 @@ class Invariants:
             raise _broken("session_not_allowed", session)
         self._sessions.add(session)
 
+    def _logout_told(self, record: Record) -> None:
+        self._logout_told_once = bool(record["logout"])
+
     def _session_closed(self, record: Record) -> None:
         session = record["session"]
         self._require_open(record)
+        if record["reason"] == EndReason.LOGGED_OUT.value and self._known_start and not self._logout_told_once:
+            raise _broken("logout_not_recorded", session)
         self._sessions.discard(session)
         self._paused.discard(session)
         self._closed.add(session)

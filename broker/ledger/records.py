@@ -267,6 +267,12 @@ def administered(time: float, *, by: str, permission: str, resource: Mapping[str
     return _record(RecordKind.ADMINISTERED, time, fields)
 
 
+def logged_out(time: float, *, logout: str, issuer: str, account: str, login: str, at: float) -> bytes:
+    """A token issuer told that an account logged out at `at` (epoch seconds), of one log-in or (`login` "") of all."""
+    told = {"logout": logout, "issuer": issuer, "at": stamp(at)} | _optional(account=account, login=login)
+    return _record(RecordKind.LOGGED_OUT, time, told)
+
+
 def clock_stepped(time: float, *, step_seconds: float) -> bytes:
     """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
     return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})

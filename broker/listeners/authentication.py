@@ -6,21 +6,25 @@ already proven that the caller holds the certificate's private key, and it decid
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Protocol, TypeVar
 
 from broker.engine.ports import Clock
 from broker.errors import ConfigError, TokenError
 from broker.identity.binding import bind
 from broker.identity.certificate import Trust, fingerprint
 from broker.identity.keys import VerificationKey
+from broker.identity.logout import LoggedOut, logged_out_error, verify_logout_token
 from broker.identity.names import Namespace
 from broker.identity.token import verify_token
+from broker.model.logout import Logout
 from broker.model.subject import ProofKind, Subject
 from broker.model.trust import Issuer, Requirement
 
 _MOST_VERIFIED = 4096
+T = TypeVar("T")
 
 
 class TokenKeys(Protocol):
@@ -59,6 +63,7 @@ class Authenticator:
         self._keys = key_cache
         self._clock = clock
         self._verified: OrderedDict[bytes, tuple[Subject, _Lookup]] = OrderedDict()
+        self.logged_out = LoggedOut()
         self.replace_trust(trust)
         for issuer in issuers:
             self._add(issuer)
@@ -75,11 +80,13 @@ class Authenticator:
         self._verified.clear()
 
     def prove_again(self, subject: Subject, now: float) -> Subject:
-        """A live session's subject as its proofs hold now: chain and lists by today's trust, the token's key there.
+        """A live session's subject as its proofs hold now: chain and lists by today's trust, the token's key there, and
+        nobody logged out.
 
         Raises CertificateError, or TokenError `token_key_unknown` if the issuer has withdrawn the key.
         """
         token = subject.proof(ProofKind.TOKEN)
+        self._refuse_logged_out(subject)
         if token is not None and not self._keys.keys(token.issuer, token.key_id):
             raise TokenError("token_key_unknown", "The token's key is no longer its issuer's.")
         return self._trust.prove_again(subject, now)
@@ -91,19 +98,20 @@ class Authenticator:
     async def token_subject(self, raw_token: str, certificate_fingerprint: str | None) -> Subject:
         """The subject of a token beside the certificate of that fingerprint. Raises TokenError or BindingError."""
         digest = _digest(raw_token, certificate_fingerprint)
-        known = self._remembered(digest)
-        if known is not None:
-            return known
-        lookup = _Lookup(self._keys)
-        try:
-            subject = self._verify(raw_token, lookup, certificate_fingerprint)
-        except TokenError as error:
-            if error.code != "token_key_unknown" or not lookup.key_id:
-                raise
-            await self._keys.ensure(lookup.issuer, lookup.key_id)
-            subject = self._verify(raw_token, lookup, certificate_fingerprint)
-        self._remember(digest, subject, lookup)
+        subject = self._remembered(digest)
+        if subject is None:
+            lookup = _Lookup(self._keys)
+            subject = await self._with_keys(lookup, partial(self._verify, raw_token, lookup, certificate_fingerprint))
+            self._remember(digest, subject, lookup)
+        self._refuse_logged_out(subject)
         return subject
+
+    async def logout(self, raw_token: str) -> Logout:
+        """What an issuer's logout token tells; it has no effect yet. Raises TokenError."""
+        lookup = _Lookup(self._keys)
+        return await self._with_keys(
+            lookup, lambda: verify_logout_token(raw_token, self._issuers, lookup, self._clock.now())
+        )
 
     async def authenticate(
         self, requirement: Requirement, leaf: bytes | None, intermediates: tuple[bytes, ...], raw_token: str | None
@@ -124,6 +132,21 @@ class Authenticator:
             public = f"The token issuer {issuer.issuer} speaks for {issuer.organisation}, which is not there."
             raise ConfigError("issuer_organisation_unknown", public)
         self._issuers[issuer.issuer] = issuer
+
+    async def _with_keys(self, lookup: _Lookup, verify: Callable[[], T]) -> T:
+        """Verify; a key that is not known is asked for once."""
+        try:
+            return verify()
+        except TokenError as error:
+            if error.code != "token_key_unknown" or not lookup.key_id:
+                raise
+        await self._keys.ensure(lookup.issuer, lookup.key_id)
+        return verify()
+
+    def _refuse_logged_out(self, subject: Subject) -> None:
+        token = subject.proof(ProofKind.TOKEN)
+        if token is not None and self.logged_out.ends(token):
+            raise logged_out_error()
 
     def _verify(self, raw_token: str, lookup: _Lookup, certificate_fingerprint: str | None) -> Subject:
         now = self._clock.now()

@@ -163,6 +163,7 @@ END_REASONS: dict[EndReason, Words] = {
     EndReason.TOKEN_KEY_WITHDRAWN: Words(
         "The issuer of your token no longer has the key that signed it.", "Get a fresh token and connect again."
     ),
+    EndReason.LOGGED_OUT: Words("You have logged out at the provider of your token.", "Log in again: `otb login`."),
     EndReason.POLICY_CHANGED: Words("A new policy no longer allows this session.", _CONNECT_AGAIN),
     EndReason.INVENTORY_CHANGED: Words(
         "The inventory changed, and what the session led to is no longer the same.", _CONNECT_AGAIN
@@ -241,6 +242,7 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.LOCK_SET: "A lock took effect on this broker, wherever it was set.",
     RecordKind.LOCK_LIFTED: "A lock was lifted, and no longer holds on this broker.",
     RecordKind.ADMINISTERED: "An administrator used a function of the broker; how it stands or came out.",
+    RecordKind.LOGGED_OUT: "A token issuer told that somebody logged out; earlier tokens are refused from here on.",
     RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
     RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",
     RecordKind.EVIDENCE_VIEWED: "Somebody looked at the evidence.",

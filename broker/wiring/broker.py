@@ -45,6 +45,7 @@ from broker.wiring.figures import figures
 from broker.wiring.https_api import HttpsApi
 from broker.wiring.ledger_view import RunningLedgerView
 from broker.wiring.locks import LockKeeper
+from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
 from broker.wiring.notices import Notices
 from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
@@ -62,6 +63,7 @@ _DOUBTS = {
     "crl_missing": EndReason.CRL_STALE,
     "certificate_expired": EndReason.CERTIFICATE_EXPIRED,
     "token_key_unknown": EndReason.TOKEN_KEY_WITHDRAWN,
+    "token_logged_out": EndReason.LOGGED_OUT,
 }
 
 
@@ -109,7 +111,10 @@ class Broker:
         self.locks = self._new_locks()
         self.gate = self._new_gate()
         self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
-        self.https = HttpsApi(settings.https, self.gate, self.authenticator, self.tunnels, self.identity_refusals)
+        self.logouts = LogoutKeeper(self.clock, self.ledger, self.authenticator, self.register, self.state)
+        self.https = HttpsApi(
+            settings.https, self.gate, self.authenticator, self.tunnels, self.logouts, self.identity_refusals
+        )
         self._checkpoint_at = 0.0
         self._started = self._stopped = False
         self._ops = OpsListener(self.readiness, self.figures)
@@ -204,6 +209,7 @@ class Broker:
         await self._record_start()
         await self.reload.remember()
         await self.locks.start()
+        await self.logouts.start()
         await self._open_listeners()
         self.watch.start()
         self.supervision.start()
@@ -230,6 +236,7 @@ class Broker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reload.close()
         await self.locks.stop()
+        await self.logouts.stop()
         await self.state.close()
         self.watch.stop()
         await self.upstreams.close()

@@ -15,6 +15,7 @@ from broker.listeners.tls_transport import protocol_established
 from broker.listeners.tunnel import TunnelListener
 from broker.model.place import Inventory
 from broker.settings.listening import HttpsListener as HttpsSettings
+from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.parts import listener_context, renew_context
 
 LISTENER = "https"
@@ -29,12 +30,14 @@ class HttpsApi:
         gate: Gate,
         authenticator: Authenticator,
         tunnels: TunnelListener,
+        logouts: LogoutKeeper,
         identity_refusals: IdentityRefusals,
     ) -> None:
         self._settings = settings
         self._gate = gate
         self._authenticator = authenticator
         self._tunnels = tunnels
+        self._logouts = logouts
         self._identity_refusals = identity_refusals
         self._api: Api | None = None
         self._https: HttpsListener | None = None
@@ -99,6 +102,7 @@ class HttpsApi:
             self._gate,
             self._authenticator,
             self._tunnels,
+            self._logouts,
             identity_refused=self._identity_refusals.count,
             requirement=settings.requirement,
             limits=Limits(body_octets=limits.max_body_octets, call_seconds=limits.request_seconds),

@@ -118,6 +118,7 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
         f"{r.get('permission')} {_of(r, 'resource', 'kind')} {_of(r, 'resource', 'id')}".rstrip()
         + f" by {r.get('by')}: {r.get('outcome')}"
     ),
+    "logged_out": lambda r: f"{r.get('account') or r.get('login')} of {r.get('issuer')} [{r.get('logout')}]",
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -59,6 +59,19 @@ class AuthenticatorDouble:
         return TOKENS[raw_token]
 
 
+class LogoutsDouble:
+    """Takes every logout, or fails as it is told to."""
+
+    def __init__(self):
+        self.taken = []
+        self.fails = None
+
+    async def take(self, raw_token):
+        if self.fails is not None:
+            raise self.fails
+        self.taken.append(raw_token)
+
+
 @dataclass
 class Stage:
     port: int
@@ -68,6 +81,7 @@ class Stage:
     https: HttpsListener
     tunnels: TunnelListener
     authenticator: AuthenticatorDouble
+    logouts: LogoutsDouble
     refusals: list = field(default_factory=list)
 
     @property
@@ -110,7 +124,10 @@ async def serving(pki, *, limits=None, origins=frozenset(), idle_seconds=600.0):
         refusals.append(refusal)
 
     tunnels = TunnelListener(gate, prove, refused)
-    api = Api(gate, authenticator, tunnels, identity_refused=refused, limits=limits or Limits(), origins=origins)
+    logouts = LogoutsDouble()
+    api = Api(
+        gate, authenticator, tunnels, logouts, identity_refused=refused, limits=limits or Limits(), origins=origins
+    )
     https = HttpsListener(api.handle, api.refuse, gate.leave)
     context = server_context(
         pki.server.certificate,
@@ -122,7 +139,7 @@ async def serving(pki, *, limits=None, origins=frozenset(), idle_seconds=600.0):
     listener = TlsListener(context, established=established, refused=refused, idle_seconds=idle_seconds)
     _, port = await listener.start("127.0.0.1", 0)
     try:
-        yield Stage(port, pki, gate, api, https, tunnels, authenticator, refusals)
+        yield Stage(port, pki, gate, api, https, tunnels, authenticator, logouts, refusals)
     finally:
         await listener.stop()
         await https.close(2.0)

@@ -27,6 +27,7 @@ from broker.identity.certificate import Trust, fingerprint
 from broker.identity.keys import parse_key_set
 from broker.listeners import authentication
 from broker.listeners.authentication import Authenticator
+from broker.model.logout import Logout
 from broker.model.place import Organisation
 from broker.model.subject import ProofKind, SubjectKind
 from broker.model.trust import Binding, Issuer, Requirement
@@ -305,3 +306,21 @@ def test_both_validators_accept_the_development_certificates(building, use_rsa, 
 def test_a_key_set_file_of_the_development_issuer_holds_no_secret(building):
     (member,) = json.loads(building.tokens.key_set.read_bytes())["keys"]
     assert "d" not in member and "key=" not in repr(building.tokens)
+
+
+def test_a_token_is_refused_after_a_logout_though_it_was_verified_before(building):
+    authenticator = building.authenticator()
+    raw = building.token(bound_to=None)
+
+    async def story():
+        subject = await authenticator.token_subject(raw, None)
+        authenticator.logged_out.add(Logout("out-1", ISSUER, ANA, "", NOW))
+        with pytest.raises(TokenError) as again:
+            await authenticator.token_subject(raw, None)
+        with pytest.raises(TokenError) as live:
+            authenticator.prove_again(subject, NOW)
+        assert again.value.code == live.value.code == "token_logged_out"
+        afresh = building.token(bound_to=None, claims={"auth_time": int(NOW) + 1})
+        assert (await authenticator.token_subject(afresh, None)).id == ANA
+
+    asyncio.run(story())

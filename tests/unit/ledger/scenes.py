@@ -113,10 +113,8 @@ class Story:
             )
         )
 
-    def closed(self, session: str = "s1") -> int:
-        return self.add(
-            records.session_closed(self.time, session=session, reason="peer_closed", operations=1, refusals=0)
-        )
+    def closed(self, session: str = "s1", reason: str = "peer_closed") -> int:
+        return self.add(records.session_closed(self.time, session=session, reason=reason, operations=1, refusals=0))
 
     def act(self, kind: RecordKind, session: str = "s1") -> int:
         return self.add(records.session_act(kind, self.time, session=session, by="bo"))

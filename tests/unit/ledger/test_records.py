@@ -127,6 +127,7 @@ def every_kind() -> dict[str, bytes]:
             records.session_act(kind, NOW, session="s", by="bo", why="valve\nstuck")
             for kind in (RecordKind.SESSION_PAUSED, RecordKind.SESSION_RESUMED, RecordKind.SESSION_CUT)
         ],
+        records.logged_out(NOW, logout="out-1", issuer="https://i", account="u-1", login="", at=NOW - 1),
         records.identity_refused(NOW, source="10.0.0.1", code="c", count=9, first=NOW, last=NOW, listener="https"),
         records.frame_refused(NOW, session="s", device="d", direction="caller", code="length", digest="x", size=300),
         records.decision(

@@ -392,6 +392,11 @@ def _paused_after_close(story: Story) -> None:
     story.act(RecordKind.SESSION_PAUSED)
 
 
+def _logged_out_out_of_the_blue(story: Story) -> None:
+    story.opened()
+    story.closed(reason="logged_out")
+
+
 def _cut_after_close(story: Story) -> None:
     story.opened()
     story.closed()
@@ -469,6 +474,7 @@ def _missing_field(story: Story) -> None:
         (_late_lease, "lease_had_ended"),
         (_relayed_while_paused, "relayed_while_paused"),
         (_paused_after_close, "session_not_open"),
+        (_logged_out_out_of_the_blue, "logout_not_recorded"),
         (_cut_after_close, "session_not_open"),
         (_time_back, "time_went_back"),
         (_stopped_with_session, "session_left_open"),

@@ -1,0 +1,149 @@
+"""Takes the logouts that token issuers tell: their sessions end here at once, and no broker believes their tokens.
+
+What is remembered is in the state that brokers share, for as long as any token may live.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import asdict
+
+from broker.adapters.state_database import StateDatabase
+from broker.adapters.state_logouts import LogoutRows
+from broker.engine.ports import Clock, Ledger
+from broker.errors import LedgerUnavailableError, StateUnavailableError
+from broker.identity.codes import token_error
+from broker.identity.logout import REMEMBERED_SECONDS
+from broker.ledger import records
+from broker.listeners.authentication import Authenticator
+from broker.listeners.session_register import SessionRegister
+from broker.model.logout import Logout
+from broker.model.subject import ProofKind
+from broker.model.vocabulary import EndReason
+
+log = logging.getLogger(__name__)
+LOOK_SECONDS = 0.5
+RETRY_SECONDS = 2.0
+OVERLAP_SECONDS = 60.0
+"""How far the clocks of brokers, and a statement that takes its time, may put `stored_at` behind what was read."""
+UNREAD = "logouts have not been read"
+
+
+class LogoutKeeper:
+    """One per broker. Until the state has been read once, no session is opened."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        authenticator: Authenticator,
+        register: SessionRegister,
+        database: StateDatabase,
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._authenticator = authenticator
+        self._register = register
+        self._shared = database.shared
+        self._rows = LogoutRows(database)
+        self._woken = asyncio.Event()
+        database.changed.append(self._woken.set)
+        self._known: dict[str, float] = {}
+        self._unstored: dict[str, Logout] = {}
+        self._read_at: float | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Take what the state remembers, then follow it."""
+        self._register.shut_for.add(UNREAD)
+        await self._look()
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def take(self, raw_token: str) -> None:
+        """Let a logout take effect, here first.
+
+        Raises TokenError for what is no logout token or was told before; StateUnavailableError if the state did not
+        take it: it holds here, is stored when the state is back, and may be told again.
+        """
+        logout = await self._authenticator.logout(raw_token)
+        if logout.id in self._known and logout.id not in self._unstored:
+            raise token_error("logout_replayed")
+        if logout.id not in self._known:
+            self._unstored[logout.id] = logout
+            self._hold((logout,))
+        await self._store()
+
+    async def _run(self) -> None:
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS if self._shared else RETRY_SECONDS)
+            self._woken.clear()
+            try:
+                await self._look()
+            except Exception:
+                log.exception("logouts could not be looked at")
+
+    async def _look(self) -> None:
+        """Learn what other brokers took, store what the state did not take; a state of our own is read once."""
+        try:
+            if self._read_at is None or self._shared:
+                await self._read()
+            if self._unstored:
+                await self._store()
+        except StateUnavailableError as error:
+            log.debug("logouts cannot be read: %s", error)
+
+    async def _read(self) -> None:
+        now = self._clock.now()
+        first, since = self._read_at is None, now - REMEMBERED_SECONDS
+        if self._read_at is not None:
+            since = self._read_at - OVERLAP_SECONDS
+        found = await self._rows.logouts(since)
+        self._read_at = now
+        self._hold((logout for logout in found if logout.id not in self._known), record=not first)
+        self._register.shut_for.discard(UNREAD)
+
+    async def _store(self) -> None:
+        waiting, now = tuple(self._unstored.values()), self._clock.now()
+        await self._rows.add(waiting, now, now - REMEMBERED_SECONDS)
+        for logout in waiting:
+            self._unstored.pop(logout.id, None)
+
+    def _hold(self, logouts: Iterable[Logout], *, record: bool = True) -> None:
+        """Recorded or not, they take effect. What the state knew at the start was recorded where it was taken."""
+        self._forget()
+        for logout in logouts:
+            self._known[logout.id] = self._clock.now()
+            self._authenticator.logged_out.add(logout)
+            if record:
+                self._record(logout)
+            self._end_sessions(logout)
+
+    def _end_sessions(self, logout: Logout) -> None:
+        for session in self._register.sessions():
+            token = session.subject.proof(ProofKind.TOKEN)
+            if token is not None and self._authenticator.logged_out.ends(token):
+                self._register.end(session, EndReason.LOGGED_OUT, logout.id)
+
+    def _forget(self) -> None:
+        before = self._clock.now() - REMEMBERED_SECONDS
+        if self._known and next(iter(self._known.values())) < before:
+            self._known = {key: at for key, at in self._known.items() if at >= before}
+            self._authenticator.logged_out.forget(before)
+
+    def _record(self, logout: Logout) -> None:
+        log.info("logout %s of an account of %s", logout.id, logout.issuer)
+        told = asdict(logout)
+        try:
+            self._ledger.append(records.logged_out(self._clock.now(), logout=told.pop("id"), **told))
+            self._ledger.settle(False, lambda _: None)
+        except LedgerUnavailableError:
+            log.error("a logout was not recorded: the ledger is closed")
