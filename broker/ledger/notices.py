@@ -56,6 +56,7 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.LOCK_SET: _alarm(*(f"lock.{name}" for name in _LOCK)),
     RecordKind.LOCK_LIFTED: _alarm("lock", "by"),
     RecordKind.ADMINISTERED: _warning("permission", "resource.kind", "resource.id", "by", "outcome"),
+    RecordKind.LOGGED_OUT: _info("issuer", "account"),
     RecordKind.CLOCK_STEPPED: _alarm("step_seconds"),
     RecordKind.TAIL_HEALED: _alarm("dropped_octets", "orphans"),
     RecordKind.EVIDENCE_VIEWED: _info("subject", "what"),
