@@ -14,6 +14,7 @@ from broker.listeners.figures import figures_reference
 from broker.model.notice import BROKER_NOTICES
 from broker.model.words import ACTIONS, END_REASONS, REASONS, RECORD_KINDS, RESULTS, Words
 from broker.settings.reference import markdown
+from tests.permissions_page import permissions_reference
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
@@ -28,6 +29,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
         "metrics.md": figures_reference,
         "otb.md": reference_markdown,
         "otbroker.md": lambda: command_reference(otbroker.parser()),
+        "permissions.md": permissions_reference,
         "vocabulary.md": vocabulary_reference,
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from broker.access.meeting import meet_reach
 from broker.access.point_terms import changed_terms
 from broker.access.rights import Right, Rights
+from broker.access.roles import within
 from broker.model.place import Device, Grant, Inventory, Organisation
 from broker.model.schedule import Freeze, Window
 from broker.model.vocabulary import Action
@@ -130,7 +131,7 @@ def _wider(narrow: Organisation, wide: Organisation, verb: str, contract_verb: s
         yield f"contract {contract_verb}"
     held = dict(narrow.roles)
     for subject, roles in wide.roles:
-        for role in sorted(set(roles) - set(held.get(subject, ()))):
+        for role in sorted(role for role in roles if not within(role, held.get(subject, ()))):
             yield f"role {role} of {subject} {verb}"
     if wide.owner and not narrow.owner:
         yield f"owner of the plant {verb}"

@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Iterable
 from decimal import Decimal
 
+from broker.access.roles import met
 from broker.model.place import BacnetAddress, Device, ModbusAddress, Organisation, Point
 from broker.model.schedule import Occurrence, Scope
 
@@ -91,7 +92,7 @@ def meet_device(old: Device, new: Device) -> Device | None:
 def meet_organisation(old: Organisation, new: Organisation) -> Organisation:
     """The organisation as far as both versions trust it; revocation lists are the newest."""
     held = dict(old.roles)
-    roles = ((subject, tuple(r for r in roles if r in held.get(subject, ()))) for subject, roles in new.roles)
+    roles = ((subject, met(roles, held.get(subject, ()))) for subject, roles in new.roles)
     return dataclasses.replace(
         new,
         anchors=tuple(anchor for anchor in new.anchors if anchor in old.anchors),

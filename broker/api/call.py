@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -112,6 +112,16 @@ class Call:
         if permission == self.administers:
             self.gate.record_act(self.subject, permission, resource, BEGUN)
             self.begun = resource
+
+    async def sites(self, permission: str, kind: str, sites: Iterable[str]) -> frozenset[str] | None:
+        """Of these sites those whose things of that kind the caller may do this with; None: all, of no site too.
+
+        One decision each, and none more once everything is permitted.
+        """
+        if (await self.permission(permission, {"kind": kind})).allow:
+            return None
+        named = sorted(set(sites) - {""})
+        return frozenset([s for s in named if (await self.permission(permission, {"kind": kind, "site": s})).allow])
 
     def view(self, what: str) -> None:
         """Record that the caller looks at evidence; nothing is shown before. Raises LedgerUnavailableError."""

@@ -14,13 +14,14 @@ from broker.api.problems import Problem, reasons_document
 from broker.model.vocabulary import RecordKind
 from broker.model.words import what_to_do
 
-EXPLAIN = "decision.explain"
+READ, EXPLAIN = "ledger.read", "decision.explain"
 _LEAF = b"\x00"  # RFC 9162, 2.1.1: leaves and nodes are hashed apart
 
 
 async def records(call: Call) -> dict[str, Any]:
     """A page of the records that match."""
     query: SearchQuery = call.query
+    await call.require(READ, {"kind": "records"} | _at(_only(_devices_named(call, query.device))))
     filters = replace(_filters(query), device=_device_key(call, query.device))
     _note(call, "records", query.model_dump(mode="json", by_alias=True, exclude_defaults=True))
     view = call.gate.ledger_view
@@ -67,7 +68,7 @@ async def decision(call: Call) -> dict[str, Any]:
     filters = Filters(kinds=(RecordKind.DECISION.value,), decision=wanted, limit=1)
     deadline = call.read_deadline()
     found = await call.aside(lambda: _decision(view, filters, deadline))
-    about = {"subject": _subject_of(found[1])} if found else {}
+    about = {"subject": _subject_of(found[1])} | _at(_device_of(found[1])) if found else {}
     permission = await call.permission(EXPLAIN, {"kind": "decision", "id": wanted, **about})
     if found is None or not permission.allow:
         raise Problem("decision_unknown")
@@ -87,7 +88,6 @@ def _decision(view: LedgerView, filters: Filters, deadline: float) -> tuple[int,
 
 def _explained(index: int, record: Record) -> dict[str, Any]:
     reasons = tuple(record.get("reasons", ()))
-    device = record.get("input", {}).get("device", {})
     return {
         "id": record["id"],
         "index": index,
@@ -95,9 +95,20 @@ def _explained(index: int, record: Record) -> dict[str, Any]:
         "reasons": reasons_document(reasons),
         "what_to_do": what_to_do(reasons),
         "subject": _subject_of(record),
-        "device": f"{device['site']}/{device['id']}" if "id" in device else "",
+        "device": _device_of(record),
         "record": record,
     }
+
+
+def _at(device: str) -> dict[str, str]:
+    """The site that a look is about, if it is about that of one device."""
+    site, slash, _ = device.partition("/")
+    return {"site": site} if slash else {}
+
+
+def _device_of(record: Record) -> str:
+    device = record.get("input", {}).get("device", {})
+    return f"{device['site']}/{device['id']}" if "id" in device else ""
 
 
 def _subject_of(record: Record) -> str:
@@ -126,7 +137,7 @@ def _device_key(call: Call, name: str) -> str:
     """
     if not name or "/" in name:
         return name
-    found = [device.key for device in call.gate.inventory.devices if device.id == name]
+    found = _devices_named(call, name)
     if len(found) == 1:
         return found[0]
     if not found:
@@ -134,6 +145,17 @@ def _device_key(call: Call, name: str) -> str:
         raise Problem("device_unknown", f"The inventory has no device {name}.", members={"what_to_do": hint})
     problem = f"several devices have this name: {', '.join(found)}"
     raise Problem("query_invalid", f"device: {problem}", members={"errors": [{"at": "device", "problem": problem}]})
+
+
+def _devices_named(call: Call, name: str) -> list[str]:
+    """The devices of that name, with or without its site; a whole name is taken as it is."""
+    if "/" in name:
+        return [name]
+    return [device.key for device in call.gate.inventory.devices if device.id == name]
+
+
+def _only(found: list[str]) -> str:
+    return found[0] if len(found) == 1 else ""
 
 
 def _moment(name: str, text: str) -> float | None:

@@ -11,14 +11,18 @@ from broker.errors import StateUnavailableError
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.subject import Subject
 
-SET, LIFT = "lock.set", "lock.lift"
+READ, SET, LIFT = "lock.read", "lock.set", "lock.lift"
 _FINGERPRINT = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _HEXADECIMAL = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 async def locks(call: Call) -> dict[str, Any]:
-    """The locks that hold."""
-    return {"locks": [_lock(lock) for lock in call.gate.locks.locks()]}
+    """The locks that hold: all if the policy says so, else those on sites and devices of which it says so."""
+    sites = await call.sites(READ, "locks", call.gate.inventory.sites)
+    if not sites and sites is not None:
+        await call.require(READ, {"kind": "locks"})
+    found = call.gate.locks.locks()
+    return {"locks": [_lock(lock) for lock in found if sites is None or lock.site in sites]}
 
 
 async def set_lock(call: Call) -> dict[str, Any]:

@@ -142,7 +142,7 @@ class Supervision(Protocol):
     def end(self, session: Session, by: Subject, why: str) -> None:
         """Cut it."""
 
-    def watch(self, subject: Subject, session: Session | None) -> Watcher | None:
+    def watch(self, subject: Subject, session: Session | None, site: str = "") -> Watcher | None:
         """A live view, to be given back with `leave`; None if there are too many."""
 
     def leave(self, watcher: Any) -> None:

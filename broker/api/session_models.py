@@ -16,6 +16,12 @@ class Act(Asked):
     why: Annotated[str, StringConstraints(max_length=LONGEST_WHY)] = ""
 
 
+class WatchQuery(Asked):
+    """Which sessions to watch: those at a site, or all."""
+
+    site: Annotated[str, StringConstraints(max_length=63)] = ""
+
+
 class PauseFact(Told):
     """Who paused a session, since when, and why."""
 
@@ -50,7 +56,7 @@ class SessionEntry(Told):
 
 
 class Sessions(Told):
-    """Open sessions: all, if you may see all, else your own."""
+    """Open sessions: all, if you may see all; else those at the sites whose sessions you may see, and your own."""
 
-    scope: Literal["all", "own"]
+    scope: Literal["all", "sites", "own"]
     sessions: list[SessionEntry]

@@ -14,12 +14,17 @@ _Act = Callable[[Session, Subject, str], None]
 
 
 async def sessions(call: Call) -> dict[str, Any]:
-    """Open sessions: all if the policy says so, else the caller's own."""
-    found = call.gate.sessions()
-    if (await call.permission(READ, {"kind": "sessions"})).allow:
-        return {"scope": "all", "sessions": [_document(call, session) for session in found]}
-    await call.require(READ, {"kind": "sessions", "subject": call.subject.id})
-    return {"scope": "own", "sessions": [_document(call, s) for s in found if s.subject.id == call.subject.id]}
+    """Open sessions: all if the policy says so, else those at sites of which it says so, and the caller's own."""
+    others = {session.device.site for session in call.gate.sessions() if session.subject.id != call.subject.id}
+    sites = await call.sites(READ, "sessions", others)
+    if not sites and sites is not None:
+        await call.require(READ, {"kind": "sessions", "subject": call.subject.id})
+    shown = [
+        _document(call, session)
+        for session in call.gate.sessions()
+        if sites is None or session.device.site in sites or session.subject.id == call.subject.id
+    ]
+    return {"scope": "all" if sites is None else "sites" if sites else "own", "sessions": shown}
 
 
 async def session(call: Call) -> dict[str, Any]:

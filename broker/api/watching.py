@@ -33,8 +33,11 @@ DESCRIPTION = (
 
 
 async def watch_all(call: Call) -> web.StreamResponse:
-    """Every session."""
-    return await _watch(call, None, {"kind": "sessions"})
+    """Every session, or those at one site."""
+    site = call.query.site
+    resource = {"kind": "sessions"} | ({"site": site} if site else {})
+    await call.require(WATCH, resource)
+    return await _watch(call, None, resource)
 
 
 async def watch_one(call: Call) -> web.StreamResponse:
@@ -45,14 +48,20 @@ async def watch_one(call: Call) -> web.StreamResponse:
 
 async def _watch(call: Call, session: Session | None, resource: dict[str, Any]) -> web.StreamResponse:
     supervision = call.gate.supervision
-    watcher = supervision.watch(call.subject, session)
+    watcher = supervision.watch(call.subject, session, resource.get("site", ""))
     if watcher is None:
         raise Problem("too_many_watchers")
     try:
-        call.view(f"watch {'all sessions' if session is None else f'session {session.id}'}")
+        call.view(f"watch {_watched(session, resource)}")
         return await _stream(call, watcher, resource)
     finally:
         supervision.leave(watcher)
+
+
+def _watched(session: Session | None, resource: dict[str, Any]) -> str:
+    if session is not None:
+        return f"session {session.id}"
+    return f"sessions at {resource['site']}" if "site" in resource else "all sessions"
 
 
 async def _stream(call: Call, watcher: Watcher, resource: dict[str, Any]) -> web.StreamResponse:

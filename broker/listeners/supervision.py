@@ -101,9 +101,12 @@ class Supervision:
             self._record(RecordKind.SESSION_CUT, session, by, why)
             self._register.end(session, EndReason.ENDED_BY_ADMINISTRATOR)
 
-    def watch(self, subject: Subject, session: Session | None) -> Watcher | None:
-        """A live view of one session or of all, to be given back with `leave`; None if there are too many."""
-        watcher = self._watchers.add(subject.id, "" if session is None else session.id)
+    def watch(self, subject: Subject, session: Session | None, site: str = "") -> Watcher | None:
+        """A live view of one session, of those at a site, or of all, to be given back with `leave`.
+
+        None if there are too many.
+        """
+        watcher = self._watchers.add(subject.id, "" if session is None else session.id, site)
         if watcher is not None:
             self._follow()
         if watcher is not None and session is not None and session.ended is not None:

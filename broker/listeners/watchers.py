@@ -15,10 +15,11 @@ MAX_WAITING_EVENTS = 256
 
 
 class Watcher:
-    """One live view of one session, or of all. `ended` is why there is nothing more to come."""
+    """One live view of one session, of those at a site, or of all. `ended` is why there is nothing more to come."""
 
-    def __init__(self, subject: str, session: str) -> None:
+    def __init__(self, subject: str, session: str, site: str = "") -> None:
         self.subject = subject
+        self.site = site
         self.session = session
         self.ended: EndReason | None = None
         self._waiting: deque[Seen] = deque()
@@ -27,7 +28,7 @@ class Watcher:
 
     def watches(self, session: Session) -> bool:
         """Whether it is told of that session."""
-        return not self.session or self.session == session.id
+        return self.session in ("", session.id) and self.site in ("", session.device.site)
 
     def offer(self, seen: Seen) -> None:
         """Keep an event until it is taken; without room it is only counted."""
@@ -65,12 +66,12 @@ class Watchers:
         self._clock = clock
         self._watchers: list[Watcher] = []
 
-    def add(self, subject: str, session: str) -> Watcher | None:
+    def add(self, subject: str, session: str, site: str = "") -> Watcher | None:
         """A new watcher, None if there are too many, of this subject or of all."""
         of_subject = sum(watcher.subject == subject for watcher in self._watchers)
         if len(self._watchers) >= MAX_WATCHERS or of_subject >= MAX_WATCHERS_OF_SUBJECT:
             return None
-        watcher = Watcher(subject, session)
+        watcher = Watcher(subject, session, site)
         self._watchers.append(watcher)
         return watcher
 

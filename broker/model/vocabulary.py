@@ -54,6 +54,7 @@ class Reason(StrEnum):
     LOCKED = "locked"
     SITE_ISOLATED = "site_isolated"
     SECOND_PERSON_NEEDED = "second_person_needed"
+    DUTIES_CONFLICT = "duties_conflict"
     STATE_STALE = "state_stale"
 
 

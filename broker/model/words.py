@@ -97,6 +97,10 @@ REASONS: dict[Reason, Words] = {
     Reason.SECOND_PERSON_NEEDED: Words(
         "Whoever set this cannot lift it.", "Ask a second person who may lift locks to do it."
     ),
+    Reason.DUTIES_CONFLICT: Words(
+        "A role of yours excludes this: auditors change nothing, and who writes the policy approves nothing.",
+        "Ask somebody without that role to do it.",
+    ),
     Reason.STATE_STALE: Words("The broker does not know which locks hold now, and lets nobody in.", _STATE_COMES_BACK),
 }
 
@@ -116,6 +120,7 @@ _SPECIFIC_FIRST: dict[Reason, int] = {
             Reason.CONTRACT_ENDED,
             Reason.LOCKED,
             Reason.SITE_ISOLATED,
+            Reason.DUTIES_CONFLICT,
             Reason.SECOND_PERSON_NEEDED,
             Reason.ROLE_MISSING,
             Reason.NO_GRANT,

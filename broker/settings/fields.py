@@ -95,6 +95,11 @@ def https_or_loopback(url: str) -> str:
 
 
 DnsLabel = Annotated[str, StringConstraints(pattern=f"^{LABEL}$"), WithJsonSchema({"type": "string", "format": "id"})]
+RoleName = Annotated[
+    str,
+    StringConstraints(pattern=f"^{LABEL}(?:@{LABEL})?$"),
+    WithJsonSchema({"type": "string", "format": "role, or role@site"}),
+]
 DeviceKey = Annotated[
     str, StringConstraints(pattern=f"^{LABEL}/{LABEL}$"), WithJsonSchema({"type": "string", "format": "site/device"})
 ]

@@ -7,7 +7,7 @@ from pydantic import Field
 from broker.model.place import Grant, Organisation
 from broker.model.schedule import Freeze, Occurrence, Scope, Window
 from broker.model.vocabulary import Action
-from broker.settings.fields import DeviceKey, DnsLabel, Section, Text, Word
+from broker.settings.fields import DeviceKey, DnsLabel, RoleName, Section, Text, Word
 from broker.settings.inventory_places import Labels
 from broker.settings.times import Duration, LocalTime, Moment, Until
 
@@ -58,8 +58,8 @@ class OrganisationEntry(Section):
     """When its contract begins."""
     contract_until: Moment | None = None
     """When its contract ends; its sessions end with it."""
-    roles: dict[Word, tuple[DnsLabel, ...]] = Field(default_factory=dict)
-    """Roles by subject id."""
+    roles: dict[Word, tuple[RoleName, ...]] = Field(default_factory=dict)
+    """Roles by subject id: `operator`, or `operator@plant` for things of that site alone."""
     sponsor: Word | Literal[""] = ""
     """Subject of the owner who answers for this organisation."""
     allowed: ScopeEntry | None = None

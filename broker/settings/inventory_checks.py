@@ -46,6 +46,9 @@ def inventory_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:
     for place, device in enumerate(whole.devices):
         found = (*_device_findings(device, names), *_point_findings(device))
         yield from (finding.under(("devices", place)) for finding in found)
+    for place, organisation in enumerate(whole.organisations):
+        found = tuple(_role_findings(organisation, names))
+        yield from (finding.under(("organisations", place, "roles")) for finding in found)
     yield from _selector_findings(whole.devices)
     yield from _way_findings(whole.devices)
     yield from _endpoint_findings(whole, names)
@@ -61,6 +64,18 @@ def inventory_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:
 def _unknown(path: Path, kind: str, name: str, known: Iterable[str]) -> Iterator[Finding]:
     if name not in known:
         yield Finding(path, f"there is no {kind} '{name}'", did_you_mean(name, known))
+
+
+def _role_findings(organisation: OrganisationEntry, names: Names) -> Iterator[Finding]:
+    """A role at a site that is not there gives nothing; beside an auditor's, a role that changes something neither."""
+    for subject, roles in organisation.roles.items():
+        for place, role in enumerate(roles):
+            _, at, site = role.partition("@")
+            if at and names.sites:  # a folder of organisations alone knows no sites
+                yield from _unknown((subject, place), "site", site, names.sites)
+        if organisation.owner and any(role.partition("@")[0] == "auditor" for role in roles) and len(set(roles)) > 1:
+            message = "an auditor changes nothing: what other roles give beside looking counts for nothing"
+            yield Finding((subject,), message, "give them to somebody else", warning=True)
 
 
 def _scope_findings(scope: ScopeEntry, names: Names) -> Iterator[Finding]:

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from broker.model.trust import Binding, Issuer
-from broker.settings.fields import DnsLabel, File, Section, Word
+from broker.settings.fields import DnsLabel, File, RoleName, Section, Word
 
-Roles = Annotated[tuple[Word, ...], Field(min_length=1)]
+Roles = Annotated[tuple[RoleName, ...], Field(min_length=1)]
 Algorithm = Literal["EdDSA", "ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512"]
 
 

@@ -21,8 +21,9 @@ for_owners := {
 	"sessions.read",
 }
 
-# What roles add, for subjects of the organisation that owns the plant: other organisations name their own roles. Of a live
-# session `input.resource` has subject, organisation, site, device and listener.
+# What roles add, for subjects of the organisation that owns the plant (`duties.rego`). A role at a site (`operator@plant`)
+# gives it for what is of that site, a role without one everywhere. Of a live session `input.resource` has subject,
+# organisation, site, device and listener.
 for_roles := {
 	"auditor": {
 		"config.read",
@@ -79,6 +80,9 @@ reasons contains "contract_ended" if not data.otbroker.contract.in_force
 
 reasons contains "role_missing" if count(rules) == 0
 
+# Auditors change nothing, and whoever writes the policy approves nothing.
+reasons contains "duties_conflict" if data.otbroker.duties.conflict
+
 # Whoever isolated a site cannot open it again alone.
 reasons contains "second_person_needed" if {
 	input.permission == "lock.lift"
@@ -103,9 +107,7 @@ rules contains "emergency" if {
 }
 
 rules contains rule if {
-	input.subject.organisation.owner == true
-	is_array(input.subject.roles)
-	some role in input.subject.roles
+	some role in data.otbroker.duties.held
 	input.permission in for_roles[role]
 	rule := concat("/", ["role", role])
 }

@@ -46,6 +46,12 @@ spends if {
 
 reasons contains "contract_ended" if not data.otbroker.contract.in_force
 
+# Auditors change nothing, at devices neither.
+reasons contains "duties_conflict" if {
+	data.otbroker.duties.audits
+	not data.otbroker.values.views
+}
+
 reasons contains "device_unknown" if not device_named
 
 reasons contains "no_grant" if not data.otbroker.grants.current[0]

@@ -111,6 +111,7 @@ def _add_sessions(commands: Commands) -> None:
         "Watching is recorded as a view of evidence.",
     )
     watch.add_argument("session", nargs="?", default="", metavar="SESSION", help="one session (default: all)")
+    watch.add_argument("--site", default="", metavar="SITE", help="all sessions at this site, without SESSION")
     pause = _command(parts, "pause", "sessions:pause", "refuse the operations of a session without cutting it")
     resume = _command(parts, "resume", "sessions:resume", "let a paused session go on")
     end = _command(parts, "end", "sessions:end", "cut a session")

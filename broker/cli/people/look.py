@@ -95,7 +95,7 @@ async def status(arguments: argparse.Namespace, client: Client, screen: Screen) 
     access = client.access
     screen.document({"api": access.api, "source": access.source, "me": subject, "windows": found, "sessions": live})
     times, open_sessions = entries(found.get("windows")), entries(live.get("sessions"))
-    mine = "sessions" if live.get("scope") == "all" else "your sessions"
+    mine = "your sessions" if live.get("scope") == "own" else "sessions"
     rows: list[tuple[str, Cell]] = [
         ("broker", f"{access.api} answers ({took * 1000:.0f} ms)"),
         ("settings from", access.source),

@@ -1,6 +1,7 @@
 """`sessions watch`: who reads, and who writes what, as it happens; a line an event."""
 
 import argparse
+from urllib.parse import urlencode
 
 from broker.cli.people.client import Client
 from broker.cli.people.exits import CommandError, Document, Exit
@@ -16,7 +17,8 @@ _PROOFS = frozenset({"token_expired", "token_key_withdrawn", "certificate_expire
 async def watch(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
     """Show events until the session, or one's own access, ends."""
     place = session_path(arguments.session) if arguments.session else "/v1/sessions"
-    async for kind, event in client.events(f"{place}/events"):
+    at_site = f"?{urlencode({'site': arguments.site})}" if arguments.site and not arguments.session else ""
+    async for kind, event in client.events(f"{place}/events{at_site}"):
         screen.line({"type": kind, **event})
         screen.say(*sentence(kind, event))
         if kind == "ending":
@@ -35,7 +37,8 @@ def sentence(kind: str, event: Document) -> tuple[str, str]:
     if kind == "lost":
         return f"{event.get('count')} events were not shown: they came faster than they were read.", "yellow"
     if kind == "watching":
-        return f"Watching {event.get('id') or 'all sessions'}; Ctrl-C ends it.", "dim"
+        what = f"all sessions at {event['site']}" if event.get("site") else "all sessions"
+        return f"Watching {event.get('id') or what}; Ctrl-C ends it.", "dim"
     return f"{event.get('text', '')} ({event.get('reason', '')}) {event.get('what_to_do', '')}", "bold"
 
 

@@ -353,7 +353,8 @@ def test_a_decision_is_explained_to_its_subject_and_hidden_from_others(pki, run)
                 decision = await told(await client.get("/v1/decisions/dec-abc"))
                 assert (decision["allow"], decision["device"]) == (False, "plant/ahu-1")
                 assert decision["reasons"][0]["text"].startswith("No window is open")
-                assert stage.gate.asked[-1][2] == {"kind": "decision", "id": "dec-abc", "subject": "ana@acme.example"}
+                about = {"kind": "decision", "id": "dec-abc", "subject": "ana@acme.example", "site": "plant"}
+                assert stage.gate.asked[-1][2] == about
             stage.gate.unpermitted = {"decision.explain"}
             async with stage.client("bo", "token-bo") as client:
                 hidden = await told(await client.get("/v1/decisions/dec-abc"), 404)

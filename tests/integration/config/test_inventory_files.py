@@ -349,6 +349,25 @@ def test_organisations_from_elsewhere_may_be_named_and_not_repeated(folder: Path
         load_inventory(folder, extra)
 
 
+def test_a_role_may_be_given_at_a_site_that_is_there(folder: Path) -> None:
+    write(folder, x="organisations: [{id: o, owner: true, roles: {bo@o.example: [operator@plant, security]}}]\n")
+    (organisation,) = load_inventory(folder).organisations
+    assert organisation.roles == (("bo@o.example", ("operator@plant", "security")),)
+    write(folder, x="organisations: [{id: o, roles: {bo@o.example: [operator@plnt]}}]\n")
+    (text,) = told(folder)
+    assert "there is no site 'plnt' (did you mean 'plant'?)" in text
+    for role in ("operator@", "@plant", "operator@plant@plant", "operator@*", "Operator"):
+        write(folder, x=f"organisations: [{{id: o, roles: {{bo@o.example: ['{role}']}}}}]\n")
+        assert len(told(folder)) == 1
+
+
+def test_what_an_auditor_is_besides_is_warned_of(folder: Path) -> None:
+    write(folder, x="organisations: [{id: o, owner: true, roles: {cy@o.example: [auditor@plant, operator]}}]\n")
+    (warning,) = read_inventory(folder).problems
+    assert warning.warning and "an auditor changes nothing" in warning.message
+    assert load_inventory(folder).organisations
+
+
 def test_a_folder_without_files_or_that_is_none_is_a_problem(tmp_path: Path) -> None:
     assert "no *.yaml file" in problems(tmp_path)[0].message
     assert "cannot be read" in problems(tmp_path / "missing")[0].message

@@ -175,7 +175,26 @@ def _admin() -> list[Asked]:
         organisation = replace(given.ORGANISATION, owner=owner)
         question = given.admin_question(permission, resource, subject=subject, organisation=organisation)
         asked.append((EntryPoint.ADMIN, question))
-    return asked
+    return [*asked, *_scoped_roles()]
+
+
+def _scoped_roles() -> list[Asked]:
+    """Roles at one site, and duties that exclude each other, for things of this site, of another one and of none."""
+    held = [("operator@plant",), ("auditor@plant", "operator"), ("operator@", "@plant", "operator@plant@plant"), (".",)]
+    held += [
+        ("policy-author@mill", "security"),
+        ("auditor", "security@plant"),
+        ("operator@" + "x" * 63, "security@mill"),
+    ]
+    sites: list[dict[str, object]] = [{}, {"site": ""}, {"site": "plant"}, {"site": "mill"}]
+    owner = replace(given.ORGANISATION, owner=True)
+    return [
+        (
+            EntryPoint.ADMIN,
+            given.admin_question(word, site, subject=replace(given.SUBJECT, roles=roles), organisation=owner),
+        )
+        for word, site, roles in product(["sessions.end", "ledger.read", "policy.approve", "me.read"], sites, held)
+    ]
 
 
 def _operation(operation: Operation, **changes: Any) -> Asked:

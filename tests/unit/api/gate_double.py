@@ -113,6 +113,7 @@ class GateDouble:
         self.denied = {}
         self.failing = {}
         self.unpermitted = set()
+        self.at_sites = {}
         self.admission = None
         self.unrecorded = False
         self.relayed = []
@@ -199,6 +200,7 @@ class GateDouble:
     async def permitted(self, subject, permission, resource, peer=""):
         self.asked.append((subject.id, permission, resource))
         allow = permission not in self.unpermitted and (permission, resource.get("subject")) not in self.unpermitted
+        allow = allow and (permission not in self.at_sites or resource.get("site") in self.at_sites[permission])
         reasons = () if allow else (self.denial,)
         return Decision("dec-admin", 9, allow, reasons)
 

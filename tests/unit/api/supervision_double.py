@@ -45,8 +45,8 @@ class SupervisionDouble:
         session.end(EndReason.ENDED_BY_ADMINISTRATOR)
         self.watchers.closed(session)
 
-    def watch(self, subject, session):
-        watcher = self.watchers.add(subject.id, "" if session is None else session.id)
+    def watch(self, subject, session, site=""):
+        watcher = self.watchers.add(subject.id, "" if session is None else session.id, site)
         self._follow()
         return watcher
 
