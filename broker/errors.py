@@ -68,6 +68,14 @@ class IssuanceError(PeerError):
     """What our own authority was asked to certify and does not."""
 
 
+class EnrolmentError(PeerError):
+    """An invitation, enrolment, renewal or second factor that does not hold; `wait_seconds`: not before then again."""
+
+    def __init__(self, code: str, public: str, detail: str = "", wait_seconds: float = 0.0) -> None:
+        super().__init__(code, public, detail)
+        self.wait_seconds = wait_seconds
+
+
 class UnavailableError(BrokerError):
     """Something that the broker needs is not there; nothing was relayed because of it."""
 

@@ -1,6 +1,6 @@
 """The tables of the state; `state_migrations` makes them in databases."""
 
-from sqlalchemy import Boolean, Column, Double, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, MetaData, String, Table
 
 METADATA = MetaData()
 
@@ -29,4 +29,64 @@ LOGOUTS = Table(
     Column("login", String(300), nullable=False),
     Column("at", Double, nullable=False),
     Column("stored_at", Double, nullable=False),
+)
+
+INVITATIONS = Table(
+    "invitations",
+    METADATA,
+    Column("id", String(32), primary_key=True),
+    Column("organisation", String(64), nullable=False),
+    Column("subject", String(400), nullable=False),
+    Column("created_by", String(400), nullable=False),
+    Column("created_at", Double, nullable=False),
+    Column("expires_at", Double, nullable=False),
+    Column("salt", LargeBinary, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("used_at", Double, nullable=True),
+    Column("revoked_at", Double, nullable=True),
+    Column("revoked_by", String(400), nullable=False),
+)
+
+PEOPLE = Table(
+    "people",
+    METADATA,
+    Column("subject", String(400), primary_key=True),
+    Column("organisation", String(64), nullable=False),
+    Column("invitation", String(32), nullable=False),
+    Column("invited_by", String(400), nullable=False),
+    Column("enrolled_at", Double, nullable=False),
+    Column("revoked_at", Double, nullable=True),
+    Column("revoked_by", String(400), nullable=False),
+    Column("why", String(400), nullable=False),
+)
+
+FACTORS = Table(
+    "factors",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("subject", String(400), nullable=False, unique=True),
+    Column("kind", String(32), nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("added_at", Double, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("blocked_until", Double, nullable=False),
+)
+
+CERTIFICATES = Table(
+    "certificates",
+    METADATA,
+    Column("fingerprint", String(64), primary_key=True),
+    Column("serial", String(64), nullable=False),
+    Column("subject", String(400), nullable=False),
+    Column("organisation", String(64), nullable=False),
+    Column("profile", String(32), nullable=False),
+    Column("issued_at", Double, nullable=False),
+    Column("not_after", Double, nullable=False),
+    Column("factor_at", Double, nullable=True),
+    Column("methods", String(64), nullable=False),
+    Column("revoked_at", Double, nullable=True),
+    Column("changed_at", Double, nullable=False),
+    Column("seal", LargeBinary, nullable=False),
 )

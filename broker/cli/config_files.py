@@ -76,7 +76,19 @@ def problems_together(loaded: LoadedSettings, inventory: Inventory) -> tuple[Pro
         for place, issuer in enumerate(loaded.settings.issuers)
         if issuer.organisation not in known
     ]
+    unknown += [
+        Finding(place, f"the inventory has no organisation '{name}'")
+        for place, name in _enrolling(loaded.settings)
+        if name not in known
+    ]
     return tuple(loaded.document.problem(finding) for finding in (*findings, *unknown))
+
+
+def _enrolling(settings: Settings) -> Iterator[tuple[Place, str]]:
+    """The organisations that enrolment issues for, each where it stands."""
+    authorities = () if settings.enrolment is None else settings.enrolment.authorities
+    for number, authority in enumerate(authorities):
+        yield ("enrolment", "authorities", number, "organisation"), authority.organisation
 
 
 def _settings(document: Document) -> Settings | None:

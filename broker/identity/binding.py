@@ -8,12 +8,16 @@ from broker.model.trust import Requirement
 def bind(requirement: Requirement, certificate: Subject | None, token: Subject | None) -> Subject:
     """The one subject of the proofs given.
 
-    A proof that is given though not wanted must fit too. Raises CertificateError `certificate_missing`, TokenError
-    `token_missing`, BindingError `proof_missing` or `subjects_differ`.
+    A proof that is given though not wanted must fit too. A certificate that the broker issued itself after a second
+    factor was proven (no other has a moment of authentication) stands for both. Raises CertificateError
+    `certificate_missing`, TokenError `token_missing`, BindingError `proof_missing` or `subjects_differ`.
     """
     if certificate is None and requirement in (Requirement.CERTIFICATE, Requirement.BOTH):
         raise certificate_error("certificate_missing")
-    if token is None and requirement in (Requirement.TOKEN, Requirement.BOTH):
+    wants_token = requirement is Requirement.TOKEN or (
+        requirement is Requirement.BOTH and not _stands_for_both(certificate)
+    )
+    if token is None and wants_token:
         raise token_error("token_missing")
     if certificate is not None and token is not None:
         return _merge(certificate, token)
@@ -21,6 +25,10 @@ def bind(requirement: Requirement, certificate: Subject | None, token: Subject |
     if subject is None:
         raise binding_error("proof_missing")
     return subject
+
+
+def _stands_for_both(certificate: Subject | None) -> bool:
+    return certificate is not None and all(proof.authenticated_at is not None for proof in certificate.proofs)
 
 
 def _merge(certificate: Subject, token: Subject) -> Subject:

@@ -76,6 +76,7 @@ class Invariants:
         self._paused: set[str] = set()
         self._logout_told_once = False
         self._intents: dict[int, _Intent] = {}
+        self._used_invitations: set[str] = set()
         self._rules: dict[str, Callable[[Record], None]] = {
             RecordKind.BROKER_STARTED.value: self._broker_started,
             RecordKind.BROKER_STOPPED.value: self._broker_stopped,
@@ -88,6 +89,7 @@ class Invariants:
             RecordKind.DECISION.value: self._decision,
             RecordKind.INTENT.value: self._intent,
             RecordKind.OUTCOME.value: self._outcome,
+            RecordKind.PERSON_ENROLLED.value: self._person_enrolled,
             RecordKind.EVIDENCE_PRUNED.value: self._evidence_pruned,
         }
         self._kinds = frozenset(kind.value for kind in RecordKind)
@@ -235,6 +237,12 @@ class Invariants:
             raise _broken("lease_had_ended", f"record {number}: {result}")
         if intent.paused and result not in RELAYED_NOTHING:
             raise _broken("relayed_while_paused", f"record {number}: {result}")
+
+    def _person_enrolled(self, record: Record) -> None:
+        invitation = record["invitation"]
+        if invitation in self._used_invitations:
+            raise _broken("invitation_used_twice", invitation)
+        self._used_invitations.add(invitation)
 
     def _evidence_pruned(self, record: Record) -> None:
         self.pruned_to = max(self.pruned_to, record["minimum"])

@@ -273,6 +273,47 @@ def logged_out(time: float, *, logout: str, issuer: str, account: str, login: st
     return _record(RecordKind.LOGGED_OUT, time, told)
 
 
+def invitation_created(
+    time: float, *, invitation: str, subject: str, organisation: str, by: str, until: float
+) -> bytes:
+    """Who was invited by whom, until when the code is good; the code is nowhere."""
+    fields = {"invitation": invitation, "subject": _text(subject), "organisation": organisation, "by": _text(by)}
+    return _record(RecordKind.INVITATION_CREATED, time, fields | {"until": stamp(until)})
+
+
+def invitation_revoked(time: float, *, invitation: str, by: str) -> bytes:
+    """An invitation's code is good for nothing from here on."""
+    return _record(RecordKind.INVITATION_REVOKED, time, {"invitation": invitation, "by": _text(by)})
+
+
+def person_enrolled(
+    time: float, *, subject: str, organisation: str, invitation: str, invited_by: str, factor: str
+) -> bytes:
+    """Who used which invitation up, and what kind of second factor was registered."""
+    fields = {"subject": _text(subject), "organisation": organisation, "invitation": invitation, "factor": factor}
+    return _record(RecordKind.PERSON_ENROLLED, time, fields | {"invited_by": _text(invited_by)})
+
+
+def person_revoked(time: float, *, subject: str, organisation: str, by: str, why: str = "") -> bytes:
+    """Who took away what somebody had enrolled, and why if told."""
+    fields = {"subject": _text(subject), "organisation": organisation, "by": _text(by)}
+    return _record(RecordKind.PERSON_REVOKED, time, fields | _optional(why=why))
+
+
+def certificate_issued(
+    time: float, *, subject: str, organisation: str, occasion: str, certificate: Mapping[str, object]
+) -> bytes:
+    """A certificate about to be handed out; `factor_at` in it is when the second factor before it was proven."""
+    fields = {"subject": _text(subject), "organisation": organisation, "occasion": occasion}
+    return _record(RecordKind.CERTIFICATE_ISSUED, time, fields | {"certificate": _plain(certificate)})
+
+
+def factor_refused(time: float, *, subject: str, count: int, first: float, last: float) -> bytes:
+    """How often a second factor of somebody who is enrolled was not proven between two moments."""
+    fields = {"subject": _text(subject), "count": count, "first": stamp(first), "last": stamp(last)}
+    return _record(RecordKind.FACTOR_REFUSED, time, fields)
+
+
 def clock_stepped(time: float, *, step_seconds: float) -> bytes:
     """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
     return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})

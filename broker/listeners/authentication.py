@@ -7,7 +7,7 @@ already proven that the caller holds the certificate's private key, and it decid
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
@@ -15,12 +15,14 @@ from broker.engine.ports import Clock
 from broker.errors import ConfigError, TokenError
 from broker.identity.binding import bind
 from broker.identity.certificate import Trust, fingerprint
+from broker.identity.codes import certificate_error
 from broker.identity.keys import VerificationKey
 from broker.identity.logout import LoggedOut, logged_out_error, verify_logout_token
 from broker.identity.names import Namespace
 from broker.identity.token import verify_token
+from broker.model.enrolment import EnrolledCertificate
 from broker.model.logout import Logout
-from broker.model.subject import ProofKind, Subject
+from broker.model.subject import Proof, ProofKind, Subject
 from broker.model.trust import Issuer, Requirement
 
 _MOST_VERIFIED = 4096
@@ -55,6 +57,10 @@ class _Lookup:
         return self.source.keys(self.issuer, self.key_id) == self.found
 
 
+KnownCertificate = Callable[[str], EnrolledCertificate | None]
+"""What the broker knows of a certificate that it issued itself, by its fingerprint."""
+
+
 class Authenticator:
     """Proves subjects. Raises ConfigError for issuers that clash or speak for an organisation that is not there."""
 
@@ -62,6 +68,7 @@ class Authenticator:
         self._issuers: dict[str, Issuer] = {}
         self._keys = key_cache
         self._clock = clock
+        self.known: KnownCertificate = lambda fingerprint: None
         self._verified: OrderedDict[bytes, tuple[Subject, _Lookup]] = OrderedDict()
         self.logged_out = LoggedOut()
         self.replace_trust(trust)
@@ -89,11 +96,19 @@ class Authenticator:
         self._refuse_logged_out(subject)
         if token is not None and not self._keys.keys(token.issuer, token.key_id):
             raise TokenError("token_key_unknown", "The token's key is no longer its issuer's.")
+        certificate = subject.proof(ProofKind.CERTIFICATE)
+        if certificate is not None:
+            self._known_good(certificate)
         return self._trust.prove_again(subject, now)
 
     def certificate_subject(self, leaf: bytes, intermediates: tuple[bytes, ...]) -> Subject:
         """The subject of a client certificate (DER). Raises CertificateError."""
-        return self._trust.verify(leaf, intermediates, self._clock.now())
+        subject = self._trust.verify(leaf, intermediates, self._clock.now())
+        (proof,) = subject.proofs
+        known = self._known_good(proof)
+        if known is None or known.factor_at is None or known.subject != subject.id:
+            return subject
+        return replace(subject, proofs=(replace(proof, authenticated_at=known.factor_at, methods=known.methods),))
 
     async def token_subject(self, raw_token: str, certificate_fingerprint: str | None) -> Subject:
         """The subject of a token beside the certificate of that fingerprint. Raises TokenError or BindingError."""
@@ -124,6 +139,13 @@ class Authenticator:
         presented = None if leaf is None else fingerprint(leaf)
         token = None if raw_token is None else await self.token_subject(raw_token, presented)
         return bind(requirement, certificate, token)
+
+    def _known_good(self, proof: Proof) -> EnrolledCertificate | None:
+        """What is known of a certificate of our own. Raises CertificateError if it was revoked, listed or not."""
+        known = self.known(proof.fingerprint)
+        if known is not None and known.revoked_at is not None:
+            raise certificate_error("certificate_revoked", "revoked in the state")
+        return known
 
     def _add(self, issuer: Issuer) -> None:
         if issuer.issuer in self._issuers:

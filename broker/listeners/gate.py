@@ -47,12 +47,18 @@ class Gate:
     """One per broker; the API knows it only as a Protocol of its own."""
 
     def __init__(
-        self, parts: Parts, ledger_view: Any, readiness: Callable[[], Mapping[str, tuple[bool, str]]], locks: Any
+        self,
+        parts: Parts,
+        ledger_view: Any,
+        readiness: Callable[[], Mapping[str, tuple[bool, str]]],
+        locks: Any,
+        people: Any = None,
     ) -> None:
         self._parts = parts
         self.ledger_view = ledger_view
         self.readiness = readiness
         self.locks = locks
+        self.people = people
         self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
 
     @property

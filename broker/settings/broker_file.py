@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from broker.model.trust import Issuer, Requirement
+from broker.settings.enrolling import EnrolmentSection
 from broker.settings.fields import (
     File,
     Folder,
@@ -207,6 +208,8 @@ class Settings(Section):
     """Health and metrics on loopback."""
     issuers: tuple[IssuerSection, ...] = ()
     """Token issuers that are believed."""
+    enrolment: EnrolmentSection | None = None
+    """Certificates for people who are invited; without it, nobody can enrol."""
     policy: PolicySection = PolicySection()
     """The policy and its engine."""
     ledger: LedgerSection
@@ -224,6 +227,8 @@ class Settings(Section):
     def _someone_can_connect(self) -> "Settings":
         if not self.modbus_tls and self.https is None:
             raise ValueError("there is no listener: give modbus_tls or https")
+        if self.enrolment is not None and self.https is None:
+            raise ValueError("people enrol through https: give it too, or leave enrolment out")
         wants_tokens = self.https is not None and self.https.requirement in (Requirement.TOKEN, Requirement.BOTH)
         if wants_tokens and not self.issuers:
             raise ValueError("https asks for tokens but there are no issuers: add one, or set requirement: certificate")

@@ -49,6 +49,7 @@ from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
 from broker.wiring.notices import Notices
 from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
+from broker.wiring.people.parts import People, people
 from broker.wiring.reload import Reload, Sources
 from broker.wiring.retention import retain
 
@@ -109,6 +110,7 @@ class Broker:
         self.reload = self._new_reload()
         self.state = StateDatabase(state_place(self.settings))
         self.locks = self._new_locks()
+        self.people = self._new_people()
         self.gate = self._new_gate()
         self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
         self.logouts = LogoutKeeper(self.clock, self.ledger, self.authenticator, self.register, self.state)
@@ -185,6 +187,9 @@ class Broker:
             self.settings.ledger.origin,
         )
 
+    def _new_people(self) -> People | None:
+        return people(self.settings, self.clock, self.ledger, self.desk, self.register, self.authenticator, self.state)
+
     def _new_gate(self) -> Gate:
         parts = Parts(
             self.clock,
@@ -196,7 +201,7 @@ class Broker:
             self.frame_refusals,
             self.supervision,
         )
-        return Gate(parts, RunningLedgerView(self.ledger), self.readiness, self.locks)
+        return Gate(parts, RunningLedgerView(self.ledger), self.readiness, self.locks, self.people)
 
     async def start(self) -> None:
         """Ledger first (orphan intents get their outcome before anybody can connect), listeners last."""
@@ -210,6 +215,8 @@ class Broker:
         await self.reload.remember()
         await self.locks.start()
         await self.logouts.start()
+        if self.people is not None:
+            await self.people.start()
         await self._open_listeners()
         self.watch.start()
         self.supervision.start()
@@ -235,6 +242,8 @@ class Broker:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.reload.close()
+        if self.people is not None:
+            await self.people.stop()
         await self.locks.stop()
         await self.logouts.stop()
         await self.state.close()

@@ -159,9 +159,13 @@ class AuthorityFolder:
 
     def revoke(self, serial: str, reason: str, now: float) -> Issued:
         """Revoke a certificate and publish. Raises IssuanceError `serial_unknown`."""
-        revoked = record_revocation(self.register, serial, reason, now)
+        revoked = self.note_revoked(serial, reason, now)
         self.publish(now)
         return revoked
+
+    def note_revoked(self, serial: str, reason: str, now: float) -> Issued:
+        """Revoke a certificate; the next list says so. Raises IssuanceError `serial_unknown`."""
+        return record_revocation(self.register, serial, reason, now)
 
     def publish(self, now: float) -> None:
         """Publish a new list of every authority that still has certificates, beside the root's, in one step."""

@@ -81,8 +81,11 @@ def _reload_refused(record: Document) -> str:
 
 
 def _act(record: Document, done: str) -> str:
-    why = f": {record['why']}" if record.get("why") else ""
-    return f"{record.get('session')} {done} by {record.get('by')}{why}"
+    return _why(f"{record.get('session')} {done} by {record.get('by')}", record)
+
+
+def _why(told: str, record: Document) -> str:
+    return told + (f": {record['why']}" if record.get("why") else "")
 
 
 _SENTENCES: dict[str, Callable[[Document], str]] = {
@@ -119,6 +122,15 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
         + f" by {r.get('by')}: {r.get('outcome')}"
     ),
     "logged_out": lambda r: f"{r.get('account') or r.get('login')} of {r.get('issuer')} [{r.get('logout')}]",
+    "invitation_created": lambda r: f"{r.get('invitation')} for {r.get('subject')} by {r.get('by')}",
+    "invitation_revoked": lambda r: f"{r.get('invitation')} by {r.get('by')}",
+    "person_enrolled": lambda r: f"{r.get('subject')} by {r.get('invitation')}, {r.get('factor')}",
+    "person_revoked": lambda r: _why(f"{r.get('subject')} by {r.get('by')}", r),
+    "certificate_issued": lambda r: (
+        f"{_of(r, 'certificate', 'serial')} for {r.get('subject')}, {r.get('occasion')}, "
+        f"until {_of(r, 'certificate', 'not_after')}"
+    ),
+    "factor_refused": lambda r: f"{r.get('subject')}, {r.get('count')} times",
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -153,6 +153,18 @@ def every_kind() -> dict[str, bytes]:
         records.lock_set(NOW, lock={"id": "lck-1", "kind": "site", "until": NOW, "isolation": False}),
         records.lock_lifted(NOW, lock="lck-1", by="bo", at=NOW),
         records.administered(NOW, by="b", permission="plant.tend", resource={"kind": "plant"}, outcome="done"),
+        records.invitation_created(
+            NOW, invitation="inv-a", subject="ana@acme.example", organisation="acme", by="bo", until=NOW
+        ),
+        records.invitation_revoked(NOW, invitation="inv-a", by="bo"),
+        records.person_enrolled(
+            NOW, subject="ana@acme.example", organisation="acme", invitation="inv-a", invited_by="bo", factor="totp"
+        ),
+        records.person_revoked(NOW, subject="ana@acme.example", organisation="acme", by="bo", why="left"),
+        records.certificate_issued(
+            NOW, subject="ana", organisation="acme", occasion="renewal", certificate={"serial": "1f", "not_after": NOW}
+        ),
+        records.factor_refused(NOW, subject="ana@acme.example", count=3, first=NOW, last=NOW),
         records.clock_stepped(NOW, step_seconds=-3.25),
         records.tail_healed(NOW, dropped_octets=5, orphans=1),
         records.evidence_viewed(NOW, subject="cy", what="records 0-5"),

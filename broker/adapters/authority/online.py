@@ -1,0 +1,91 @@
+"""An authority's folder as a running broker uses it: under its lock, read anew whenever another program changed it.
+
+Every call reads and signs, so it belongs into a worker thread.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from broker.adapters.authority.folder import AuthorityFolder
+from broker.adapters.authority.key_files import Secrets
+from broker.adapters.authority.register import Issued, Revoked, locked
+from broker.identity.issuance import PublicKey, Terms
+from broker.identity.names import Namespace
+
+
+@dataclass(frozen=True, slots=True)
+class NewCertificate:
+    """What was issued: the register's entry, the chain as PEM, and as DER the leaf and what stands above it."""
+
+    entry: Issued
+    chain: bytes
+    leaf: bytes
+    intermediates: tuple[bytes, ...]
+
+
+class OnlineAuthority:
+    """Raises ConfigError or IntegrityError for a folder that cannot be used, here and later."""
+
+    def __init__(self, folder: Path, secrets: Secrets) -> None:
+        self._folder = folder
+        self._secrets = secrets
+        self._known: tuple[AuthorityFolder, tuple[tuple[int, int], ...]] | None = None
+        with self._opened() as authority:
+            self.anchor = authority.root
+            self.namespaces: tuple[Namespace, ...] = authority.facts.spaces
+            self._crl_seconds = authority.facts.crl_seconds
+
+    def issue(self, terms: Terms, public_key: PublicKey, now: float) -> NewCertificate:
+        """Sign a certificate, recorded in the authority's register before it is handed out. Raises BrokerError."""
+        with self._opened() as authority:
+            chain = authority.issue(terms, public_key, now)
+            entry = authority.register.entries[-1]
+        assert isinstance(entry, Issued)
+        leaf, *above = (c.public_bytes(Encoding.DER) for c in x509.load_pem_x509_certificates(chain))
+        return NewCertificate(entry, chain, leaf, tuple(above))
+
+    def good(self, fingerprint: str) -> Issued | None:
+        """The entry of a certificate that was issued here and never revoked."""
+        with self._opened() as authority:
+            entries = authority.register.entries
+        revoked = {entry.serial for entry in entries if isinstance(entry, Revoked)}
+        found = (e for e in entries if isinstance(e, Issued) and e.fingerprint == fingerprint)
+        return next((entry for entry in found if entry.serial not in revoked), None)
+
+    def revoke(self, serials: Iterable[str], reason: str, now: float) -> None:
+        """Revoke those that are not yet, publish once, and see to it that the lists stay fresh."""
+        with self._opened() as authority:
+            known = {entry.serial for entry in authority.register.entries if isinstance(entry, Issued)}
+            done = {entry.serial for entry in authority.register.entries if isinstance(entry, Revoked)}
+            waiting = [serial for serial in serials if serial in known - done]
+            for serial in waiting:
+                authority.note_revoked(serial, reason, now)
+            if waiting or self._runs_out(authority, now):
+                authority.publish(now)
+
+    def _runs_out(self, authority: AuthorityFolder, now: float) -> bool:
+        """Whether half of a list's time is over."""
+        ours = [crl for crl in authority.lists if not crl.issued_by(authority.root)]
+        return any(crl.next_update - now < self._crl_seconds / 2 for crl in ours)
+
+    @contextmanager
+    def _opened(self) -> Iterator[AuthorityFolder]:
+        with locked(self._folder):
+            if self._known is None or self._known[1] != self._marks():
+                self._known = None
+                authority = AuthorityFolder(self._folder, self._secrets)
+            else:
+                authority = self._known[0]
+            yield authority
+            self._known = authority, self._marks()
+
+    def _marks(self) -> tuple[tuple[int, int], ...]:
+        """What changes whenever another program changes the authority: its folder and its register."""
+        found = (self._folder, self._folder / "register.jsonl")
+        stats = (path.stat() for path in found if path.exists())
+        return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)

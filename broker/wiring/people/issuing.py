@@ -1,0 +1,196 @@
+"""The authorities in use: what must hold of a subject, and what is recorded and stored before he gets a certificate."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from typing import TypeVar
+
+from broker.adapters.authority.online import NewCertificate, OnlineAuthority
+from broker.adapters.authority.register import Issued
+from broker.engine.ports import Clock, Ledger
+from broker.errors import BrokerError, ConfigError, EnrolmentError, IntegrityError, LedgerUnavailableError
+from broker.identity.enrolment_codes import enrolment_error
+from broker.identity.issuance import PublicKey, Terms, decode_terms, verify_request
+from broker.identity.names import decode_subject_id
+from broker.ledger import records
+from broker.listeners.authentication import Authenticator
+from broker.listeners.decision_desk import DecisionDesk
+from broker.model.enrolment import EnrolledCertificate, IssuedCertificate, ProvenFactor
+from broker.model.place import Organisation
+from broker.model.subject import Proof, ProofKind, Subject
+from broker.model.vocabulary import Reason
+from broker.model.words import REASONS
+from broker.wiring.people.known import KnownCertificates
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+Authorities = Mapping[str, OnlineAuthority]
+LISTS_SECONDS = 3600.0
+AFTER_TROUBLE_SECONDS = 15.0
+_UNUSABLE = (OSError, ConfigError, IntegrityError)
+
+
+async def record_durably(ledger: Ledger, record: bytes) -> None:
+    """Append a record and wait until it is on disk. Raises LedgerUnavailableError."""
+    settled: asyncio.Future[LedgerUnavailableError | None] = asyncio.get_running_loop().create_future()
+    ledger.append(record)
+    if not ledger.settle(True, lambda error: None if settled.done() else settled.set_result(error)):
+        error = await settled
+        if error is not None:
+            raise error
+
+
+class CertificateOffice:
+    """Issues for organisations whose authority is in use here."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        desk: DecisionDesk,
+        authenticator: Authenticator,
+        authorities: Authorities,
+        known: KnownCertificates,
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._desk = desk
+        self._authenticator = authenticator
+        self._authorities = authorities
+        self._known = known
+        self._listed: set[str] = set()
+        self._fresh_until = self._quiet_until = 0.0
+
+    @property
+    def organisations(self) -> tuple[Organisation, ...]:
+        """Those that it issues for, as the inventory in force has them."""
+        known = self._desk.in_force.inventory.organisations
+        return tuple(organisation for organisation in known if organisation.id in self._authorities)
+
+    def require_eligible(self, subject: str, organisation: str, fingerprint: str = "") -> Organisation:
+        """That a subject may be given a certificate now: its name, its contract, no lock. Raises EnrolmentError."""
+        found = next((known for known in self.organisations if known.id == organisation), None)
+        domain = self._authenticator.trust.domain(organisation)
+        if found is None or domain is None:
+            raise enrolment_error("enrolment_unavailable")
+        name = decode_subject_id(subject)
+        if not domain.holds(name):
+            raise enrolment_error("invitation_refused", f"{subject} is outside the namespaces of {organisation}")
+        now = self._clock.now()
+        begins, ends = found.contract_from, found.contract_until
+        if (begins is not None and now < begins) or (ends is not None and now >= ends):
+            raise _denied(Reason.CONTRACT_ENDED)
+        proof = Proof(ProofKind.CERTIFICATE, "", subject, fingerprint, now, now)
+        if self._desk.locks.on_subject(Subject(subject, name.kind, organisation, proofs=(proof,))) is not None:
+            raise _denied(Reason.LOCKED)
+        return found
+
+    def terms(
+        self, profile: str, subject: str, organisation: str, seconds: int | None = None, role: str | None = None
+    ) -> Terms:
+        """What a certificate of the subject will say. Raises EnrolmentError or IssuanceError."""
+        authority = self._authority(organisation)
+        return decode_terms(profile, authority.namespaces, (subject,), lifetime_seconds=seconds, modbus_role=role)
+
+    async def good(self, fingerprint: str, organisation: str) -> Issued:
+        """The authority's own word on a certificate. Raises EnrolmentError `renewal_refused` if it is not good."""
+        authority = self._authority(organisation)
+        entry = await _used(asyncio.to_thread(authority.good, fingerprint))
+        if entry is None:
+            raise enrolment_error("renewal_refused", "the authority did not issue it, or has revoked it")
+        return entry
+
+    async def issue(
+        self, terms: Terms, raw_request: bytes, organisation: str, occasion: str, factor: ProvenFactor | None
+    ) -> IssuedCertificate:
+        """Sign, check, record, store; only then is it handed out. Raises BrokerError."""
+        public_key, subject = verify_request(raw_request, terms), terms.names[0].text
+        new = await _used(asyncio.to_thread(self._sign, organisation, terms, public_key))
+        try:
+            self._check(new, subject, organisation)
+            certificate = self._certificate(new, subject, organisation, factor)
+            told = {"serial": new.entry.serial, "profile": new.entry.profile, "not_after": new.entry.not_after}
+            told |= {"fingerprint": new.entry.fingerprint} | _told_of(factor)
+            record = records.certificate_issued(
+                self._clock.now(), subject=subject, organisation=organisation, occasion=occasion, certificate=told
+            )
+            await record_durably(self._ledger, record)
+            await self._known.add(certificate)
+        except BaseException:
+            await self._take_back(new, organisation)
+            raise
+        return IssuedCertificate(new.chain.decode(), certificate)
+
+    async def see_to_lists(self) -> None:
+        """Publish what was revoked anywhere, and fresh lists before the old ones run out."""
+        now = self._clock.now()
+        waiting = {known.serial for known in self._known.revoked} - self._listed
+        if now < self._quiet_until or (not waiting and now < self._fresh_until):
+            return
+        try:
+            for authority in self._authorities.values():
+                await asyncio.to_thread(authority.revoke, waiting, "privilege-withdrawn", now)
+        except (*_UNUSABLE, BrokerError) as error:
+            log.error("a list of revoked certificates cannot be published: %s", error)
+            self._quiet_until = now + AFTER_TROUBLE_SECONDS
+            return
+        self._listed |= waiting
+        self._fresh_until = now + LISTS_SECONDS
+
+    def _authority(self, organisation: str) -> OnlineAuthority:
+        if organisation not in self._authorities:
+            raise enrolment_error("enrolment_unavailable")
+        return self._authorities[organisation]
+
+    def _sign(self, organisation: str, terms: Terms, public_key: PublicKey) -> NewCertificate:
+        return self._authority(organisation).issue(terms, public_key, self._clock.now())
+
+    def _check(self, new: NewCertificate, subject: str, organisation: str) -> None:
+        """That this broker itself believes it, as the inventory is now. Raises CertificateError or EnrolmentError."""
+        proven = self._authenticator.certificate_subject(new.leaf, new.intermediates)
+        if (proven.id, proven.organisation) != (subject, organisation):
+            raise enrolment_error("enrolment_unavailable", f"a certificate for {subject} would prove {proven.id}")
+
+    def _certificate(
+        self, new: NewCertificate, subject: str, organisation: str, factor: ProvenFactor | None
+    ) -> EnrolledCertificate:
+        entry = new.entry
+        bare = EnrolledCertificate(
+            fingerprint=entry.fingerprint,
+            serial=entry.serial,
+            subject=subject,
+            organisation=organisation,
+            profile=entry.profile,
+            issued_at=entry.at,
+            not_after=entry.not_after,
+            factor_at=None if factor is None else factor.at,
+            methods=() if factor is None else factor.methods,
+            changed_at=self._clock.now(),
+        )
+        return replace(bare, seal=self._known.sealed(bare))
+
+    async def _take_back(self, new: NewCertificate, organisation: str) -> None:
+        """Nobody got it, and nobody shall."""
+        with suppress(*_UNUSABLE, BrokerError):
+            revoke, serials = self._authority(organisation).revoke, (new.entry.serial,)
+            await asyncio.to_thread(revoke, serials, "cessation-of-operation", self._clock.now())
+
+
+async def _used(work: Awaitable[T]) -> T:
+    """Wait for work on an authority's folder. Raises EnrolmentError `enrolment_unavailable` if that cannot be used."""
+    try:
+        return await work
+    except _UNUSABLE as error:
+        log.error("an authority cannot be used: %s", error)
+        raise enrolment_error("enrolment_unavailable", str(error)) from None
+
+
+def _told_of(factor: ProvenFactor | None) -> dict[str, object]:
+    return {} if factor is None else {"factor_at": factor.at, "methods": list(factor.methods)}
+
+
+def _denied(reason: Reason) -> EnrolmentError:
+    """A refusal by one of the words that policies use."""
+    return EnrolmentError(reason.value, REASONS[reason].text)

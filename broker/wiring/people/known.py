@@ -1,0 +1,133 @@
+"""Which certificates this broker, or one that shares its state, issued itself.
+
+It answers in memory: whoever proves himself by such a certificate is as recently and as strongly authenticated as the
+factor that stood before it, and a certificate that was revoked counts no longer, on every broker, before any list says
+so. The certificate itself is never asked about either.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from broker.adapters.sealing_key import SealingKey
+from broker.adapters.state_certificates import CertificateRows
+from broker.adapters.state_database import StateDatabase
+from broker.engine.ports import Clock
+from broker.errors import StateUnavailableError
+from broker.model.enrolment import EnrolledCertificate
+
+log = logging.getLogger(__name__)
+HEARTBEAT_SECONDS = 0.5
+OVERLAP_SECONDS = 60.0
+"""How far the clocks of brokers that share a state may differ."""
+_FORGET_SECONDS = 600.0
+
+
+class KnownCertificates:
+    """One per broker. `changed` is called when certificates were revoked."""
+
+    def __init__(
+        self, clock: Clock, database: StateDatabase, sealing_key: SealingKey, changed: Callable[[], None]
+    ) -> None:
+        self._clock = clock
+        self._shared = database.shared
+        self._rows = CertificateRows(database)
+        self._sealing_key = sealing_key
+        self._changed = changed
+        self._known: dict[str, EnrolledCertificate] = {}
+        self._latest = 0.0
+        self._forgotten_at = clock.now()
+        self._read = False
+        self._woken = asyncio.Event()
+        database.changed.append(self._woken.set)
+        self._task: asyncio.Task[None] | None = None
+        self.beside: Callable[[], Awaitable[None]] | None = None
+        """What else is done whenever the state may have changed."""
+
+    def __call__(self, fingerprint: str) -> EnrolledCertificate | None:
+        """What is known of a certificate."""
+        return self._known.get(fingerprint)
+
+    @property
+    def revoked(self) -> tuple[EnrolledCertificate, ...]:
+        """Those not yet over that count no longer."""
+        return tuple(known for known in self._known.values() if known.revoked_at is not None)
+
+    def of(self, subject: str) -> tuple[EnrolledCertificate, ...]:
+        """The certificates of a subject that are good now."""
+        now = self._clock.now()
+        mine = (known for known in self._known.values() if known.subject == subject and now < known.not_after)
+        return tuple(known for known in mine if known.revoked_at is None)
+
+    async def start(self) -> None:
+        """Read what is there; without the state, as soon as it is."""
+        await self.look()
+        self._task = asyncio.create_task(self._run())
+
+    async def stop(self) -> None:
+        """Look no more."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def add(self, certificate: EnrolledCertificate) -> None:
+        """Know a new certificate, here at once and elsewhere from the state. Raises StateUnavailableError."""
+        await self._rows.add(certificate)
+        self._known[certificate.fingerprint] = certificate
+
+    async def stored(self, fingerprint: str) -> EnrolledCertificate | None:
+        """A certificate, over or not, if its seal holds. Raises StateUnavailableError."""
+        found = await self._rows.certificate(fingerprint)
+        return found if found is not None and self._sealed(found) else None
+
+    def sealed(self, certificate: EnrolledCertificate) -> bytes:
+        """The seal that such a certificate bears."""
+        return self._sealing_key.mark("certificate", *certificate.terms)
+
+    async def look(self) -> None:
+        """Learn what has changed."""
+        now = self._clock.now()
+        try:
+            found = await self._rows.changed(self._latest - OVERLAP_SECONDS if self._read else 0.0, now)
+        except StateUnavailableError as error:
+            if self._read:
+                log.debug("the certificates issued cannot be read: %s", error)
+            return
+        self._read = True
+        revoked = [certificate for certificate in found if self._take(certificate)]
+        if now - self._forgotten_at > _FORGET_SECONDS:
+            self._forgotten_at = now
+            self._known = {key: known for key, known in self._known.items() if now < known.not_after}
+        if revoked:
+            self._changed()
+
+    def _take(self, certificate: EnrolledCertificate) -> bool:
+        """Know it as it is now; whether it was revoked since."""
+        known = self._known.get(certificate.fingerprint)
+        if certificate == known:
+            return False
+        if not self._sealed(certificate):
+            log.error("certificate %s in the state was not written by a broker; it is passed over", certificate.serial)
+            return False
+        self._latest = max(self._latest, certificate.changed_at)
+        self._known[certificate.fingerprint] = certificate
+        return certificate.revoked_at is not None
+
+    def _sealed(self, certificate: EnrolledCertificate) -> bool:
+        return self._sealing_key.bears(certificate.seal, "certificate", *certificate.terms)
+
+    async def _run(self) -> None:
+        """Changes are announced where several brokers share the state; where none does, nobody else makes any."""
+        while True:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), HEARTBEAT_SECONDS)
+            self._woken.clear()
+            try:
+                if self._shared or not self._read:
+                    await self.look()
+                if self.beside is not None:
+                    await self.beside()
+            except Exception:
+                log.exception("what was issued could not be looked at")

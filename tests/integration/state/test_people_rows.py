@@ -1,0 +1,146 @@
+"""Invitations, people, factors and certificates in both databases: each counts once, however many try at once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+from broker.adapters.state_certificates import CertificateRows
+from broker.adapters.state_database import StateDatabase, StatePlace
+from broker.adapters.state_factors import FactorRows
+from broker.adapters.state_invitations import InvitationRows
+from broker.adapters.state_people import PersonRows
+from broker.model.enrolment import MOST_TRIES, EnrolledCertificate, Factor, FactorKind, Invitation, Person
+
+NOW = 1_800_000_000.25
+INVITATION = Invitation("inv-a", "acme", "ana@acme.example", "bo@plant.example", NOW, NOW + 60, b"salt", b"\x00digest")
+PERSON = Person("ana@acme.example", "acme", "inv-a", "bo@plant.example", NOW + 1)
+FACTOR = Factor("fac-a", "ana@acme.example", FactorKind.TOTP, b"\x00sealed", NOW + 1, 7)
+CERTIFICATE = EnrolledCertificate(
+    "fp", "1f", "ana@acme.example", "acme", "person", NOW, NOW + 60, NOW - 1, ("otp",), None, NOW, b"seal"
+)
+
+
+def using(place: StatePlace, use: Callable[[StateDatabase], Awaitable[None]]) -> None:
+    async def run() -> None:
+        database = StateDatabase(place)
+        try:
+            await use(database)
+        finally:
+            await database.close()
+
+    asyncio.run(run())
+
+
+def test_an_invitation_comes_back_as_it_was_made(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        rows = InvitationRows(database)
+        assert await rows.add(INVITATION)
+        assert not await rows.add(replace(INVITATION, subject="mallory@acme.example"))
+        assert await rows.invitation("inv-a") == INVITATION
+        assert await rows.invitations("acme") == (INVITATION,)
+        assert await rows.invitations("other") == ()
+        assert await rows.invitation("inv-b") is None
+
+    using(place, use)
+
+
+def test_of_many_tries_at_once_no_more_are_looked_at_than_there_are(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        rows = InvitationRows(database)
+        await rows.add(INVITATION)
+        tried = await asyncio.gather(*(rows.try_code("inv-a") for _ in range(MOST_TRIES + 6)))
+        assert sorted(found.tries for found in tried if found) == [*range(MOST_TRIES), *[MOST_TRIES] * 6]
+        assert await rows.try_code("inv-b") is None
+
+    using(place, use)
+
+
+def test_of_many_who_use_an_invitation_one_enrols(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        await InvitationRows(database).add(INVITATION)
+        people, factors = PersonRows(database), FactorRows(database)
+        enrolled = await asyncio.gather(*(people.enrol(PERSON, replace(FACTOR, id=f"fac-{n}")) for n in range(6)))
+        assert sorted(enrolled) == [False] * 5 + [True]
+        assert await people.person(PERSON.subject) == PERSON
+        assert await factors.factor(PERSON.subject) == replace(FACTOR, id=f"fac-{enrolled.index(True)}")
+        found = await InvitationRows(database).invitation("inv-a")
+        assert found == replace(INVITATION, used_at=PERSON.enrolled_at)
+
+    using(place, use)
+
+
+def test_an_invitation_that_was_revoked_or_has_expired_enrols_nobody(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        rows, people = InvitationRows(database), PersonRows(database)
+        await rows.add(INVITATION)
+        assert not await people.enrol(replace(PERSON, enrolled_at=NOW + 60), FACTOR)
+        assert await rows.revoke("inv-a", "bo", NOW)
+        assert not await rows.revoke("inv-a", "bo", NOW)
+        assert not await people.enrol(PERSON, FACTOR)
+        assert await people.people("acme") == ()
+
+    using(place, use)
+
+
+def test_whoever_enrols_again_loses_what_he_had(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        rows, people, certificates = InvitationRows(database), PersonRows(database), CertificateRows(database)
+        await rows.add(INVITATION)
+        await rows.add(replace(INVITATION, id="inv-b"))
+        assert await people.enrol(PERSON, FACTOR)
+        await certificates.add(CERTIFICATE)
+        again = replace(PERSON, invitation="inv-b", enrolled_at=NOW + 5)
+        assert await people.enrol(again, replace(FACTOR, id="fac-b"))
+        assert await people.people("acme") == (again,)
+        (found,) = await certificates.changed(NOW + 5, NOW)
+        assert found == replace(CERTIFICATE, revoked_at=NOW + 5, changed_at=NOW + 5)
+
+    using(place, use)
+
+
+def test_whoever_is_revoked_has_nothing_left_and_is_revoked_once(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        rows, people, certificates = InvitationRows(database), PersonRows(database), CertificateRows(database)
+        await rows.add(INVITATION)
+        await rows.add(replace(INVITATION, id="inv-b"))
+        await people.enrol(PERSON, FACTOR)
+        await certificates.add(CERTIFICATE)
+        revoked = await asyncio.gather(*(people.revoke(PERSON.subject, "bo", "left", NOW + 9) for _ in range(4)))
+        assert sorted(revoked) == [False, False, False, True]
+        assert await FactorRows(database).factor(PERSON.subject) is None
+        assert (await certificates.certificate("fp")).revoked_at == NOW + 9  # type: ignore[union-attr]
+        assert (await rows.invitation("inv-b")).revoked_by == "bo"  # type: ignore[union-attr]
+        assert not await people.enrol(replace(PERSON, invitation="inv-b"), FACTOR)
+
+    using(place, use)
+
+
+def test_of_many_tries_of_a_factor_each_is_counted_and_a_step_counts_once(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        await InvitationRows(database).add(INVITATION)
+        await PersonRows(database).enrol(PERSON, FACTOR)
+        rows = FactorRows(database)
+        begun = await asyncio.gather(*(rows.begin_try(FACTOR, NOW + 30) for _ in range(5)))
+        assert sorted(begun) == [False] * 4 + [True]
+        assert await rows.factor(PERSON.subject) == replace(FACTOR, failures=1, blocked_until=NOW + 30)
+        accepted = await asyncio.gather(*(rows.accept(FACTOR, 8) for _ in range(5)))
+        assert sorted(accepted) == [False] * 4 + [True]
+        assert not await rows.accept(FACTOR, 7)
+        assert await rows.factor(PERSON.subject) == replace(FACTOR, counter=8)
+
+    using(place, use)
+
+
+def test_certificates_come_back_with_what_changed_since(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        rows = CertificateRows(database)
+        service = replace(CERTIFICATE, fingerprint="fq", factor_at=None, methods=(), changed_at=NOW + 5)
+        await rows.add(CERTIFICATE)
+        await rows.add(service)
+        assert set(await rows.changed(0.0, NOW)) == {CERTIFICATE, service}
+        assert await rows.changed(NOW + 1, NOW) == (service,)
+        assert await rows.changed(0.0, NOW + 60) == ()
+        assert await rows.certificate("fp") == CERTIFICATE
+        assert await rows.certificate("fr") is None
+
+    using(place, use)
