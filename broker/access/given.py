@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from broker.access.standing import StandingGrants
+from broker.access.standing import StandingGrants, concerns
 from broker.model.place import Device, Grant
 from broker.model.subject import Subject
 
@@ -28,6 +28,10 @@ class GivenGrants:
     def grant(self, identifier: str) -> Grant | None:
         """The grant of that id."""
         return self._by_id.get(identifier)
+
+    def of(self, subject: Subject) -> tuple[Grant, ...]:
+        """Those that are a subject's, whenever and wherever they hold."""
+        return tuple(grant for grant in self._by_id.values() if concerns(grant, subject))
 
     def for_(self, subject: Subject, device: Device, now: float) -> tuple[Grant, ...]:
         """Those that hold now for a subject on a device, by their ids."""

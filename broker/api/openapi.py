@@ -137,6 +137,8 @@ def _success(route: Route) -> dict[str, Any]:
         return {"101": {"description": "The connection is a WebSocket with subprotocol otb.modbus.v1."}}
     if route.streams:
         return {"200": {"description": route.summary, "content": {_EVENTS: {"schema": {"type": "string"}}}}}
+    if route.media_type != _JSON:
+        return {"200": {"description": route.summary, "content": {route.media_type: {"schema": {"type": "string"}}}}}
     schema = _reference(route.answer) if route.answer else {"type": "object"}
     return {"200": {"description": route.summary, "content": {_JSON: {"schema": schema}}}}
 

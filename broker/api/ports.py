@@ -11,7 +11,7 @@ from broker.engine.sessions import Session
 from broker.model.decision import Decision
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import Request
-from broker.model.place import Device, Inventory
+from broker.model.place import Device, Grant, Inventory
 from broker.model.schedule import CalendarState
 from broker.model.subject import Subject
 from broker.model.trust import Requirement
@@ -208,6 +208,9 @@ class Gate(Protocol):
 
     def visible_devices(self, subject: Subject) -> tuple[Device, ...]:
         """The devices that this subject may know of."""
+
+    def grants_of(self, subject: Subject) -> tuple[Grant, ...]:
+        """The grants that a subject has or will have, whose end is not past."""
 
     async def admit(
         self, subject: Subject, device: Device, listener: str, peer: str, connection: object

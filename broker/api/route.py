@@ -67,6 +67,8 @@ class Route:
     resource: str = ""
     problems: tuple[str, ...] = ()
     description: str = ""
+    media_type: str = "application/json"
+    """What its answer is."""
     streams: bool = False
     """Its answer goes on until one side ends it: no deadline."""
 

@@ -1,6 +1,6 @@
 """ONE table of what the API serves: method, path, permission, models, record. Everything else is generated from it."""
 
-from broker.api import models, operations, views
+from broker.api import agenda, models, operations, views
 from broker.api.evidence_routes import EVIDENCE_ROUTES
 from broker.api.lock_routes import LOCK_ROUTES
 from broker.api.route import DecidedBy, Effect, Route
@@ -140,6 +140,23 @@ ROUTES: tuple[Route, ...] = (
         handler=views.windows,
         answer=models.Windows,
         resource="windows",
+    ),
+    Route(
+        name="calendar",
+        method="GET",
+        path="/v1/calendar.ics",
+        permission="windows.read",
+        decided_by=DecidedBy.ADMIN,
+        effect=Effect.PLAIN,
+        summary="Windows and freezes of your devices and grants of yours that end, as an iCalendar file",
+        handler=agenda.calendar,
+        query=agenda.CalendarQuery,
+        resource="calendar",
+        media_type=agenda.MEDIA_TYPE,
+        description=(
+            "Devices are those that your grants lead to, now or later. Windows and freezes are there date by date, in "
+            "UTC, at most 2,000 entries; the file's DESCRIPTION says until when it is whole."
+        ),
     ),
     *SESSION_ROUTES,
     *LOCK_ROUTES,

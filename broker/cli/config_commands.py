@@ -21,6 +21,7 @@ from broker.cli.config_files import (
 )
 from broker.cli.inventory_files import read_inventory
 from broker.cli.policies import policy_folder, policy_problems
+from broker.cli.window_import import describe_import, run_import
 from broker.errors import ConfigError, Problem
 from broker.model.place import Inventory
 from broker.settings.reference import json_schema, markdown
@@ -54,9 +55,11 @@ def add_config_commands(subparsers: Subparsers) -> None:
     certificate = _command(commands, "check-certificate", _check_certificate, "explain what would be refused and why")
     certificate.add_argument("file", metavar="FILE", help="PEM chain, leaf first, or DER certificate")
     certificate.add_argument("--inventory", metavar="DIR", help="inventory folder (default: that of the settings)")
+    importing = _command(commands, "import-windows", run_import, "turn events of a calendar file into windows")
+    describe_import(importing)
     for command in (show, difference, apply, certificate):
         command.add_argument("--settings", metavar="FILE", default=DEFAULT_SETTINGS, help="default: %(default)s")
-    for command in (check, show, difference, apply, certificate):
+    for command in (check, show, difference, apply, certificate, importing):
         command.add_argument("--format", choices=("text", "json"), default="text")
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from broker.access.standing import concerns
 from broker.authz.question import SessionFacts
 from broker.engine.events import Finding, Refused
 from broker.engine.exchange import exchange, exchange_whole
@@ -21,7 +22,7 @@ from broker.listeners.session_register import SessionRegister
 from broker.listeners.supervision import Supervision
 from broker.model.decision import Decision
 from broker.model.operation import Request
-from broker.model.place import Device, Inventory
+from broker.model.place import Device, Grant, Inventory
 from broker.model.schedule import CalendarState
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason
@@ -84,6 +85,16 @@ class Gate:
             for device in self.inventory.devices
             if (organisation is not None and organisation.allowed is not None and organisation.may_ask_for(device))
             or desk.situation(subject, device, now).grants
+        )
+
+    def grants_of(self, subject: Subject) -> tuple[Grant, ...]:
+        """The grants that a subject has or will have, whose end is not past; locked ones give nothing."""
+        desk, now = self._parts.desk, self._parts.clock.now()
+        standing = (grant for grant in self.inventory.grants if concerns(grant, subject))
+        return tuple(
+            grant
+            for grant in (*standing, *desk.given.of(subject))
+            if (grant.not_after is None or now < grant.not_after) and grant.id not in desk.locks.grants
         )
 
     async def admit(

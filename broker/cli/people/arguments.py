@@ -89,6 +89,15 @@ def _add_looking(commands: Commands) -> None:
     points = _command(commands, "points", "look:points", "list the points of a device, with what a write of each needs")
     points.add_argument("device", metavar="DEVICE", help=_DEVICE)
     _command(commands, "windows", "look:windows", "list windows and freezes of your devices: open, frozen, next")
+    ahead = _command(
+        commands,
+        "calendar",
+        "agenda:calendar",
+        "windows, freezes and ends of grants ahead, as an iCalendar file",
+        description="For calendar programs; every time is in UTC. The file is printed, or kept with --output.",
+    )
+    ahead.add_argument("--days", type=_days, default=60, metavar="N", help="how far ahead, at most 366 (%(default)s)")
+    _file(ahead, "--output", "FILE", "keep it there instead, in place of what was there")
     _add_sessions(commands)
     _command(commands, "me", "look:me", "show who you are to the broker, and what proved it")
     _command(commands, "status", "look:status", "show whether the broker answers, who you are and what is open")
@@ -278,6 +287,12 @@ def _seconds(text: str) -> int:
     if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not a time such as 30s, 15m, 2h or 3d")
     return int(match[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[match[2]]
+
+
+def _days(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 366:
+        raise argparse.ArgumentTypeError("must be 1 to 366")
+    return int(text)
 
 
 def _index(text: str) -> int:

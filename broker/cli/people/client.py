@@ -51,6 +51,21 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise explained(error, self.access) from None
 
+    async def file(self, path: str, media_type: str, query: Query = ()) -> bytes:
+        """The file that a GET answers with. Raises ProblemError or CommandError."""
+        target = f"{path}?{urlencode(query)}" if query else path
+        try:
+            async with self._opened().get(
+                self.access.api + target, headers=self.bearer(), allow_redirects=False
+            ) as response:
+                octets = await _bounded(response)
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise explained(error, self.access) from None
+        if response.status != 200 or response.content_type != media_type:
+            self._answer(response.status, octets)
+            raise odd_answer(f"it is not {media_type}")
+        return octets
+
     async def post(self, path: str, body: Document) -> Document:
         """The answer to a POST that may be sent again. Raises ProblemError or CommandError."""
         try:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from icalendar import Calendar
 
 from tests.integration.otb.conftest import ROOT
 
@@ -212,3 +213,19 @@ def test_a_number_with_a_comma_is_answered_with_one_with_a_point(otb, plant):
     said = otb("write", "ahu-1", "supply-temp-setpoint=18,5", *plant.options())
     assert "18.5, not 18,5" in said.err
     assert said.err.count("not a finite decimal number") == 1
+
+
+def test_the_calendar_is_printed_or_kept_for_other_programs(otb, plant, tmp_path):
+    path = tmp_path / "ahead.ics"
+    said = otb("calendar", "--output", str(path), *plant.options())
+    assert (said.status, said.out) == (0, f"The next 60 days are in {path}.\n")
+    read = Calendar.from_ical(path.read_bytes())
+    summaries = {str(event["SUMMARY"]) for event in read.walk("VEVENT")}
+    assert summaries == {"Window maintenance", "Window saturday"}
+    saturdays = [event for event in read.walk("VEVENT") if event["SUMMARY"] == "Window saturday"]
+    assert len(saturdays) in (8, 9)
+    assert all(event.decoded("DTSTART").weekday() == 5 for event in saturdays)
+    printed = otb("calendar", "--days", "8", *plant.options())
+    assert printed.out.startswith("BEGIN:VCALENDAR\n")
+    assert "\nSUMMARY:Window saturday\n" in printed.out
+    assert "Window saturday" in otb("calendar", "--format", "json", *plant.options()).document["calendar"]

@@ -106,6 +106,7 @@ class GateDouble:
 
     def __init__(self):
         self.inventory = INVENTORY
+        self.grants = ()
         self.registers = {0: 185, 1: 190, 2: 65_436, 10: 200, 30: 7, 20: 0xFFFF, 21: 0xFFFF, 22: 0xFFFF, 23: 0xFFFF}
         self.registers |= {40: 0x6869, 41: 0}
         self.coils = {5: 1}
@@ -138,6 +139,9 @@ class GateDouble:
         opens, closes = 1_795_000_000.0, 1_795_028_800.0
         later = Interval(*NEXT_WINDOW)
         return CalendarState((Interval("work", opens, closes),), (), later, closes)
+
+    def grants_of(self, subject):
+        return self.grants if subject.organisation == "acme" else ()
 
     def visible_devices(self, subject):
         return (AHU, VAV) if subject.organisation == "acme" else ()

@@ -26,6 +26,7 @@ EXAMPLES = [
     "write ahu-1 a=1",
     "connect ahu-1",
     "windows",
+    "calendar --days 30 --output ahead.ics",
     "sessions ls",
     "sessions show ses-a",
     "sessions watch",

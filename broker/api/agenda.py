@@ -1,0 +1,33 @@
+"""What is to come for a subject, as a calendar file."""
+
+import time
+
+from aiohttp import web
+from pydantic import Field
+
+from broker.api.call import Call
+from broker.api.models import Asked
+from broker.calendar.ics_export import agenda, encode_calendar
+
+MEDIA_TYPE = "text/calendar"
+DAY_SECONDS = 86_400.0
+
+
+class CalendarQuery(Asked):
+    """How many days ahead to look."""
+
+    days: int = Field(default=60, ge=1, le=366)
+
+
+async def calendar(call: Call) -> web.Response:
+    """Windows, freezes and grants with an end. Rules are followed in a worker thread."""
+    query: CalendarQuery = call.query
+    inventory, grants, now = call.gate.inventory, call.gate.grants_of(call.subject), time.time()
+    reached = tuple(d for d in inventory.devices if any(g.scope.covers(d.site, d.key, d.labels) for g in grants))
+    organisation, until = call.subject.organisation, now + query.days * DAY_SECONDS
+
+    def compute() -> bytes:
+        told = agenda(inventory.windows, inventory.freezes, grants, reached, organisation, now, until)
+        return encode_calendar(told, now)
+
+    return web.Response(body=await call.aside(compute), headers={"Content-Type": f"{MEDIA_TYPE}; charset=utf-8"})
