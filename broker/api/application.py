@@ -130,7 +130,7 @@ class Api:
         self._calls_of[subject.id] += 1
         try:
             call = await self._call(request, connection, subject, route, parameters)
-            async with asyncio.timeout(None if route.streams else self._limits.call_seconds):
+            async with asyncio.timeout(None if route.streams else self._limits.call_seconds + call.wait_seconds):
                 return await self._handled(route, call)
         except TimeoutError:
             raise Problem("deadline_passed") from None

@@ -82,6 +82,11 @@ class Call:
         """The path without query, as it was sent."""
         return path_of(self.request)
 
+    @property
+    def wait_seconds(self) -> float:
+        """How long the caller lets the call wait for a person, at most as long as any other call may take."""
+        return min(getattr(self.body, "wait_seconds", 0), self.shared.limits.call_seconds)
+
     def device(self) -> Device:
         """The device that the path names. Raises Problem, the same whether it is hidden or not there."""
         key = f"{self.parameters['site']}/{self.parameters['device']}"

@@ -20,6 +20,7 @@ from broker.model.vocabulary import RecordKind
 
 MAX_POINTS = 256
 MAX_RANGES = 32
+LONGEST_WAIT_SECONDS = 90
 Name = Annotated[str, StringConstraints(min_length=1, max_length=128)]
 Word = Annotated[str, StringConstraints(max_length=256)]
 Cursor = Annotated[int, Field(ge=0, le=2**53)]
@@ -101,10 +102,14 @@ class ReadCall(Asked):
 
 
 class WriteCall(Asked):
-    """Values by name of point, written in this order, or ranges of raw addresses: one of both."""
+    """Values by name of point, written in this order, or ranges of raw addresses: one of both.
+
+    `wait_seconds`: how long the call waits for a person, should the policy oblige one; then it goes on.
+    """
 
     points: dict[Name, WriteItem] | None = Field(default=None, min_length=1, max_length=MAX_POINTS)
     raw: tuple[WriteRange, ...] | None = Field(default=None, min_length=1, max_length=MAX_RANGES)
+    wait_seconds: StrictInt = Field(default=0, ge=0, le=LONGEST_WAIT_SECONDS)
 
     @model_validator(mode="after")
     def _one_of_both(self) -> "WriteCall":

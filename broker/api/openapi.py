@@ -43,6 +43,7 @@ _PARAMETERS = {
     "index": "The index of a record, from 0.",
     "id": "A decision, by the id that refusals quote.",
     "session": "An open session, by its id.",
+    "approval": "Id of an approval: `arm-…`.",
 }
 _KEY = {
     "name": "Idempotency-Key",

@@ -35,9 +35,9 @@ async def write(call: Call) -> web.Response:
         known = call.shared.idempotency.begin(call.subject.id, key, fingerprint)
         if known is not None:
             return _response(known, {"Idempotency-Replayed": "true"})
-    work = _carry_out(call, device, writing, key)
+    work, seconds = _carry_out(call, device, writing, key), call.shared.limits.write_seconds + call.wait_seconds
     try:
-        return _response(await call.shared.under_way.finish(work, call.shared.limits.write_seconds), {})
+        return _response(await call.shared.under_way.finish(work, seconds), {})
     except TimeoutError:
         raise _unknown(device) from None
 
@@ -73,7 +73,7 @@ async def _answered(call: Call, device: Device, writing: Writing) -> Answer:
     except ConnectionResetError:
         return _answer(Problem("not_sent"), kept=False)
     try:
-        outcome, sent = await writing.carry_out(call.gate, session)
+        outcome, sent = await writing.carry_out(call.gate, session, call.wait_seconds)
     except Exception:
         log.exception("a write call failed; what it may have sent is not known", extra={"session": session.id})
         return _answer(_unknown(device), kept=True)

@@ -1,6 +1,6 @@
 """What the API needs of the rest of the broker, named by role; wiring passes the real parts."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -8,7 +8,8 @@ from aiohttp import web
 
 from broker.engine.events import Finding, Refused, Seen
 from broker.engine.sessions import Session
-from broker.model.decision import Decision
+from broker.model.approval import Approval
+from broker.model.decision import Decision, Obligation
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import Request
 from broker.model.place import Device, Grant, Inventory
@@ -184,6 +185,28 @@ class Logouts(Protocol):
         """Let a logout take effect. Raises TokenError, or StateUnavailableError if it holds on this broker alone."""
 
 
+class Approvals(Protocol):
+    """Operations that wait for persons. What acts raises LedgerUnavailableError: no record, no act."""
+
+    def all(self) -> tuple[Approval, ...]:
+        """Those that wait, are armed or were lately refused, the oldest first."""
+
+    def get(self, identifier: str) -> Approval | None:
+        """The approval of that id, None if there never was one or it is over."""
+
+    def proven_lately(self, subject: Subject) -> bool:
+        """Whether the subject has proven itself to its issuer a few minutes ago."""
+
+    def arm(self, approval: Approval, kind: Obligation, by: Subject, why: str = "") -> Approval | None:
+        """A person meets one obligation; None if it is over, was refused or does not need that."""
+
+    def refuse(self, approval: Approval, by: Subject, why: str = "") -> Approval | None:
+        """A second person refuses; None if it is over or refused already."""
+
+    async def wait(self, identifiers: Iterable[str], seconds: float) -> bool:
+        """Until none of them waits any more, at most that long; whether it came to that."""
+
+
 class Gate(Protocol):
     """The broker behind its listeners."""
 
@@ -194,6 +217,10 @@ class Gate(Protocol):
     @property
     def supervision(self) -> Supervision:
         """Live control of sessions."""
+
+    @property
+    def approvals(self) -> Approvals:
+        """Operations that wait for persons."""
 
     @property
     def ledger_view(self) -> LedgerView:

@@ -52,6 +52,11 @@ KINDS: dict[str, Kind] = {
     "origin_refused": Kind(403, "Calls from other web pages are refused.", "Call without an Origin header."),
     "denied": Kind(403, "Denied; nothing was sent to the device.", "The reasons say what was missing."),
     "permission_denied": Kind(403, "You may not do this.", "The reasons say what was missing."),
+    "proof_not_fresh": Kind(
+        403,
+        "Your token does not say that you proved yourself in the last five minutes.",
+        "Log in again, so that you are asked for all that proves you, and call again with the new token.",
+    ),
     "route_unknown": Kind(404, "There is nothing at this path.", "See the reference of the API for its paths."),
     "device_unknown": Kind(
         404, "There is no such device, or you may not see it.", REASONS[Reason.DEVICE_UNKNOWN].what_to_do
@@ -66,10 +71,18 @@ KINDS: dict[str, Kind] = {
     "session_unknown": Kind(
         404, "There is no such session, or you may not see it.", "Look at the open sessions: `otb sessions ls`."
     ),
+    "approval_unknown": Kind(
+        404, "There is no such approval, or it is over, or you may not see it.", "See what waits: `otb approvals ls`."
+    ),
     "lock_unknown": Kind(404, "There is no such lock, or it no longer holds.", "See which hold with `otb lock ls`."),
     "lock_target_unknown": Kind(404, "There is nothing of this name to lock.", "Check the name; nothing was locked."),
     "method_not_allowed": Kind(405, "The path does not take this method.", "Use one of the methods in Allow."),
     "request_timeout": Kind(408, "The request took too long to arrive.", _FIX_REQUEST),
+    "approval_over": Kind(
+        409,
+        "It waits for nothing that you could give: look at it again.",
+        "See what it lacks: `otb approvals show ID`.",
+    ),
     "idempotency_in_flight": Kind(
         409, "The call with this Idempotency-Key is still under way.", "Wait, then repeat it to get its answer."
     ),

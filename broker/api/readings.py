@@ -18,6 +18,7 @@ from broker.model.place import Point
 from broker.model.vocabulary import Reason, Result
 from broker.model.words import device_code_text, reason_text
 
+WAITS_FOR_PERSON = frozenset({Reason.STEP_UP_NEEDED, Reason.APPROVAL_NEEDED, Reason.APPROVAL_REFUSED})
 _SPLIT = frozenset({Result.DEVICE_REFUSED})
 _NOT_SENT = {"device_down": "device_down", "budget_exhausted": "budget_exhausted"}
 _BY_RESULT = {
@@ -63,7 +64,8 @@ def why_refused(refused: Refused) -> Why:
     for word in (Reason.LEDGER_CLOSED, Reason.LEDGER_PAUSED):
         if word in refused.reasons:
             return Why(word.value, refused.reasons, denied)
-    return Why("denied" if denied is not None else "not_sent", refused.reasons, denied)
+    waits = WAITS_FOR_PERSON.intersection(refused.reasons)
+    return Why("denied" if denied is not None or waits else "not_sent", refused.reasons, denied)
 
 
 def why_failed(finding: Answered) -> Why:

@@ -17,6 +17,7 @@ _PARAMETERS = {
     "index": r"(?:0|[1-9][0-9]{0,15})",
     "id": r"[A-Za-z0-9-]{1,64}",
     "session": r"ses-[a-z0-9]{1,60}",
+    "approval": r"arm-[a-z0-9]{1,60}",
 }
 
 

@@ -1,6 +1,7 @@
 """ONE table of what the API serves: method, path, permission, models, record. Everything else is generated from it."""
 
 from broker.api import agenda, models, operations, views
+from broker.api.approval_routes import APPROVAL_ROUTES
 from broker.api.evidence_routes import EVIDENCE_ROUTES
 from broker.api.lock_routes import LOCK_ROUTES
 from broker.api.route import DecidedBy, Effect, Route
@@ -108,6 +109,8 @@ ROUTES: tuple[Route, ...] = (
             "10,000 of all, 32 MiB together. A key whose answer is no longer kept is a new key: its call is decided "
             "and written again; a restart of the broker makes every key new. Before you repeat a call from before a "
             "restart, read the point or ask the ledger. A call that sent nothing to the device leaves its key unused."
+            "\n\nIf the policy obliges a person (`step_up_needed`, `approval_needed`), the problem has `approvals`. "
+            "With `wait_seconds` the call waits until they are armed or refused, then is decided again and goes on."
         ),
     ),
     Route(
@@ -123,8 +126,8 @@ ROUTES: tuple[Route, ...] = (
         description=(
             "Subprotocol `otb.modbus.v1`. Binary frames are a Modbus/TCP octet stream, cut anywhere; every request in "
             "it is decided and recorded. Text frames are control messages in JSON. The broker sends "
-            '`{"type":"denied","reasons":[…],"decision_id":…,"next_window":…}` beside the exception that the stream '
-            'carries, and `{"type":"ending","reason":…,"text":…,"at":…}` before it closes. You may send '
+            '`{"type":"denied","reasons":[…],"decision_id":…,"approval":…,"next_window":…}` beside the exception that '
+            'the stream carries, and `{"type":"ending","reason":…,"text":…,"at":…}` before it closes. You may send '
             '`{"type":"renew","token":"…"}` with a fresh token of the same subject, which the broker answers with '
             '`{"type":"renewed"}` or `{"type":"renew_refused","code":…}`; a token of another subject ends the tunnel.'
         ),
@@ -159,6 +162,7 @@ ROUTES: tuple[Route, ...] = (
         ),
     ),
     *SESSION_ROUTES,
+    *APPROVAL_ROUTES,
     *LOCK_ROUTES,
     *EVIDENCE_ROUTES,
     Route(

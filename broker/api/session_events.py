@@ -7,7 +7,7 @@ from typing import Any
 from broker.api.problems import timestamp
 from broker.engine.events import Seen
 from broker.model.operation import BacnetProperty, ModbusRange, Operation, Request, Touch
-from broker.model.vocabulary import EndReason
+from broker.model.vocabulary import EndReason, Result
 from broker.model.words import END_REASONS, Words
 
 LARGEST_EVENT = 49_152
@@ -64,7 +64,7 @@ def _change(seen: Seen) -> dict[str, Any]:
 def _result(seen: Seen) -> dict[str, Any]:
     told: dict[str, Any] = {"result": str(seen.result)}
     if seen.code:
-        told["code"] = _cut(str(seen.code))
+        told["approval" if seen.result == Result.DENIED else "code"] = _cut(str(seen.code))
     if seen.reasons:
         told["reasons"] = [str(word) for word in seen.reasons[:MOST_POINTS]]
     return told

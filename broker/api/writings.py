@@ -1,6 +1,6 @@
 """POST …/write: decided whole, carried out in order, and for each point what became of it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -8,10 +8,9 @@ from broker.api import codecs
 from broker.api.models import WriteCall, WriteItem
 from broker.api.ports import Gate
 from broker.api.problems import Problem, refusal
-from broker.api.readings import Why, why_failed, why_refused
+from broker.api.readings import WAITS_FOR_PERSON, Why, why_failed, why_refused
 from broker.engine.events import Answered, Finding, Refused
 from broker.engine.sessions import Session
-from broker.model.decision import Decision
 from broker.model.operation import Request
 from broker.model.place import BacnetAddress, Device
 from broker.model.vocabulary import Reason, Result
@@ -29,11 +28,15 @@ class Writing:
         self._names = tuple(call.points or ())
         self.requests = self._compose_points(call.points) if call.points else self._compose_ranges()
 
-    async def carry_out(self, gate: Gate, session: Session) -> tuple[dict[str, Any] | Problem, bool]:
+    async def carry_out(
+        self, gate: Gate, session: Session, wait_seconds: float = 0
+    ) -> tuple[dict[str, Any] | Problem, bool]:
         """The answer or the problem, and whether anything may have reached the device."""
         findings = await gate.write(session, self.requests)
-        decisions = [decision for finding in findings for decision in finding.decisions]
-        denied = [decision for decision in decisions if not decision.allow]
+        if wait_seconds and (waiting := _approvals(findings)):
+            over = await gate.approvals.wait(waiting, wait_seconds)
+            findings = await gate.write(session, self.requests) if over else findings
+        denied = [finding for finding in findings if _is_denied(finding)]
         told = [_denied(f) if denied else _outcome(f) for f in findings]
         sent = any(outcome in _SENT for outcome, _ in told)
         document = self._document(told)
@@ -59,11 +62,15 @@ class Writing:
             for place, asked in enumerate(self._raw or ())
         )
 
-    def _denial(self, document: dict[str, Any], denied: list[Decision]) -> Problem:
-        reasons = tuple(dict.fromkeys(word for decision in denied for word in decision.reasons))
+    def _denial(self, document: dict[str, Any], denied: list[Finding]) -> Problem:
+        decisions = tuple(decision for finding in denied for decision in finding.decisions if not decision.allow)
+        told = (word for finding in denied if isinstance(finding, Refused) for word in finding.reasons)
+        reasons = tuple(dict.fromkeys(told))
+        if waiting := _approvals(denied):
+            document = document | {"approvals": waiting}
         if chief_reason(reasons) is Reason.PRIORITY_NOT_ALLOWED and (advice := self._priorities()):
             document = document | {"what_to_do": advice}
-        return refusal(reasons, tuple(denied), **document)
+        return refusal(reasons, decisions, **document)
 
     def _priorities(self) -> str:
         """Which priorities the points take, in words; empty if none of them takes any."""
@@ -83,9 +90,21 @@ class Writing:
         return {"device": self._device.key, "raw": [p | e for p, e in zip(places, entries, strict=True)]}
 
 
+def _is_denied(finding: Finding) -> bool:
+    """Whether the policy denied it, or a person is missing for it."""
+    if not isinstance(finding, Refused):
+        return False
+    return any(not d.allow for d in finding.decisions) or not WAITS_FOR_PERSON.isdisjoint(finding.reasons)
+
+
+def _approvals(findings: Iterable[Finding]) -> list[str]:
+    """The ids of what waits for a person."""
+    return [finding.approval for finding in findings if isinstance(finding, Refused) and finding.approval]
+
+
 def _denied(finding: Finding) -> tuple[str, Why | None]:
     """Of a call that was denied: which of its operations were, and which would have been allowed."""
-    if isinstance(finding, Refused) and any(not decision.allow for decision in finding.decisions):
+    if isinstance(finding, Refused) and _is_denied(finding):
         return "denied", why_refused(finding)
     return "allowed", None
 

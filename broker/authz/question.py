@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from broker.model.decision import Arming
 from broker.model.operation import BacnetProperty, ModbusRange, Operation, Touch
 from broker.model.place import BacnetAddress, Device, Grant, Organisation, Point
 from broker.model.schedule import CalendarState, Interval
@@ -24,13 +25,17 @@ Document = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class SessionFacts:
-    """What a policy may know of the session; `mfa_at` is when the subject last proved itself to its issuer."""
+    """What a policy may know of the session; `mfa_at` is when the subject last proved itself to its issuer.
+
+    `watched_by` are those who supervise it live, now.
+    """
 
     id: str
     listener: str
     peer: str
     started: float
     mfa_at: float | None = None
+    watched_by: tuple[str, ...] = ()
 
 
 def operation_question(
@@ -43,13 +48,16 @@ def operation_question(
     calendar: CalendarState,
     grants: tuple[Grant, ...],
     session: SessionFacts,
+    armed: tuple[Arming, ...] = (),
 ) -> Document:
-    """May this operation be done now? `grants` are those that name this subject and device."""
+    """May this operation be done now? `grants` are those that name this subject and device; `armed` is what persons
+    have armed of exactly this operation.
+    """
     return compose(
         now,
         caller_part(subject, organisation, session),
         device_part(device),
-        {"operation": operation_part(operation)},
+        {"operation": operation_part(operation), "armed": [_arming(arming) for arming in armed]},
         surroundings_part(calendar, grants, device.key),
     )
 
@@ -120,6 +128,7 @@ def caller_part(subject: Subject, organisation: Organisation | None, session: Se
             "peer": session.peer,
             "started": floor(session.started),
             "mfa_at": _end(session.mfa_at),
+            "watched_by": list(session.watched_by),
         },
     }
 
@@ -211,6 +220,16 @@ def _grant(grant: Grant, device: str) -> Document:
         "plan": plan if grant.plan else None,
         "single_use": grant.single_use,
         "supervised": grant.supervised,
+    }
+
+
+def _arming(arming: Arming) -> Document:
+    return {
+        "approval": arming.approval,
+        "kind": arming.kind.value,
+        "by": arming.by,
+        "at": floor(arming.at),
+        "until": floor(arming.until),
     }
 
 

@@ -3,7 +3,8 @@ docs/architecture.md).
 """
 
 from broker.engine.sessions import Session
-from broker.model.decision import Decision
+from broker.model.approval import Approval
+from broker.model.decision import Decision, Obligation
 from broker.model.operation import Relayed, Request
 
 
@@ -33,7 +34,56 @@ class RecordIntents:
 
 
 class RecordDenial:
-    """Record intents and outcomes `denied` of a request that is not relayed. Answer: None, recorded or not."""
+    """Record intents and outcomes `denied` of a request that is not relayed. Answer: None, recorded or not.
+
+    `reasons` are those of the engine's own, beside those of the decisions; `code` is the approval that it waits for.
+    """
+
+    __slots__ = ("code", "decisions", "reasons", "request", "session")
+
+    def __init__(
+        self,
+        session: Session,
+        request: Request,
+        decisions: tuple[Decision, ...],
+        reasons: tuple[str, ...] = (),
+        code: str = "",
+    ) -> None:
+        self.session = session
+        self.request = request
+        self.decisions = decisions
+        self.reasons = reasons
+        self.code = code
+
+
+class AskApproval:
+    """Let persons see an operation that waits for them. Answer: `Approval`, new or known; None if there is no room."""
+
+    __slots__ = ("decisions", "needs", "request", "session")
+
+    def __init__(
+        self, session: Session, request: Request, decisions: tuple[Decision, ...], needs: tuple[Obligation, ...]
+    ) -> None:
+        self.session = session
+        self.request = request
+        self.decisions = decisions
+        self.needs = needs
+
+
+class ShowBefore:
+    """Show with an approval what its points read now. Answer: None."""
+
+    __slots__ = ("approval", "before")
+
+    def __init__(self, approval: Approval, before: tuple[tuple[str, str], ...]) -> None:
+        self.approval = approval
+        self.before = before
+
+
+class UseArming:
+    """Use up what persons have armed, for this request alone. Answer: "" or a `Reason` word, `approval_needed` if it is
+    no longer there.
+    """
 
     __slots__ = ("decisions", "request", "session")
 
@@ -86,4 +136,6 @@ class RecordOutcomes:
         self.after = after
 
 
-Command = Decide | RecordIntents | RecordDenial | LastLook | Relay | RecordOutcomes
+Command = (
+    Decide | RecordIntents | RecordDenial | AskApproval | ShowBefore | UseArming | LastLook | Relay | RecordOutcomes
+)

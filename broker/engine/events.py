@@ -11,10 +11,14 @@ from broker.model.operation import Relayed, Request
 
 @dataclass(slots=True)
 class Refused:
-    """Nothing was sent. `reasons` are `Reason` words; `decisions` are those that were taken, denials among them."""
+    """Nothing was sent. `reasons` are `Reason` words; `decisions` are those that were taken, denials among them.
+
+    `approval` is the id of what waits for a person, if that is why.
+    """
 
     reasons: tuple[str, ...]
     decisions: tuple[Decision, ...] = ()
+    approval: str = ""
 
 
 @dataclass(slots=True)

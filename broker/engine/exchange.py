@@ -1,7 +1,7 @@
 """The way of one operation.
 
-    request -> Decide (each operation) -> [before-value] -> RecordIntents -> LastLook -> Relay -> RecordOutcomes ->
-    answer
+    request -> Decide (each operation) -> [a person is missing: AskApproval, refused] -> [before-value] ->
+    [what persons armed: UseArming] -> RecordIntents -> LastLook -> Relay -> RecordOutcomes -> answer
 
 A generator yields commands and is sent their answers; one driver performs them. Whatever goes wrong at any step,
 nothing is relayed without a recorded intent, and every recorded intent gets exactly one outcome.
@@ -9,9 +9,21 @@ nothing is relayed without a recorded intent, and every recorded intent gets exa
 
 from collections.abc import Generator
 
-from broker.engine.commands import Command, Decide, LastLook, RecordDenial, RecordIntents, RecordOutcomes, Relay
+from broker.engine.commands import (
+    AskApproval,
+    Command,
+    Decide,
+    LastLook,
+    RecordDenial,
+    RecordIntents,
+    RecordOutcomes,
+    Relay,
+    ShowBefore,
+    UseArming,
+)
 from broker.engine.events import Answered, Finding, Refused
 from broker.engine.sessions import Session
+from broker.model.approval import Approval, ApprovalState
 from broker.model.decision import Decision, Obligation
 from broker.model.operation import Relayed, Request
 from broker.model.vocabulary import Reason, Result
@@ -19,6 +31,7 @@ from broker.wire.meaning import values_of
 
 Steps = Generator[Command, object, Finding]
 Values = tuple[tuple[str, str], ...]
+_NEEDED = {Obligation.STEP_UP: Reason.STEP_UP_NEEDED, Obligation.SECOND_PERSON: Reason.APPROVAL_NEEDED}
 
 
 def exchange(session: Session, request: Request) -> Steps:
@@ -31,7 +44,8 @@ def exchange(session: Session, request: Request) -> Steps:
 
 
 def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator[Command, object, tuple[Finding, ...]]:
-    """Decide several requests whole before any is relayed: one denial refuses all. Then carry them out in order.
+    """Decide several requests whole before any is relayed: one denial, or one person missing, refuses all. Then carry
+    them out in order.
 
     The first that is not done keeps back those after it: they are `Refused(())`, without intent and without reason.
     """
@@ -39,12 +53,17 @@ def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator
     for request in requests:
         taken.append((yield from _decide(session, request)))
     findings: list[Finding] = []
-    allowed = all(d.allow for decisions in taken for d in decisions)
+    denied = any(not d.allow for decisions in taken for d in decisions)
+    allowed = not denied and not any(d.lacks for decisions in taken for d in decisions)
     for request, decisions in zip(requests, taken, strict=True):
         if allowed and findings and not _done(findings[-1]):
             findings.append(Refused((), decisions))
             continue
-        step = carry_out(session, request, decisions) if allowed else _deny(session, request, decisions)
+        lacks = () if denied else _lacks(decisions)
+        if allowed:
+            step = carry_out(session, request, decisions)
+        else:
+            step = _wait(session, request, decisions, lacks) if lacks else _deny(session, request, decisions)
         findings.append((yield from step))
     return tuple(findings)
 
@@ -53,14 +72,21 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
     """Record, look once more, relay, record: for a request whose operations are all allowed."""
     before: Values = ()
     obliged: tuple[Obligation, ...] = ()
+    armed = False
     for decision in decisions:
         obliged += decision.obligations
+        if decision.armed:
+            armed = True
+    if obliged and (lacks := _lacks(decisions)):
+        return (yield from _wait(session, request, decisions, lacks))
     if Obligation.BEFORE_VALUE in obliged:
         read = yield from _read_back(session, request)
         if read is None:
-            yield RecordDenial(session, request, decisions)
+            yield RecordDenial(session, request, decisions, (Reason.OBLIGATION_UNMET,))
             return Refused((Reason.OBLIGATION_UNMET,), decisions)
         before = read
+    if armed and (refused := (yield from _use_up(session, request, decisions))) is not None:
+        return refused
     first = yield RecordIntents(session, request, decisions, before)
     if not isinstance(first, int):
         return Refused((str(first),), decisions)
@@ -90,6 +116,41 @@ def _deny(session: Session, request: Request, decisions: tuple[Decision, ...]) -
     yield RecordDenial(session, request, decisions)
     reasons = dict.fromkeys(reason for d in decisions if not d.allow for reason in d.reasons)
     return Refused(tuple(reasons), decisions)
+
+
+def _wait(
+    session: Session, request: Request, decisions: tuple[Decision, ...], lacks: tuple[Obligation, ...]
+) -> Generator[Command, object, Refused]:
+    """Refuse at once, and let persons see what waits for them, with what is there now: nobody is kept waiting here."""
+    approval = yield AskApproval(session, request, decisions, lacks)
+    reasons, known = tuple(_NEEDED[kind] for kind in lacks), ""
+    if isinstance(approval, Approval):
+        known = approval.id
+        if approval.state is ApprovalState.REFUSED:
+            reasons = (Reason.APPROVAL_REFUSED,)
+        elif approval.before is None:
+            read = yield from _read_back(session, request)
+            yield ShowBefore(approval, read or ())
+    yield RecordDenial(session, request, decisions, reasons, known)
+    return Refused(reasons, decisions, known)
+
+
+def _use_up(
+    session: Session, request: Request, decisions: tuple[Decision, ...]
+) -> Generator[Command, object, Refused | None]:
+    """What persons armed is used up before anything is intended; whoever comes second, or too late, waits again."""
+    word = yield UseArming(session, request, decisions)
+    if not word:
+        return None
+    if word == Reason.APPROVAL_NEEDED:
+        lacks = tuple(dict.fromkeys(arming.kind for decision in decisions for arming in decision.armed))
+        return (yield from _wait(session, request, decisions, lacks))
+    yield RecordDenial(session, request, decisions, (str(word),))
+    return Refused((str(word),), decisions)
+
+
+def _lacks(decisions: tuple[Decision, ...]) -> tuple[Obligation, ...]:
+    return tuple(dict.fromkeys(kind for decision in decisions for kind in decision.lacks))
 
 
 def _done(finding: Finding) -> bool:

@@ -22,7 +22,8 @@ class Session:
     policy, inventory and locks in which they were taken. `relied_on` are the grants that an open window puts in force;
     `look_at` (epoch seconds) is when its end must be examined again. `device_key` is the device's, ready to hand.
     `barred` is the `Reason` word for which nothing is relayed now, empty while operations may be. `observer`, there
-    only while somebody watches, is told of each request: result, code, reasons of a denial.
+    only while somebody watches, is told of each request: result, code, reasons of a denial. `watched_by` are those who
+    supervise it now.
     """
 
     id: str
@@ -39,6 +40,7 @@ class Session:
     operations: int = 0
     refusals: int = 0
     barred: str = ""
+    watched_by: tuple[str, ...] = ()
     observer: "Observer | None" = None
     device_key: str = field(init=False)
 

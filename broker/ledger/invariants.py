@@ -6,6 +6,7 @@
   `now`;
 - every intent lies inside its session and cites a decision on an operation of that session;
 - a session is paused, resumed and cut while it is open, and nothing that is intended while it is paused is relayed;
+- what waited for a person is relayed only if it was asked, armed by the right person and used up for it, once;
 - every intent has exactly one outcome, after it; a denied one only `denied`; one whose lease had ended is not relayed;
 - no session ends because its subject logged out before an issuer has told of a logout;
 - when the broker starts or stops, no session is open and no intent without outcome.
@@ -20,6 +21,7 @@ from typing import Any
 import orjson
 
 from broker.errors import IntegrityError
+from broker.ledger.armings import Armings, Reliance
 from broker.ledger.canonical import canonical
 from broker.model.decision import EntryPoint
 from broker.model.vocabulary import EndReason, RecordKind, Result
@@ -35,24 +37,26 @@ Record = dict[str, Any]
 
 
 class _Decision:
-    __slots__ = ("allow", "entry_point", "session", "valid_until")
+    __slots__ = ("allow", "entry_point", "reliance", "session", "valid_until")
 
     def __init__(self, record: Record) -> None:
         self.session: str = record["session"]
         self.allow: bool = record["allow"]
         self.entry_point: str = record["entry_point"]
         self.valid_until: float | None = record["answer"].get("valid_until")
+        self.reliance: Reliance | None = None
 
 
 class _Intent:
-    __slots__ = ("denied", "late", "paused", "session", "time")
+    __slots__ = ("alone", "denied", "late", "paused", "session", "time")
 
-    def __init__(self, session: str, time: float, denied: bool, late: bool, paused: bool) -> None:
+    def __init__(self, session: str, time: float, denied: bool, late: bool, paused: bool, alone: bool = False) -> None:
         self.session = session
         self.paused = paused
         self.time = time
         self.denied = denied
         self.late = late
+        self.alone = alone
 
 
 class Invariants:
@@ -77,6 +81,7 @@ class Invariants:
         self._logout_told_once = False
         self._intents: dict[int, _Intent] = {}
         self._used_invitations: set[str] = set()
+        self._armings = Armings()
         self._rules: dict[str, Callable[[Record], None]] = {
             RecordKind.BROKER_STARTED.value: self._broker_started,
             RecordKind.BROKER_STOPPED.value: self._broker_stopped,
@@ -86,6 +91,10 @@ class Invariants:
             RecordKind.SESSION_PAUSED.value: self._session_paused,
             RecordKind.SESSION_RESUMED.value: self._session_resumed,
             RecordKind.SESSION_CUT.value: self._require_open,
+            RecordKind.APPROVAL_ASKED.value: self._armings.asked,
+            RecordKind.OPERATION_ARMED.value: lambda r: self._armings.armed(r, _read_stamp(r["until"])),
+            RecordKind.ARMING_USED.value: self._arming_used,
+            RecordKind.APPROVAL_ENDED.value: self._armings.ended,
             RecordKind.DECISION.value: self._decision,
             RecordKind.INTENT.value: self._intent,
             RecordKind.OUTCOME.value: self._outcome,
@@ -152,6 +161,7 @@ class Invariants:
         self._require_quiet("start")
         self._running = self._known_start = True
         self._closed.clear()
+        self._armings.began()
 
     def _broker_stopped(self, record: Record) -> None:
         self._require_quiet("stop")
@@ -207,8 +217,16 @@ class Invariants:
             return
         if decision.allow:
             _require_access(record["input"])
+            decision.reliance = self._armings.shown(record["input"], record["answer"]["obligations"])
         self._decisions[self._index] = decision
         self._cited_by.setdefault(decision.session, []).append(self._index)
+
+    def _arming_used(self, record: Record) -> None:
+        relied = [self._cited(index, record["session"]) for index in record["decisions"]]
+        known = [decision.reliance for decision in relied if decision is not None]
+        if None in known or not relied:
+            raise _broken("decision_relies_on_nobody", record["approval"])
+        self._armings.used(record, self._time or 0.0, [reliance for reliance in known if reliance is not None])
 
     def _intent(self, record: Record) -> None:
         session = record["session"]
@@ -222,7 +240,8 @@ class Invariants:
             raise _broken("decision_of_another_kind", f"record {record['decision']}")
         time, end = self._time or 0.0, decision.valid_until
         late = decision.allow and end is not None and time > end + LEASE_GRACE_SECONDS
-        self._intents[self._index] = _Intent(session, time, not decision.allow, late, paused)
+        alone = decision.reliance is not None and not decision.reliance.take(record)
+        self._intents[self._index] = _Intent(session, time, not decision.allow, late, paused, alone)
 
     def _outcome(self, record: Record) -> None:
         number, result = record["intent"], record["result"]
@@ -237,6 +256,8 @@ class Invariants:
             raise _broken("lease_had_ended", f"record {number}: {result}")
         if intent.paused and result not in RELAYED_NOTHING:
             raise _broken("relayed_while_paused", f"record {number}: {result}")
+        if intent.alone and result not in RELAYED_NOTHING:
+            raise _broken("relayed_without_the_person", f"record {number}: {result}")
 
     def _person_enrolled(self, record: Record) -> None:
         invitation = record["invitation"]

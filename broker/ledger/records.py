@@ -314,6 +314,48 @@ def factor_refused(time: float, *, subject: str, count: int, first: float, last:
     return _record(RecordKind.FACTOR_REFUSED, time, fields)
 
 
+def approval_asked(
+    time: float,
+    *,
+    approval: str,
+    session: str,
+    subject: str,
+    device: str,
+    digest: str,
+    needs: Sequence[str],
+    decisions: Sequence[int],
+    until: float,
+) -> bytes:
+    """An operation was refused until persons arm it. `digest` is of the request, "" if it touches something
+    confidential; `decisions` are the indices of those that oblige the persons.
+    """
+    fields: dict[str, object] = {"approval": approval, "session": session, "subject": _text(subject), "device": device}
+    fields |= {"needs": list(needs), "decisions": list(decisions), "until": stamp(until)}
+    return _record(RecordKind.APPROVAL_ASKED, time, fields | _optional(digest=digest))
+
+
+def operation_armed(
+    time: float, *, approval: str, session: str, obligation: str, by: str, until: float, before: Pairs = (), why: str
+) -> bytes:
+    """A person has met one obligation of the operation that waits; `before` is what was shown as there now."""
+    fields: dict[str, object] = {"approval": approval, "session": session, "obligation": obligation, "by": _text(by)}
+    if before:
+        fields["before"] = {_text(point): _text(value) for point, value in before}
+    return _record(RecordKind.OPERATION_ARMED, time, fields | {"until": stamp(until)} | _optional(why=why))
+
+
+def arming_used(time: float, *, approval: str, session: str, decisions: Sequence[int]) -> bytes:
+    """What was armed is used up for the request that these decisions allow; its intents follow."""
+    fields = {"approval": approval, "session": session, "decisions": list(decisions)}
+    return _record(RecordKind.ARMING_USED, time, fields)
+
+
+def approval_ended(time: float, *, approval: str, session: str, reason: str, by: str = "", why: str = "") -> bytes:
+    """An approval ended unused, and why; of a refusal, by whom."""
+    fields = {"approval": approval, "session": session, "reason": reason}
+    return _record(RecordKind.APPROVAL_ENDED, time, fields | _optional(by=by, why=why))
+
+
 def clock_stepped(time: float, *, step_seconds: float) -> bytes:
     """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
     return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})

@@ -16,9 +16,10 @@ from broker.engine.ports import Clock, Ledger, PolicyEngine
 from broker.engine.sessions import NEVER, Session, Situation, look_again_at
 from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.ledger import records
+from broker.listeners.approvals import Approvals
 from broker.listeners.concealment import Concealment
 from broker.listeners.denial_quota import DenialQuota
-from broker.model.decision import Answer, Decision, EntryPoint
+from broker.model.decision import BY_PERSONS, Answer, Decision, EntryPoint
 from broker.model.lock import Lock
 from broker.model.operation import Request
 from broker.model.place import Device, Grant
@@ -57,6 +58,7 @@ class DecisionDesk:
         self.concealment = concealment
         self.locks = LocksInForce()
         self.given = GivenGrants()
+        self.approvals = Approvals(clock, ledger, chance)
         self.epoch = 1
         self.quota = DenialQuota()
         self._admin_leases: dict[tuple[object, ...], Decision] = {}
@@ -82,18 +84,21 @@ class DecisionDesk:
                 return lease
             return replace(lease, index=NOT_RECORDED)
         situation = self.situation(session.subject, session.device, now)
+        armed = self.approvals.armed(session, request, now) if self.approvals else ()
         question = questions.operation_question(
-            now=now, operation=request.operations[place], **self._about(session, situation)
+            now=now, operation=request.operations[place], armed=armed, **self._about(session, situation)
         )
 
         def settle(decision: Decision) -> None:
-            if decision.valid_until is not None and decision.epoch == session.epoch and not session.barred:
+            if armed:
+                decision = replace(decision, armed=armed)
+            elif decision.valid_until is not None and decision.epoch == session.epoch and not session.barred:
                 _keep(session.leases, key, decision, self._clock.now())
             decided(decision)
 
         if session.barred == Reason.SESSION_PAUSED:
             return self._paused(session, key, question, request.conceals)
-        ends = look_again_at(session, situation)
+        ends = min((look_again_at(session, situation), *(arming.until for arming in armed)))
         self._ask_unless_locked(EntryPoint.OPERATION, question, session, ends, settle, conceals=request.conceals)
         return PENDING
 
@@ -209,7 +214,12 @@ class DecisionDesk:
             "calendar": situation.calendar,
             "grants": situation.grants,
             "session": questions.SessionFacts(
-                id=session.id, listener=session.listener, peer=session.peer, started=session.started, mfa_at=mfa
+                id=session.id,
+                listener=session.listener,
+                peer=session.peer,
+                started=session.started,
+                mfa_at=mfa,
+                watched_by=session.watched_by,
             ),
         }
 
@@ -257,7 +267,7 @@ class DecisionDesk:
                 # Which policy answered cannot be said any more, and a decision must be one that can be taken again.
                 raw = PolicyUnavailableError(Reason.POLICY_UNAVAILABLE, "The policy was exchanged meanwhile.")
             try:
-                answer = _judged(raw, now, ends)
+                answer = _judged(raw, now, ends, entry_point, once=bool(question.get("armed")))
                 decision = self._record(entry_point, question, session, answer, revision, conceals)
             except Exception:
                 # A bug of ours must not leave the asker without an answer, nor reach the engine's connection.
@@ -287,6 +297,8 @@ class DecisionDesk:
         subject = question["subject"]["id"]
         if not answer.allow and not self.quota.admits(subject, now):
             return _as_decision("", NOT_RECORDED, answer, question)
+        if _waits_for_persons(answer, question) and not self.quota.admits(subject, now):
+            return _as_decision("", NOT_RECORDED, _denial(Reason.APPROVAL_NEEDED), question)
         decision_id = self._chance("dec")
         try:
             shown, concealed = self.concealment.question(question) if conceals else (question, "")
@@ -323,10 +335,24 @@ def _keep(leases: dict[str, Decision], key: str, decision: Decision, now: float)
         leases[key] = decision
 
 
-def _judged(raw: bytes | PolicyUnavailableError, now: float, ends: float) -> Answer:
+def _judged(
+    raw: bytes | PolicyUnavailableError, now: float, ends: float, entry_point: EntryPoint, *, once: bool
+) -> Answer:
+    """What the policy said, as the broker takes it. Only operations can wait for persons."""
     if isinstance(raw, PolicyUnavailableError):
         return _denial(_unavailable(raw))
-    return clamp(answers.read_answer(raw), now, ends)
+    answer = answers.read_answer(raw)
+    if entry_point is not EntryPoint.OPERATION and not BY_PERSONS.isdisjoint(answer.obligations):
+        return _denial(Reason.OBLIGATION_UNMET)
+    return clamp(answer, now, ends, once=once)
+
+
+def _waits_for_persons(answer: Answer, question: dict[str, Any]) -> bool:
+    """Whether nothing will come of it but a refusal, which counts as one: whoever repeats it fills no disk."""
+    if not answer.obligations:
+        return False
+    armed = {arming["kind"] for arming in question.get("armed", ())}
+    return not BY_PERSONS.difference(armed).isdisjoint(answer.obligations)
 
 
 def _denial(reason: Reason) -> Answer:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator
 from typing import Any
 
 from broker.engine.commands import (
+    AskApproval,
     Command,
     Decide,
     LastLook,
@@ -14,6 +15,8 @@ from broker.engine.commands import (
     RecordIntents,
     RecordOutcomes,
     Relay,
+    ShowBefore,
+    UseArming,
 )
 from broker.engine.events import Answered, Finding, Refused
 from broker.engine.ports import Clock, Ledger, Upstream
@@ -52,6 +55,9 @@ class Driver:
             Decide: self._decide,
             RecordIntents: self._record_intents,
             RecordDenial: self._record_denial,
+            AskApproval: self._ask_approval,
+            ShowBefore: self._show_before,
+            UseArming: self._use_arming,
             LastLook: self.last_look,
             Relay: self._relay,
             RecordOutcomes: self._record_outcomes,
@@ -132,8 +138,9 @@ class Driver:
         session.refusals += 1
         self.results[Result.DENIED] += 1
         if session.observer is not None:
-            reasons = tuple(dict.fromkeys(word for decision in command.decisions for word in decision.reasons))
-            session.observer(session, command.request, Result.DENIED, "", reasons)
+            decided = (word for decision in command.decisions for word in decision.reasons)
+            reasons = tuple(dict.fromkeys((*command.reasons, *decided)))
+            session.observer(session, command.request, Result.DENIED, command.code, reasons)
         if any(decision.index == NOT_RECORDED for decision in command.decisions):
             return None  # beyond the quota, and counted where it was decided; or the ledger is closed
         if session.ended is not None:
@@ -143,11 +150,20 @@ class Driver:
         try:
             for operation, decision in zip(request.operations, command.decisions, strict=True):
                 index = self._ledger.append(self._intent(now, command, operation, decision), intent=True)
-                self._ledger.append(records.outcome(now, intent=index, result=Result.DENIED))
+                self._ledger.append(records.outcome(now, intent=index, result=Result.DENIED, code=command.code))
         except LedgerUnavailableError:
             self._desk.quota.suppress(session.subject.id, now)
             return None
         return None if self._ledger.settle(False, run.denial_settled) else PENDING
+
+    def _ask_approval(self, command: AskApproval, run: "_Run") -> Any:
+        return self._desk.approvals.ask(command.session, command.request, command.decisions, command.needs)
+
+    def _show_before(self, command: ShowBefore, run: "_Run") -> Any:
+        self._desk.approvals.show_before(command.approval, command.before)
+
+    def _use_arming(self, command: UseArming, run: "_Run") -> Any:
+        return self._desk.approvals.use(command.session, command.request, command.decisions)
 
     def last_look(self, command: LastLook | Relay, run: "_Run") -> str:
         """The word for what has changed since the decisions were taken, or none."""

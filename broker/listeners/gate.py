@@ -13,6 +13,7 @@ from broker.engine.ports import Clock, Ledger
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
+from broker.listeners.approvals import Approvals
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
 from broker.listeners.frame_refusals import FrameRefusals
@@ -66,6 +67,11 @@ class Gate:
     def supervision(self) -> Supervision:
         """Live control of sessions."""
         return self._parts.supervision
+
+    @property
+    def approvals(self) -> Approvals:
+        """Operations that wait for persons."""
+        return self._parts.desk.approvals
 
     @property
     def inventory(self) -> Inventory:

@@ -139,6 +139,7 @@ class Supervision:
             self._watchers.tell(session, "opened")
             return
         self._pauses.pop(session.id, None)
+        self._desk.approvals.session_ended(session)
         self._watchers.follow(session)
         self._watchers.closed(session)
 

@@ -250,6 +250,7 @@ class Tunnel(asyncio.Protocol):
                 "reasons": [{"code": str(word), "text": reason_text(word)} for word in refused.reasons],
                 "what_to_do": what_to_do(refused.reasons),
                 "decision_id": decision.id if decision and decision.id else None,
+                "approval": refused.approval or None,
                 "next_window": {"id": window[0], "opens": _stamp(window[1]), "closes": _stamp(window[2])}
                 if window
                 else None,

@@ -9,6 +9,7 @@ from broker.ledger import records
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.identity_refusals import IdentityRefusals
 from broker.listeners.session_register import SessionRegister
+from broker.model.approval import ApprovalEnd
 from broker.model.vocabulary import EndReason
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Watch:
             self._latest = now
             self._register.shut_for.discard(BEHIND)
         self._register.tick(now)
+        self._desk.approvals.sweep(self._desk.locks)
         if monotonic - self._flushed >= FLUSH_SECONDS:
             self._flushed = monotonic
             self.flush()
@@ -85,4 +87,5 @@ class Watch:
         except LedgerUnavailableError:
             log.error("the step of the clock was not recorded: the ledger is closed")
         self._desk.epoch += 1
+        self._desk.approvals.end_all(ApprovalEnd.CLOCK_STEPPED)
         self._register.end_all(EndReason.CLOCK_STEPPED)

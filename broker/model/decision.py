@@ -18,6 +18,26 @@ class Obligation(StrEnum):
 
     BEFORE_VALUE = "before_value"
     AFTER_VALUE = "after_value"
+    STEP_UP = "step_up"
+    SECOND_PERSON = "second_person"
+
+
+BY_PERSONS = frozenset({Obligation.STEP_UP, Obligation.SECOND_PERSON})
+"""Obligations that nobody but a person can meet, by arming the operation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arming:
+    """A person has met one obligation of one operation: until then it may be done, once.
+
+    `approval` is the id of the approval that it belongs to; times are epoch seconds.
+    """
+
+    approval: str
+    kind: Obligation
+    by: str
+    at: float
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +61,7 @@ class Decision:
     It may be acted upon before `holds_until` (epoch seconds) in the state of policy, inventory and locks `epoch`, and
     reused
     for the same question before `valid_until`, if there is one. `index` is -1 for a denial that was only counted.
+    `armed` is what the policy was told that persons have armed; it is good for one use in all.
     """
 
     id: str
@@ -53,3 +74,12 @@ class Decision:
     next_window: tuple[str, float, float] | None = None
     holds_until: float = 0.0
     epoch: int = 0
+    armed: tuple[Arming, ...] = ()
+
+    @property
+    def lacks(self) -> tuple[Obligation, ...]:
+        """The persons who are missing: nothing may be done under this decision until they have armed the operation."""
+        if not self.obligations:
+            return ()
+        met = {arming.kind for arming in self.armed}
+        return tuple(kind for kind in self.obligations if kind in BY_PERSONS and kind not in met)

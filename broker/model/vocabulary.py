@@ -56,6 +56,10 @@ class Reason(StrEnum):
     SECOND_PERSON_NEEDED = "second_person_needed"
     DUTIES_CONFLICT = "duties_conflict"
     STATE_STALE = "state_stale"
+    STEP_UP_NEEDED = "step_up_needed"
+    APPROVAL_NEEDED = "approval_needed"
+    APPROVAL_REFUSED = "approval_refused"
+    SUPERVISOR_MISSING = "supervisor_missing"
 
 
 class EndReason(StrEnum):
@@ -125,6 +129,10 @@ class RecordKind(StrEnum):
     RELOAD_REFUSED = "reload_refused"
     LOCK_SET = "lock_set"
     LOCK_LIFTED = "lock_lifted"
+    APPROVAL_ASKED = "approval_asked"
+    OPERATION_ARMED = "operation_armed"
+    ARMING_USED = "arming_used"
+    APPROVAL_ENDED = "approval_ended"
     ADMINISTERED = "administered"
     LOGGED_OUT = "logged_out"
     INVITATION_CREATED = "invitation_created"

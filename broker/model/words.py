@@ -22,6 +22,7 @@ _RENEW_CERTIFICATE = "Get a new certificate from your organisation and connect a
 _CONNECT_AGAIN = "Connect again; if you are refused, the answer says why."
 _ASK_ABOUT_LOCK = "Ask the owner of the site; nothing helps but that the lock is lifted or ends."
 _ASK_ABOUT_ISOLATION = "Ask the owner of the site; nothing helps but that two people end the isolation."
+_ASK_SECOND_PERSON = "Ask whoever supervises to look at the approval (`otb approvals ls`), then do the same again."
 _STATE_COMES_BACK = "Tell the operator of the broker; sessions are accepted again as soon as the state is there."
 
 REASONS: dict[Reason, Words] = {
@@ -102,6 +103,20 @@ REASONS: dict[Reason, Words] = {
         "Ask somebody without that role to do it.",
     ),
     Reason.STATE_STALE: Words("The broker does not know which locks hold now, and lets nobody in.", _STATE_COMES_BACK),
+    Reason.STEP_UP_NEEDED: Words(
+        "You must prove yourself again before this is done; nothing was sent.",
+        "Log in again and call `otb step-up` with the id of the approval, then do the same again.",
+    ),
+    Reason.APPROVAL_NEEDED: Words(
+        "This waits for the approval of a second person; nothing was sent.", _ASK_SECOND_PERSON
+    ),
+    Reason.APPROVAL_REFUSED: Words(
+        "A second person refused exactly this operation; nothing was sent.", "Ask who refused it what to do instead."
+    ),
+    Reason.SUPERVISOR_MISSING: Words(
+        "Your grant holds only while a supervisor watches your session, and nobody does.",
+        "Stay connected and ask the owner of the site to watch: `otb sessions watch`.",
+    ),
 }
 
 _SPECIFIC_FIRST: dict[Reason, int] = {
@@ -122,6 +137,10 @@ _SPECIFIC_FIRST: dict[Reason, int] = {
             Reason.SITE_ISOLATED,
             Reason.DUTIES_CONFLICT,
             Reason.SECOND_PERSON_NEEDED,
+            Reason.APPROVAL_REFUSED,
+            Reason.APPROVAL_NEEDED,
+            Reason.STEP_UP_NEEDED,
+            Reason.SUPERVISOR_MISSING,
             Reason.ROLE_MISSING,
             Reason.NO_GRANT,
             Reason.ACTION_NOT_GRANTED,
@@ -246,6 +265,10 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.RELOAD_REFUSED: "Changed files could not be used; the last good state stays.",
     RecordKind.LOCK_SET: "A lock took effect on this broker, wherever it was set.",
     RecordKind.LOCK_LIFTED: "A lock was lifted, and no longer holds on this broker.",
+    RecordKind.APPROVAL_ASKED: "An operation was refused until a person arms it.",
+    RecordKind.OPERATION_ARMED: "A person armed exactly one operation, once, until then.",
+    RecordKind.ARMING_USED: "What persons armed is used up for what is intended next.",
+    RecordKind.APPROVAL_ENDED: "An approval ended unused: refused, expired, or its operation is no longer the same.",
     RecordKind.ADMINISTERED: "An administrator used a function of the broker; how it stands or came out.",
     RecordKind.LOGGED_OUT: "A token issuer told that somebody logged out; earlier tokens are refused from here on.",
     RecordKind.INVITATION_CREATED: "Somebody of an organisation was invited to enrol, until then.",

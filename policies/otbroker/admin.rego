@@ -17,7 +17,9 @@ for_everybody := {
 
 # What every proven subject may do with what is its own.
 for_owners := {
+	"approvals.read",
 	"decision.explain",
+	"operation.step-up",
 	"sessions.read",
 }
 
@@ -26,6 +28,7 @@ for_owners := {
 # organisation, site, device and listener.
 for_roles := {
 	"auditor": {
+		"approvals.read",
 		"config.read",
 		"decision.explain",
 		"ledger.read",
@@ -36,31 +39,37 @@ for_roles := {
 	},
 	"emergency": {"isolation.pass"},
 	"operator": {
+		"approvals.read",
 		"config.apply",
 		"config.read",
 		"lock.lift",
 		"lock.read",
 		"lock.set",
+		"operation.approve",
 		"sessions.end",
 		"sessions.pause",
 		"sessions.read",
 		"sessions.resume",
+		"sessions.supervise",
 		"sessions.watch",
 		"site.isolate",
 	},
 	"policy-author": {"config.read", "policy.read"},
 	"security": {
+		"approvals.read",
 		"config.read",
 		"decision.explain",
 		"ledger.read",
 		"lock.lift",
 		"lock.read",
 		"lock.set",
+		"operation.approve",
 		"policy.read",
 		"sessions.end",
 		"sessions.pause",
 		"sessions.read",
 		"sessions.resume",
+		"sessions.supervise",
 		"sessions.watch",
 		"site.isolate",
 	},
@@ -89,6 +98,19 @@ reasons contains "second_person_needed" if {
 	input.resource.isolation
 	input.resource.set_by == input.subject.id
 }
+
+# Nobody approves his own operation or supervises himself, and no machine does either.
+reasons contains "second_person_needed" if {
+	input.permission in for_second_persons
+	input.resource.subject == input.subject.id
+}
+
+reasons contains "second_person_needed" if {
+	input.permission in for_second_persons
+	input.subject.kind != "person"
+}
+
+for_second_persons := {"operation.approve", "sessions.supervise"}
 
 reasons contains reason if some reason in data.site.admin.reasons
 

@@ -126,3 +126,32 @@ test_a_site_adds_its_own_reasons if {
 		with data.site.admin.reasons as {"freeze_active"}
 	answer.reasons == ["freeze_active"]
 }
+
+waiting := {"kind": "approval", "id": "arm-a", "subject": "ana@acme.example", "site": "plant", "device": "ahu-1"}
+
+test_a_second_person_of_the_owner_approves_and_supervises if {
+	every permission in {"operation.approve", "sessions.supervise"} {
+		every role in {"operator", "security"} {
+			decided(permission, waiting, object.union(owner, {"roles": [role]})).allow
+			decided(permission, waiting, {"roles": [role]}).reasons == ["role_missing"]
+		}
+		decided(permission, waiting, owner).reasons == ["role_missing"]
+	}
+}
+
+test_nobody_is_his_own_second_person if {
+	security := object.union(owner, {"roles": ["security"]})
+	mine := object.union(waiting, {"subject": given.session.subject.id})
+	every permission in {"operation.approve", "sessions.supervise"} {
+		decided(permission, mine, security).reasons == ["second_person_needed"]
+		decided(permission, waiting, object.union(security, {"kind": "service"})).reasons == ["second_person_needed"]
+	}
+}
+
+test_only_who_asked_steps_up if {
+	mine := object.union(waiting, {"subject": given.session.subject.id})
+	decided("operation.step-up", mine, {}).rule == "own"
+	decided("operation.step-up", waiting, object.union(owner, {"roles": ["security"]})).reasons == ["role_missing"]
+	decided("approvals.read", mine, {}).rule == "own"
+	decided("approvals.read", waiting, owner).rule == "role/auditor"
+}

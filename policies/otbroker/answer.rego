@@ -15,11 +15,13 @@ denied(reasons) := {
 	"rule": "denied",
 }
 
-allowed(rule, obligations) := {
+allowed(rule, obligations) := allowed_until(rule, obligations, input.now + lease_seconds)
+
+allowed_until(rule, obligations, until) := {
 	"allow": true,
 	"reasons": [],
 	"obligations": sort(obligations),
-	"valid_until": input.now + lease_seconds,
+	"valid_until": until,
 	"rule": rule,
 }
 

@@ -112,10 +112,10 @@ session := {
 	"windows": {"open": [{"id": "night", "opens": now - 5, "closes": now + 5}], "next": null},
 	"freezes": [],
 	"grants": grants,
-	"session": {"id": "s", "listener": "modbus_tls", "peer": "127.0.0.1:1", "started": now, "mfa_at": null},
+	"session": {"id": "s", "listener": "modbus_tls", "peer": "127.0.0.1:1", "started": now, "mfa_at": null, "watched_by": []},
 }
 
-operation(asked) := object.union(session, {"operation": asked})
+operation(asked) := object.union(session, {"operation": asked, "armed": []})
 
 freeze(views) := {"id": "holidays", "opens": now - 1, "closes": now + 1, "views": views}
 

@@ -2,7 +2,8 @@
 # title: May this operation be done, by this subject, on this device, now?
 # description: |
 #   Deny by default. Every reason is the absence of a condition that must hold, so what is missing from the input denies.
-#   All missing conditions are named. A site adds reasons of its own in `data.site.operation.reasons`.
+#   All missing conditions are named. A site adds reasons of its own in `data.site.operation.reasons`, and says there
+#   what takes a second person or a fresh proof (`persons.rego`).
 # entrypoint: true
 package otbroker.operation
 
@@ -13,17 +14,14 @@ decision := data.otbroker.answer.denied(reasons) if {
 	count(reasons) > 0
 }
 
-decision := data.otbroker.answer.allowed(concat("/", ["grant", grant_used]), data.otbroker.criticality.obligations) if {
+decision := data.otbroker.answer.allowed_until(concat("/", ["grant", grant_used]), obligations, reusable_until) if {
 	is_number(input.now)
 	count(reasons) == 0
 	not spends
 }
 
 # What uses a grant up is decided each time anew.
-decision := data.otbroker.answer.allowed_once(
-	concat("/", ["grant", grant_used]),
-	data.otbroker.criticality.obligations,
-) if {
+decision := data.otbroker.answer.allowed_once(concat("/", ["grant", grant_used]), obligations) if {
 	is_number(input.now)
 	count(reasons) == 0
 	spends
@@ -43,6 +41,10 @@ spends if {
 	count(lasting) == 0
 	not input.operation.writes == false
 }
+
+obligations := data.otbroker.criticality.obligations | data.otbroker.persons.obligations
+
+reusable_until := min({input.now + data.otbroker.answer.lease_seconds} | data.otbroker.persons.fresh_until)
 
 reasons contains "contract_ended" if not data.otbroker.contract.in_force
 

@@ -13,6 +13,7 @@ from broker.cli.program import ShowVersion
 from broker.model.lock import LockKind
 from broker.model.vocabulary import RecordKind
 
+LONGEST_WAIT_SECONDS = 90
 DEFAULT_LISTEN = "127.0.0.1:1502"
 Commands = Any  # argparse names its own type privately
 _DEVICE = "SITE/DEVICE, or DEVICE if only one site has it"
@@ -41,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_values(commands)
     _add_connect(commands)
+    _add_approvals(commands)
     _add_locks(commands)
     _add_audit(commands)
     _add_profile(commands)
@@ -161,6 +163,9 @@ def _add_values(commands: Commands) -> None:
     write.add_argument("--priority", type=int, choices=range(1, 17), metavar="N", help="BACnet priority, 1 to 16")
     write.add_argument("--release", action="store_true", help="give points (without values) back at that priority")
     write.add_argument(
+        "--wait", type=_wait, default=0, metavar="TIME", help="wait for a person if it takes one: up to 90s"
+    )
+    write.add_argument(
         "--idempotency-key",
         metavar="KEY",
         help="repeat an earlier call: get its answer, write nothing again (unless the broker has restarted since)",
@@ -183,6 +188,33 @@ def _add_connect(commands: Commands) -> None:
     connect.add_argument(
         "--allow-remote", action="store_true", help="allow --listen on an address that others can reach"
     )
+
+
+def _add_approvals(commands: Commands) -> None:
+    listing = "list operations that wait for a person: all, if you may see all, else your own"
+    approvals = _command(commands, "approvals", "approvals:ls", "look at operations that wait, approve and refuse them")
+    parts = approvals.add_subparsers(dest="approvals_command", metavar="COMMAND", title="commands (default: ls)")
+    _command(parts, "ls", "approvals:ls", listing)
+    show = _command(parts, "show", "approvals:show", "show one: who asks, what is there now, what would be written")
+    approve = _command(
+        parts,
+        "approve",
+        "approvals:approve",
+        "arm exactly this operation, once, for five minutes",
+        description="Shows it first. The next identical operation of the same subject passes, if the policy allows it.",
+    )
+    refuse = _command(parts, "refuse", "approvals:refuse", "refuse exactly this operation")
+    step_up = _command(
+        commands,
+        "step-up",
+        "approvals:step_up",
+        "arm an operation of your own by having just logged in again",
+        description="Your token must say that you proved yourself in the last five minutes.",
+    )
+    for command in (show, approve, refuse, step_up):
+        command.add_argument("approval", metavar="APPROVAL", help="id of what waits: arm-…")
+    approve.add_argument("--why", default="", metavar="TEXT", help="the reason, for the ledger (200 characters)")
+    refuse.add_argument("--why", required=True, metavar="TEXT", help="the reason, for the ledger (200 characters)")
 
 
 def _add_locks(commands: Commands) -> None:
@@ -293,6 +325,13 @@ def _days(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) <= 366:
         raise argparse.ArgumentTypeError("must be 1 to 366")
     return int(text)
+
+
+def _wait(text: str) -> int:
+    seconds = _seconds(text)
+    if seconds > LONGEST_WAIT_SECONDS:
+        raise argparse.ArgumentTypeError(f"must be at most {LONGEST_WAIT_SECONDS}s")
+    return seconds
 
 
 def _index(text: str) -> int:

@@ -73,10 +73,13 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise explained(error, self.access) from None
 
-    async def write(self, path: str, body: Document, key: str) -> Document:
-        """The answer to a write, sent once. Raises ProblemError or CommandError: `outcome_unknown` if it was lost."""
+    async def write(self, path: str, body: Document, key: str, wait_seconds: int = 0) -> Document:
+        """The answer to a write, sent once. Raises ProblemError or CommandError: `outcome_unknown` if it was lost.
+
+        `wait_seconds` is how long the broker may keep it waiting for a person.
+        """
         try:
-            return await self._call("POST", path, body, {"Idempotency-Key": key})
+            return await self._call("POST", path, body, {"Idempotency-Key": key}, CALL_SECONDS + wait_seconds)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = explained(error, self.access)
             if was_not_sent(error) or reason.code == "broker_untrusted":
@@ -128,7 +131,14 @@ class Client:
             self._answer(response.status, await _bounded(response))
             raise odd_answer("it answered a handshake with a document")
 
-    async def _call(self, method: str, target: str, body: Document | None, headers: Mapping[str, str]) -> Document:
+    async def _call(
+        self,
+        method: str,
+        target: str,
+        body: Document | None,
+        headers: Mapping[str, str],
+        seconds: float = CALL_SECONDS,
+    ) -> Document:
         content = {} if body is None else {"Content-Type": "application/json"}
         data = None if body is None else encode_document(body, indented=False).encode()
         async with self._opened().request(
@@ -137,6 +147,7 @@ class Client:
             data=data,
             headers={**self.bearer(), **content, **headers},
             allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS),
         ) as response:
             octets = await _bounded(response)
         return self._answer(response.status, octets)

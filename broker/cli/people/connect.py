@@ -235,6 +235,7 @@ def _denied_lines(event: Document) -> list[tuple[str, str]]:
     lines = [f"Denied: {line}" for line in reason_lines(event.get("reasons"))] or ["Denied."]
     hints = [str(event["what_to_do"])] if event.get("what_to_do") else []
     hints += window_lines(event.get("next_window"))
+    hints += [f"Approval: {event['approval']}."] if event.get("approval") else []
     hints += [f"More with `otb why {event['decision_id']}`."] if event.get("decision_id") else []
     return [(line, "red") for line in lines] + [(f"  {hint}", "") for hint in hints]
 

@@ -37,6 +37,9 @@ def sentences(problem: Document) -> Iterator[tuple[str, str]]:
     if problem.get("what_to_do"):
         yield f"What to do: {problem['what_to_do']}", ""
     yield from ((line, "") for line in window_lines(problem.get("next_window")))
+    waiting = problem.get("approvals")
+    if isinstance(waiting, list) and waiting:
+        yield f"Waiting for a person: {', '.join(map(str, waiting))} (see `otb approvals show {waiting[0]}`)", ""
     if problem.get("decision_id"):
         yield f"Decision: {problem['decision_id']} (more with `otb why {problem['decision_id']}`)", ""
 

@@ -88,6 +88,11 @@ def _why(told: str, record: Document) -> str:
     return told + (f": {record['why']}" if record.get("why") else "")
 
 
+def _listed(record: Document, name: str) -> str:
+    found = record.get(name)
+    return ", ".join(map(str, found)) if isinstance(found, list) else ""
+
+
 _SENTENCES: dict[str, Callable[[Document], str]] = {
     "decision": _decision,
     "intent": lambda r: f"{r.get('service', '')} by decision record {r.get('decision')}, session {r.get('session')}",
@@ -131,6 +136,16 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
         f"until {_of(r, 'certificate', 'not_after')}"
     ),
     "factor_refused": lambda r: f"{r.get('subject')}, {r.get('count')} times",
+    "approval_asked": lambda r: (
+        f"{r.get('approval')} of {r.get('subject')} on {r.get('device')}: {_listed(r, 'needs')}"
+    ),
+    "operation_armed": lambda r: _why(
+        f"{r.get('approval')}: {r.get('obligation')} by {r.get('by')}, until {r.get('until')}", r
+    ),
+    "arming_used": lambda r: f"{r.get('approval')} for what session {r.get('session')} does next",
+    "approval_ended": lambda r: _why(
+        f"{r.get('approval')}: {r.get('reason')}" + (f" by {r['by']}" if r.get("by") else ""), r
+    ),
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -41,7 +41,10 @@ async def write(arguments: argparse.Namespace, client: Client, screen: Screen) -
     key = arguments.idempotency_key or str(uuid.uuid4())
     device = await device_key(client, arguments.device)
     try:
-        answer = await client.write(f"{path_of(device)}/write", body, key)
+        if arguments.wait:
+            body["wait_seconds"] = arguments.wait
+            screen.note(f"Waits up to {arguments.wait} s for a person, if it takes one.", "dim")
+        answer = await client.write(f"{path_of(device)}/write", body, key, arguments.wait)
     except asyncio.CancelledError:
         screen.note(f"Interrupted: the write may have taken effect; its idempotency key is {key}.")
         raise

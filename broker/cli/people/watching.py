@@ -55,6 +55,7 @@ def _operation(event: Document) -> str:
     more = f" and {event['more_points']} more" if event.get("more_points") else ""
     why = event.get("reasons") or ([event["code"]] if event.get("code") else [])
     told = f": {event.get('result')}" + (f" ({', '.join(map(str, why))})" if why else "")
+    told += f" [{event['approval']}]" if event.get("approval") else ""
     return f"{_head(event)} {event.get('service')} {points}{more}{concealed}{told}"
 
 

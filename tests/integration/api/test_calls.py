@@ -20,8 +20,12 @@ from tests.unit.api.gate_double import NEXT_WINDOW, SECRET_UPSTREAM
 READ = "/v1/devices/plant/ahu-1/read"
 WRITE = "/v1/devices/plant/ahu-1/write"
 SETPOINT = {"points": {"supply-temp-setpoint": 19.5}}
-VIEWS = [r for r in ROUTES if r.method == "GET" and r.name not in {"tunnel", "session", "calendar"} and not r.streams]
-NAMES = {"site": "plant", "device": "ahu-1", "index": 1, "id": "dec-abc", "session": "ses-a"}
+VIEWS = [
+    r
+    for r in ROUTES
+    if r.method == "GET" and r.name not in {"tunnel", "session", "approval", "calendar"} and not r.streams
+]
+NAMES = {"site": "plant", "device": "ahu-1", "index": 1, "id": "dec-abc", "session": "ses-a", "approval": "arm-a"}
 
 
 async def told(response, status=200):

@@ -3,11 +3,13 @@
 import asyncio
 import json
 from decimal import Decimal
+from types import SimpleNamespace
 
 from broker.api.ports import Page
 from broker.engine.events import Answered, Refused
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, StateUnavailableError
+from broker.listeners.approvals import Approvals
 from broker.model.decision import Decision
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import BacnetProperty, Relayed
@@ -133,7 +135,16 @@ class GateDouble:
         self.ledger_view = LedgerDouble()
         self.supervision = SupervisionDouble(self)
         self.locks = LocksDouble()
+        self.persons = {}
+        self.recorded = []
+        self.approvals = self._new_approvals()
         self.denial = Reason.ROLE_MISSING
+
+    def _new_approvals(self):
+        clock = SimpleNamespace(now=lambda: 1_795_000_010.0)
+        ledger = SimpleNamespace(append=self.recorded.append, settle=lambda durable, settled: True)
+        numbers = iter(range(1, 100))
+        return Approvals(clock, ledger, lambda prefix: f"{prefix}-{next(numbers)}")
 
     def calendar_state(self, device, organisation):
         opens, closes = 1_795_000_000.0, 1_795_028_800.0
@@ -193,6 +204,9 @@ class GateDouble:
         taken = [tuple(self._decide(r, place) for place in range(len(r.operations))) for r in requests]
         if not all(d.allow for decisions in taken for d in decisions):
             return tuple(Refused(_reasons(decisions), decisions) for decisions in taken)
+        waits = [self._waits(session, *each) for each in zip(requests, taken, strict=True)]
+        if any(waits):
+            return tuple(waiting or Refused((), taken[place]) for place, waiting in enumerate(waits))
         findings = []
         for request, decisions in zip(requests, taken, strict=True):
             if findings and not _done(findings[-1]):
@@ -200,6 +214,18 @@ class GateDouble:
             else:
                 findings.append(self._relay(session, request, decisions))
         return tuple(findings)
+
+    def _waits(self, session, request, decisions):
+        """The refusal of a request of which a point takes a person who has not armed it."""
+        touched = {touch.point.id for operation in request.operations for touch in operation.touches}
+        needs = tuple(kind for point in sorted(touched) for kind in self.persons.get(point, ()))
+        met = {arming.kind for arming in self.approvals.armed(session, request, 1_795_000_010.0)}
+        if not set(needs) - met:
+            return None
+        approval = self.approvals.ask(session, request, decisions, needs)
+        self.approvals.show_before(approval, (("supply-temp-setpoint", "20.0"),))
+        word = Reason.APPROVAL_REFUSED if approval.refused_by else Reason.APPROVAL_NEEDED
+        return Refused((word,), decisions, approval.id)
 
     async def permitted(self, subject, permission, resource, peer=""):
         self.asked.append((subject.id, permission, resource))

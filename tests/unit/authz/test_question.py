@@ -103,7 +103,7 @@ def test_freezes_say_whether_viewing_goes_on(views_frozen: bool) -> None:
 def test_parts_may_be_kept_and_composed_again() -> None:
     caller = question.caller_part(given.SUBJECT, given.ORGANISATION, given.SESSION)
     device = question.device_part(given.DEVICE)
-    operation = {"operation": question.operation_part(given.ADJUST)}
+    operation = {"operation": question.operation_part(given.ADJUST), "armed": []}
     surroundings = question.surroundings_part(given.CALENDAR, given.GRANTS, given.DEVICE.key)
     assert question.compose(given.NOW, caller, device, operation, surroundings) == given.operation_question()
     later = question.compose(given.NOW + 60, caller, device, operation, surroundings)

@@ -33,6 +33,11 @@ EXAMPLES = [
     "sessions pause ses-a",
     "sessions resume ses-a",
     "sessions end ses-a",
+    "approvals ls",
+    "approvals show arm-a",
+    "approvals approve arm-a --why agreed",
+    "approvals refuse arm-a --why no",
+    "step-up arm-a",
     "me",
     "status",
     "why dec-1",
@@ -60,7 +65,7 @@ def test_every_command_names_a_function_that_is_there(line):
 
 def test_the_examples_are_all_commands_there_are():
     assert {name.removeprefix("otb ") for name, _ in _commands(parser(), "otb")} == {
-        " ".join(line.split()[: 2 if line.startswith(("audit", "lock", "profile", "sessions")) else 1])
+        " ".join(line.split()[: 2 if line.startswith(("approvals", "audit", "lock", "profile", "sessions")) else 1])
         for line in EXAMPLES
     }
 

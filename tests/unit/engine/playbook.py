@@ -3,9 +3,20 @@
 from collections.abc import Callable, Generator
 from typing import Any
 
-from broker.engine.commands import Command, Decide, LastLook, RecordDenial, RecordIntents, RecordOutcomes, Relay
+from broker.engine.commands import (
+    AskApproval,
+    Command,
+    Decide,
+    LastLook,
+    RecordDenial,
+    RecordIntents,
+    RecordOutcomes,
+    Relay,
+    ShowBefore,
+    UseArming,
+)
 from broker.engine.sessions import Session
-from broker.model.decision import Decision, Obligation
+from broker.model.decision import Arming, Decision, Obligation
 from broker.model.operation import ModbusRange, Operation, Relayed, Request
 from broker.model.place import Device, ModbusTcpWay, Protocol, Table
 from broker.model.subject import Subject, SubjectKind
@@ -31,6 +42,12 @@ def request(*actions: Action, before: bool = False) -> Request:
 
 def allow(*obligations: Obligation) -> Decision:
     return Decision("dec-1", 1, True, obligations=obligations)
+
+
+def armed(*kinds: Obligation, obligations: tuple[Obligation, ...] = ()) -> Decision:
+    """An allow that was told of these armings."""
+    armings = tuple(Arming("arm-1", kind, "bo@plant.example", 1.0, 301.0) for kind in kinds)
+    return Decision("dec-3", 3, True, obligations=obligations, armed=armings)
 
 
 def deny(*reasons: Reason) -> Decision:
@@ -73,6 +90,9 @@ class Playbook:
         defaults: dict[type, Any] = {
             Decide: allow(),
             RecordDenial: None,
+            AskApproval: None,
+            ShowBefore: None,
+            UseArming: "",
             LastLook: "",
             Relay: DONE,
             RecordOutcomes: True,

@@ -1,0 +1,95 @@
+"""The documents about operations that wait for a person."""
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, StringConstraints
+
+from broker.api.models import Asked, Told
+from broker.model.approval import LONGEST_WHY
+
+
+def _visible(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("must not contain characters that cannot be seen or that turn writing round")
+    return text
+
+
+Why = Annotated[str, StringConstraints(max_length=LONGEST_WHY), AfterValidator(_visible)]
+
+
+class ApproveCall(Asked):
+    """Approving takes nothing but the id; `why` goes into the ledger."""
+
+    why: Why = ""
+
+
+class RefuseCall(Asked):
+    """Why it is refused, for the ledger."""
+
+    why: Annotated[Why, StringConstraints(min_length=1)]
+
+
+class StepUpCall(Asked):
+    """Proving oneself again takes nothing but a fresh token with the call."""
+
+
+class WaitingPoint(Told):
+    """A point that would be written: `old` is what it read when it was asked, null if that could not be had; `new` is
+    null if only part of it would be written. Both are null for confidential points.
+    """
+
+    name: str
+    unit: str
+    old: str | None
+    new: str | None
+
+
+class WaitingOperation(Told):
+    """One operation, decoded, whole. `raw_values` are registers or coils in order, as they would be sent."""
+
+    action: str
+    service: str
+    address: str
+    priority: int | None
+    described: bool
+    points: list[WaitingPoint]
+    raw_values: list[str]
+
+
+class ArmingFact(Told):
+    """Who has met which obligation, and until when the operation may be done once."""
+
+    obligation: Literal["step_up", "second_person"]
+    by: str
+    at: str
+    until: str
+
+
+class ApprovalEntry(Told):
+    """An operation that was refused because a person is missing. `needs` are all that it takes, `missing` what nobody
+    has met; when none is missing it is `armed`: exactly it, of this subject on this device, may be done once `until`
+    then. `rules` are what allows it but for the persons, such as `grant/ID`.
+    """
+
+    id: str
+    state: Literal["waiting", "armed", "refused"]
+    subject: str
+    organisation: str
+    device: str
+    session: str
+    asked_at: str
+    until: str
+    rules: list[str]
+    needs: list[Literal["step_up", "second_person"]]
+    missing: list[Literal["step_up", "second_person"]]
+    armings: list[ArmingFact]
+    refused_by: str | None
+    concealed: bool
+    operations: list[WaitingOperation]
+
+
+class ApprovalEntries(Told):
+    """What waits on this broker: all, if you may see all, else your own; the oldest first."""
+
+    scope: Literal["all", "own"]
+    approvals: list[ApprovalEntry]

@@ -1,0 +1,148 @@
+"""Operations that wait for a person: looking at them, approving, refusing, and proving oneself again."""
+
+from typing import Any
+
+from broker.api.call import Call
+from broker.api.problems import Problem, timestamp
+from broker.model.approval import Approval
+from broker.model.decision import Obligation
+from broker.model.operation import BacnetProperty, ModbusRange, Operation, Touch
+from broker.model.vocabulary import Reason
+
+READ, APPROVE, STEP_UP = "approvals.read", "operation.approve", "operation.step-up"
+
+
+async def approvals(call: Call) -> dict[str, Any]:
+    """What waits: all if the policy says so, else the caller's own."""
+    found = call.gate.approvals.all()
+    if (await call.permission(READ, {"kind": "approvals"})).allow:
+        return {"scope": "all", "approvals": [_document(approval) for approval in found]}
+    await call.require(READ, {"kind": "approvals", "subject": call.subject.id})
+    return {"scope": "own", "approvals": [_document(a) for a in found if a.subject.id == call.subject.id]}
+
+
+async def approval(call: Call) -> dict[str, Any]:
+    """One of them."""
+    return _document(await _permitted(call, READ))
+
+
+async def approve(call: Call) -> dict[str, Any]:
+    """Arm exactly this operation, as a second person."""
+    found = await _permitted(call, APPROVE)
+    _require_another(call, found)
+    return _armed(call.gate.approvals.arm(found, Obligation.SECOND_PERSON, call.subject, call.body.why))
+
+
+async def refuse(call: Call) -> dict[str, Any]:
+    """Refuse exactly this operation, as a second person."""
+    found = await _permitted(call, APPROVE)
+    _require_another(call, found)
+    return _armed(call.gate.approvals.refuse(found, call.subject, call.body.why))
+
+
+async def step_up(call: Call) -> dict[str, Any]:
+    """Arm one's own operation by a proof that is fresh."""
+    found = await _permitted(call, STEP_UP)
+    if (found.subject.organisation, found.subject.id) != (call.subject.organisation, call.subject.id):
+        raise Problem("permission_denied", reasons=(Reason.ROLE_MISSING,))
+    if not call.gate.approvals.proven_lately(call.subject):
+        raise Problem("proof_not_fresh")
+    return _armed(call.gate.approvals.arm(found, Obligation.STEP_UP, call.subject))
+
+
+async def _permitted(call: Call, permission: str) -> Approval:
+    """The approval that the path names, for whom the policy lets do this with it. Raises Problem."""
+    found = call.gate.approvals.get(call.parameters["approval"])
+    await call.require(permission, _resource(found))
+    if found is None:
+        raise Problem("approval_unknown")
+    return found
+
+
+def _require_another(call: Call, approval: Approval) -> None:
+    """Whatever the policy says, nobody is his own second person."""
+    if approval.subject.id == call.subject.id:
+        raise Problem("permission_denied", reasons=(Reason.SECOND_PERSON_NEEDED,))
+
+
+def _resource(approval: Approval | None) -> dict[str, Any]:
+    if approval is None:
+        return {"kind": "approval"}
+    return {
+        "kind": "approval",
+        "id": approval.id,
+        "subject": approval.subject.id,
+        "organisation": approval.subject.organisation,
+        "site": approval.device.site,
+        "device": approval.device.id,
+        "session": approval.session,
+    }
+
+
+def _armed(approval: Approval | None) -> dict[str, Any]:
+    if approval is None:
+        raise Problem("approval_over")
+    return _document(approval)
+
+
+def _document(approval: Approval) -> dict[str, Any]:
+    before = dict(approval.before or ())
+    return {
+        "id": approval.id,
+        "state": approval.state.value,
+        "subject": approval.subject.id,
+        "organisation": approval.subject.organisation,
+        "device": approval.device.key,
+        "session": approval.session,
+        "asked_at": timestamp(approval.asked_at),
+        "until": timestamp(approval.until),
+        "rules": list(dict.fromkeys(decision.rule for decision in approval.decisions)),
+        "needs": [kind.value for kind in approval.needs],
+        "missing": [kind.value for kind in approval.missing],
+        "armings": [
+            {"obligation": a.kind.value, "by": a.by, "at": timestamp(a.at), "until": timestamp(a.until)}
+            for a in approval.armings
+        ],
+        "refused_by": approval.refused_by or None,
+        "concealed": approval.request.conceals,
+        "operations": [_operation(o, before, approval.request.conceals) for o in approval.request.operations],
+    }
+
+
+def _operation(operation: Operation, before: dict[str, str], conceals: bool) -> dict[str, Any]:
+    """All of it: who arms an operation must have been shown the whole."""
+    return {
+        "action": operation.action.value,
+        "service": operation.service,
+        "address": _address(operation.address),
+        "priority": operation.priority,
+        "described": operation.described,
+        "points": [_point(touch, before, conceals) for touch in operation.touches],
+        "raw_values": [] if conceals else list(operation.raw_values),
+    }
+
+
+def _point(touch: Touch, before: dict[str, str], conceals: bool) -> dict[str, Any]:
+    old = None if conceals else before.get(touch.point.id)
+    new = None if conceals else touch.value
+    return {
+        "name": touch.point.id,
+        "unit": touch.point.engineering_unit,
+        "old": None if old is None else _plain(old),
+        "new": None if new is None else _plain(new),
+    }
+
+
+def _address(address: ModbusRange | BacnetProperty) -> str:
+    if isinstance(address, BacnetProperty):
+        index = "" if address.index is None else f"[{address.index}]"
+        return _plain(f"{address.object_type},{address.instance} {address.property}{index}")
+    if address.table is None:
+        return ""
+    last = f" to {address.start + address.count - 1}" if address.count > 1 else ""
+    return f"{address.table.value} {address.start}{last}"
+
+
+def _plain(text: str) -> str:
+    """In ASCII, everything else as its code: nothing in it hides, turns writing round or looks like something else."""
+    return text.encode("unicode_escape").decode("ascii")

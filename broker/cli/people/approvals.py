@@ -1,0 +1,149 @@
+"""`approvals ls`, `show`, `approve`, `refuse` and `step-up`: operations that wait for a person."""
+
+import argparse
+from collections.abc import Iterator
+from urllib.parse import quote
+
+from broker.cli.people.client import Client
+from broker.cli.people.exits import CommandError, Document, Exit
+from broker.cli.people.moments import distance, moment
+from broker.cli.people.problem_words import entries
+from broker.cli.people.screen import Cell, Screen
+
+LONGEST_ID = 64
+LONGEST_WHY = 200
+_STYLES = {"waiting": "yellow", "armed": "green", "refused": "red"}
+_PERSONS = {"step_up": "the one who asks, logged in again", "second_person": "a second person"}
+
+
+async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """What waits."""
+    answer = await client.get("/v1/approvals")
+    screen.document(answer)
+    found = entries(answer.get("approvals"))
+    screen.table(("APPROVAL", "STATE", "SUBJECT", "DEVICE", "WHAT", "LACKS", "ENDS"), [_row(each) for each in found])
+    if not found:
+        screen.say("Nothing waits." if answer.get("scope") == "all" else "Nothing of yours waits.")
+    return Exit.DONE
+
+
+async def show(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """One of them, whole."""
+    tell(await client.get(approval_path(arguments.approval)), screen)
+    return Exit.DONE
+
+
+async def approve(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """Arm it as a second person."""
+    return await _act("approve", {"why": _why(arguments.why)}, arguments, client, screen)
+
+
+async def refuse(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """Refuse it."""
+    return await _act("refuse", {"why": _why(arguments.why)}, arguments, client, screen)
+
+
+async def step_up(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    """Arm one's own by a fresh token."""
+    return await _act("step-up", {}, arguments, client, screen)
+
+
+def approval_path(approval: str) -> str:
+    """Where the API has an approval. Raises CommandError for what cannot be one's id."""
+    if not approval.isascii() or not approval.startswith("arm-") or len(approval) > LONGEST_ID:
+        raise CommandError("usage", f"{approval} is not the id of an approval.", "See `otb approvals ls`.", Exit.USAGE)
+    return f"/v1/approvals/{quote(approval, safe='')}"
+
+
+def tell(approval: Document, screen: Screen) -> None:
+    """Show one, with every operation and value in it."""
+    screen.document(approval)
+    screen.facts(_facts(approval))
+    screen.table(("POINT", "NOW", "NEW", "UNIT"), list(_points(approval)))
+
+
+async def _act(act: str, body: Document, arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
+    tell(await client.post(f"{approval_path(arguments.approval)}/{act}", body), screen)
+    return Exit.DONE
+
+
+def _why(text: str) -> str:
+    if len(text) > LONGEST_WHY:
+        raise CommandError("usage", f"--why takes at most {LONGEST_WHY} characters.", status=Exit.USAGE)
+    return text
+
+
+def _row(approval: Document) -> tuple[Cell, ...]:
+    told = (str(approval.get(name, "")) for name in ("id", "subject", "device"))
+    identifier, subject, device = told
+    lacks, ends = ", ".join(_listed(approval, "missing")) or "-", distance(approval.get("until"))
+    return identifier, _state(approval), subject, device, what(approval), lacks, ends
+
+
+def what(approval: Document) -> str:
+    """What would be done, in a line."""
+    return "; ".join(_operation(operation) for operation in entries(approval.get("operations")))
+
+
+def _operation(operation: Document) -> str:
+    points = ", ".join(_change(point) for point in entries(operation.get("points"))) or str(operation.get("address"))
+    raw = operation.get("raw_values")
+    if isinstance(raw, list) and raw and not any(p.get("new") is not None for p in entries(operation.get("points"))):
+        points += f" = {' '.join(map(str, raw))}"
+    return f"{operation.get('action')} {points}"
+
+
+def _change(point: Document) -> str:
+    if point.get("new") is None:
+        return str(point.get("name", ""))
+    old = f"{point['old']} -> " if point.get("old") is not None else ""
+    return f"{point.get('name')} = {old}{point['new']} {point.get('unit', '')}".rstrip()
+
+
+def _facts(approval: Document) -> Iterator[tuple[str, Cell]]:
+    yield "approval", str(approval.get("id", ""))
+    yield "state", _state(approval)
+    yield "who", f"{approval.get('subject', '')} of {approval.get('organisation', '')}"
+    yield "device", str(approval.get("device", ""))
+    yield "session", str(approval.get("session", ""))
+    yield "asked", f"{moment(approval.get('asked_at'))}, {distance(approval.get('asked_at'))}"
+    yield "ends", f"{moment(approval.get('until'))}, {distance(approval.get('until'))}"
+    yield "rests on", ", ".join(_listed(approval, "rules"))
+    for kind in _listed(approval, "missing"):
+        yield "lacks", _PERSONS.get(kind, kind)
+    for arming in entries(approval.get("armings")):
+        yield (
+            "armed",
+            f"{arming.get('obligation')} by {arming.get('by')}, good once until {moment(arming.get('until'))}",
+        )
+    if approval.get("refused_by"):
+        yield "refused", f"by {approval['refused_by']}"
+    if approval.get("concealed"):
+        yield "values", "concealed: a confidential point is among them"
+    for operation in entries(approval.get("operations")):
+        yield "operation", f"{operation.get('service')} ({operation.get('action')}) {operation.get('address')}"
+        raw = operation.get("raw_values")
+        if isinstance(raw, list) and raw:
+            yield "raw values", " ".join(map(str, raw))
+
+
+def _points(approval: Document) -> Iterator[tuple[Cell, ...]]:
+    for operation in entries(approval.get("operations")):
+        for point in entries(operation.get("points")):
+            old, new = point.get("old"), point.get("new")
+            yield (
+                str(point.get("name", "")),
+                ("?", "dim") if old is None else str(old),
+                ("?", "dim") if new is None else (str(new), "bold"),
+                str(point.get("unit", "")),
+            )
+
+
+def _state(approval: Document) -> Cell:
+    state = str(approval.get("state", ""))
+    return state, _STYLES.get(state, "")
+
+
+def _listed(approval: Document, name: str) -> list[str]:
+    found = approval.get(name)
+    return list(map(str, found)) if isinstance(found, list) else []

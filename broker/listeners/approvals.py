@@ -1,0 +1,267 @@
+"""Operations that wait for a person, on this broker: what is asked, armed, refused and used is recorded as it happens.
+
+An approval lives in the memory of the broker where it was asked for, and goes with it: at another broker, and after a
+restart, the operation waits again.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+
+from broker.access.approvals import ApprovalBook
+from broker.access.locks import LocksInForce
+from broker.engine.ports import Clock, Ledger
+from broker.engine.sessions import Session
+from broker.errors import LedgerUnavailableError
+from broker.ledger import records
+from broker.model.approval import FRESH_SECONDS, OPEN_SECONDS, Approval, ApprovalEnd, ApprovalState
+from broker.model.decision import Arming, Decision, Obligation
+from broker.model.operation import Request
+from broker.model.subject import Subject
+from broker.model.vocabulary import EndReason, Reason
+
+log = logging.getLogger(__name__)
+SKEW_SECONDS = 30.0
+# The caller went, or has to come again with fresh proofs: what he asked for waits on.
+_WAITS_ON = frozenset(
+    {
+        EndReason.PEER_CLOSED,
+        EndReason.CONNECTION_CLOSED,
+        EndReason.IDLE,
+        EndReason.TOKEN_EXPIRED,
+        EndReason.CERTIFICATE_EXPIRED,
+        EndReason.FRAME_REFUSED,
+        EndReason.LIMIT_EXCEEDED,
+    }
+)
+
+
+class Approvals:
+    """One per broker, on the event loop. What acts raises LedgerUnavailableError: no record, no act."""
+
+    def __init__(self, clock: Clock, ledger: Ledger, chance: Callable[[str], str]) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._chance = chance
+        self._book = ApprovalBook()
+        self._waiters: dict[asyncio.Event, frozenset[str]] = {}
+
+    def __bool__(self) -> bool:
+        """Whether anything waits or is armed: asked for every operation that hits no lease."""
+        return bool(self._book)
+
+    def all(self) -> tuple[Approval, ...]:
+        """Those that wait, are armed or were lately refused, the oldest first."""
+        return self._book.all()
+
+    def get(self, identifier: str) -> Approval | None:
+        """The approval of that id, None if there never was one or it is over."""
+        return self._book.get(identifier)
+
+    def armed(self, session: Session, request: Request, now: float) -> tuple[Arming, ...]:
+        """What persons have armed of exactly this operation."""
+        approval = self._of(session, request)
+        return () if approval is None else self._book.armed(approval.key, now)
+
+    def ask(
+        self, session: Session, request: Request, decisions: tuple[Decision, ...], needs: tuple[Obligation, ...]
+    ) -> Approval | None:
+        """The approval that an operation waits for, a new one if there is none; None without room or record."""
+        known = self._of(session, request)
+        if known is not None:
+            self._book.need(known.id, needs)
+            return self._book.get(known.id)
+        now = self._clock.now()
+        identifier = self._chance("arm")
+        asked = Approval(
+            identifier,
+            session.id,
+            session.subject,
+            session.device,
+            request,
+            decisions,
+            needs,
+            now,
+            now + OPEN_SECONDS,
+            () if request.before is None else None,
+        )
+        if session.ended is not None or not self._book.has_room_for(asked) or not self._record_asked(asked):
+            return None
+        self._book.add(asked)
+        return asked
+
+    def show_before(self, approval: Approval, before: tuple[tuple[str, str], ...]) -> None:
+        """What its points read when it was asked for."""
+        self._book.show_before(approval.id, before)
+
+    def use(self, session: Session, request: Request, decisions: tuple[Decision, ...]) -> str:
+        """Use up what these decisions rest on; "" or a `Reason` word. Of several that come at once, one gets it."""
+        if session.barred:
+            return session.barred
+        now = self._clock.now()
+        armings = frozenset(arming for decision in decisions for arming in decision.armed)
+        approval = self._of(session, request)
+        if approval is None or any(arming.approval != approval.id for arming in armings):
+            return Reason.APPROVAL_NEEDED
+        if self._book.use(armings, now) is None:
+            return Reason.APPROVAL_NEEDED
+        self._wake(approval.id)
+        relied = [decision.index for decision in decisions if decision.armed]
+        try:
+            self._ledger.append(records.arming_used(now, approval=approval.id, session=session.id, decisions=relied))
+        except LedgerUnavailableError as error:
+            return Reason.LEDGER_PAUSED if error.code == Reason.LEDGER_PAUSED else Reason.LEDGER_CLOSED
+        return ""
+
+    def arm(self, approval: Approval, kind: Obligation, by: Subject, why: str = "") -> Approval | None:
+        """A person meets one obligation; None if it is over, was refused or does not need that."""
+        known = self._book.get(approval.id)
+        if known is None or known.state is ApprovalState.REFUSED or kind not in known.missing:
+            return None
+        now = self._clock.now()
+        if now >= known.until:
+            return None
+        armed = self._book.arm(known.id, kind, by.id, now)
+        try:
+            self._record_armed(armed, kind, why)
+        except LedgerUnavailableError:
+            self._book.add(known)
+            raise
+        self._wake(known.id)
+        return armed
+
+    def refuse(self, approval: Approval, by: Subject, why: str = "") -> Approval | None:
+        """A second person refuses; None if it is over or refused already."""
+        known = self._book.get(approval.id)
+        if known is None or known.state is ApprovalState.REFUSED:
+            return None
+        self._record_end(known, ApprovalEnd.REFUSED, by.id, why)
+        refused = self._book.refuse(known.id, by.id, self._clock.now())
+        self._wake(known.id)
+        return refused
+
+    def proven_lately(self, subject: Subject) -> bool:
+        """Whether the subject has proven itself to its issuer a few minutes ago."""
+        now = self._clock.now()
+        proven = (proof.authenticated_at for proof in subject.proofs if proof.authenticated_at is not None)
+        return any(now - FRESH_SECONDS <= at <= now + SKEW_SECONDS for at in proven)
+
+    async def wait(self, identifiers: Iterable[str], seconds: float) -> bool:
+        """Until none of them waits any more, at most that long; whether it came to that."""
+        watched, event = frozenset(identifiers), asyncio.Event()
+        self._waiters[event] = watched
+        try:
+            async with asyncio.timeout(seconds):
+                while any(self._waits(identifier) for identifier in watched):
+                    await event.wait()
+                    event.clear()
+        except TimeoutError:
+            return False
+        finally:
+            del self._waiters[event]
+        return True
+
+    def sweep(self, locks: LocksInForce) -> None:
+        """End what has run out, and what a lock has come over."""
+        now = self._clock.now()
+        for approval in self._book.all():
+            if now >= approval.until:
+                self._end(approval, ApprovalEnd.EXPIRED)
+            elif locks.on_session(approval.subject, approval.device, approval.session) is not None:
+                self._end(approval, ApprovalEnd.LOCKED)
+
+    def session_ended(self, session: Session) -> None:
+        """What was approved for a subject on a device does not outlive that its session there was cut."""
+        if session.ended in _WAITS_ON:
+            return
+        for approval in self._book.all():
+            if approval.subject.id == session.subject.id and approval.device.key == session.device_key:
+                self._end(approval, ApprovalEnd.SESSION_ENDED)
+
+    def end_all(self, reason: ApprovalEnd) -> None:
+        """Nothing waits and nothing is armed any more."""
+        for approval in self._book.all():
+            self._end(approval, reason)
+
+    def _of(self, session: Session, request: Request) -> Approval | None:
+        """The approval of an operation, unless the device is no longer what it was when that was asked."""
+        subject = session.subject
+        approval = self._book.of((subject.organisation, subject.id, session.device_key, request.digest))
+        if approval is not None and (
+            approval.device != session.device or approval.request.operations != request.operations
+        ):
+            self._end(approval, ApprovalEnd.INVENTORY_CHANGED)
+            return None
+        return approval
+
+    def _waits(self, identifier: str) -> bool:
+        known = self._book.get(identifier)
+        return known is not None and known.state is ApprovalState.WAITING
+
+    def _wake(self, identifier: str) -> None:
+        for event, watched in self._waiters.items():
+            if identifier in watched:
+                event.set()
+
+    def _end(self, approval: Approval, reason: ApprovalEnd) -> None:
+        """Recorded or not, it is over: what ends can only take away."""
+        self._book.drop(approval.id)
+        self._wake(approval.id)
+        if approval.state is ApprovalState.REFUSED:
+            return
+        try:
+            self._record_end(approval, reason)
+        except LedgerUnavailableError:
+            log.error("end of approval %s was not recorded: the ledger is closed", approval.id)
+
+    def _record_asked(self, asked: Approval) -> bool:
+        try:
+            self._ledger.append(
+                records.approval_asked(
+                    asked.asked_at,
+                    approval=asked.id,
+                    session=asked.session,
+                    subject=asked.subject.id,
+                    device=asked.device.key,
+                    digest="" if asked.request.conceals else asked.request.digest,
+                    needs=[kind.value for kind in asked.needs],
+                    decisions=[decision.index for decision in asked.decisions],
+                    until=asked.until,
+                )
+            )
+        except LedgerUnavailableError:
+            return False
+        return True
+
+    def _record_armed(self, armed: Approval, kind: Obligation, why: str) -> None:
+        arming = next(arming for arming in armed.armings if arming.kind is kind)
+        self._ledger.append(
+            records.operation_armed(
+                arming.at,
+                approval=armed.id,
+                session=armed.session,
+                obligation=kind.value,
+                by=arming.by,
+                until=arming.until,
+                before=() if armed.request.conceals else armed.before or (),
+                why=why,
+            )
+        )
+        self._ledger.settle(True, _ignore)
+
+    def _record_end(self, approval: Approval, reason: ApprovalEnd, by: str = "", why: str = "") -> None:
+        self._ledger.append(
+            records.approval_ended(
+                self._clock.now(),
+                approval=approval.id,
+                session=approval.session,
+                reason=reason.value,
+                by=by,
+                why=why,
+            )
+        )
+        self._ledger.settle(False, _ignore)
+
+
+def _ignore(error: LedgerUnavailableError | None) -> None:
+    """A failed ledger has already been latched; there is nothing more to do about it here."""

@@ -1,0 +1,77 @@
+"""One operation that waits for a person, and what a person has armed: exactly that operation, once, for minutes."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from broker.model.decision import Arming, Decision, Obligation
+from broker.model.operation import Request
+from broker.model.place import Device
+from broker.model.subject import Subject
+
+OPEN_SECONDS = 600.0
+"""How long an operation waits for a person."""
+ARMED_SECONDS = 300.0
+"""How long what a person armed may be used."""
+FRESH_SECONDS = 300.0
+"""How old a proof may be that arms as a step-up."""
+LONGEST_WHY = 200
+
+
+class ApprovalState(StrEnum):
+    """Where an approval stands."""
+
+    WAITING = "waiting"
+    ARMED = "armed"
+    REFUSED = "refused"
+
+
+class ApprovalEnd(StrEnum):
+    """Why an approval ended unused."""
+
+    EXPIRED = "expired"
+    REFUSED = "refused"
+    LOCKED = "locked"
+    SESSION_ENDED = "session_ended"
+    INVENTORY_CHANGED = "inventory_changed"
+    CLOCK_STEPPED = "clock_stepped"
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """A request that was refused because a person is missing, as it will be armed; nothing in it is only claimed.
+
+    `needs` are the obligations that a person meets, `armings` those that one has met. `before` is what the points read
+    when it was asked, by point id; None if nobody has looked yet. Times are epoch seconds; `until` is when it ends
+    unless somebody acts. One that was refused stays until its time is over.
+    """
+
+    id: str
+    session: str
+    subject: Subject
+    device: Device
+    request: Request
+    decisions: tuple[Decision, ...]
+    needs: tuple[Obligation, ...]
+    asked_at: float
+    until: float
+    before: tuple[tuple[str, str], ...] | None = None
+    armings: tuple[Arming, ...] = ()
+    refused_by: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Whose operation on what: the same again belongs to the same approval."""
+        return self.subject.organisation, self.subject.id, self.device.key, self.request.digest
+
+    @property
+    def state(self) -> ApprovalState:
+        """Where it stands."""
+        if self.refused_by:
+            return ApprovalState.REFUSED
+        return ApprovalState.WAITING if self.missing else ApprovalState.ARMED
+
+    @property
+    def missing(self) -> tuple[Obligation, ...]:
+        """What nobody has met yet."""
+        met = {arming.kind for arming in self.armings}
+        return tuple(kind for kind in self.needs if kind not in met)

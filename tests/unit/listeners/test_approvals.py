@@ -1,0 +1,398 @@
+"""What waits for persons, with the real desk, driver and register, and the ledger's own rules over every story."""
+
+import asyncio
+import json
+from collections import deque
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+from broker.access.locks import LocksInForce
+from broker.engine.events import Answered, Refused
+from broker.engine.exchange import exchange
+from broker.engine.in_force import InForce
+from broker.engine.sessions import Session
+from broker.errors import LedgerUnavailableError
+from broker.ledger import records
+from broker.ledger.invariants import Invariants
+from broker.listeners.concealment import Concealment
+from broker.listeners.decision_desk import DecisionDesk
+from broker.listeners.denial_quota import DENIALS_PER_MINUTE
+from broker.listeners.driver import Driver
+from broker.listeners.refusals import modbus_reply
+from broker.listeners.session_register import SessionRegister
+from broker.listeners.supervision import Supervision
+from broker.model.approval import ARMED_SECONDS, FRESH_SECONDS, OPEN_SECONDS, ApprovalState
+from broker.model.decision import EntryPoint, Obligation
+from broker.model.lock import Lock, LockKind
+from broker.model.operation import Relayed
+from broker.model.place import Inventory, Organisation
+from broker.model.subject import ProofKind
+from broker.model.vocabulary import EndReason, Reason, Result
+from broker.wire.modbus.meaning import interpret
+from tests.unit.listeners.test_supervision import ANA, BO, DEVICE, GRANT, NOW, PROOF
+
+SECOND, STEP_UP = Obligation.SECOND_PERSON, Obligation.STEP_UP
+WRITE, OTHER = (interpret(DEVICE, bytes.fromhex(f"06000a00{value}")) for value in ("c3", "c4"))
+REFUSED = bytes((0x86, 1))
+LOCK = Lock("lck-1", LockKind.SUBJECT, ANA.id, "why", BO.id, NOW, "b/ledger")
+
+
+class Stage:
+    """The policy obliges `obliged` of writes, less what is armed; the device reads 200 and takes what it is sent."""
+
+    def __init__(self):
+        self.time, self.revision, self.closed = NOW, "r1", False
+        self.obliged, self.denied = (SECOND,), ()
+        self.entries, self.sent, self.findings, self.questions = [], [], [], []
+        self.later = deque()
+        inventory = Inventory("i", (), (), (DEVICE,), (Organisation("acme", (), ()),), (), (), (GRANT,))
+        self.desk = DecisionDesk(self, self, self, InForce(inventory), self._id, Concealment(SimpleNamespace()))
+        self.register = SessionRegister(self, self, self.desk, self._id, lambda subject, now: subject)
+        self.driver = Driver(self, self, self.desk, lambda key: self, self.register.end)
+        self.supervision = Supervision(self, self, self.desk, self.register, lambda subject, now: subject)
+        self.approvals = self.desk.approvals
+        self.append(records.broker_started(NOW, version="1", revisions={}))
+        self.session = self.open()
+
+    def open(self):
+        opened = []
+        self.register.open(ANA, DEVICE, "modbus_tls", "127.0.0.1:1", lambda reason: None, opened.append)
+        self.settle_all()
+        assert isinstance(opened[0], Session)
+        return opened[0]
+
+    def _id(self, prefix):
+        return f"{prefix}-{len(self.entries)}"
+
+    def now(self):
+        return self.time
+
+    def append(self, record, *, intent=False):
+        if self.closed:
+            raise LedgerUnavailableError("ledger_closed", "")
+        self.entries.append(record)
+        return len(self.entries) - 1
+
+    def settle(self, durable, settled):
+        return True
+
+    def decide(self, entry_point, question, answered):
+        asked = json.loads(question)
+        self.questions.append(asked)
+        writes = entry_point is EntryPoint.OPERATION and asked["operation"]["writes"]
+        met = {arming["kind"] for arming in asked.get("armed", ())}
+        obligations = [kind.value for kind in self.obliged if writes and kind.value not in met]
+        answer = {"allow": True, "reasons": [], "obligations": obligations, "rule": "grant/look"}
+        if writes and self.denied:
+            answer |= {"allow": False, "reasons": list(self.denied), "obligations": []}
+        encoded = json.dumps(answer | {"valid_until": int(self.time) + 50}).encode()
+        self.later.append(lambda: answered(encoded))
+
+    def relay(self, request, relayed, still_allowed=None):
+        def turn():
+            held_back = still_allowed()
+            if held_back:
+                relayed(Relayed(Result.NOT_SENT, code=held_back))
+                return
+            self.sent.append(request)
+            payload = request.payload if request.writes else bytes.fromhex("030200c8")
+            relayed(Relayed(Result.DONE, payload))
+
+        self.later.append(turn)
+
+    def settle_all(self):
+        while self.later:
+            self.later.popleft()()
+
+    def ask(self, request=WRITE, session=None):
+        session = session or self.session
+        self.driver.run(session, exchange(session, request), self.findings.append)
+
+    def asked(self, request=WRITE, session=None):
+        self.ask(request, session)
+        self.settle_all()
+        return self.findings[-1]
+
+    def waiting(self, request=WRITE):
+        finding = self.asked(request)
+        assert isinstance(finding, Refused)
+        return self.approvals.get(finding.approval)
+
+    def arm(self, approval, by=BO, kind=SECOND):
+        return self.approvals.arm(approval, kind, by)
+
+    def written(self):
+        return [request for request in self.sent if request.writes]
+
+    def records(self, *kinds):
+        found = [json.loads(entry) for entry in self.entries]
+        return [record for record in found if not kinds or record["kind"] in kinds]
+
+    def verify(self):
+        invariants = Invariants()
+        for index, entry in enumerate(self.entries):
+            invariants.check(index, entry)
+        assert invariants.left_open == 0
+
+
+@pytest.fixture
+def stage():
+    story = Stage()
+    yield story
+    story.verify()
+
+
+def test_the_write_is_refused_armed_passes_once_and_is_refused_again(stage):
+    finding = stage.asked()
+    assert (finding.reasons, modbus_reply(6, finding)) == ((Reason.APPROVAL_NEEDED,), REFUSED)
+    assert stage.written() == []
+    waiting = stage.approvals.get(finding.approval)
+    assert (waiting.before, waiting.missing, waiting.until) == ((("setpoint", "200"),), (SECOND,), NOW + OPEN_SECONDS)
+    assert stage.asked().approval == waiting.id
+    armed = stage.arm(waiting)
+    assert (armed.state, armed.until) == (ApprovalState.ARMED, NOW + ARMED_SECONDS)
+    assert stage.asked().relayed.result == Result.DONE
+    assert stage.written() == [WRITE]
+    again = stage.asked()
+    assert again.reasons == (Reason.APPROVAL_NEEDED,)
+    assert again.approval not in ("", waiting.id)
+    assert stage.written() == [WRITE]
+    told = stage.records("approval_asked", "operation_armed", "arming_used")
+    assert [r["kind"] for r in told] == ["approval_asked", "operation_armed", "arming_used", "approval_asked"]
+    assert (told[1]["by"], told[1]["before"], told[1]["obligation"]) == (BO.id, {"setpoint": "200"}, "second_person")
+    denied = [r for r in stage.records("outcome") if r["result"] == "denied"]
+    assert {r["code"] for r in denied} == {waiting.id, again.approval}
+
+
+def test_the_policy_is_told_what_is_armed_of_this_operation_and_of_no_other(stage):
+    stage.arm(stage.waiting())
+    stage.asked(OTHER)
+    assert stage.questions[-1 if stage.questions[-1]["operation"]["writes"] else -2]["armed"] == []
+    stage.asked()
+    told = [q["armed"] for q in stage.questions if q.get("armed")]
+    assert [(arming["kind"], arming["by"]) for arming in told[0]] == [("second_person", BO.id)]
+    assert OTHER not in stage.sent
+
+
+def test_of_two_identical_writes_at_once_only_one_passes(stage):
+    other = stage.open()
+    stage.arm(stage.waiting())
+    stage.ask()
+    stage.ask(session=other)
+    stage.settle_all()
+    first, second = stage.findings[-2:]
+    assert isinstance(first, Answered)
+    assert isinstance(second, Refused) and second.reasons == (Reason.APPROVAL_NEEDED,)
+    assert stage.written() == [WRITE]
+
+
+def test_an_unknown_outcome_uses_it_up_all_the_same(stage):
+    stage.arm(stage.waiting())
+    stage.relay = lambda request, relayed, still_allowed=None: stage.later.append(
+        lambda: relayed(Relayed(Result.UNKNOWN))
+    )
+    assert stage.asked().relayed.result == Result.UNKNOWN
+    assert stage.approvals.all() == ()
+
+
+def test_an_approval_that_comes_too_late_arms_nothing(stage):
+    waiting = stage.waiting()
+    stage.time += OPEN_SECONDS
+    assert stage.arm(waiting) is None
+    stage.approvals.sweep(stage.desk.locks)
+    assert stage.approvals.get(waiting.id) is None
+    assert stage.arm(waiting) is None
+    assert stage.records("approval_ended")[0]["reason"] == "expired"
+    assert stage.asked().approval != waiting.id
+    assert stage.written() == []
+
+
+def test_what_is_armed_runs_out_even_while_it_waits_for_its_turn_at_the_device(stage):
+    stage.arm(stage.waiting())
+    stage.ask()
+    while not any(r["kind"] == "arming_used" for r in stage.records()):
+        stage.later.popleft()()
+    stage.time += ARMED_SECONDS
+    stage.settle_all()
+    assert (stage.findings[-1].relayed.result, stage.findings[-1].relayed.code) == ("not_sent", "access_changed")
+    assert stage.written() == []
+
+
+def test_what_is_armed_is_not_good_after_its_time(stage):
+    stage.arm(stage.waiting())
+    stage.time += ARMED_SECONDS
+    assert stage.asked().reasons == (Reason.APPROVAL_NEEDED,)
+    assert stage.written() == []
+
+
+def test_a_session_that_ended_meanwhile_sends_nothing_and_another_of_the_same_subject_may(stage):
+    waiting = stage.waiting()
+    stage.ask()
+    stage.arm(waiting)
+    stage.register.close(stage.session, EndReason.PEER_CLOSED)
+    stage.settle_all()
+    assert isinstance(stage.findings[-1], Refused)
+    assert stage.written() == []
+    stage.session = stage.open()
+    assert stage.asked().relayed.result == Result.DONE
+
+
+def test_a_session_that_ends_between_decision_and_use_leaves_what_is_armed(stage):
+    stage.arm(stage.waiting())
+    stage.ask()
+    stage.register.close(stage.session, EndReason.PEER_CLOSED)
+    stage.settle_all()
+    assert (stage.written(), stage.records("arming_used")) == ([], [])
+    assert len(stage.approvals.all()) == 1
+
+
+def test_a_pause_between_approval_and_use_refuses_and_uses_nothing_up(stage):
+    stage.arm(stage.waiting())
+    stage.supervision.pause(stage.session, BO, "")
+    assert stage.asked().reasons == (Reason.SESSION_PAUSED,)
+    stage.supervision.resume(stage.session, BO, "")
+    assert stage.asked().relayed.result == Result.DONE
+
+
+@pytest.mark.parametrize("swept", [True, False])
+def test_a_lock_between_approval_and_use_ends_what_is_armed(stage, swept):
+    waiting = stage.waiting()
+    stage.arm(waiting)
+    if swept:
+        stage.register.close(stage.session, EndReason.PEER_CLOSED)
+    stage.desk.enforce(LocksInForce((LOCK,)))
+    stage.register.enforce_locks()
+    stage.approvals.sweep(stage.desk.locks)
+    assert stage.approvals.get(waiting.id) is None
+    stage.desk.enforce(LocksInForce())
+    stage.session = stage.open()
+    assert stage.asked().reasons == (Reason.APPROVAL_NEEDED,)
+    assert stage.written() == []
+    assert stage.records("approval_ended")[0]["reason"] == ("locked" if swept else "session_ended")
+
+
+def test_a_policy_that_changed_meanwhile_is_asked_and_what_is_armed_gives_no_right(stage):
+    stage.arm(stage.waiting())
+    stage.denied, stage.revision = ("freeze_active",), "r2"
+    stage.desk.epoch += 1
+    assert stage.asked().reasons == ("freeze_active",)
+    assert stage.written() == []
+
+
+def test_a_policy_that_obliges_more_by_then_is_not_met(stage):
+    stage.arm(stage.waiting())
+    stage.obliged = (SECOND, STEP_UP)
+    finding = stage.asked()
+    assert finding.reasons == (Reason.STEP_UP_NEEDED,)
+    known = stage.approvals.get(finding.approval)
+    assert known.missing == (STEP_UP,)
+    assert stage.arm(known, ANA, STEP_UP).state is ApprovalState.ARMED
+    assert stage.asked().relayed.result == Result.DONE
+
+
+def test_a_device_that_was_described_anew_waits_anew(stage):
+    waiting = stage.waiting()
+    stage.arm(waiting)
+    stage.session.device = replace(DEVICE, description="another")
+    assert stage.asked().approval != waiting.id
+    assert stage.records("approval_ended")[0]["reason"] == "inventory_changed"
+    assert stage.written() == []
+
+
+def test_no_lease_comes_of_what_was_armed(stage):
+    stage.arm(stage.waiting())
+    stage.asked()
+    assert all(decision.armed == () for decision in stage.session.leases.values())
+    assert WRITE.digest not in stage.session.leases
+
+
+def test_what_was_refused_stays_refused_and_is_asked_for_again_later(stage):
+    waiting = stage.waiting()
+    stage.approvals.refuse(waiting, BO, "not now")
+    assert stage.arm(waiting) is None
+    assert stage.approvals.refuse(waiting, BO, "") is None
+    finding = stage.asked()
+    assert (finding.reasons, finding.approval) == ((Reason.APPROVAL_REFUSED,), waiting.id)
+    stage.time += OPEN_SECONDS
+    stage.approvals.sweep(stage.desk.locks)
+    assert stage.asked().reasons == (Reason.APPROVAL_NEEDED,)
+    assert [(r["reason"], r["by"], r["why"]) for r in stage.records("approval_ended")] == [
+        ("refused", BO.id, "not now")
+    ]
+
+
+def test_what_was_armed_can_be_refused_until_it_is_used(stage):
+    waiting = stage.waiting()
+    stage.arm(waiting)
+    stage.approvals.refuse(waiting, BO, "")
+    assert stage.asked().reasons == (Reason.APPROVAL_REFUSED,)
+    assert stage.written() == []
+
+
+def test_without_a_record_nothing_is_armed_and_nothing_refused(stage):
+    waiting = stage.waiting()
+    stage.closed = True
+    for act in (lambda: stage.arm(waiting), lambda: stage.approvals.refuse(waiting, BO, "")):
+        with pytest.raises(LedgerUnavailableError):
+            act()
+    stage.closed = False
+    assert stage.approvals.get(waiting.id) == waiting
+    assert stage.asked().reasons == (Reason.APPROVAL_NEEDED,)
+
+
+def test_repeating_what_waits_counts_against_the_quota_of_denials(stage):
+    waiting = stage.waiting()
+    for _ in range(DENIALS_PER_MINUTE + 20):
+        stage.asked()
+    assert len(stage.records("decision")) < DENIALS_PER_MINUTE + 10
+    stage.arm(waiting)
+    assert stage.asked().relayed.result == Result.DONE
+
+
+def test_a_fresh_proof_is_one_of_the_last_minutes(stage):
+    def proven(at):
+        return replace(ANA, proofs=(PROOF, replace(PROOF, kind=ProofKind.TOKEN, authenticated_at=at)))
+
+    assert not stage.approvals.proven_lately(ANA)
+    assert stage.approvals.proven_lately(proven(NOW - FRESH_SECONDS))
+    assert not stage.approvals.proven_lately(proven(NOW - FRESH_SECONDS - 1))
+    assert not stage.approvals.proven_lately(proven(NOW + 3600))
+
+
+ACTS = {
+    "armed": lambda stage, waiting: stage.arm(waiting),
+    "refused": lambda stage, waiting: stage.approvals.refuse(waiting, BO, ""),
+    "ended": lambda stage, waiting: stage.register.end(stage.session, EndReason.ENDED_BY_ADMINISTRATOR),
+}
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_who_waits_learns_of_arming_refusal_and_end(stage, act):
+    async def story():
+        waiting = stage.waiting()
+        waiter = asyncio.create_task(stage.approvals.wait([waiting.id], 5))
+        await asyncio.sleep(0)
+        assert not waiter.done()
+        ACTS[act](stage, waiting)
+        assert await waiter is True
+
+    asyncio.run(story())
+
+
+def test_who_waits_does_not_wait_for_ever(stage):
+    assert asyncio.run(stage.approvals.wait([stage.waiting().id], 0.01)) is False
+
+
+@pytest.mark.parametrize("entry_point", [EntryPoint.SESSION, EntryPoint.ADMIN])
+def test_what_is_no_operation_cannot_wait_for_a_person_and_is_denied(entry_point):
+    stage, found = Stage(), []
+    obliging = {"allow": True, "reasons": [], "obligations": ["second_person"], "rule": "r"}
+    stage.decide = lambda entry_point, question, answered: answered(json.dumps(obliging).encode())
+    if entry_point is EntryPoint.SESSION:
+        stage.register.open(ANA, DEVICE, "modbus_tls", "127.0.0.1:1", lambda reason: None, found.append)
+    else:
+        facts = SimpleNamespace(id="", listener="https", peer="127.0.0.1:1", started=NOW, mfa_at=None, watched_by=())
+        stage.desk.admin(ANA, "ledger.read", {}, facts, found.append)
+    assert found[0].reasons == (Reason.OBLIGATION_UNMET,)
