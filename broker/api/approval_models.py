@@ -89,7 +89,7 @@ class ApprovalEntry(Told):
 
 
 class ApprovalEntries(Told):
-    """What waits on this broker: all, if you may see all, else your own; the oldest first."""
+    """What waits on this broker, the oldest first: all, if you may see all, else at your sites, and your own."""
 
-    scope: Literal["all", "own"]
+    scope: Literal["all", "sites", "own"]
     approvals: list[ApprovalEntry]

@@ -13,12 +13,17 @@ READ, APPROVE, STEP_UP = "approvals.read", "operation.approve", "operation.step-
 
 
 async def approvals(call: Call) -> dict[str, Any]:
-    """What waits: all if the policy says so, else the caller's own."""
-    found = call.gate.approvals.all()
-    if (await call.permission(READ, {"kind": "approvals"})).allow:
-        return {"scope": "all", "approvals": [_document(approval) for approval in found]}
-    await call.require(READ, {"kind": "approvals", "subject": call.subject.id})
-    return {"scope": "own", "approvals": [_document(a) for a in found if a.subject.id == call.subject.id]}
+    """What waits: all if the policy says so, else what is at sites of which it says so, and the caller's own."""
+    others = {each.device.site for each in call.gate.approvals.all() if each.subject.id != call.subject.id}
+    sites = await call.sites(READ, "approvals", others)
+    if not sites and sites is not None:
+        await call.require(READ, {"kind": "approvals", "subject": call.subject.id})
+    shown = [
+        _document(each)
+        for each in call.gate.approvals.all()
+        if sites is None or each.device.site in sites or each.subject.id == call.subject.id
+    ]
+    return {"scope": "all" if sites is None else "sites" if sites else "own", "approvals": shown}
 
 
 async def approval(call: Call) -> dict[str, Any]:

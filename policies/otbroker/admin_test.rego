@@ -135,8 +135,10 @@ test_a_second_person_of_the_owner_approves_and_supervises if {
 			decided(permission, waiting, object.union(owner, {"roles": [role]})).allow
 			decided(permission, waiting, {"roles": [role]}).reasons == ["role_missing"]
 		}
-		decided(permission, waiting, owner).reasons == ["role_missing"]
+		decided(permission, waiting, owner).reasons == ["duties_conflict", "role_missing"]
 	}
+	author := object.union(owner, {"roles": ["operator", "policy-author"]})
+	decided("operation.approve", waiting, author).reasons == ["duties_conflict"]
 }
 
 test_nobody_is_his_own_second_person if {

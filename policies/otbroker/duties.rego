@@ -7,6 +7,7 @@ package otbroker.duties
 
 # What changes nothing, the evidence included: all that auditors may do. A permission that is not here changes something.
 looking := {
+	"approvals.read",
 	"config.read",
 	"decision.explain",
 	"devices.read",
@@ -22,6 +23,7 @@ looking := {
 
 # What lets others do what they asked for: not for those who write the policy by which it is judged.
 approving := {
+	"operation.approve",
 	"policy.activate",
 	"policy.approve",
 	"proposal.approve",

@@ -23,7 +23,7 @@ async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> E
     found = entries(answer.get("approvals"))
     screen.table(("APPROVAL", "STATE", "SUBJECT", "DEVICE", "WHAT", "LACKS", "ENDS"), [_row(each) for each in found])
     if not found:
-        screen.say("Nothing waits." if answer.get("scope") == "all" else "Nothing of yours waits.")
+        screen.say("Nothing waits." if answer.get("scope") != "own" else "Nothing of yours waits.")
     return Exit.DONE
 
 
