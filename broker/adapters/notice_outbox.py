@@ -118,7 +118,7 @@ class Outbox:
         while True:
             await self._something.wait()
             if self._waiting:
-                delivered = await self._round()
+                delivered = await self._whatever_happens()
                 await asyncio.sleep(self._channel.pause_seconds if delivered else self._patience.pause_seconds)
             if not self._waiting:
                 self._something.clear()
@@ -132,6 +132,15 @@ class Outbox:
         except (TimeoutError, NotDeliveredError):
             log.info("%d notices for %s wait for the next start", len(self._waiting), self._channel.name)
         await self._channel.close()
+
+    async def _whatever_happens(self) -> bool:
+        """A round; a fault of ours is one more way of not being delivered, for no fault may end the alarms."""
+        try:
+            return await self._round()
+        except Exception as fault:
+            log.exception("a channel failed")
+            self._failed(f"a fault: {type(fault).__name__}")
+            return False
 
     async def _round(self) -> bool:
         """A few attempts, later and later; whether one succeeded or nothing is left to try."""

@@ -16,7 +16,6 @@ from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.notice_webhook import WebhookChannel
 from broker.adapters.signed_post import SignedPost
 from broker.engine.ports import Clock
-from broker.errors import IntegrityError
 from broker.ledger.notices import broker_notice, notice_of
 from broker.model.notice import BrokerNotice, Notice, Severity
 from broker.settings.notifying import NoticeChannel, WebhookSection
@@ -157,8 +156,9 @@ class Notices:
                 if notice is not None:
                     found.append(notice)
                     del found[:-MOST_FOUND]
-        except IntegrityError as error:
-            log.error("what was left to tell cannot be read from the ledger: %s", error)
+        except Exception:
+            # Whatever is wrong with the past, what comes must be told.
+            log.exception("what was left to tell cannot be read from the ledger")
         return found
 
     async def _keep_positions(self) -> None:
@@ -184,7 +184,11 @@ class Notices:
         """Tell of a part that fails, or no longer does, once it has been so at two looks."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            parts = self._readiness()
+            try:
+                parts = self._readiness()
+            except Exception:
+                log.exception("the parts of the broker could not be looked at")
+                continue
             for part, (good, detail) in parts.items():
                 if good is self._last.get(part, True) and good is not self._told.get(part, True):
                     self._tell_of_part(part, good, detail)

@@ -14,11 +14,13 @@ from typing import Any
 import pytest
 
 from broker.adapters.clock import SystemClock, random_id
-from broker.adapters.notice_outbox import MOST_WAITING, Patience
+from broker.adapters.notice_outbox import MOST_WAITING, Outbox, Patience
 from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.signed_post import SignedPost
 from broker.errors import ConfigError
 from broker.ledger import records
+from broker.ledger.notices import notice_of
+from broker.model.notice import Wanted
 from broker.settings.notifying import WebhookSection
 from broker.wiring.notices import Notices, try_channels
 from tests.integration.ledger.running import KEY, ORIGIN, FileLedger, settled
@@ -203,6 +205,35 @@ def test_a_broker_that_dies_before_it_wrote_its_position_still_tells(tmp_path: P
             async with running(tmp_path, channel):
                 await until(lambda: len(receiver.bodies) == 2)
                 assert locks_told(receiver) == ["lck-1", "lck-2"]
+
+    asyncio.run(scene())
+
+
+def test_a_fault_of_ours_in_a_channel_is_tried_again_and_said(tmp_path: Path) -> None:
+    class Faulty:
+        name, place, most, pause_seconds = "faulty", "nowhere", 1, 0.0
+        sent = 0
+
+        async def send(self, notices: Any, lost: int) -> str:
+            self.sent += 1
+            if self.sent == 1:
+                raise KeyError("a fault")
+            return "taken"
+
+        async def close(self) -> None:
+            """Nothing is kept open."""
+
+    async def scene() -> None:
+        outbox = Outbox(Faulty(), Wanted(), time.time, QUICK)
+        lifted = records.lock_lifted(time.time(), lock="lck-1", by="bo", at=time.time())
+        notice = notice_of(ORIGIN, 1, lifted)
+        assert notice is not None
+        outbox.offer(notice)
+        task = asyncio.create_task(outbox.run())
+        await until(lambda: outbox.state.failing)
+        assert outbox.state.error == "a fault: KeyError"
+        await until(lambda: outbox.state.sent == 1)
+        task.cancel()
 
     asyncio.run(scene())
 

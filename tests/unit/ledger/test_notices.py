@@ -55,6 +55,7 @@ def test_nothing_of_operations_is_told() -> None:
         reasons=(),
     )
     assert [notice_of(ORIGIN, 1, record) for record in (intent, outcome, decision)] == [None, None, None]
+    assert decision.startswith(b'{"allow":'), "decisions are no longer told apart before they are parsed"
 
 
 def test_a_lock_is_an_alarm_that_says_on_whom_by_whom_and_why() -> None:
