@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from broker.access.change_words import sentence
 from broker.access.changes import access_changes
+from broker.adapters.host_journal import HostJournal
 from broker.cli.applied import approve, read_in_force
 from broker.cli.config_files import (
     LoadedSettings,
@@ -163,7 +164,8 @@ def _apply(arguments: argparse.Namespace) -> int:
         public = "The inventory is not the one that was reviewed; nothing was approved."
         raise ConfigError("revision_differs", public, f"it is {inventory.revision} now")
     old = read_in_force(loaded.settings.state_dir)
-    approve(loaded.settings.state_dir, inventory.revision)
+    with HostJournal(Path(loaded.settings.state_dir)).telling("config apply", revision=inventory.revision):
+        approve(loaded.settings.state_dir, inventory.revision)
     _print_changes(old or inventory, inventory, arguments.format)
     if arguments.format == "text":
         sys.stdout.write("approved\n")

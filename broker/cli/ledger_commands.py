@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from broker.adapters.host_journal import HostJournal
 from broker.adapters.ledger_disclosures import Disclosure, DisclosureFiles
 from broker.errors import ConfigError
 from broker.ledger.disclosure import verify_disclosure
 
 _COMMITMENT = re.compile(r"sha256-[A-Za-z0-9_-]{43}", re.ASCII)
+MOST_NAMED = 15
 _GONE = "not kept here: erased, given up with its record, lost in a power cut, or of another ledger"
 
 Subparsers = Any  # argparse names its own type privately
@@ -53,7 +55,8 @@ def _commitment(text: str) -> str:
 
 def _disclose(arguments: argparse.Namespace) -> int:
     files = _files(arguments.directory)
-    found = {commitment: _read(files, commitment) for commitment in dict.fromkeys(arguments.commitments)}
+    with HostJournal(arguments.directory).telling("ledger disclose", **_about(arguments.commitments)):
+        found = {commitment: _read(files, commitment) for commitment in dict.fromkeys(arguments.commitments)}
     if arguments.format == "json":
         _print_json({"disclosures": [_document(d) for d in found.values() if d], "missing": _missing(found)})
     for disclosure in found.values() if arguments.format == "text" else ():
@@ -65,10 +68,11 @@ def _disclose(arguments: argparse.Namespace) -> int:
 def _erase(arguments: argparse.Namespace) -> int:
     commitments = tuple(dict.fromkeys(arguments.commitments))
     files = _files(arguments.directory)
-    try:
-        erased = files.erase(commitments)
-    except OSError as error:
-        raise _unusable(error) from None
+    with HostJournal(arguments.directory).telling("ledger erase", **_about(commitments)):
+        try:
+            erased = files.erase(commitments)
+        except OSError as error:
+            raise _unusable(error) from None
     missing = [commitment for commitment in commitments if commitment not in erased]
     if arguments.format == "json":
         _print_json({"erased": [c for c in commitments if c in erased], "missing": missing})
@@ -76,6 +80,12 @@ def _erase(arguments: argparse.Namespace) -> int:
         if commitment in erased:
             print(f"{commitment}: erased")
     return _status(missing)
+
+
+def _about(commitments: Sequence[str]) -> dict[str, str]:
+    """What is looked at or erased, as far as there is room: by commitment, never by value."""
+    named = {f"commitment_{place}": commitment for place, commitment in enumerate(commitments[:MOST_NAMED], 1)}
+    return {"count": str(len(commitments))} | named
 
 
 def _files(directory: Path) -> DisclosureFiles:

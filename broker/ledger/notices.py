@@ -56,6 +56,7 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.LOCK_SET: _alarm(*(f"lock.{name}" for name in _LOCK)),
     RecordKind.LOCK_LIFTED: _alarm("lock", "by"),
     RecordKind.ADMINISTERED: _warning("permission", "resource.kind", "resource.id", "by", "outcome"),
+    RecordKind.HOST_COMMAND: _warning("command", "outcome", "claimed_by.user", "claimed_by.sudo_user", "id"),
     RecordKind.LOGGED_OUT: _info("issuer", "account"),
     RecordKind.INVITATION_CREATED: _warning("invitation", "subject", "organisation", "by", "until"),
     RecordKind.INVITATION_REVOKED: _warning("invitation", "by"),

@@ -356,6 +356,30 @@ def approval_ended(time: float, *, approval: str, session: str, reason: str, by:
     return _record(RecordKind.APPROVAL_ENDED, time, fields | _optional(by=by, why=why))
 
 
+def host_command(
+    time: float,
+    *,
+    id: str,
+    at: float,
+    command: str,
+    about: Mapping[str, object],
+    outcome: str,
+    claimed_by: Mapping[str, object],
+) -> bytes:
+    """A command on the broker's host, told by itself: `begun` before it acted, then `done` or how it failed.
+
+    `claimed_by` is what the host knew of who ran it; `at` is its clock, `time` when the broker took it.
+    """
+    fields = {"id": _text(id), "at": stamp(at), "command": _text(command), "about": _plain(about)}
+    told = {"outcome": _text(outcome), "claimed_by": _plain(claimed_by)}
+    return _record(RecordKind.HOST_COMMAND, time, fields | told)
+
+
+def host_lines_unreadable(time: float, *, count: int) -> bytes:
+    """Lines of the journal of host commands that no command of ours wrote, or that were damaged."""
+    return _record(RecordKind.HOST_COMMAND, time, {"command": "unreadable", "count": count})
+
+
 def clock_stepped(time: float, *, step_seconds: float) -> bytes:
     """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
     return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})

@@ -134,6 +134,7 @@ class RecordKind(StrEnum):
     ARMING_USED = "arming_used"
     APPROVAL_ENDED = "approval_ended"
     ADMINISTERED = "administered"
+    HOST_COMMAND = "host_command"
     LOGGED_OUT = "logged_out"
     INVITATION_CREATED = "invitation_created"
     INVITATION_REVOKED = "invitation_revoked"

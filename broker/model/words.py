@@ -277,6 +277,7 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.PERSON_REVOKED: "Somebody's second factor, certificates and open invitations were taken away.",
     RecordKind.CERTIFICATE_ISSUED: "The broker issued a certificate: at an enrolment, or at a renewal.",
     RecordKind.FACTOR_REFUSED: "Somebody who is enrolled did not prove the second factor, so many times.",
+    RecordKind.HOST_COMMAND: "A command on the broker's host, as it told of itself, and who the host says ran it.",
     RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
     RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",
     RecordKind.EVIDENCE_VIEWED: "Somebody looked at the evidence.",

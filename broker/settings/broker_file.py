@@ -220,6 +220,8 @@ class Settings(Section):
     """How changes come into force."""
     notifications: Annotated[tuple[NoticeChannel, ...], Field(max_length=16)] = ()
     """Where people are told what they should know."""
+    host_journals: Annotated[tuple[Folder, ...], Field(max_length=16)] = ()
+    """Folders, beside `state_dir` and the ledger's, whose commands on this host are recorded: those of authorities."""
     logging: LoggingSection = LoggingSection()
     """The operator's log."""
 

@@ -42,6 +42,7 @@ from broker.model.vocabulary import EndReason, RecordKind
 from broker.settings.broker_file import Settings
 from broker.wiring.exports import checkpoint_export
 from broker.wiring.figures import figures
+from broker.wiring.host_commands import HostCommands
 from broker.wiring.https_api import HttpsApi
 from broker.wiring.ledger_view import RunningLedgerView
 from broker.wiring.locks import LockKeeper
@@ -117,6 +118,7 @@ class Broker:
         self.https = HttpsApi(
             settings.https, self.gate, self.authenticator, self.tunnels, self.logouts, self.identity_refusals
         )
+        self.host_commands = HostCommands(self.clock, self.ledger, _places(settings))
         self._checkpoint_at = 0.0
         self._started = self._stopped = False
         self._ops = OpsListener(self.readiness, self.figures)
@@ -212,6 +214,7 @@ class Broker:
         await self.keys.start()
         await self._publish_policy()
         await self._record_start()
+        await self.host_commands.start()
         await self.reload.remember()
         await self.locks.start()
         await self.logouts.start()
@@ -221,6 +224,7 @@ class Broker:
         self.watch.start()
         self.supervision.start()
         self._tasks.append(asyncio.create_task(self.reload.run(self.settings.reload.poll_seconds)))
+        self._tasks.append(asyncio.create_task(self.host_commands.run()))
         days = self.settings.ledger.retention_days
         self._tasks.append(asyncio.create_task(retain(self.ledger, self.disclosures, self.clock, days)))
 
@@ -271,6 +275,7 @@ class Broker:
             "policy": self._policy_readiness(),
             "state": self.locks.readiness,
             "files": (not self.reload.invalid, self.reload.state),
+            "host_commands": self.host_commands.readiness,
             "listeners": (not self.modbus.faults, "; ".join(self.modbus.faults.values()) or "open"),
             "sessions": (not shut, shut or "accepted"),
             "issuers": (not keyless, f"no usable keys: {keyless}" if keyless else "keys are there"),
@@ -366,6 +371,11 @@ class Broker:
         """Hand a new checkpoint to the exports, which never block."""
         self._checkpoint_at = self.clock.monotonic()
         self.export.offer(note)
+
+
+def _places(settings: Settings) -> list[Path]:
+    """The folders that commands on this host act on."""
+    return [Path(place) for place in (settings.state_dir, settings.ledger_folder, *settings.host_journals)]
 
 
 def ledger_words(state: State, detail: str) -> str:

@@ -1,6 +1,7 @@
 """A point marked confidential, through a real broker: the value reaches policy and device and no file of evidence."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -82,6 +83,10 @@ def test_a_confidential_value_can_be_disclosed_and_erased_and_is_nowhere_else(pl
 
     status, told, _ = ledger(plant, "erase", *found)
     assert (status, told) == (0, {"erased": found, "missing": []})
+    for command in ("disclose", "erase"):
+        told_of = plant.eventually("host_command", command=f"ledger {command}", outcome="done")
+        assert told_of["about"] == {"count": str(len(found))} | {f"commitment_{n}": c for n, c in enumerate(found, 1)}
+        assert told_of["claimed_by"]["uid"] == str(os.getuid())
     assert not any(holding(plant, code) for code in (CODE, MODBUS_CODE, DENIED_CODE))
     status, told, errors = ledger(plant, "disclose", found[0])
     assert (status, told["disclosures"]) == (1, [])

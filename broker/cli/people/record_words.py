@@ -93,6 +93,16 @@ def _listed(record: Document, name: str) -> str:
     return ", ".join(map(str, found)) if isinstance(found, list) else ""
 
 
+def _host_command(record: Document) -> str:
+    if "count" in record:
+        return f"{record['count']} lines that nobody can read"
+    claims = record.get("claimed_by")
+    who = ", ".join(f"{name} {value}" for name, value in claims.items()) if isinstance(claims, dict) else ""
+    about = record.get("about")
+    what = " ".join(map(str, about.values())) if isinstance(about, dict) else ""
+    return f"{record.get('command')} {what}".rstrip() + f": {record.get('outcome')}, by {who or 'somebody'}"
+
+
 _SENTENCES: dict[str, Callable[[Document], str]] = {
     "decision": _decision,
     "intent": lambda r: f"{r.get('service', '')} by decision record {r.get('decision')}, session {r.get('session')}",
@@ -146,6 +156,7 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "approval_ended": lambda r: _why(
         f"{r.get('approval')}: {r.get('reason')}" + (f" by {r['by']}" if r.get("by") else ""), r
     ),
+    "host_command": _host_command,
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -1,7 +1,9 @@
 """`audit verify`: the evidence checked from its files and a public key alone; no broker, no profile, no network."""
 
 import argparse
+import os
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,13 +34,29 @@ def verify(arguments: argparse.Namespace, environment: Mapping[str, str], screen
     key = read_text(Path(arguments.public_key), "public key").strip()
     saved = _read_saved(Path(arguments.checkpoint)) if arguments.checkpoint else None
     witnesses = [read_text(Path(name), "witness key").strip() for name in arguments.witness or ()]
-    report = verify_directory(folder, key, saved, witnesses)
+    with _told(folder, screen):
+        report = verify_directory(folder, key, saved, witnesses)
     screen.document(asdict(report) | {"unwitnessed": report.unwitnessed})
     if report.ok:
         _tell_good(report, screen)
         return Exit.DONE
     _tell_bad(report, screen)
     return Exit.ERROR
+
+
+def _told(folder: Path, screen: Screen) -> AbstractContextManager[None]:
+    """Who verifies a running broker's own files has looked at evidence; a copy tells nobody."""
+    if os.name != "posix":
+        return nullcontext()
+    from broker.adapters.host_journal import HostJournal
+
+    journal = HostJournal(folder)
+    if not journal.kept:
+        return nullcontext()
+    if not os.access(folder, os.W_OK):
+        screen.say("This look at the evidence is not recorded: the folder cannot be written to.", "yellow")
+        return nullcontext()
+    return journal.telling("audit verify", folder=str(folder))
 
 
 def _read_saved(path: Path) -> str:

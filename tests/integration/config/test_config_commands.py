@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from broker.access.losses import losses_only
+from broker.adapters.host_journal import HostJournal
 from broker.cli.config_commands import add_config_commands
 from broker.cli.config_files import load_inventory
 from broker.cli.file_sources import FileSources
@@ -172,7 +173,12 @@ def test_apply_approves_the_revision_that_was_reviewed(site: Path, capsys: Captu
     assert run("apply", "--settings", site / "otbroker.yaml", "--revision", revision) == 0
     assert capsys.readouterr().out.endswith(f"revision {revision}\napproved\n")
     assert sources(site).approved_revision() == revision
-    assert [path.name for path in (site / "state").iterdir()] == ["applied-revision"]
+    assert {path.name for path in (site / "state").iterdir()} == {"applied-revision", "host-commands"}
+    taken = HostJournal(site / "state").take()
+    assert taken is not None
+    assert [(c.command, c.outcome, c.about) for c in taken.commands] == [
+        ("config apply", outcome, {"revision": revision}) for outcome in ("begun", "done")
+    ]
     assert (site / "state").stat().st_mode & 0o077 == 0
 
 

@@ -188,6 +188,9 @@ def every_kind() -> dict[str, bytes]:
             NOW, subject="ana", organisation="acme", occasion="renewal", certificate={"serial": "1f", "not_after": NOW}
         ),
         records.factor_refused(NOW, subject="ana@acme.example", count=3, first=NOW, last=NOW),
+        records.host_command(
+            NOW, id="cmd-1", at=NOW, command="ledger erase", about={"n": "1"}, outcome="done", claimed_by={"uid": "0"}
+        ),
         records.clock_stepped(NOW, step_seconds=-3.25),
         records.tail_healed(NOW, dropped_octets=5, orphans=1),
         records.evidence_viewed(NOW, subject="cy", what="records 0-5"),
