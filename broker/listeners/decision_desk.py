@@ -34,6 +34,7 @@ NOT_RECORDED = -1
 PASS = "isolation.pass"
 PENDING: Final = object()
 Decided = Callable[[Decision], None]
+Answered = Callable[[bytes | PolicyUnavailableError, str], None]
 
 
 class DecisionDesk:
@@ -259,13 +260,10 @@ class DecisionDesk:
         conceals: bool = False,
         lock: Lock | None = None,
     ) -> None:
-        epoch, revision = self.epoch, self._policy.revision
+        epoch = self.epoch
 
-        def answered(raw: bytes | PolicyUnavailableError) -> None:
+        def answered(raw: bytes | PolicyUnavailableError, revision: str) -> None:
             now = self._clock.now()
-            if self._policy.revision != revision:
-                # Which policy answered cannot be said any more, and a decision must be one that can be taken again.
-                raw = PolicyUnavailableError(Reason.POLICY_UNAVAILABLE, "The policy was exchanged meanwhile.")
             try:
                 answer = _judged(raw, now, ends, entry_point, once=bool(question.get("armed")))
                 decision = self._record(entry_point, question, session, answer, revision, conceals)
@@ -279,9 +277,28 @@ class DecisionDesk:
         if answer is None and invalid_because(entry_point, question):
             answer = _denial(Reason.INPUT_INVALID)
         if answer is not None:
-            decided(self._record(entry_point, question, session, answer, revision, conceals))
+            decided(self._record(entry_point, question, session, answer, self._policy.revision, conceals))
             return
-        self._policy.decide(entry_point, questions.encode(question), answered)
+        self._put(entry_point, questions.encode(question), answered)
+
+    def _put(self, entry_point: EntryPoint, question: bytes, answered: Answered, again: bool = False) -> None:
+        """Put a question to the policy in force; `answered` gets the answer and the revision that gave it.
+
+        If the policy was exchanged meanwhile, it cannot be said which one answered, and a decision must be one that
+        can be taken again: then the new one is asked, once.
+        """
+        revision = self._policy.revision
+
+        def given(raw: bytes | PolicyUnavailableError) -> None:
+            if self._policy.revision == revision:
+                answered(raw, revision)
+            elif again:
+                word = Reason.POLICY_UNAVAILABLE
+                answered(PolicyUnavailableError(word, "The policy was exchanged meanwhile, and once more."), revision)
+            else:
+                self._put(entry_point, question, answered, again=True)
+
+        self._policy.decide(entry_point, question, given)
 
     def _record(
         self,
