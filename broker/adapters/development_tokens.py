@@ -17,9 +17,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from broker.adapters.authority.certificates import make_key
 from broker.adapters.development_ca import encode_key, load_key
 from broker.adapters.private_files import write_private
+from broker.identity.logout import EVENT
 
 ISSUER = "https://issuer.plant.example"
 AUDIENCE = "otbroker"
+CLIENT = "otb"
 _ACCESS = "at+jwt"
 
 
@@ -63,6 +65,7 @@ def mint_token(
     payload: dict[str, object] = {
         "iss": token_issuer.issuer,
         "sub": subject,
+        "client_id": CLIENT,
         "aud": audience,
         "iat": int(now),
         "nbf": int(now),
@@ -77,6 +80,20 @@ def mint_token(
         payload["cnf"] = {"x5t#S256": certificate_fingerprint}
     headers = {"typ": _ACCESS, "kid": token_issuer.key_id}
     return jwt.encode({**payload, **(claims or {})}, token_issuer.key, "ES256", headers)
+
+
+def mint_logout_token(token_issuer: TokenIssuer, now: float, *, account: str = "", login: str = "") -> str:
+    """A signed word that an account has logged out, of one log-in (`sid`) or of all."""
+    payload: dict[str, object] = {
+        "iss": token_issuer.issuer,
+        "aud": CLIENT,
+        "iat": int(now),
+        "exp": int(now) + 120,
+        "jti": secrets.token_urlsafe(12),
+        "events": {EVENT: {}},
+    }
+    payload |= ({"sub": account} if account else {}) | ({"sid": login} if login else {})
+    return jwt.encode(payload, token_issuer.key, "ES256", {"typ": "logout+jwt", "kid": token_issuer.key_id})
 
 
 def _thumbprint(public: Mapping[str, object]) -> str:

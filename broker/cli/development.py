@@ -33,13 +33,14 @@ from broker.adapters.development_ca import (
     issue_client,
     issue_server,
 )
-from broker.adapters.development_tokens import AUDIENCE, TokenIssuer, create_token_issuer, mint_token
+from broker.adapters.development_tokens import AUDIENCE, CLIENT, TokenIssuer, create_token_issuer, mint_token
 from broker.adapters.ledger_files_disk import FolderLock
 from broker.adapters.private_files import write_private
 from broker.cli.building import Endpoints, access_yaml, devices_yaml
 from broker.cli.config_files import load_inventory, load_settings
 from broker.cli.policies import shipped_policies
 from broker.cli.serving import prepare
+from broker.cli.yaml_documents import read_file
 from broker.errors import UnavailableError
 from broker.ledger.notes import verifier_of
 from broker.model.place import BacnetIpWay, Device, Inventory, ModbusTcpWay, Organisation, Protocol, RtuOverTcpWay
@@ -63,6 +64,7 @@ class DevelopmentOptions:
     window_seconds: int | None = None
     inventory: Path | None = None
     state_url: str = ""
+    settings: Path | None = None
 
 
 class Development:
@@ -228,6 +230,7 @@ class Development:
                 "issuer": issuer.issuer,
                 "organisation": name,
                 "audiences": [AUDIENCE],
+                "clients": [CLIENT],
                 "subjects": [p.subject for p in PERSONAS if p.organisation == name],
                 "jwks_file": str(issuer.key_set),
             }
@@ -253,6 +256,8 @@ class Development:
             },
             "reload": {"gains": "apply"},
         }
+        if self.options.settings is not None:
+            settings = _laid_over(settings, read_file(self.options.settings).value)
         write_private(self.folder / "broker.yaml", json.dumps(settings, indent=2).encode() + b"\n")
 
     def _mint_tokens(self) -> None:
@@ -270,6 +275,14 @@ class Development:
         while True:
             await asyncio.sleep(TOKEN_REFRESH_SECONDS)
             self._mint_tokens()
+
+
+def _laid_over(below: Any, above: Any) -> Any:
+    """Settings over others: sections join, lists grow, everything else is replaced."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        joined = {name: _laid_over(below[name], value) if name in below else value for name, value in above.items()}
+        return below | joined
+    return [*below, *above] if isinstance(below, list) and isinstance(above, list) else above
 
 
 def _device_facts(device: Device, folder: Path) -> dict[str, Any]:

@@ -45,11 +45,12 @@ def _run(arguments: argparse.Namespace, screen: Screen) -> Exit:
 async def _online(function: Any, arguments: argparse.Namespace, screen: Screen) -> Exit:
     from broker.cli.people.access import exposures, find_access
     from broker.cli.people.client import Client
+    from broker.cli.people.fresh_tokens import kept_fresh
 
     access = find_access(arguments, os.environ)
     for warning in exposures(access):
         screen.note(f"Warning: {warning}")
-    async with Client(access) as client:
+    async with kept_fresh(access, screen), Client(access) as client:
         status: Exit = await function(arguments, client, screen)
         return status
 

@@ -55,6 +55,7 @@ def _add_dev(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     dev.add_argument("--window-seconds", type=int, metavar="N", help="the open window closes N seconds after start")
     dev.add_argument("--inventory", type=Path, metavar="DIR", help="use the devices, windows and grants of this folder")
     dev.add_argument("--state", default="", metavar="URL", help="a PostgreSQL on loopback that brokers share")
+    dev.add_argument("--settings", type=Path, metavar="FILE", help="settings over its own: sections join, lists grow")
     dev.add_argument("--walkthrough", action="store_true", help="tell the main job step by step and check each step")
     dev.set_defaults(run=_dev)
 
@@ -86,7 +87,12 @@ def _dev(arguments: argparse.Namespace) -> int:
     for telling in (reload, inventory_changes):  # what comes into force, one line each
         logging.getLogger(telling.__name__).setLevel(logging.INFO)
     options = DevelopmentOptions(
-        arguments.dir, arguments.opa, arguments.window_seconds, arguments.inventory, arguments.state
+        arguments.dir,
+        arguments.opa,
+        arguments.window_seconds,
+        arguments.inventory,
+        arguments.state,
+        arguments.settings,
     )
     development = Development(options)
     try:

@@ -277,14 +277,23 @@ class ApiCaller:
         return self.call("POST", f"/v1/devices/{device}/write", {"points": dict(points)}, **options)
 
 
-def token_of(development: Development, subject: str, organisation: str, seconds: int, bound_to: str = "") -> str:
+def token_of(
+    development: Development,
+    subject: str,
+    organisation: str,
+    seconds: int,
+    bound_to: str = "",
+    claims: Mapping[str, object] | None = None,
+) -> str:
     """A token by the development issuer, bound to the certificate of a persona or to none."""
     issuer = create_token_issuer(development.folder / "issuers" / organisation, ISSUERS[organisation])
     bound = None
     if bound_to:
         leaf = x509.load_pem_x509_certificate(development.persona(bound_to).certificate.read_bytes())
         bound = fingerprint(leaf.public_bytes(Encoding.DER))
-    token = mint_token(issuer, subject, time.time(), lifetime_seconds=seconds, certificate_fingerprint=bound)
+    token = mint_token(
+        issuer, subject, time.time(), lifetime_seconds=seconds, certificate_fingerprint=bound, claims=claims
+    )
     development.minted.add(token)
     return token
 

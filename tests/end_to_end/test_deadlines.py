@@ -27,6 +27,7 @@ from tests.end_to_end.conftest import Start
 from tests.end_to_end.crash.evidence import records_on_disk
 from tests.end_to_end.development import VENDOR, Development, Persona, token_of, until
 from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
+from tests.end_to_end.logging_out import log_out
 from tests.end_to_end.ways import API, MODBUS, PATHS, STREAM, TUNNEL, Ways
 
 SOON_SECONDS = 1.0
@@ -235,6 +236,13 @@ def test_an_isolation(plant: Plant) -> None:
         answer = plant.development.api("secops-bo").call("POST", "/v1/sites/plant/isolate", {"message": "a test"})
         assert answer.status == 200
         check(ways, began, "site_isolated", "site_isolated")
+
+
+def test_a_logout_at_the_issuer_where_tokens_are_asked_for(plant: Plant) -> None:
+    token = token_of(plant.development, ANA, VENDOR, 600, "vendor-ana", {"sid": "one-log-in"})
+    with Ways(plant.development, "vendor-ana", token) as ways:
+        began = log_out(plant.development, VENDOR, login="one-log-in")
+        check(ways, began, "logged_out", "token_logged_out", (TUNNEL, API, STREAM))
 
 
 def test_a_policy_that_changes(plant: Plant) -> None:

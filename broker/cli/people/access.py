@@ -17,13 +17,31 @@ from broker.cli.people.exits import CommandError, Exit
 PROFILE_VARIABLE = "OTB_PROFILE"
 MAX_FILE_OCTETS = 65_536
 _PATHS = ("ca", "certificate", "key", "token")
+_LOGIN_TEXTS = ("issuer", "client_id", "scope", "resource")
+_LOGIN_PATHS = ("issuer_ca", "client_secret")
 _ENOUGH = frozenset({"api", "certificate", "key", "token"})
-_KEYS = frozenset({"api", "system_trust", "development", "persona", *_PATHS})
+_KEYS = frozenset({"api", "system_trust", "development", "persona", *_PATHS, *_LOGIN_TEXTS, *_LOGIN_PATHS})
+
+
+@dataclass(frozen=True, slots=True)
+class LoginSettings:
+    """Where tokens come from: the provider, as which client, and the file `kept` of what fresh ones come from.
+
+    A client with a `secret` (a file) is a service; it logs in by that alone. `ca` None: the system's authorities.
+    """
+
+    issuer: str
+    client_id: str
+    kept: Path
+    ca: Path | None = None
+    scope: str = "openid"
+    resource: str = ""
+    secret: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A broker's address and the files of the proofs; `source` says where this came from."""
+    """A broker's address and the files of the proofs; `source` says where this came from, `login` where tokens do."""
 
     api: str
     ca: Path | None = None
@@ -32,6 +50,7 @@ class Access:
     token: Path | None = None
     system_trust: bool = False
     source: str = "options"
+    login: LoginSettings | None = None
 
 
 def profile_file(environment: Mapping[str, str], chosen: str | None = None) -> Path:
@@ -86,7 +105,9 @@ def _base(options: argparse.Namespace, environment: Mapping[str, str], given: Ma
 
 
 def _under(access: Access, given: Mapping[str, Any]) -> Access:
-    return replace(access, source=f"options, over {access.source}") if given else access
+    """Whoever names a token himself keeps it fresh himself."""
+    login = None if "token" in given else access.login
+    return replace(access, source=f"options, over {access.source}", login=login) if given else access
 
 
 def read_profile(path: Path, persona: str | None = None) -> Access:
@@ -107,13 +128,41 @@ def read_profile(path: Path, persona: str | None = None) -> Access:
             "profile_invalid", f"The profile {path} has {', '.join(wrong)} wrong.", f"Known are {known}."
         )
     if "development" in values:
+        if values.keys() & {*_LOGIN_TEXTS, *_LOGIN_PATHS}:
+            public = f"The profile {path} stands for a persona of a development folder, which does not log in."
+            raise CommandError("profile_invalid", public, "Use another profile with --profile FILE.")
         folder = path.parent / Path(values["development"]).expanduser()
         return replace(development_access(folder, persona or values.get("persona")), source=str(path))
     if persona:
         public = f"--as needs a development folder, and the profile {path} names none."
         raise CommandError("usage", public, "Leave --as out, or add --dev DIR.", Exit.USAGE)
     files: dict[str, Any] = {name: path.parent / Path(values[name]).expanduser() for name in _PATHS if name in values}
-    return Access(values.get("api", ""), system_trust=values.get("system_trust", False), source=str(path), **files)
+    login = _login_settings(path, values)
+    if login is not None:
+        files.setdefault("token", path.with_suffix(".token"))
+    system_trust = values.get("system_trust", False)
+    return Access(values.get("api", ""), system_trust=system_trust, source=str(path), login=login, **files)
+
+
+def _login_settings(path: Path, values: Mapping[str, Any]) -> LoginSettings | None:
+    """Where tokens come from, if the profile says so. Raises CommandError if it says half of it."""
+    given = [name for name in (*_LOGIN_TEXTS, *_LOGIN_PATHS) if name in values]
+    if not given:
+        return None
+    missing = [name for name in ("issuer", "client_id") if not values.get(name)]
+    if missing:
+        public = f"The profile {path} has {', '.join(given)}, but no {' and no '.join(missing)}."
+        raise CommandError("profile_invalid", public, "Give both with `otb login --issuer URL --client-id ID`.")
+    files = [path.parent / Path(values[name]).expanduser() if name in values else None for name in _LOGIN_PATHS]
+    return LoginSettings(
+        issuer=values["issuer"],
+        client_id=values["client_id"],
+        kept=path.with_suffix(".login.json"),
+        ca=files[0],
+        scope=values.get("scope", "openid"),
+        resource=values.get("resource", ""),
+        secret=files[1],
+    )
 
 
 def development_facts(folder: Path) -> dict[str, object]:

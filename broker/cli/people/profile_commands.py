@@ -2,8 +2,6 @@
 
 import argparse
 import json
-import os
-import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +17,7 @@ from broker.cli.people.access import (
 )
 from broker.cli.people.exits import CommandError, Exit
 from broker.cli.people.moments import distance, epoch_of, moment
+from broker.cli.people.own_files import write_whole
 from broker.cli.people.screen import Cell, Screen
 
 
@@ -34,7 +33,7 @@ def import_profile(arguments: argparse.Namespace, environment: Mapping[str, str]
         hint = "Add --force to replace it, or name another file with --profile."
         raise CommandError("profile_exists", f"There is a profile already: {path}.", hint)
     text = f"development = {json.dumps(str(folder))}\npersona = {json.dumps(persona)}\n"
-    _write_whole(path, text)
+    write_whole(path, text)
     screen.document({"profile": str(path), "development": str(folder), "persona": persona})
     screen.say(f"The profile {path} stands for {persona} of {folder}; try `otb ls`.")
     return Exit.DONE
@@ -53,6 +52,7 @@ def show_profile(arguments: argparse.Namespace, environment: Mapping[str, str], 
         {"source": access.source, "api": access.api, "system_trust": access.system_trust}
         | {name: None if path is None else str(path) for name, path in files.items()}
         | {f"{name}_ends": end for name, end in ends.items()}
+        | {name: getattr(access.login, name, None) for name in ("issuer", "client_id")}
         | {"warnings": exposures(access)}
     )
     screen.facts(_rows(access, files, ends))
@@ -62,6 +62,8 @@ def show_profile(arguments: argparse.Namespace, environment: Mapping[str, str], 
 def _rows(access: Access, files: Mapping[str, Path | None], ends: Mapping[str, float | None]) -> list[tuple[str, Cell]]:
     rows: list[tuple[str, Cell]] = [("from", access.source), ("api", access.api)]
     rows += [(name, _file(path, ends.get(name))) for name, path in files.items()]
+    if access.login is not None:
+        rows.append(("logs in at", f"{access.login.issuer} as {access.login.client_id}"))
     return [*rows, ("system trust", "yes" if access.system_trust else "no")]
 
 
@@ -74,15 +76,3 @@ def _file(path: Path | None, end: float | None) -> Cell:
         return str(path)
     told = f"{path}, ends {moment(end)}, {distance(end)}"
     return (told, "red") if (epoch_of(end) or 0.0) < time.time() else told
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file for its owner alone, whole or not at all."""
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=".profile-")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        os.replace(unfinished, path)
-    except OSError as error:
-        raise CommandError("file_unwritable", f"{path} cannot be written: {error.strerror or error}.") from None

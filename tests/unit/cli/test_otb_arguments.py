@@ -51,6 +51,8 @@ EXAMPLES = [
     "audit verify DIR --public-key FILE",
     "profile import DIR",
     "profile show",
+    "login --issuer https://id.example --client-id otb --fresh --max-age 5m --acr phr",
+    "logout --everywhere",
     "completion bash",
 ]
 
