@@ -1,4 +1,4 @@
-"""Logging in: what comes back to the loopback port, what ID tokens must say, how codes are asked about, what is kept."""
+"""Logging in: what comes back to the loopback port, what an ID token says, how codes are asked about, what is kept."""
 
 import asyncio
 import base64
