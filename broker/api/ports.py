@@ -115,11 +115,20 @@ class Outlook(Protocol):
     def paused(self) -> Pause | None:
         """The pause in force."""
 
+    @property
+    def supervised(self) -> bool:
+        """Whether any of the grants asks for supervision."""
+
 
 class Watcher(Protocol):
-    """A live view of one session or of all."""
+    """A live view of one session or of all; `supervises` while it counts as a supervisor's."""
 
     ended: EndReason | None
+    supervises: bool
+
+    @property
+    def keeps_up(self) -> bool:
+        """Whether it takes what it is told."""
 
     async def take(self, most: int, seconds: float) -> tuple[list[Seen], int]:
         """The oldest events, and how many were lost after them; nothing if none came for so long, or it has ended."""
@@ -146,8 +155,11 @@ class Supervision(Protocol):
     def watch(self, subject: Subject, session: Session | None, site: str = "") -> Watcher | None:
         """A live view, to be given back with `leave`; None if there are too many."""
 
-    def leave(self, watcher: Any) -> None:
-        """Somebody watches no more."""
+    def supervise(self, watcher: Any, able: bool) -> None:
+        """Whether somebody who watches counts as a supervisor from here on."""
+
+    def leave(self, watcher: Any, what: str, reason: EndReason) -> None:
+        """Somebody watches no more; recorded if it was `what` that began on record."""
 
     def standing(self, subject: Subject) -> Subject | EndReason:
         """A watcher as its proofs hold now, or why they no longer do."""

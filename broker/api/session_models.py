@@ -33,7 +33,8 @@ class PauseFact(Told):
 class SessionEntry(Told):
     """A session. `ends_at` is when `ends_because` will end it as things stand; a freeze or a change may come before.
 
-    `grants` hold for its subject and device now. `operations_per_second` is over the last five to ten seconds.
+    `grants` hold for its subject and device now; `supervised`: one of them asks for a supervisor, and `watched_by` are
+    those who supervise. `operations_per_second` is over the last five to ten seconds.
     """
 
     id: str
@@ -52,6 +53,8 @@ class SessionEntry(Told):
     operations_per_second: Decimal = Field(json_schema_extra={"type": "number"})
     refusals: int
     paused: PauseFact | None
+    supervised: bool
+    watched_by: list[str]
     ended_because: str | None
 
 

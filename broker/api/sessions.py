@@ -92,6 +92,7 @@ def _document(call: Call, session: Session) -> dict[str, Any]:
         "operations": session.operations,
         "refusals": session.refusals,
         "ended_because": session.ended,
+        "watched_by": list(session.watched_by),
         **_outlook(outlook),
     }
 
@@ -103,6 +104,7 @@ def _outlook(outlook: Outlook) -> dict[str, Any]:
         "ends_because": None if outlook.ends is None else outlook.ends[1].value,
         "operations_per_second": round(outlook.per_second, 1),
         "paused": None if outlook.paused is None else _pause(outlook.paused),
+        "supervised": outlook.supervised,
     }
 
 

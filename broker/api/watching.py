@@ -17,7 +17,7 @@ from broker.engine.sessions import Session
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 
-WATCH = "sessions.watch"
+WATCH, SUPERVISE = "sessions.watch", "sessions.supervise"
 LOOK_SECONDS = 0.4
 GOODBYE_SECONDS = 0.3
 HEARTBEAT_SECONDS = 15.0
@@ -28,7 +28,10 @@ DESCRIPTION = (
     "was read) and the result; `session` that one was opened, paused, resumed or closed. `lost` has the `count` of "
     "events that came faster than you took them. `ending` comes last, with the `reason`: the end of the session or of "
     "the broker, or (`own_access`) of your own access, within a second. Nothing is repeated after a reconnection. At "
-    "most 16 watch at once, 4 times one subject; to watch is to view evidence and is recorded as such."
+    "most 16 watch at once, 4 times one subject; to watch is to view evidence and is recorded as such, and so is its "
+    "end. Who watches and has the permission `sessions.supervise` (`supervises`) is a supervisor of all that it "
+    "watches but its own, as long as it takes what it is told: sessions under a supervised grant end within a second "
+    "after the last one has left."
 )
 
 
@@ -51,11 +54,14 @@ async def _watch(call: Call, session: Session | None, resource: dict[str, Any]) 
     watcher = supervision.watch(call.subject, session, resource.get("site", ""))
     if watcher is None:
         raise Problem("too_many_watchers")
+    what, reason = "", EndReason.PEER_CLOSED
     try:
         call.view(f"watch {_watched(session, resource)}")
-        return await _stream(call, watcher, resource)
+        what = f"watch {_watched(session, resource)}"
+        response, reason = await _stream(call, watcher, resource)
+        return response
     finally:
-        supervision.leave(watcher)
+        supervision.leave(watcher, what, reason)
 
 
 def _watched(session: Session | None, resource: dict[str, Any]) -> str:
@@ -64,27 +70,36 @@ def _watched(session: Session | None, resource: dict[str, Any]) -> str:
     return f"sessions at {resource['site']}" if "site" in resource else "all sessions"
 
 
-async def _stream(call: Call, watcher: Watcher, resource: dict[str, Any]) -> web.StreamResponse:
+async def _supervise(call: Call, watcher: Watcher, resource: dict[str, Any]) -> None:
+    """Let who watches count as a supervisor while the policy says so, and while it takes what it is told."""
+    allowed = (await call.permission(SUPERVISE, resource)).allow
+    call.gate.supervision.supervise(watcher, allowed and watcher.keeps_up)
+
+
+async def _stream(call: Call, watcher: Watcher, resource: dict[str, Any]) -> tuple[web.StreamResponse, EndReason]:
+    """Tell until it is over; the response, and why."""
     response = web.StreamResponse(headers=ALWAYS | {"Content-Type": "text/event-stream"})
     response.force_close()
     await response.prepare(call.request)
     connection = call.request.transport and call.request.transport.get_extra_info("tls_connection")
+    await _supervise(call, watcher, resource)
     sending = asyncio.create_task(_send(response, watcher, resource, connection))
     try:
         reason = await _end_of(call, watcher, resource, sending)
     except ConnectionError:
-        return response
+        return response, EndReason.PEER_CLOSED
     finally:
+        call.gate.supervision.supervise(watcher, False)
         sending.cancel()
         await asyncio.wait({sending})
     with contextlib.suppress(ConnectionError, TimeoutError):
         async with asyncio.timeout(GOODBYE_SECONDS):
             await response.write(ending(reason, own_access=watcher.ended is None))
             await response.write_eof()
-            return response
+            return response, reason
     if call.request.transport is not None:
         call.request.transport.abort()
-    return response
+    return response, reason
 
 
 async def _send(response: web.StreamResponse, watcher: Watcher, resource: dict[str, Any], connection: Any) -> None:
@@ -92,7 +107,7 @@ async def _send(response: web.StreamResponse, watcher: Watcher, resource: dict[s
 
     A watcher says nothing more; that it takes what is sent keeps its connection from counting as idle.
     """
-    await response.write(frame("watching", resource))
+    await response.write(frame("watching", resource | {"supervises": watcher.supervises}))
     while True:
         seen, lost = await watcher.take(BATCH, HEARTBEAT_SECONDS)
         octets = b"".join(frames(each) for each in seen) + (frame("lost", {"count": lost}) if lost else b"")
@@ -115,6 +130,7 @@ async def _end_of(call: Call, watcher: Watcher, resource: dict[str, Any], sendin
         lost = await _lost_access(call, resource, revisions)
         if lost is not None:
             return lost
+        await _supervise(call, watcher, resource)
 
 
 async def _lost_access(call: Call, resource: dict[str, Any], revisions: tuple[str, str]) -> EndReason | None:

@@ -53,6 +53,12 @@ class Session:
         self.barred = Reason.CALLER_GONE if reason is EndReason.PEER_CLOSED else Reason.SESSION_ENDED
         self.leases.clear()
 
+    def watch_by(self, supervisors: tuple[str, ...]) -> None:
+        """These supervise it from here on: no decision that was told of others lives on, nor becomes a lease."""
+        self.watched_by = supervisors
+        self.leases.clear()
+        self.epoch = 0
+
     def pause(self) -> None:
         """Refuse every operation from here on, what waits to be sent included."""
         self.barred = Reason.SESSION_PAUSED

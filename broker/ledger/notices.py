@@ -71,6 +71,7 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.CLOCK_STEPPED: _alarm("step_seconds"),
     RecordKind.TAIL_HEALED: _alarm("dropped_octets", "orphans"),
     RecordKind.EVIDENCE_VIEWED: _info("subject", "what"),
+    RecordKind.WATCHING_ENDED: _info("subject", "what", "reason"),
     RecordKind.EVIDENCE_PRUNED: _warning("minimum"),
 }
 """None: never told. The records of operations may hold values, and there are thousands a second."""

@@ -395,6 +395,11 @@ def evidence_viewed(time: float, *, subject: str, what: str) -> bytes:
     return _record(RecordKind.EVIDENCE_VIEWED, time, {"subject": _text(subject), "what": _text(what)})
 
 
+def watching_ended(time: float, *, subject: str, what: str, reason: str) -> bytes:
+    """Who watches no more, what it was (`what` of the view with which it began), and why."""
+    return _record(RecordKind.WATCHING_ENDED, time, {"subject": _text(subject), "what": _text(what), "reason": reason})
+
+
 def evidence_pruned(time: float, *, minimum: int) -> bytes:
     """Records below index `minimum` may be gone from here on; their hashes stay."""
     return _record(RecordKind.EVIDENCE_PRUNED, time, {"minimum": minimum})

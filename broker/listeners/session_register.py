@@ -136,6 +136,12 @@ class SessionRegister:
         for session in self.sessions():
             self.end(session, reason)
 
+    def supervisor_left(self, session: Session) -> None:
+        """Nobody supervises it any more: it ends if anything that it may do asks for that."""
+        situation = self._desk.situation(session.subject, session.device, self._clock.now())
+        if any(grant.supervised for grant in situation.grants):
+            self.end(session, EndReason.SUPERVISOR_LEFT)
+
     def tick(self, now: float) -> None:
         """End what has run out by `now`; called several times a second."""
         while self._looks and self._looks[0][0] <= now:

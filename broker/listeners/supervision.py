@@ -3,6 +3,7 @@ happens.
 """
 
 import asyncio
+import logging
 from dataclasses import dataclass
 
 from broker.engine.ports import Clock, Ledger
@@ -15,6 +16,7 @@ from broker.listeners.watchers import Watcher, Watchers
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, RecordKind
 
+log = logging.getLogger(__name__)
 MARK_SECONDS = 5.0
 Marks = tuple[float, dict[str, int]]
 
@@ -36,6 +38,7 @@ class Outlook:
     ends: tuple[float, EndReason] | None
     per_second: float
     paused: Pause | None
+    supervised: bool = False
 
 
 class Supervision:
@@ -77,6 +80,7 @@ class Supervision:
             foreseen_end(session, situation),
             self._per_second(session),
             self._pauses.get(session.id),
+            any(grant.supervised for grant in situation.grants),
         )
 
     def pause(self, session: Session, by: Subject, why: str) -> None:
@@ -113,9 +117,17 @@ class Supervision:
             watcher.end(session.ended)
         return watcher
 
-    def leave(self, watcher: Watcher) -> None:
-        """Somebody watches no more."""
+    def supervise(self, watcher: Watcher, able: bool) -> None:
+        """Whether somebody who watches counts as a supervisor from here on."""
+        if watcher.supervises is not able:
+            watcher.supervises = able
+            self._follow()
+
+    def leave(self, watcher: Watcher, what: str = "", reason: EndReason = EndReason.PEER_CLOSED) -> None:
+        """Somebody watches no more; recorded if it was `what` that began on record."""
         self._watchers.remove(watcher)
+        if what:
+            self._record_leave(watcher, what, reason)
         self._follow()
 
     def standing(self, subject: Subject) -> Subject | EndReason:
@@ -145,7 +157,18 @@ class Supervision:
 
     def _follow(self) -> None:
         for session in self._register.sessions():
+            supervised = session.watched_by
             self._watchers.follow(session)
+            if supervised and not session.watched_by:
+                self._register.supervisor_left(session)
+
+    def _record_leave(self, watcher: Watcher, what: str, reason: EndReason) -> None:
+        now = self._clock.now()
+        try:
+            self._ledger.append(records.watching_ended(now, subject=watcher.subject, what=what, reason=reason.value))
+            self._ledger.settle(False, _ignore)
+        except LedgerUnavailableError:
+            log.error("that %s no longer watches was not recorded: the ledger is closed", watcher.subject)
 
     def _record(self, kind: RecordKind, session: Session, by: Subject, why: str) -> None:
         self._ledger.append(records.session_act(kind, self._clock.now(), session=session.id, by=by.id, why=why))

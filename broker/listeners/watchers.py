@@ -15,10 +15,14 @@ MAX_WAITING_EVENTS = 256
 
 
 class Watcher:
-    """One live view of one session, of those at a site, or of all. `ended` is why there is nothing more to come."""
+    """One live view of one session, of those at a site, or of all. `ended` is why there is nothing more to come.
+
+    `supervises`: the policy lets whoever watches supervise.
+    """
 
     def __init__(self, subject: str, session: str, site: str = "") -> None:
         self.subject = subject
+        self.supervises = False
         self.site = site
         self.session = session
         self.ended: EndReason | None = None
@@ -26,9 +30,18 @@ class Watcher:
         self._lost = 0
         self._news = asyncio.Event()
 
+    @property
+    def keeps_up(self) -> bool:
+        """Whether it takes what it is told; who misses events supervises nothing."""
+        return not self._lost
+
     def watches(self, session: Session) -> bool:
         """Whether it is told of that session."""
         return self.session in ("", session.id) and self.site in ("", session.device.site)
+
+    def watches_over(self, session: Session) -> bool:
+        """Whether it supervises that session, which is nobody's own."""
+        return self.supervises and self.subject != session.subject.id and self.watches(session)
 
     def offer(self, seen: Seen) -> None:
         """Keep an event until it is taken; without room it is only counted."""
@@ -80,9 +93,12 @@ class Watchers:
         self._watchers.remove(watcher)
 
     def follow(self, session: Session) -> None:
-        """Give a session its observer, or take it away."""
+        """Give a session its observer and its supervisors, or take them away."""
         watched = session.ended is None and any(watcher.watches(session) for watcher in self._watchers)
         session.observer = self._saw if watched else None
+        supervisors = {watcher.subject for watcher in self._watchers if watched and watcher.watches_over(session)}
+        if supervisors != set(session.watched_by):
+            session.watch_by(tuple(sorted(supervisors)))
 
     def tell(self, session: Session, change: str, by: str = "") -> None:
         """A session changed."""

@@ -84,6 +84,7 @@ class EndReason(StrEnum):
     LIMIT_EXCEEDED = "limit_exceeded"
     IDLE = "idle"
     ENDED_BY_ADMINISTRATOR = "ended_by_administrator"
+    SUPERVISOR_LEFT = "supervisor_left"
     LOCKED = "locked"
     SITE_ISOLATED = "site_isolated"
     STATE_STALE = "state_stale"
@@ -145,4 +146,5 @@ class RecordKind(StrEnum):
     CLOCK_STEPPED = "clock_stepped"
     TAIL_HEALED = "tail_healed"
     EVIDENCE_VIEWED = "evidence_viewed"
+    WATCHING_ENDED = "watching_ended"
     EVIDENCE_PRUNED = "evidence_pruned"

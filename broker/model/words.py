@@ -203,6 +203,10 @@ END_REASONS: dict[EndReason, Words] = {
     EndReason.ENDED_BY_ADMINISTRATOR: Words(
         "An administrator ended the session.", "Ask the owner of the site before you connect again."
     ),
+    EndReason.SUPERVISOR_LEFT: Words(
+        "Nobody supervises the session any more, and your grant asks for that.",
+        "Ask the owner of the site to watch, then connect again.",
+    ),
     EndReason.LOCKED: Words("A lock was set on you, or on what the session led to or relied on.", _ASK_ABOUT_LOCK),
     EndReason.SITE_ISOLATED: Words("The site was isolated.", _ASK_ABOUT_ISOLATION),
     EndReason.STATE_STALE: Words(
@@ -281,6 +285,7 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
     RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",
     RecordKind.EVIDENCE_VIEWED: "Somebody looked at the evidence.",
+    RecordKind.WATCHING_ENDED: "Somebody who watched live sessions watches no more.",
     RecordKind.EVIDENCE_PRUNED: "Old evidence was removed as the retention says.",
 }
 

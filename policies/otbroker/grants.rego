@@ -3,7 +3,7 @@
 # description: |
 #   `input.grants` holds the grants that the broker found for this subject and device: standing ones, and those that were
 #   given for an approved request. An operation needs one grant that covers all of it: every action, every touched point,
-#   its plan if it has one, and a window if the grant names windows.
+#   its plan if it has one, a window if the grant names windows, and a supervisor who watches if it asks for one.
 package otbroker.grants
 
 current := [grant |
@@ -30,9 +30,14 @@ covering_plans := [grant |
 	planned(grant)
 ]
 
-usable := [grant |
+in_time := [grant |
 	some grant in covering_plans
 	timely(grant)
+]
+
+usable := [grant |
+	some grant in in_time
+	attended(grant)
 ]
 
 # A write needs the class of every point that it writes, whatever the operation as a whole is called.
@@ -79,6 +84,17 @@ planned_value(grant, point) if {
 same_value(one, other) if one == other
 
 same_value(one, other) if data.otbroker.values.decimal(one) == data.otbroker.values.decimal(other)
+
+# A supervised grant holds only while somebody else watches the session.
+attended(grant) if grant.supervised == false
+
+attended(_) if count(supervisors) > 0
+
+supervisors contains who if {
+	is_array(input.session.watched_by)
+	some who in input.session.watched_by
+	who != input.subject.id
+}
 
 # A grant that names windows holds only while one of them is open.
 timely(grant) if grant.windows == []

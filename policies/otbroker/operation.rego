@@ -93,6 +93,11 @@ reasons contains "outside_plan" if {
 
 reasons contains "window_closed" if {
 	data.otbroker.grants.covering_plans[0]
+	not data.otbroker.grants.in_time[0]
+}
+
+reasons contains "supervisor_missing" if {
+	data.otbroker.grants.in_time[0]
 	not data.otbroker.grants.usable[0]
 }
 

@@ -104,3 +104,32 @@ test_a_site_obliges_by_rules_of_its_own if {
 		with data.site.operation.obligations as {"second_person", "step_up"}
 	answer.obligations == ["second_person", "step_up"]
 }
+
+supervised(grants, watched_by) := given.changed(given.operation(given.adjust), {
+	"grants": grants,
+	"session": {"watched_by": watched_by},
+})
+
+test_a_supervised_grant_serves_only_while_somebody_else_watches if {
+	grants := [given.changed(given.grants[1], {"supervised": true})]
+	reasons(supervised(grants, [])) == ["supervisor_missing"]
+	reasons(supervised(grants, [given.session.subject.id])) == ["supervisor_missing"]
+	obligations(supervised(grants, ["bo@owner.example"])) == []
+}
+
+test_a_grant_without_supervision_serves_beside_one_with_it if {
+	grants := [given.changed(given.grants[1], {"id": "a-watched", "supervised": true}), given.grants[1]]
+	answer := operation.decision with input as supervised(grants, [])
+	answer.rule == "grant/adjust"
+}
+
+test_a_supervised_grant_whose_window_is_closed_is_not_a_matter_of_supervision if {
+	grants := [given.changed(given.grants[1], {"supervised": true, "windows": ["saturday"]})]
+	reasons(supervised(grants, [])) == ["window_closed"]
+}
+
+reasons(question) := r if {
+	answer := operation.decision with input as question
+	not answer.allow
+	r := answer.reasons
+}

@@ -28,6 +28,7 @@ from tests.end_to_end.crash.evidence import records_on_disk
 from tests.end_to_end.development import VENDOR, Development, Persona, token_of, until
 from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
 from tests.end_to_end.logging_out import log_out
+from tests.end_to_end.test_live_control import watching
 from tests.end_to_end.ways import API, MODBUS, PATHS, STREAM, TUNNEL, Ways
 
 SOON_SECONDS = 1.0
@@ -256,6 +257,18 @@ def test_an_inventory_that_changes(plant: Plant) -> None:
     with Ways(plant.development) as ways:
         plant.write(devices=[modbus_device("ahu-2", plant.device.port, 1)])
         check(ways, time.monotonic(), "inventory_changed", "device_unknown")
+
+
+def test_a_supervisor_who_leaves(plant: Plant) -> None:
+    supervised = [grant | {"supervised": True} if grant["id"] == "ana-adjust" else grant for grant in grants()]
+    plant.bring(lambda: plant.write(grants=supervised))
+    refused = plant.development.api().write("plant/ahu-1", {"supply-temp-setpoint": 19})
+    assert (refused.status, refused.reasons) == (403, ["supervisor_missing"])
+    with watching(plant.development) as supervisor, Ways(plant.development) as ways:
+        supervisor.process.kill()
+        check(ways, time.monotonic(), "supervisor_left", "supervisor_missing")
+    left = plant.development.eventually("watching_ended", subject="bo@plant.example")
+    assert (left["what"], left["reason"]) == ("watch all sessions", "peer_closed")
 
 
 def test_a_broker_that_stops(start: Start, shared_plant: Plant, tmp_path: Path) -> None:

@@ -160,5 +160,6 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",
+    "watching_ended": lambda r: f"{r.get('subject')} no longer: {r.get('what')} ({r.get('reason')})",
     "evidence_pruned": lambda r: f"below {r.get('minimum')}",
 }

@@ -99,6 +99,11 @@ def _facts(session: Document) -> Iterator[tuple[str, Cell]]:
     yield "through", f"{session.get('listener', '')} from {session.get('peer', '')}"
     yield "since", f"{moment(session.get('started'))}, {distance(session.get('started'))}"
     yield "grants", _grants(session)
+    watched = session.get("watched_by")
+    if isinstance(watched, list) and watched:
+        yield "supervised", f"by {', '.join(map(str, watched))}"
+    elif session.get("supervised"):
+        yield "supervised", ("by nobody: what the grant gives is refused until somebody watches", "yellow")
     if session.get("ends_at") and not session.get("ended_because"):
         yield "ends", f"{moment(session['ends_at'])}, {distance(session['ends_at'])}: {session.get('ends_because')}"
     yield "operations", f"{session.get('operations')}, {number_text(session.get('operations_per_second'))} a second"

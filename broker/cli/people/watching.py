@@ -38,7 +38,8 @@ def sentence(kind: str, event: Document) -> tuple[str, str]:
         return f"{event.get('count')} events were not shown: they came faster than they were read.", "yellow"
     if kind == "watching":
         what = f"all sessions at {event['site']}" if event.get("site") else "all sessions"
-        return f"Watching {event.get('id') or what}; Ctrl-C ends it.", "dim"
+        supervising = ", as a supervisor" if event.get("supervises") else ""
+        return f"Watching {event.get('id') or what}{supervising}; Ctrl-C ends it.", "dim"
     return f"{event.get('text', '')} ({event.get('reason', '')}) {event.get('what_to_do', '')}", "bold"
 
 

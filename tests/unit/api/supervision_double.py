@@ -18,6 +18,7 @@ class SupervisionDouble:
         self.lost = None
         self.policy = "policy-1"
         self.acts = []
+        self.left = []
 
     def session(self, identifier):
         return next((s for s in self._gate.sessions() if s.id == identifier and s.ended is None), None)
@@ -28,6 +29,7 @@ class SupervisionDouble:
             ends=(NOW + 60, EndReason.WINDOW_CLOSED),
             per_second=2.46,
             paused=self._pauses.get(session.id),
+            supervised=False,
         )
 
     def pause(self, session, by, why):
@@ -50,7 +52,12 @@ class SupervisionDouble:
         self._follow()
         return watcher
 
-    def leave(self, watcher):
+    def supervise(self, watcher, able):
+        watcher.supervises = able
+        self._follow()
+
+    def leave(self, watcher, what, reason):
+        self.left.append((watcher.subject, what, reason))
         self.watchers.remove(watcher)
         self._follow()
 

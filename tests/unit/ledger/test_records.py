@@ -194,6 +194,7 @@ def every_kind() -> dict[str, bytes]:
         records.clock_stepped(NOW, step_seconds=-3.25),
         records.tail_healed(NOW, dropped_octets=5, orphans=1),
         records.evidence_viewed(NOW, subject="cy", what="records 0-5"),
+        records.watching_ended(NOW, subject="bo", what="watch session s", reason="peer_closed"),
         records.evidence_pruned(NOW, minimum=256),
     ]
     return {orjson.loads(entry)["kind"]: entry for entry in built}

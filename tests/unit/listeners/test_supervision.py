@@ -1,7 +1,9 @@
 """Live control with the real desk, driver and register: what a pause refuses, and that every act is recorded first."""
 
+import asyncio
 import json
 from collections import deque
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,8 @@ from broker.listeners.driver import Driver
 from broker.listeners.refusals import modbus_reply
 from broker.listeners.session_register import SessionRegister
 from broker.listeners.supervision import MARK_SECONDS, Supervision
+from broker.listeners.watchers import MAX_WAITING_EVENTS
+from broker.model.decision import EntryPoint
 from broker.model.operation import Relayed
 from broker.model.place import (
     Device,
@@ -250,3 +254,117 @@ def test_a_watcher_stands_while_its_proofs_and_contract_do(stage):
     stage.time = PROOF.not_after
     assert stage.supervision.standing(ANA) is EndReason.CERTIFICATE_EXPIRED
     assert stage.supervision.standing(BO) is EndReason.CONTRACT_ENDED
+
+
+SUPERVISED = replace(GRANT, supervised=True)
+
+
+class Supervised(Stage):
+    """The same under a grant that asks for supervision; the policy refuses while it is told of no supervisor."""
+
+    def __init__(self, grant=SUPERVISED):
+        self.grant, self.told = grant, []
+        super().__init__()
+        inventory = replace(self.desk.in_force.inventory, grants=(grant,))
+        self.desk.in_force = InForce(inventory)
+
+    def decide(self, entry_point, question, answered):
+        asked = json.loads(question)
+        watched_by = asked["session"]["watched_by"]
+        self.told.append(watched_by)
+        missing = {"allow": False, "reasons": ["supervisor_missing"], "obligations": [], "rule": "denied"}
+        refused = json.dumps(missing | {"valid_until": int(NOW) + 50}).encode()
+        operation = entry_point is EntryPoint.OPERATION
+        self.later.append(lambda: answered(refused if operation and not watched_by else ALLOW))
+
+    def supervisor(self, subject=BO, session=None):
+        watcher = self.supervision.watch(subject, session)
+        self.supervision.supervise(watcher, True)
+        return watcher
+
+
+def test_a_supervised_session_opens_and_does_nothing_until_somebody_supervises():
+    stage = Supervised()
+    assert stage.asked().reasons == (Reason.SUPERVISOR_MISSING,)
+    plain = stage.supervision.watch(BO, None)
+    assert stage.asked().reasons == (Reason.SUPERVISOR_MISSING,)
+    stage.supervision.supervise(plain, True)
+    assert stage.asked().relayed.result == Result.DONE
+    assert stage.session.watched_by == (BO.id,)
+    assert stage.supervision.outlook(stage.session).supervised
+
+
+def test_it_ends_for_that_reason_when_the_last_supervisor_leaves():
+    stage = Supervised()
+    first, second = stage.supervisor(), stage.supervisor(replace(BO, id="cy@plant.example"), stage.session)
+    assert stage.asked().relayed.result == Result.DONE
+    stage.supervision.leave(first, "watch all sessions", EndReason.TOKEN_EXPIRED)
+    assert stage.session.ended is None
+    assert stage.session.leases == {}
+    assert stage.asked().relayed.result == Result.DONE
+    assert stage.told[-1] == ["cy@plant.example"]
+    stage.supervision.supervise(second, False)
+    assert stage.session.ended is EndReason.SUPERVISOR_LEFT
+    assert stage.cuts == [EndReason.SUPERVISOR_LEFT]
+    ended = [(r["kind"], r["reason"]) for r in stage.records if r["kind"] in ("watching_ended", "session_closed")]
+    assert ended == [("watching_ended", "token_expired"), ("session_closed", "supervisor_left")]
+    stage.session = stage.open()
+    assert stage.asked().reasons == (Reason.SUPERVISOR_MISSING,)
+
+
+def test_nobody_supervises_a_session_of_its_own():
+    stage = Supervised()
+    stage.supervisor(ANA)
+    assert stage.session.watched_by == ()
+    assert stage.asked().reasons == (Reason.SUPERVISOR_MISSING,)
+
+
+def test_a_session_that_no_grant_wants_supervised_goes_on_without():
+    stage = Supervised(GRANT)
+    watcher = stage.supervisor()
+    stage.asked()
+    stage.supervision.leave(watcher)
+    assert stage.session.ended is None
+
+
+def test_what_waits_for_the_policy_when_the_last_supervisor_leaves_is_not_sent():
+    stage = Supervised()
+    watcher = stage.supervisor()
+    stage.ask()
+    stage.supervision.leave(watcher)
+    stage.settle_all()
+    assert isinstance(stage.findings[-1], Refused)
+    assert stage.sent == []
+
+
+def test_what_was_decided_under_another_supervisor_becomes_no_lease():
+    stage = Supervised()
+    watcher = stage.supervisor()
+    stage.ask()
+    stage.supervisor(replace(BO, id="cy@plant.example"))
+    stage.supervision.leave(watcher)
+    stage.settle_all()
+    assert stage.findings[-1].relayed.result == Result.DONE
+    assert stage.session.leases == {}
+
+
+def test_a_session_opened_later_is_supervised_by_who_watches_all():
+    stage = Supervised()
+    stage.supervisor()
+    stage.session = stage.open()
+    assert stage.session.watched_by == (BO.id,)
+
+
+def test_who_misses_events_keeps_up_no_more_until_they_are_told():
+    stage = Supervised()
+    watcher = stage.supervisor()
+    for _ in range(MAX_WAITING_EVENTS + 1):
+        watcher.offer(None)
+    assert not watcher.keeps_up
+
+    async def takes():
+        for _ in range(2):
+            await watcher.take(MAX_WAITING_EVENTS, 1)
+
+    asyncio.run(takes())
+    assert watcher.keeps_up
