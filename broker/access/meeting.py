@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from broker.access.roles import met
-from broker.model.place import BacnetAddress, Device, ModbusAddress, Organisation, Point
+from broker.model.place import BacnetAddress, Device, ModbusAddress, OnLeave, Organisation, Point
 from broker.model.schedule import Occurrence, Scope
 
 _CRITICALITIES = ("low", "medium", "high", "critical")
@@ -49,7 +49,8 @@ def meet_occurrence(old: Occurrence, new: Occurrence) -> Occurrence | None:
 def meet_point(old: Point, new: Point) -> Point:
     """A point of both versions at one address: the narrower limits; read-only if nothing can be written by both.
 
-    It stays confidential if it was: what is once recorded in clear cannot be erased.
+    It stays confidential if it was: what is once recorded in clear cannot be erased. What is undone when access ends by
+    one version is undone.
     """
     address, reach = _meet_address(old.address, new.address)
     minimum = max(_given(old.minimum, new.minimum), default=None)
@@ -65,6 +66,7 @@ def meet_point(old: Point, new: Point) -> Point:
         maximum=maximum,
         allowed=allowed or (),
         confidential=new.confidential or old.confidential,
+        on_leave=old.on_leave if new.on_leave is OnLeave.KEEP else new.on_leave,
     )
 
 

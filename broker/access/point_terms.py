@@ -26,6 +26,7 @@ def _terms(point: Point) -> Iterator[tuple[str, str]]:
     yield "maximum", NONE if point.maximum is None else f"{point.maximum:f}"
     yield "allowed", ", ".join(point.allowed) or "any"
     yield "action", "read only" if point.action is None else str(point.action)
+    yield "on leave", str(point.on_leave)
     if isinstance(point.address, BacnetAddress):
         yield "priorities", _priorities(point.address)
 

@@ -169,7 +169,7 @@ def _point_within(inner: Point, outer: Point) -> bool:
 
 
 def _writable(point: Point) -> tuple[object, ...]:
-    return point.address, point.action, point.minimum, point.maximum, point.allowed
+    return point.address, point.action, point.minimum, point.maximum, point.allowed, point.on_leave
 
 
 def _windows_within(inner: tuple[Window, ...] | None, outer: tuple[Window, ...] | None) -> bool:

@@ -159,9 +159,14 @@ def _typed(kind: Any, text: str) -> Any:
 
 
 def _type_of(at: Reference) -> Any:
-    """The standard's type of a property, None if it has none that is known."""
+    """The standard's type of a property, None if it has none that is known.
+
+    A priority holds what the present value may be (19.2.1).
+    """
     described = get_vendor_info(0).get_object_class(ObjectType(at.object_type))
-    return None if described is None else described.get_property_type(PropertyIdentifier(at.property))
+    kept_in_priority = at.property == PropertyIdentifier.priorityArray and at.array_index
+    wanted = PropertyIdentifier.presentValue if kept_in_priority else at.property
+    return None if described is None else described.get_property_type(PropertyIdentifier(wanted))
 
 
 def judge_datagram(question: Question, datagram: bytes) -> Relayed | None:

@@ -8,13 +8,14 @@ from broker.api.models import Asked, Told
 from broker.model.lock import LockKind
 
 
-def _visible(text: str) -> str:
+def visible(text: str) -> str:
+    """The text, if nothing in it deceives its reader. Raises ValueError."""
     if not text.isprintable():
         raise ValueError("must not contain characters that cannot be seen or that turn writing round")
     return text
 
 
-Message = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_visible)]
+Message = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(visible)]
 
 
 class IsolateCall(Asked):
@@ -30,7 +31,7 @@ class LockCall(Asked):
     """
 
     kind: LockKind
-    target: Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_visible)]
+    target: Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(visible)]
     message: Message
     seconds: StrictInt | None = Field(default=None, ge=1, le=366 * 86_400)
 

@@ -10,6 +10,7 @@ from broker.engine.events import Finding, Refused, Seen
 from broker.engine.sessions import Session
 from broker.model.approval import Approval
 from broker.model.decision import Decision, Obligation
+from broker.model.leave import Debt, Leave
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import Request
 from broker.model.place import Device, Grant, Inventory
@@ -219,8 +220,26 @@ class Approvals(Protocol):
         """Until none of them waits any more, at most that long; whether it came to that."""
 
 
+class LeaveBook(Protocol):
+    """What is undone when somebody's access ends."""
+
+    @property
+    def unsettled(self) -> tuple[Leave, ...]:
+        """Leaves of which something could not be undone, until somebody takes note; the oldest first."""
+
+    def debts(self) -> tuple[tuple[Debt, str], ...]:
+        """What is owed now, each with what it waits for."""
+
+    async def acknowledge(self, leave: Leave, by: str, why: str) -> None:
+        """Somebody has taken note. Raises LedgerUnavailableError: no record, no act."""
+
+
 class Gate(Protocol):
     """The broker behind its listeners."""
+
+    @property
+    def leaves(self) -> LeaveBook:
+        """What is undone when somebody's access ends."""
 
     @property
     def inventory(self) -> Inventory:

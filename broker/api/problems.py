@@ -74,6 +74,9 @@ KINDS: dict[str, Kind] = {
     "approval_unknown": Kind(
         404, "There is no such approval, or it is over, or you may not see it.", "See what waits: `otb approvals ls`."
     ),
+    "leave_unknown": Kind(
+        404, "There is no such leave, or somebody has taken note of it.", "See what was left with `otb leave ls`."
+    ),
     "lock_unknown": Kind(404, "There is no such lock, or it no longer holds.", "See which hold with `otb lock ls`."),
     "lock_target_unknown": Kind(404, "There is nothing of this name to lock.", "Check the name; nothing was locked."),
     "method_not_allowed": Kind(405, "The path does not take this method.", "Use one of the methods in Allow."),

@@ -3,6 +3,7 @@
 from broker.api import agenda, models, operations, views
 from broker.api.approval_routes import APPROVAL_ROUTES
 from broker.api.evidence_routes import EVIDENCE_ROUTES
+from broker.api.leave_routes import LEAVE_ROUTES
 from broker.api.lock_routes import LOCK_ROUTES
 from broker.api.route import DecidedBy, Effect, Route
 from broker.api.session_routes import SESSION_ROUTES
@@ -164,6 +165,7 @@ ROUTES: tuple[Route, ...] = (
     *SESSION_ROUTES,
     *APPROVAL_ROUTES,
     *LOCK_ROUTES,
+    *LEAVE_ROUTES,
     *EVIDENCE_ROUTES,
     Route(
         name="openapi",

@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 
 from broker.model.decision import Arming
+from broker.model.leave import Debt, Errand
 from broker.model.operation import BacnetProperty, ModbusRange, Operation, Touch
-from broker.model.place import BacnetAddress, Device, Grant, Organisation, Point
+from broker.model.place import BacnetAddress, Device, Grant, OnLeave, Organisation, Point
 from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import Proof, Subject
 
@@ -77,6 +78,28 @@ def session_question(
         now,
         caller_part(subject, organisation, session),
         device_part(device),
+        surroundings_part(calendar, grants, device.key),
+    )
+
+
+def leave_question(
+    *,
+    now: float,
+    subject: Subject,
+    organisation: Organisation | None,
+    device: Device,
+    operation: Operation | None,
+    errand: Errand,
+    calendar: CalendarState,
+    grants: tuple[Grant, ...],
+    session: SessionFacts,
+) -> Document:
+    """May the broker itself undo what somebody left: have a session for it, or (`operation`) do this one step?"""
+    return compose(
+        now,
+        caller_part(subject, organisation, session),
+        device_part(device),
+        {"operation": None if operation is None else operation_part(operation), "leave": _leave(errand)},
         surroundings_part(calendar, grants, device.key),
     )
 
@@ -233,6 +256,29 @@ def _arming(arming: Arming) -> Document:
     }
 
 
+def _leave(errand: Errand) -> Document:
+    return {
+        "id": errand.leave,
+        "subject": errand.subject.id,
+        "organisation": errand.subject.organisation,
+        "why": errand.why,
+        "debt": None if errand.debt is None else _debt(errand.debt),
+    }
+
+
+def _debt(debt: Debt) -> Document:
+    """What is undone: `own` are the values that may be written over, `before` is the one to be put back."""
+    return {
+        "point": debt.point,
+        "undo": debt.undo.value,
+        "priority": debt.priority,
+        "before": debt.before if debt.undo is OnLeave.RESTORE else None,
+        "own": sorted(debt.own),
+        "session": debt.session,
+        "intent": debt.intent,
+    }
+
+
 def _address(address: ModbusRange | BacnetProperty) -> Document:
     if isinstance(address, ModbusRange):
         table = None if address.table is None else address.table.value
@@ -257,6 +303,7 @@ def _touch(touch: Touch) -> Document:
             "allowed": list(point.allowed),
         },
         "priority": _priorities(point),
+        "on_leave": point.on_leave.value,
         "whole": touch.whole,
         "value": touch.value,
     }

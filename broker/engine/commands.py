@@ -5,6 +5,7 @@ docs/architecture.md).
 from broker.engine.sessions import Session
 from broker.model.approval import Approval
 from broker.model.decision import Decision, Obligation
+from broker.model.leave import Debt
 from broker.model.operation import Relayed, Request
 
 
@@ -17,6 +18,45 @@ class Decide:
         self.session = session
         self.request = request
         self.place = place
+
+
+class Owe:
+    """Keep what has to be undone when the access ends, on disk before the request is sent. Answer: the debts, or None
+    if that cannot be: the request is not sent.
+    """
+
+    __slots__ = ("before", "decisions", "request", "session")
+
+    def __init__(
+        self, session: Session, request: Request, decisions: tuple[Decision, ...], before: tuple[tuple[str, str], ...]
+    ) -> None:
+        self.session = session
+        self.request = request
+        self.decisions = decisions
+        self.before = before
+
+
+class SettleDebts:
+    """What became of a request that left debts. Answer: None, at once."""
+
+    __slots__ = ("debts", "intent", "result")
+
+    def __init__(self, debts: tuple[Debt, ...], result: str, intent: int) -> None:
+        self.debts = debts
+        self.result = result
+        self.intent = intent
+
+
+class MarkUndoing:
+    """Keep that a debt is about to be undone, or was not after all, so that no crash lets it be undone twice. Answer:
+    True once it is on disk, else False.
+    """
+
+    __slots__ = ("debt", "undoing")
+
+    def __init__(self, debt: Debt, undoing: bool) -> None:
+        self.debt = debt
+        self.undoing = undoing
 
 
 class RecordIntents:
@@ -137,5 +177,16 @@ class RecordOutcomes:
 
 
 Command = (
-    Decide | RecordIntents | RecordDenial | AskApproval | ShowBefore | UseArming | LastLook | Relay | RecordOutcomes
+    Decide
+    | AskApproval
+    | ShowBefore
+    | Owe
+    | UseArming
+    | RecordIntents
+    | RecordDenial
+    | LastLook
+    | Relay
+    | SettleDebts
+    | RecordOutcomes
+    | MarkUndoing
 )

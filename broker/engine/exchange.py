@@ -1,7 +1,7 @@
 """The way of one operation.
 
-    request -> Decide (each operation) -> [a person is missing: AskApproval, refused] -> [before-value] ->
-    [what persons armed: UseArming] -> RecordIntents -> LastLook -> Relay -> RecordOutcomes -> answer
+    request -> Decide (each operation) -> [a person is missing: AskApproval, refused] -> [before-value, Owe] ->
+    [what persons armed: UseArming] -> RecordIntents -> LastLook -> Relay -> [SettleDebts] -> RecordOutcomes -> answer
 
 A generator yields commands and is sent their answers; one driver performs them. Whatever goes wrong at any step,
 nothing is relayed without a recorded intent, and every recorded intent gets exactly one outcome.
@@ -9,15 +9,18 @@ nothing is relayed without a recorded intent, and every recorded intent gets exa
 
 from collections.abc import Generator
 
+from broker.access.debts import OBLIGE
 from broker.engine.commands import (
     AskApproval,
     Command,
     Decide,
     LastLook,
+    Owe,
     RecordDenial,
     RecordIntents,
     RecordOutcomes,
     Relay,
+    SettleDebts,
     ShowBefore,
     UseArming,
 )
@@ -25,6 +28,7 @@ from broker.engine.events import Answered, Finding, Refused
 from broker.engine.sessions import Session
 from broker.model.approval import Approval, ApprovalState
 from broker.model.decision import Decision, Obligation
+from broker.model.leave import Debt
 from broker.model.operation import Relayed, Request
 from broker.model.vocabulary import Reason, Result
 from broker.wire.meaning import values_of
@@ -32,6 +36,7 @@ from broker.wire.meaning import values_of
 Steps = Generator[Command, object, Finding]
 Values = tuple[tuple[str, str], ...]
 _NEEDED = {Obligation.STEP_UP: Reason.STEP_UP_NEEDED, Obligation.SECOND_PERSON: Reason.APPROVAL_NEEDED}
+_READ_BEFORE = frozenset({Obligation.BEFORE_VALUE, Obligation.RESTORE})
 
 
 def exchange(session: Session, request: Request) -> Steps:
@@ -71,6 +76,7 @@ def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator
 def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
     """Record, look once more, relay, record: for a request whose operations are all allowed."""
     before: Values = ()
+    owed: tuple[Debt, ...] = ()
     obliged: tuple[Obligation, ...] = ()
     armed = False
     for decision in decisions:
@@ -79,23 +85,28 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
             armed = True
     if obliged and (lacks := _lacks(decisions)):
         return (yield from _wait(session, request, decisions, lacks))
-    if Obligation.BEFORE_VALUE in obliged:
-        read = yield from _read_back(session, request)
-        if read is None:
+    if obliged:
+        met = yield from _meet(session, request, decisions, obliged)
+        if met is None:
             yield RecordDenial(session, request, decisions, (Reason.OBLIGATION_UNMET,))
             return Refused((Reason.OBLIGATION_UNMET,), decisions)
-        before = read
+        before, owed = met
     if armed and (refused := (yield from _use_up(session, request, decisions))) is not None:
+        yield from _settle(owed, Result.NOT_SENT)
         return refused
     first = yield RecordIntents(session, request, decisions, before)
     if not isinstance(first, int):
+        yield from _settle(owed, Result.NOT_SENT)
         return Refused((str(first),), decisions)
     changed = yield LastLook(session, decisions)
     if changed:
+        yield from _settle(owed, Result.NOT_SENT)
         yield RecordOutcomes(session, request, first, Relayed(Result.NOT_SENT, code=str(changed)), ())
         return Refused((str(changed),), decisions)
     relayed = yield Relay(session, request, decisions)
     assert isinstance(relayed, Relayed)
+    if owed:
+        yield from _settle(owed, relayed.result, first)
     after: Values = ()
     if Obligation.AFTER_VALUE in obliged and relayed.result == Result.DONE:
         after = (yield from _read_back(session, request)) or ()
@@ -155,6 +166,27 @@ def _lacks(decisions: tuple[Decision, ...]) -> tuple[Obligation, ...]:
 
 def _done(finding: Finding) -> bool:
     return isinstance(finding, Answered) and finding.recorded and finding.relayed.result == Result.DONE
+
+
+def _meet(
+    session: Session, request: Request, decisions: tuple[Decision, ...], obliged: tuple[Obligation, ...]
+) -> Generator[Command, object, tuple[Values, tuple[Debt, ...]] | None]:
+    """Do what is obliged before the relay: the values before, and the debts; None if that cannot be."""
+    before: Values = ()
+    if not _READ_BEFORE.isdisjoint(obliged):
+        read = yield from _read_back(session, request)
+        if read is None:
+            return None
+        before = read
+    if OBLIGE.isdisjoint(obliged):
+        return before, ()
+    owed = yield Owe(session, request, decisions, before)
+    return (before, owed) if isinstance(owed, tuple) else None
+
+
+def _settle(owed: tuple[Debt, ...], result: str, intent: int = 0) -> Generator[Command, object, None]:
+    if owed:
+        yield SettleDebts(owed, result, intent)
 
 
 def _read_back(session: Session, request: Request) -> Generator[Command, object, Values | None]:

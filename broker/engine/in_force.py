@@ -1,5 +1,7 @@
 """The inventory in force, with its calendar and standing grants ready to be asked."""
 
+from dataclasses import replace
+
 from broker.access.standing import StandingGrants
 from broker.calendar.calendar import Calendar
 from broker.engine.sessions import Situation
@@ -9,6 +11,8 @@ from broker.model.subject import Subject
 from broker.wire.modbus.places import places_of
 
 NOWHERE = "/"
+ITSELF = Organisation("broker.itself", (), (), owner=True)
+"""What the broker belongs to when it acts for itself; no organisation of an inventory can have that id."""
 
 
 class InForce:
@@ -25,7 +29,7 @@ class InForce:
         self.anything_confidential = any(device.confidential for device in inventory.devices)
         self._calendar = Calendar(inventory.windows, inventory.freezes)
         self._grants = StandingGrants(inventory.grants)
-        self._organisations = {organisation.id: organisation for organisation in inventory.organisations}
+        self._organisations = {organisation.id: organisation for organisation in (*inventory.organisations, ITSELF)}
         self._devices = {device.key: device for device in inventory.devices}
         named = [d for d in inventory.devices if d.sni and d.protocol is Protocol.MODBUS]
         self._names = {device.sni: device.key for device in named}
@@ -57,10 +61,21 @@ class InForce:
     def situation(self, subject: Subject, device: Device, now: float) -> Situation:
         """What the inventory says about this subject at this device now; whoever decides asks the desk."""
         organisation = self.organisation(subject)
+        calendar = self._calendar.state(device, subject.organisation, now)
         return Situation(
             now,
             self._grants.for_(subject, device, now),
-            self._calendar.state(device, subject.organisation, now),
+            self._strictest(calendar, device, now) if organisation is ITSELF else calendar,
             organisation.contract_until if organisation else 0.0,
             self._grants.changes_at(subject, device, now),
+        )
+
+    def _strictest(self, calendar: CalendarState, device: Device, now: float) -> CalendarState:
+        """The broker itself holds to every freeze at a device, whomever it names."""
+        states = [calendar, *(self._calendar.state(device, each, now) for each in self._organisations)]
+        return replace(
+            calendar,
+            frozen=tuple(dict.fromkeys(interval for state in states for interval in state.frozen)),
+            changes_at=min(state.changes_at for state in states),
+            views_frozen=any(state.views_frozen for state in states),
         )

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.model.decision import EntryPoint
+from broker.model.leave import Debt
 from broker.model.operation import Relayed, Request
 
 
@@ -59,6 +60,21 @@ class Disclosures(Protocol):
 
     def commit_erased(self, value: str) -> str:
         """A commitment whose salt is forgotten at once: as if it had been erased."""
+
+
+class DebtBook(Protocol):
+    """Keeps what has to be undone when an access ends, across a crash of the broker."""
+
+    def note(self, debts: tuple[Debt, ...], noted: Callable[[bool], None]) -> bool:
+        """Writes are about to be sent. True: `noted` is called later, once, with whether the debts are on disk; those
+        that are not are forgotten. False: there is no room for them, and `noted` is not called.
+        """
+
+    def settle(self, debts: tuple[Debt, ...], result: str, intent: int) -> None:
+        """What became of writes that were noted, by the outcome of their intent."""
+
+    def mark(self, debt: Debt, undoing: bool, marked: Callable[[bool], None]) -> None:
+        """A debt is about to be undone, or was not after all; `marked` is called later with whether that is on disk."""
 
 
 class Upstream(Protocol):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from broker.model.decision import Decision
+from broker.model.leave import Errand
 from broker.model.operation import Request
 from broker.model.place import Device, Grant, GrantKind
 from broker.model.schedule import CalendarState, Interval
@@ -23,7 +24,7 @@ class Session:
     `look_at` (epoch seconds) is when its end must be examined again. `device_key` is the device's, ready to hand.
     `barred` is the `Reason` word for which nothing is relayed now, empty while operations may be. `observer`, there
     only while somebody watches, is told of each request: result, code, reasons of a denial. `watched_by` are those who
-    supervise it now.
+    supervise it now. `errand` is there in sessions of the broker's own alone.
     """
 
     id: str
@@ -42,6 +43,7 @@ class Session:
     barred: str = ""
     watched_by: tuple[str, ...] = ()
     observer: "Observer | None" = None
+    errand: Errand | None = None
     device_key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,9 +95,9 @@ def end_of(session: Session, situation: Situation) -> EndReason | None:
     if situation.now >= when:
         return why
     calendar = situation.calendar
-    relied_on = _in_force(situation.grants, calendar)
-    lost = session.relied_on - relied_on - _prolonged(situation.grants, relied_on)
-    if calendar.frozen and (lost or calendar.views_frozen):
+    relied_on = in_force(situation)
+    lost = session.relied_on - relied_on - prolonged(situation.grants, relied_on)
+    if calendar.frozen and (lost or session.errand is not None or calendar.views_frozen):
         return EndReason.FREEZE_STARTED
     if lost:
         known = {grant.id for grant in situation.grants}
@@ -117,9 +119,9 @@ def look_again_at(session: Session, situation: Situation) -> float:
 def foreseen_end(session: Session, situation: Situation) -> tuple[float, EndReason] | None:
     """When and why this session will end as things stand, None if nothing foreseen does. No freeze is foreseen."""
     ends = [proof_end(session.subject, situation.contract_until)]
-    prolonged = _prolonged(situation.grants, session.relied_on)
+    others = prolonged(situation.grants, session.relied_on)
     for grant in situation.grants:
-        if grant.id in session.relied_on and grant.id not in prolonged:
+        if grant.id in session.relied_on and grant.id not in others:
             if not _needs_no_window(grant):
                 ends.append((_last_window_end(grant, situation.calendar.open), EndReason.WINDOW_CLOSED))
             ends.append((NEVER if grant.not_after is None else grant.not_after, EndReason.GRANT_ENDED))
@@ -144,10 +146,11 @@ def proof_end(subject: Subject, contract_until: float | None) -> tuple[float, En
     return min(ends)
 
 
-def _in_force(grants: Iterable[Grant], calendar: CalendarState) -> frozenset[str]:
+def in_force(situation: Situation) -> frozenset[str]:
     """The grants that give something now which will end: with a window, at a time of their own, or when withdrawn."""
+    calendar = situation.calendar
     open_now = frozenset() if calendar.frozen else frozenset(interval.id for interval in calendar.open)
-    return frozenset(grant.id for grant in grants if _gives_for_now(grant, open_now))
+    return frozenset(grant.id for grant in situation.grants if _gives_for_now(grant, open_now))
 
 
 def _gives_for_now(grant: Grant, open_now: frozenset[str]) -> bool:
@@ -160,6 +163,6 @@ def _needs_no_window(grant: Grant) -> bool:
     return not grant.windows and _NEED_NO_WINDOW.issuperset(grant.actions)
 
 
-def _prolonged(grants: Iterable[Grant], relied_on: frozenset[str]) -> frozenset[str]:
+def prolonged(grants: Iterable[Grant], relied_on: frozenset[str]) -> frozenset[str]:
     """The grants in whose place another one goes on giving the same."""
     return frozenset(grant.extends for grant in grants if grant.extends and grant.id in relied_on)

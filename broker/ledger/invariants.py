@@ -5,6 +5,9 @@
 - every allow of an operation or session has an open window or a standing grant in its input, the window open at its
   `now`;
 - every intent lies inside its session and cites a decision on an operation of that session;
+- in a session of the broker's own, to undo what somebody left, nothing but that is done: outside freezes, a place is
+  looked at, exactly the value before is put back, or exactly one priority released;
+- what a leave says it has undone by writing has the outcome `done` of such a write;
 - a session is paused, resumed and cut while it is open, and nothing that is intended while it is paused is relayed;
 - what waited for a person is relayed only if it was asked, armed by the right person and used up for it, once;
 - every intent has exactly one outcome, after it; a denied one only `denied`; one whose lease had ended is not relayed;
@@ -24,12 +27,14 @@ from broker.errors import IntegrityError
 from broker.ledger.armings import Armings, Reliance
 from broker.ledger.canonical import canonical
 from broker.model.decision import EntryPoint
+from broker.model.leave import Undone
 from broker.model.vocabulary import EndReason, RecordKind, Result
 
 SLIP_SECONDS = 2.0
 # The broker was not there, or its clock jumped: what lies before and after is not one stretch of records.
 _INTERRUPTIONS = frozenset({RecordKind.BROKER_STARTED, RecordKind.TAIL_HEALED, RecordKind.CLOCK_STEPPED})
 LEASE_GRACE_SECONDS = 1.0
+_IN_SESSIONS = frozenset({EntryPoint.OPERATION.value, EntryPoint.SESSION.value, EntryPoint.LEAVE.value})
 LONGEST_OPERATION_SECONDS = 600.0
 RELAYED_NOTHING = frozenset({Result.DENIED.value, Result.NOT_SENT.value})
 
@@ -37,9 +42,16 @@ Record = dict[str, Any]
 
 
 class _Decision:
-    __slots__ = ("allow", "entry_point", "reliance", "session", "valid_until")
+    __slots__ = ("allow", "entry_point", "leave", "opens", "reliance", "session", "undoes", "valid_until")
 
     def __init__(self, record: Record) -> None:
+        self.opens = record["entry_point"] == EntryPoint.SESSION.value
+        self.leave = self.undoes = ""
+        if record["entry_point"] == EntryPoint.LEAVE.value:
+            question = record["input"]
+            self.leave, self.opens = question["leave"]["id"], question["operation"] is None
+            if not self.opens and question["operation"]["writes"]:
+                self.undoes = _place(question["leave"]["debt"])
         self.session: str = record["session"]
         self.allow: bool = record["allow"]
         self.entry_point: str = record["entry_point"]
@@ -48,9 +60,22 @@ class _Decision:
 
 
 class _Intent:
-    __slots__ = ("alone", "denied", "late", "paused", "session", "time")
+    __slots__ = ("alone", "denied", "late", "leave", "paused", "session", "time", "undoes")
 
-    def __init__(self, session: str, time: float, denied: bool, late: bool, paused: bool, alone: bool = False) -> None:
+    def __init__(
+        self,
+        session: str,
+        time: float,
+        denied: bool,
+        late: bool,
+        paused: bool,
+        alone: bool = False,
+        leave: str = "",
+        undoes: str = "",
+    ) -> None:
+        self.alone = alone
+        self.leave = leave
+        self.undoes = undoes
         self.session = session
         self.paused = paused
         self.time = time
@@ -79,6 +104,8 @@ class Invariants:
         self._closed: set[str] = set()
         self._paused: set[str] = set()
         self._logout_told_once = False
+        self._errands: set[str] = set()
+        self._leaves: dict[str, set[str]] = {}
         self._intents: dict[int, _Intent] = {}
         self._used_invitations: set[str] = set()
         self._armings = Armings()
@@ -99,6 +126,8 @@ class Invariants:
             RecordKind.INTENT.value: self._intent,
             RecordKind.OUTCOME.value: self._outcome,
             RecordKind.PERSON_ENROLLED.value: self._person_enrolled,
+            RecordKind.LEAVE_FINISHED.value: self._leave_finished,
+            RecordKind.LEAVE_UNSETTLED.value: self._leave_finished,
             RecordKind.EVIDENCE_PRUNED.value: self._evidence_pruned,
         }
         self._kinds = frozenset(kind.value for kind in RecordKind)
@@ -162,6 +191,7 @@ class Invariants:
         self._running = self._known_start = True
         self._closed.clear()
         self._armings.began()
+        self._leaves.clear()
 
     def _broker_stopped(self, record: Record) -> None:
         self._require_quiet("stop")
@@ -180,9 +210,12 @@ class Invariants:
         if session in self._sessions or session in self._closed:
             raise _broken("session_opened_twice", session)
         decision = self._cited(record["decision"], session)
-        if decision is not None and not (decision.allow and decision.entry_point == EntryPoint.SESSION.value):
+        if decision is not None and not (decision.allow and decision.opens):
             raise _broken("session_not_allowed", session)
         self._sessions.add(session)
+        if decision is not None and decision.leave:
+            self._errands.add(session)
+            self._leaves.setdefault(decision.leave, set())
 
     def _logout_told(self, record: Record) -> None:
         self._logout_told_once = bool(record["logout"])
@@ -194,6 +227,7 @@ class Invariants:
             raise _broken("logout_not_recorded", session)
         self._sessions.discard(session)
         self._paused.discard(session)
+        self._errands.discard(session)
         self._closed.add(session)
         for index in self._cited_by.pop(session, ()):
             del self._decisions[index]
@@ -213,11 +247,14 @@ class Invariants:
 
     def _decision(self, record: Record) -> None:
         decision = _Decision(record)
-        if decision.entry_point not in (EntryPoint.OPERATION.value, EntryPoint.SESSION.value):
+        if decision.entry_point not in _IN_SESSIONS:
             return
         if decision.allow:
-            _require_access(record["input"])
-            decision.reliance = self._armings.shown(record["input"], record["answer"]["obligations"])
+            if decision.leave:
+                _require_undo(record["input"])
+            else:
+                _require_access(record["input"])
+                decision.reliance = self._armings.shown(record["input"], record["answer"]["obligations"])
         self._decisions[self._index] = decision
         self._cited_by.setdefault(decision.session, []).append(self._index)
 
@@ -236,12 +273,13 @@ class Invariants:
         if decision is None:
             self._intents[self._index] = _Intent(session, self._time or 0.0, denied=False, late=False, paused=paused)
             return
-        if decision.entry_point != EntryPoint.OPERATION.value:
+        if decision.opens or bool(decision.leave) != (session in self._errands):
             raise _broken("decision_of_another_kind", f"record {record['decision']}")
         time, end = self._time or 0.0, decision.valid_until
         late = decision.allow and end is not None and time > end + LEASE_GRACE_SECONDS
         alone = decision.reliance is not None and not decision.reliance.take(record)
-        self._intents[self._index] = _Intent(session, time, not decision.allow, late, paused, alone)
+        denied, leave, undoes = not decision.allow, decision.leave, decision.undoes
+        self._intents[self._index] = _Intent(session, time, denied, late, paused, alone, leave, undoes)
 
     def _outcome(self, record: Record) -> None:
         number, result = record["intent"], record["result"]
@@ -258,6 +296,18 @@ class Invariants:
             raise _broken("relayed_while_paused", f"record {number}: {result}")
         if intent.alone and result not in RELAYED_NOTHING:
             raise _broken("relayed_without_the_person", f"record {number}: {result}")
+        if intent.undoes and result == Result.DONE.value:
+            self._leaves.setdefault(intent.leave, set()).add(intent.undoes)
+
+    def _leave_finished(self, record: Record) -> None:
+        if record.get("session"):
+            self._require_open(record)
+        done = self._leaves.pop(record["leave"], None)
+        if done is None and not self._known_start:
+            return
+        for point in record["points"]:
+            if point["result"] == Undone.UNDONE.value and not point["detail"] and _place(point) not in (done or ()):
+                raise _broken("undone_without_outcome", f"{record['leave']}: {point['point']}")
 
     def _person_enrolled(self, record: Record) -> None:
         invitation = record["invitation"]
@@ -296,6 +346,23 @@ def _require_access(question: Record) -> None:
             raise _broken("window_not_open", str(window["id"]))
     if not opened and not question["grants"] and "cut" not in windows:
         raise _broken("allow_without_window_or_grant")
+
+
+def _require_undo(question: Record) -> None:
+    """An allow to the broker itself is for looking, or for writing exactly what undoes the debt; never in a freeze."""
+    if question["freezes"]:
+        raise _broken("undone_in_a_freeze", question["leave"]["id"])
+    operation, debt = question["operation"], question["leave"]["debt"]
+    if operation is None or not operation["writes"]:
+        return
+    wanted = "null" if debt["undo"] == "release" else debt["before"]
+    if operation["values"].get(debt["point"]) != wanted or operation["priority"] != debt["priority"]:
+        raise _broken("undone_otherwise_than_owed", question["leave"]["id"])
+
+
+def _place(debt: Record) -> str:
+    """A point, or one priority of it."""
+    return f"{debt['point']}/{debt['priority'] or ''}"
 
 
 def _read(entry: bytes) -> Record:

@@ -32,6 +32,7 @@ def _alarm(*members: str) -> Told:
 
 
 _CHANGE = ("previous", "revision")
+_LEAVE = ("leave", "subject", "device", "why")
 _LOCK = ("id", "kind", "target", "message", "set_by", "until", "isolation")
 
 NOTICES: dict[RecordKind, Told | None] = {
@@ -68,6 +69,9 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.OPERATION_ARMED: _warning("approval", "obligation", "by", "until"),
     RecordKind.ARMING_USED: _info("approval", "session"),
     RecordKind.APPROVAL_ENDED: _info("approval", "reason", "by"),
+    RecordKind.LEAVE_FINISHED: _info(*_LEAVE),
+    RecordKind.LEAVE_UNSETTLED: _alarm(*_LEAVE, "unsettled"),
+    RecordKind.LEAVE_ACKNOWLEDGED: _warning("leave", "by", "why"),
     RecordKind.CLOCK_STEPPED: _alarm("step_seconds"),
     RecordKind.TAIL_HEALED: _alarm("dropped_octets", "orphans"),
     RecordKind.EVIDENCE_VIEWED: _info("subject", "what"),

@@ -380,6 +380,34 @@ def host_lines_unreadable(time: float, *, count: int) -> bytes:
     return _record(RecordKind.HOST_COMMAND, time, {"command": "unreadable", "count": count})
 
 
+def leave_finished(
+    time: float,
+    *,
+    leave: str,
+    subject: str,
+    device: str,
+    why: str,
+    ended: float,
+    points: Sequence[Mapping[str, object]],
+    unsettled: int,
+    session: str = "",
+) -> bytes:
+    """What became of what a subject left on a device when its access ended, for the reason `why`.
+
+    Each of `points` has point, undo, priority, result and detail; `unsettled` counts those that somebody has to look
+    after, and makes it a `leave_unsettled`. `session` is the broker's own, if one was open.
+    """
+    fields = {"leave": leave, "subject": _text(subject), "device": device, "why": why, "ended": stamp(ended)}
+    told = {"points": _plain(points), "unsettled": unsettled}
+    kind = RecordKind.LEAVE_UNSETTLED if unsettled else RecordKind.LEAVE_FINISHED
+    return _record(kind, time, fields | told | _optional(session=session))
+
+
+def leave_acknowledged(time: float, *, leave: str, by: str, why: str = "") -> bytes:
+    """Somebody has taken note of what a leave could not undo."""
+    return _record(RecordKind.LEAVE_ACKNOWLEDGED, time, {"leave": leave, "by": _text(by)} | _optional(why=why))
+
+
 def clock_stepped(time: float, *, step_seconds: float) -> bytes:
     """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
     return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})

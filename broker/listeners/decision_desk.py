@@ -19,7 +19,7 @@ from broker.ledger import records
 from broker.listeners.approvals import Approvals
 from broker.listeners.concealment import Concealment
 from broker.listeners.denial_quota import DenialQuota
-from broker.model.decision import BY_PERSONS, Answer, Decision, EntryPoint
+from broker.model.decision import BY_PERSONS, Answer, Arming, Decision, EntryPoint
 from broker.model.lock import Lock
 from broker.model.operation import Request
 from broker.model.place import Device, Grant
@@ -85,31 +85,43 @@ class DecisionDesk:
                 return lease
             return replace(lease, index=NOT_RECORDED)
         situation = self.situation(session.subject, session.device, now)
-        armed = self.approvals.armed(session, request, now) if self.approvals else ()
-        question = questions.operation_question(
-            now=now, operation=request.operations[place], armed=armed, **self._about(session, situation)
-        )
+        about, operation, errand = self._about(session, situation), request.operations[place], session.errand
+        armed: tuple[Arming, ...] = ()
+        if errand is None:
+            entry_point = EntryPoint.OPERATION
+            armed = self.approvals.armed(session, request, now) if self.approvals else ()
+            question = questions.operation_question(now=now, operation=operation, armed=armed, **about)
+        else:
+            entry_point = EntryPoint.LEAVE
+            question = questions.leave_question(now=now, operation=operation, errand=errand, **about)
 
         def settle(decision: Decision) -> None:
             if armed:
                 decision = replace(decision, armed=armed)
-            elif decision.valid_until is not None and decision.epoch == session.epoch and not session.barred:
+            elif (
+                decision.valid_until is not None
+                and errand is None
+                and decision.epoch == session.epoch
+                and not session.barred
+            ):
                 _keep(session.leases, key, decision, self._clock.now())
             decided(decision)
 
         if session.barred == Reason.SESSION_PAUSED:
-            return self._paused(session, key, question, request.conceals)
+            return self._paused(entry_point, session, key, question, request.conceals)
         ends = min((look_again_at(session, situation), *(arming.until for arming in armed)))
-        self._ask_unless_locked(EntryPoint.OPERATION, question, session, ends, settle, conceals=request.conceals)
+        self._ask_unless_locked(entry_point, question, session, ends, settle, conceals=request.conceals)
         return PENDING
 
-    def _paused(self, session: Session, key: str, question: dict[str, Any], conceals: bool) -> Decision:
+    def _paused(
+        self, entry_point: EntryPoint, session: Session, key: str, question: dict[str, Any], conceals: bool
+    ) -> Decision:
         """Denied by an administrator's pause, not by the policy. It is leased: whoever goes on polling a paused
         session leaves one decision a minute, not one an operation.
         """
         now = self._clock.now()
         answer = Answer(False, (Reason.SESSION_PAUSED,), valid_until=now + HOLDS_SECONDS)
-        decision = self._record(EntryPoint.OPERATION, question, session, answer, self._policy.revision, conceals)
+        decision = self._record(entry_point, question, session, answer, self._policy.revision, conceals)
         if decision.index != NOT_RECORDED:
             _keep(session.leases, key, decision, now)
         return decision
@@ -118,8 +130,13 @@ class DecisionDesk:
         """Decide whether this session may be there."""
         now = self._clock.now()
         situation = self.situation(session.subject, session.device, now)
-        question = questions.session_question(now=now, **self._about(session, situation))
-        self._ask_unless_locked(EntryPoint.SESSION, question, session, look_again_at(session, situation), decided)
+        about, errand = self._about(session, situation), session.errand
+        if errand is None:
+            entry_point, question = EntryPoint.SESSION, questions.session_question(now=now, **about)
+        else:
+            entry_point = EntryPoint.LEAVE
+            question = questions.leave_question(now=now, operation=None, errand=errand, **about)
+        self._ask_unless_locked(entry_point, question, session, look_again_at(session, situation), decided)
 
     def situation(self, subject: Subject, device: Device, now: float) -> Situation:
         """What the outside says about this subject at this device now; a locked grant gives nothing."""
@@ -234,7 +251,9 @@ class DecisionDesk:
         *,
         conceals: bool = False,
     ) -> None:
-        """Ask the policy in a session; a lock refuses whatever it says, an isolation all whom it does not spare."""
+        """Ask the policy in a session; a lock refuses whatever it says, an isolation all whom it does not spare, and
+        the broker itself in any case.
+        """
         lock = self.locks.on_session(session.subject, session.device, session.id)
         isolation = self.locks.isolation(session.device.site)
 
@@ -244,10 +263,10 @@ class DecisionDesk:
             refused_by = meanwhile or (None if spared.allow else isolation)
             self._ask(entry_point, question, session, ends, decided, conceals=conceals, lock=refused_by)
 
-        if lock is None and isolation is not None:
+        if lock is None and isolation is not None and session.errand is None:
             self.spared(session, isolation.target, judged)
         else:
-            self._ask(entry_point, question, session, ends, decided, conceals=conceals, lock=lock)
+            self._ask(entry_point, question, session, ends, decided, conceals=conceals, lock=lock or isolation)
 
     def _ask(
         self,

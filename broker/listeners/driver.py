@@ -6,25 +6,30 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
+from broker.access.debts import debts_of
 from broker.engine.commands import (
     AskApproval,
     Command,
     Decide,
     LastLook,
+    MarkUndoing,
+    Owe,
     RecordDenial,
     RecordIntents,
     RecordOutcomes,
     Relay,
+    SettleDebts,
     ShowBefore,
     UseArming,
 )
 from broker.engine.events import Answered, Finding, Refused
-from broker.engine.ports import Clock, Ledger, Upstream
+from broker.engine.ports import Clock, DebtBook, Ledger, Upstream
 from broker.engine.sessions import Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import records
 from broker.listeners.decision_desk import NOT_RECORDED, PENDING, DecisionDesk
 from broker.model.decision import Decision
+from broker.model.leave import Debt
 from broker.model.operation import Operation, Relayed
 from broker.model.vocabulary import EndReason, Reason, Result
 
@@ -42,7 +47,9 @@ class Driver:
         desk: DecisionDesk,
         upstream_of: Callable[[str], Upstream],
         fault: Callable[[Session, EndReason], None],
+        debts: DebtBook,
     ) -> None:
+        self._debts = debts
         self._clock = clock
         self._ledger = ledger
         self._desk = desk
@@ -61,6 +68,9 @@ class Driver:
             LastLook: self.last_look,
             Relay: self._relay,
             RecordOutcomes: self._record_outcomes,
+            Owe: self._owe,
+            SettleDebts: self._settle_debts,
+            MarkUndoing: self._mark_undoing,
         }
 
     def run(self, session: Session, steps: Steps, done: Callable[[Any], None]) -> None:
@@ -165,6 +175,31 @@ class Driver:
     def _use_arming(self, command: UseArming, run: "_Run") -> Any:
         return self._desk.approvals.use(command.session, command.request, command.decisions)
 
+    def _owe(self, command: Owe, run: "_Run") -> Any:
+        """Obliged writes alone come here: they are decided anew each time, and wait for the disk twice anyway."""
+        session, now = command.session, self._clock.now()
+        situation = self._desk.situation(session.subject, session.device, now)
+        run.owed = debts_of(
+            session.subject,
+            session.device_key,
+            session.id,
+            [grant for grant in situation.grants if grant.id in session.relied_on],
+            command.request,
+            command.decisions,
+            command.before,
+            now,
+        )
+        if run.owed is None or not self._debts.note(run.owed, run.debts_noted):
+            return None
+        return PENDING
+
+    def _settle_debts(self, command: SettleDebts, run: "_Run") -> None:
+        self._debts.settle(command.debts, command.result, command.intent)
+
+    def _mark_undoing(self, command: MarkUndoing, run: "_Run") -> Any:
+        self._debts.mark(command.debt, command.undoing, run.advance)
+        return PENDING
+
     def last_look(self, command: LastLook | Relay, run: "_Run") -> str:
         """The word for what has changed since the decisions were taken, or none."""
         if command.session.barred:
@@ -221,7 +256,7 @@ class Driver:
 class _Run:
     """One exchange under way."""
 
-    __slots__ = ("_done", "_driver", "_steps", "first_intent", "open_intents", "relaying", "session")
+    __slots__ = ("_done", "_driver", "_steps", "first_intent", "open_intents", "owed", "relaying", "session")
 
     def __init__(self, driver: Driver, session: Session, steps: Steps, done: Callable[[Any], None]) -> None:
         self._driver = driver
@@ -231,6 +266,7 @@ class _Run:
         self.open_intents: list[int] = []
         self.first_intent = -1
         self.relaying: Relay | None = None
+        self.owed: tuple[Debt, ...] | None = None
 
     def _after_fault(self) -> Finding:
         """What the caller is told after a bug of ours: that nothing was sent only if nothing was."""
@@ -250,6 +286,10 @@ class _Run:
     def outcomes_settled(self, error: LedgerUnavailableError | None) -> None:
         """The ledger's word on the outcomes."""
         self.advance(error is None)
+
+    def debts_noted(self, on_disk: bool) -> None:
+        """The book's word on debts."""
+        self.advance(self.owed if on_disk else None)
 
     def still_allowed(self) -> str:
         """Asked again about a request that had to wait for its turn."""

@@ -54,12 +54,14 @@ class Gate:
         ledger_view: Any,
         readiness: Callable[[], Mapping[str, tuple[bool, str]]],
         locks: Any,
+        leaves: Any,
         people: Any = None,
     ) -> None:
         self._parts = parts
         self.ledger_view = ledger_view
         self.readiness = readiness
         self.locks = locks
+        self.leaves = leaves
         self.people = people
         self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
 

@@ -15,6 +15,7 @@ from broker.ledger import records
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_pace import SessionPace
 from broker.model.decision import Decision
+from broker.model.leave import Errand
 from broker.model.lock import Lock
 from broker.model.place import Device, Grant
 from broker.model.subject import Subject
@@ -32,9 +33,8 @@ class SessionRegister:
     """Every session of every listener.
 
     `prove_again` gives a subject as its proofs hold now, or why they no longer do (revoked, stale CRL). While
-    `shut_for` names anything (the broker
-    stops, the clock is behind the record, files are invalid too long) no session is opened. `changed` is told of each
-    session that was entered or has ended.
+    `shut_for` names anything (the broker stops, the clock is behind the record, files are invalid too long) no session
+    is opened. `followers` are told of each session that was entered or has ended.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class SessionRegister:
         self.shut_for: set[str] = set()
         self.opened = 0
         self._pace = SessionPace()
-        self.changed: Callable[[Session], None] = lambda session: None
+        self.followers: list[Callable[[Session], None]] = []
 
     def sessions(self) -> tuple[Session, ...]:
         """All that are open."""
@@ -62,9 +62,19 @@ class SessionRegister:
         entry = self._cuts.get(identifier)
         return None if entry is None else entry[0]
 
-    def open(self, subject: Subject, device: Device, listener: str, peer: str, cut: Cut, opened: Opened) -> None:
+    def open(
+        self,
+        subject: Subject,
+        device: Device,
+        listener: str,
+        peer: str,
+        cut: Cut,
+        opened: Opened,
+        *,
+        errand: Errand | None = None,
+    ) -> None:
         """Ask the policy, record, and give a session or the refusal; `cut` is called once if it must end."""
-        session = Session(self._chance("ses"), subject, device, listener, peer, self._clock.now())
+        session = Session(self._chance("ses"), subject, device, listener, peer, self._clock.now(), errand=errand)
         if self.shut_for:
             opened(Refused((Reason.STATE_STALE if STATE_STALE in self.shut_for else Reason.SESSION_ENDED,)))
             return
@@ -109,7 +119,7 @@ class SessionRegister:
             self._ledger.settle(False, lambda _: None)
         except LedgerUnavailableError:
             log.error("end of a session was not recorded: the ledger is closed", extra={"session": session.id})
-        self.changed(session)
+        self._tell(session)
 
     def left(self, session: Session) -> None:
         """Its caller is gone. Who went because access has ended just now, before that was looked at, went for that."""
@@ -181,6 +191,8 @@ class SessionRegister:
             isolation = locks.isolation(session.device.site)
             if lock is not None:
                 self.end(session, EndReason.LOCKED, lock.id)
+            elif isolation is not None and session.errand is not None:
+                self.end(session, EndReason.SITE_ISOLATED, isolation.id)
             elif isolation is not None:
                 isolated[isolation, session.subject].append(session)
             else:
@@ -237,7 +249,7 @@ class SessionRegister:
 
         self._cuts[session.id] = (session, cut)
         self.opened += 1
-        self.changed(session)
+        self._tell(session)
         if not self._examine(session, now):
             opened(Refused((Reason.ACCESS_CHANGED,), (decision,)))
         elif self._ledger.settle(False, recorded):
@@ -260,6 +272,10 @@ class SessionRegister:
         session.look_at = look_again_at(session, situation)
         heapq.heappush(self._looks, (session.look_at, next(self._order), session))
         return True
+
+    def _tell(self, session: Session) -> None:
+        for follow in self.followers:
+            follow(session)
 
     def _forget_old_looks(self) -> None:
         """Drop looks at sessions that are gone, so that many short sessions do not pile up until their certificates

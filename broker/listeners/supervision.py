@@ -56,7 +56,7 @@ class Supervision:
         self._watchers = Watchers(clock)
         self._marks: tuple[Marks, Marks] = ((clock.now(), {}), (clock.now(), {}))
         self._timer: asyncio.TimerHandle | None = None
-        register.changed = self._changed
+        register.followers.append(self._changed)
 
     def start(self) -> None:
         """Begin to count by the clock."""

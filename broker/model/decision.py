@@ -11,15 +11,18 @@ class EntryPoint(StrEnum):
     SESSION = "session.decision"
     REVIEW = "access.review"
     ADMIN = "admin.decision"
+    LEAVE = "leave.decision"
 
 
 class Obligation(StrEnum):
-    """What an allow may ask of the broker before or around the relay."""
+    """What an allow may ask of the broker before or around the relay, and when the access ends."""
 
     BEFORE_VALUE = "before_value"
     AFTER_VALUE = "after_value"
     STEP_UP = "step_up"
     SECOND_PERSON = "second_person"
+    RESTORE = "restore"
+    RELEASE = "release"
 
 
 BY_PERSONS = frozenset({Obligation.STEP_UP, Obligation.SECOND_PERSON})

@@ -83,6 +83,16 @@ class Confidential(StrEnum):
     PERSONAL = "personal"
 
 
+class OnLeave(StrEnum):
+    """What becomes of a value that somebody wrote when that one's access ends: it stays, the value before it is put
+    back, or the BACnet priority is given back.
+    """
+
+    KEEP = "keep"
+    RESTORE = "restore"
+    RELEASE = "release"
+
+
 @dataclass(frozen=True, slots=True)
 class Point:
     """A named datum of a device; `action` is the class of a write to it, None if it is read-only."""
@@ -96,6 +106,7 @@ class Point:
     allowed: tuple[str, ...] = ()
     description: str = ""
     confidential: Confidential | None = None
+    on_leave: OnLeave = OnLeave.KEEP
 
 
 class Protocol(StrEnum):

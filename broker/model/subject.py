@@ -12,10 +12,11 @@ class SubjectKind(StrEnum):
 
 
 class ProofKind(StrEnum):
-    """By what a subject was proven."""
+    """By what a subject was proven; `broker` is this broker itself, by the key of its ledger."""
 
     CERTIFICATE = "certificate"
     TOKEN = "token"
+    BROKER = "broker"
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ class EndReason(StrEnum):
     BROKER_STOPPED = "broker_stopped"
     BROKER_FAULT = "broker_fault"
     BROKER_KILLED = "broker_killed"
+    LEAVE_OVER = "leave_over"
 
 
 class Result(StrEnum):
@@ -134,6 +135,9 @@ class RecordKind(StrEnum):
     OPERATION_ARMED = "operation_armed"
     ARMING_USED = "arming_used"
     APPROVAL_ENDED = "approval_ended"
+    LEAVE_FINISHED = "leave_finished"
+    LEAVE_UNSETTLED = "leave_unsettled"
+    LEAVE_ACKNOWLEDGED = "leave_acknowledged"
     ADMINISTERED = "administered"
     HOST_COMMAND = "host_command"
     LOGGED_OUT = "logged_out"

@@ -218,6 +218,9 @@ END_REASONS: dict[EndReason, Words] = {
     EndReason.BROKER_STOPPED: Words("The broker was stopped.", "Connect again when it is back."),
     EndReason.BROKER_FAULT: Words("A fault of the broker ended the session.", _TELL_OPERATOR),
     EndReason.BROKER_KILLED: Words("The broker ended without closing its sessions.", "Connect again when it is back."),
+    EndReason.LEAVE_OVER: Words(
+        "The broker's own session to undo what somebody left is over.", "`otb leave ls` lists it."
+    ),
 }
 
 RESULTS: dict[Result, Words] = {
@@ -273,6 +276,9 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.OPERATION_ARMED: "A person armed exactly one operation, once, until then.",
     RecordKind.ARMING_USED: "What persons armed is used up for what is intended next.",
     RecordKind.APPROVAL_ENDED: "An approval ended unused: refused, expired, or its operation is no longer the same.",
+    RecordKind.LEAVE_FINISHED: "Somebody's access ended, and what had to be undone was, or is somebody else's by now.",
+    RecordKind.LEAVE_UNSETTLED: "Somebody's access ended, and something could not be undone: somebody has to look.",
+    RecordKind.LEAVE_ACKNOWLEDGED: "Somebody took note of what could not be undone.",
     RecordKind.ADMINISTERED: "An administrator used a function of the broker; how it stands or came out.",
     RecordKind.LOGGED_OUT: "A token issuer told that somebody logged out; earlier tokens are refused from here on.",
     RecordKind.INVITATION_CREATED: "Somebody of an organisation was invited to enrol, until then.",

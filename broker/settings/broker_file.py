@@ -173,6 +173,15 @@ class StateSection(Section):
         return self
 
 
+class LeaveSection(Section):
+    """How long the broker waits before it undoes what somebody left, where points say `on_leave`."""
+
+    grace_seconds: Annotated[float, Field(ge=0, le=86400)] = 60.0
+    """Time for who lost a connection to come back; when grant or window ends, or by a lock, there is none."""
+    give_up_seconds: Annotated[float, Field(ge=1, le=30 * 86400)] = 86400.0
+    """Time to wait for the end of what is in the way (a freeze, a lock, an isolation); then it is given up."""
+
+
 class ReloadSection(Section):
     """How changed files come into force while the broker runs."""
 
@@ -216,6 +225,8 @@ class Settings(Section):
     """The evidence."""
     state: StateSection = StateSection()
     """Where locks are kept."""
+    leave: LeaveSection = LeaveSection()
+    """What is undone when somebody's access ends."""
     reload: ReloadSection = ReloadSection()
     """How changes come into force."""
     notifications: Annotated[tuple[NoticeChannel, ...], Field(max_length=16)] = ()

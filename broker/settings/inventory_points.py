@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
-from broker.model.place import BacnetAddress, Confidential, ModbusAddress, Order, Point, Table, ValueType
+from broker.model.place import BacnetAddress, Confidential, ModbusAddress, OnLeave, Order, Point, Table, ValueType
 from broker.model.vocabulary import Action
 from broker.settings.fields import DnsLabel, Number, RegisterAddress, Section, Text
 
@@ -68,6 +68,9 @@ class _PointEntry(Section):
     """What it is, for people."""
     confidential: Confidential | None = None
     """Why its values are kept out of the ledger, which gets commitments that can be erased; default: they are not."""
+    on_leave: OnLeave = OnLeave.KEEP
+    """What becomes of a value somebody wrote when that access ends: `keep`, `restore` the value before, `release` the
+    BACnet priority."""
 
     def _point(self, address: ModbusAddress | BacnetAddress) -> Point:
         return Point(
@@ -80,6 +83,7 @@ class _PointEntry(Section):
             allowed=tuple(sorted({_allowed(value) for value in self.allowed})),
             description=self.description,
             confidential=self.confidential,
+            on_leave=self.on_leave,
         )
 
 

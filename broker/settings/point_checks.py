@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from decimal import Decimal, localcontext
 
-from broker.model.place import ValueType
+from broker.model.place import OnLeave, ValueType
 from broker.settings.bacnet_words import COMMANDABLE, OBJECT_TYPES, PROPERTIES
 from broker.settings.findings import Finding, did_you_mean
 from broker.settings.inventory_points import (
@@ -27,6 +27,9 @@ def modbus_point_findings(point: ModbusPointEntry) -> Iterator[Finding]:
     """What is wrong with one Modbus point; paths begin at the point."""
     yield from _limit_findings(point)
     yield from _form_findings(point)
+    yield from _leave_findings(point)
+    if point.on_leave is OnLeave.RELEASE:
+        yield Finding(("on_leave",), "only BACnet has priorities to be released", "on_leave: restore")
     if point.address + point.width > 65536:
         yield Finding(("address",), f"its {point.width} registers reach beyond address 65535")
     if point.action and point.table not in _WRITABLE_TABLES:
@@ -85,6 +88,18 @@ def _limit_findings(point: ModbusPointEntry | BacnetPointEntry) -> Iterator[Find
         yield from (f.under(("allowed", place)) for f in _allowed_findings(point, value))
 
 
+def _leave_findings(point: ModbusPointEntry | BacnetPointEntry) -> Iterator[Finding]:
+    """What is undone must have been writable, and its values must be kept until then."""
+    if point.on_leave is OnLeave.KEEP:
+        return
+    if point.action is None:
+        hint = "say which class of write it is (action: adjust …), or leave it out"
+        yield Finding(("on_leave",), "nobody writes to a read-only point, so nothing can be undone", hint)
+    if point.confidential is not None:
+        hint = "on_leave: keep; its values would have to be kept in clear until then"
+        yield Finding(("on_leave",), f"'on_leave: {point.on_leave}' cannot be had for a confidential point", hint)
+
+
 def _allowed_findings(point: ModbusPointEntry | BacnetPointEntry, value: str) -> Iterator[Finding]:
     if isinstance(point, ModbusPointEntry) and point.value_type is ValueType.STRING:
         return
@@ -106,6 +121,14 @@ def _allowed_findings(point: ModbusPointEntry | BacnetPointEntry, value: str) ->
 def bacnet_point_findings(point: BacnetPointEntry) -> Iterator[Finding]:
     """What is wrong with one BACnet point; paths begin at the point."""
     yield from _limit_findings(point)
+    yield from _leave_findings(point)
+    if point.on_leave is OnLeave.RELEASE and point.priority is None:
+        yield Finding(
+            ("on_leave",), "the point has no priorities to be released", "on_leave: restore, or give priority"
+        )
+    if point.on_leave is OnLeave.RESTORE and point.priority is not None:
+        hint = "on_leave: release"
+        yield Finding(("on_leave",), "what is written at a priority is given back, not written over", hint)
     yield from _word_findings("object", point.object, OBJECT_TYPES, _LEAST_PROPRIETARY_OBJECT, 1023)
     yield from _word_findings("property", point.property, PROPERTIES, _LEAST_PROPRIETARY_PROPERTY, 4194303)
     if point.priority is not None:

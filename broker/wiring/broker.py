@@ -15,12 +15,14 @@ from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_journal import LockJournal
+from broker.adapters.state_leaves import DebtJournal, LeaveFile
 from broker.adapters.upstreams import Upstreams
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
 from broker.errors import LedgerUnavailableError, PeerError, UnavailableError
-from broker.identity.certificate import Trust
+from broker.identity.certificate import Trust, fingerprint
 from broker.ledger import records
+from broker.ledger.notes import verifier_of
 from broker.listeners.authentication import Authenticator
 from broker.listeners.concealment import Concealment
 from broker.listeners.decision_desk import DecisionDesk
@@ -37,13 +39,14 @@ from broker.listeners.supervision import Supervision
 from broker.listeners.tls import TlsConnection
 from broker.listeners.watch import Watch
 from broker.model.place import Inventory
-from broker.model.subject import Subject
+from broker.model.subject import ProofKind, Subject
 from broker.model.vocabulary import EndReason, RecordKind
 from broker.settings.broker_file import Settings
 from broker.wiring.exports import checkpoint_export
 from broker.wiring.figures import figures
 from broker.wiring.host_commands import HostCommands
 from broker.wiring.https_api import HttpsApi
+from broker.wiring.leaves import LeaveKeeper
 from broker.wiring.ledger_view import RunningLedgerView
 from broker.wiring.locks import LockKeeper
 from broker.wiring.logouts import LogoutKeeper
@@ -100,7 +103,8 @@ class Broker:
         self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, self._prove_again)
         self.supervision = Supervision(self.clock, self.ledger, self.desk, self.register, self._prove_again)
         self.upstreams = Upstreams(inventory.devices, self.clock, endpoints=inventory.endpoints)
-        self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end)
+        self.debts = DebtJournal(Path(settings.state_dir) / "owed.json")
+        self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end, self.debts)
         self.identity_refusals = IdentityRefusals(self.clock, self.ledger)
         self.frame_refusals = FrameRefusals(
             self.clock, self.ledger, self.desk.quota.suppress, lambda: self.desk.in_force.anything_confidential
@@ -112,6 +116,7 @@ class Broker:
         self.state = StateDatabase(state_place(self.settings))
         self.locks = self._new_locks()
         self.people = self._new_people()
+        self.leaves = self._new_leaves()
         self.gate = self._new_gate()
         self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
         self.logouts = LogoutKeeper(self.clock, self.ledger, self.authenticator, self.register, self.state)
@@ -192,6 +197,22 @@ class Broker:
     def _new_people(self) -> People | None:
         return people(self.settings, self.clock, self.ledger, self.desk, self.register, self.authenticator, self.state)
 
+    def _new_leaves(self) -> LeaveKeeper:
+        key = verifier_of(self.settings.ledger.origin, ledger_key(self.settings.ledger)).vkey
+        return LeaveKeeper(
+            self.clock,
+            self.ledger,
+            self.desk,
+            self.register,
+            self.driver,
+            self.debts,
+            LeaveFile(Path(self.settings.state_dir) / "leaves.json"),
+            random_id,
+            self.settings.leave,
+            self.settings.ledger.origin,
+            fingerprint(key.encode()),
+        )
+
     def _new_gate(self) -> Gate:
         parts = Parts(
             self.clock,
@@ -203,7 +224,7 @@ class Broker:
             self.frame_refusals,
             self.supervision,
         )
-        return Gate(parts, RunningLedgerView(self.ledger), self.readiness, self.locks, self.people)
+        return Gate(parts, RunningLedgerView(self.ledger), self.readiness, self.locks, self.leaves, self.people)
 
     async def start(self) -> None:
         """Ledger first (orphan intents get their outcome before anybody can connect), listeners last."""
@@ -220,7 +241,9 @@ class Broker:
         await self.logouts.start()
         if self.people is not None:
             await self.people.start()
+        await self.debts.open()
         await self._open_listeners()
+        await self.leaves.start()
         self.watch.start()
         self.supervision.start()
         self._tasks.append(asyncio.create_task(self.reload.run(self.settings.reload.poll_seconds)))
@@ -238,6 +261,7 @@ class Broker:
         self.supervision.stop()
         await self.https.quiet(DRAIN_SECONDS)
         await self.driver.quiet(DRAIN_SECONDS)
+        await self.leaves.stop()
         await self.https.close()
         await self._ops.close()
         self.modbus.close_all()
@@ -254,6 +278,7 @@ class Broker:
         self.watch.stop()
         await self.upstreams.close()
         await self.driver.quiet(DRAIN_SECONDS)
+        await self.debts.close()
         await self.policy.close()
         await self.keys.close()
         if self._started:
@@ -271,6 +296,7 @@ class Broker:
         keyless = ", ".join(state.issuer for state in self.keys.states() if not state.usable)
         return {
             "ledger": (self.ledger.state is State.OPEN, str(self.ledger.state)),
+            "debts": (not self.debts.trouble, self.debts.trouble or f"{len(self.debts.debts)} kept"),
             "disclosures": (not self.disclosures.trouble, self.disclosures.trouble or "written"),
             "policy": self._policy_readiness(),
             "state": self.locks.readiness,
@@ -343,6 +369,8 @@ class Broker:
         )
 
     def _prove_again(self, subject: Subject, now: float) -> Subject | EndReason:
+        if subject.proof(ProofKind.BROKER) is not None:
+            return subject
         try:
             return self.authenticator.prove_again(subject, now)
         except PeerError as error:

@@ -81,6 +81,19 @@ test_roles_of_other_organisations_count_for_nothing if {
 	decided("ledger.read", {}, {}).reasons == ["role_missing"]
 }
 
+test_what_was_left_is_seen_by_auditors_and_taken_note_of_by_security_and_operators if {
+	every role in ["operator", "security"] {
+		every permission in {"leave.read", "leave.acknowledge"} {
+			decided(permission, {"kind": "leave"}, object.union(owner, {"roles": [role]})).allow
+		}
+	}
+	decided("leave.read", {}, owner).rule == "role/auditor"
+	decided("leave.acknowledge", {}, owner).reasons == ["duties_conflict", "role_missing"]
+	there := object.union(owner, {"roles": ["operator@plant"]})
+	decided("leave.acknowledge", {"kind": "leave", "site": "plant"}, there).allow
+	decided("leave.acknowledge", {"kind": "leave", "site": "mill"}, there).reasons == ["role_missing"]
+}
+
 test_locks_are_set_and_lifted_by_security_and_operators if {
 	every role in {"operator", "security"} {
 		every permission in {"lock.read", "lock.set", "lock.lift", "site.isolate"} {

@@ -11,6 +11,7 @@ looking := {
 	"config.read",
 	"decision.explain",
 	"devices.read",
+	"leave.read",
 	"ledger.read",
 	"lock.read",
 	"me.read",

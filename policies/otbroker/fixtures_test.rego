@@ -38,6 +38,7 @@ point := {
 	"engineering_unit": "°C",
 	"limits": {"minimum": "16.0", "maximum": "22.0", "allowed": []},
 	"priority": null,
+	"on_leave": "keep",
 	"whole": true,
 	"value": "21.5",
 }

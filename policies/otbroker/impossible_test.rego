@@ -6,11 +6,12 @@ package otbroker.impossible_test
 
 import data.otbroker.admin
 import data.otbroker.fixtures_test as given
+import data.otbroker.leave
 import data.otbroker.operation
 import data.otbroker.session
 
 test_nothing_is_denied_by_default if {
-	every answer in [operation.decision, session.decision, admin.decision] {
+	every answer in [operation.decision, session.decision, admin.decision, leave.decision] {
 		answer.allow == false
 		answer.rule == "default"
 	} with input as {}
@@ -29,6 +30,8 @@ test_without_a_device_there_is_nothing_to_decide if {
 	"device_unknown" in of_operation.reasons
 	of_session := session.decision with input as object.remove(given.session, ["device"])
 	"device_unknown" in of_session.reasons
+	of_leave := leave.decision with input as object.remove(given.session, ["device"])
+	of_leave.reasons == ["device_unknown", "role_missing", "service_not_allowed", "value_not_allowed"]
 }
 
 test_a_priority_that_bacnet_does_not_have_is_not_allowed if {

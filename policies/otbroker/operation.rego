@@ -42,7 +42,11 @@ spends if {
 	not input.operation.writes == false
 }
 
-obligations := data.otbroker.criticality.obligations | data.otbroker.persons.obligations
+obligations := union({
+	data.otbroker.criticality.obligations,
+	data.otbroker.persons.obligations,
+	data.otbroker.leaving.obligations,
+})
 
 reusable_until := min({input.now + data.otbroker.answer.lease_seconds} | data.otbroker.persons.fresh_until)
 

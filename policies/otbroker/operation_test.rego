@@ -153,6 +153,22 @@ test_writes_to_high_devices_need_the_value_before if {
 	operation.decision.obligations == [] with input as given.changed(given.operation(given.view), high)
 }
 
+test_a_write_to_a_marked_point_obliges_to_undo_it if {
+	obliged({"on_leave": "restore"}) == ["restore"]
+	obliged({"on_leave": "release"}) == ["release"]
+	obliged({"on_leave": "keep"}) == []
+	question := given.operation(given.changed(given.view, {"points": [given.changed(given.point, {"value": null, "on_leave": "restore"})]}))
+	operation.decision.obligations == [] with input as question
+}
+
+test_a_site_obliges_to_undo_more_or_waives_it if {
+	kept := given.operation(given.adjust)
+	operation.decision.obligations == ["restore"] with input as kept with data.site.leave.obligations as {"restore"}
+	operation.decision.obligations == [] with input as kept with data.site.leave.obligations as {"shutdown"}
+	marked := given.write({"on_leave": "restore"})
+	operation.decision.obligations == [] with input as marked with data.site.leave.waived as true
+}
+
 test_a_site_adds_its_own_reasons if {
 	answer := operation.decision with input as given.operation(given.adjust)
 		with data.site.operation.reasons as {"role_missing"}
@@ -218,3 +234,7 @@ closed(asked) := given.changed(given.operation(asked), {"windows": {"open": [], 
 frozen(asked, views) := given.changed(given.operation(asked), {"freezes": [given.freeze(views)]})
 
 granted(asked, grants) := given.changed(given.operation(asked), {"grants": grants})
+
+obliged(changes) := answer.obligations if {
+	answer := operation.decision with input as given.write(changes)
+}

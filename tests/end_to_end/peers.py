@@ -43,9 +43,9 @@ def libmodbus_program() -> Path:
 
 
 @contextmanager
-def libmodbus_device() -> Iterator[int]:
+def libmodbus_device(port: int = 0) -> Iterator[int]:
     """A device in C; its port. Register n holds n."""
-    port = free_port()
+    port = port or free_port()
     process = subprocess.Popen([libmodbus_program(), "tcp", str(port)], stdout=subprocess.PIPE)
     try:
         assert process.stdout is not None

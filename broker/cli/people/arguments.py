@@ -44,6 +44,7 @@ def parser() -> argparse.ArgumentParser:
     _add_connect(commands)
     _add_approvals(commands)
     _add_locks(commands)
+    _add_leaves(commands)
     _add_audit(commands)
     _add_profile(commands)
     _add_login(commands)
@@ -246,6 +247,19 @@ def _add_locks(commands: Commands) -> None:
     )
     isolate.add_argument("site", metavar="SITE", help="which site")
     _message(isolate)
+
+
+def _add_leaves(commands: Commands) -> None:
+    leave = commands.add_parser(
+        "leave",
+        help="see what is undone when access ends, and take note of what could not be",
+        description="See what is undone when somebody's access ends, and take note of what could not be.",
+    )
+    parts = leave.add_subparsers(dest="leave_command", metavar="COMMAND", required=True)
+    _command(parts, "ls", "leaves:ls", "list what could not be undone, and what will have to be")
+    noted = _command(parts, "ack", "leaves:acknowledge", "take note of what a leave could not undo")
+    noted.add_argument("leave", metavar="LEAVE_ID", help="the id that `otb leave ls` shows")
+    noted.add_argument("--why", default="", metavar="TEXT", help="what was done about it, for the ledger")
 
 
 def _message(command: argparse.ArgumentParser) -> None:

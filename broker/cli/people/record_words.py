@@ -103,6 +103,18 @@ def _host_command(record: Document) -> str:
     return f"{record.get('command')} {what}".rstrip() + f": {record.get('outcome')}, by {who or 'somebody'}"
 
 
+def _leave(record: Document) -> str:
+    """Whose, where and why, and each point."""
+    points = record.get("points")
+    told = [
+        f"{p.get('point')} {p.get('result')}" + (f" ({p['detail']})" if p.get("detail") else "")
+        for p in (points if isinstance(points, list) else [])
+        if isinstance(p, dict)
+    ]
+    where = f"{record.get('subject')} left {record.get('device')} ({record.get('why')})"
+    return f"{record.get('leave')}: {where}: {', '.join(told)}"
+
+
 _SENTENCES: dict[str, Callable[[Document], str]] = {
     "decision": _decision,
     "intent": lambda r: f"{r.get('service', '')} by decision record {r.get('decision')}, session {r.get('session')}",
@@ -157,6 +169,9 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
         f"{r.get('approval')}: {r.get('reason')}" + (f" by {r['by']}" if r.get("by") else ""), r
     ),
     "host_command": _host_command,
+    "leave_finished": _leave,
+    "leave_unsettled": _leave,
+    "leave_acknowledged": lambda r: _act(r | {"session": r.get("leave")}, "taken note of"),
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

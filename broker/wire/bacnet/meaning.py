@@ -31,7 +31,8 @@ MOST_READ_AT_ONCE = 20
 
 _LAST_OVERRIDE_PRIORITY = 8  # 19.2: 1 to 8 are for life safety, equipment protection and manual operators
 _PRIORITIES = range(1, 17)
-_OVERRIDING = frozenset(("out-of-service", "reliability", "reliability-evaluation-inhibit", "priority-array"))
+_PRIORITY_ARRAY = "priority-array"
+_OVERRIDING = frozenset(("out-of-service", "reliability", "reliability-evaluation-inhibit", _PRIORITY_ARRAY))
 _NO_MULTIPLE = ("read-property-multiple", "no")
 
 Value = str | float | bool | None
@@ -63,6 +64,16 @@ def compose_read(device: Device, points: Sequence[Point]) -> tuple[Request, ...]
         return ()
     most = 1 if _NO_MULTIPLE in device.labels else MOST_READ_AT_ONCE
     return tuple(_read(points[start : start + most]) for start in range(0, len(points), most))
+
+
+def compose_read_priority(point: Point, priority: int) -> Request:
+    """The request that reads what one priority of a commandable point holds (19.2.1). Raises FrameError."""
+    address = _address(point)
+    if priority not in _PRIORITIES or address.priority_lowest is None or address.index is not None:
+        raise FrameError("illegal_value", f"{point.id} has no priority {priority}")
+    slot = BacnetProperty(address.object_type, address.instance, _PRIORITY_ARRAY, priority)
+    operation = Operation("bacnet", Action.VIEW, READ, slot, (Touch(point, whole=False),))
+    return _request((operation,), {"properties": [described(slot)], "service": READ})
 
 
 def compose_write(device: Device, point: Point, value: Value, priority: int | None = None) -> Request:

@@ -26,7 +26,7 @@ def test_no_route_is_without_permission(route):
     else:
         live = {"sessions", "session", "watch_session", "pause_session", "resume_session", "end_session", "locks"}
         live |= {"watch_sessions", "records"}
-        waiting = {"approvals", "approval", "approve", "refuse", "step_up"}
+        waiting = {"leaves", "acknowledge_leave", "approvals", "approval", "approve", "refuse", "step_up"}
         assert route.name in {"read", "write", "tunnel", "decision", "lock", "lift"} | live | waiting
 
 

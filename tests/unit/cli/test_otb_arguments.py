@@ -45,6 +45,8 @@ EXAMPLES = [
     "lock ls",
     "lock lift lck-1",
     "isolate plant --message why",
+    "leave ls",
+    "leave ack lve-1 --why why",
     "audit search",
     "audit show 3",
     "audit checkpoint",
@@ -67,7 +69,9 @@ def test_every_command_names_a_function_that_is_there(line):
 
 def test_the_examples_are_all_commands_there_are():
     assert {name.removeprefix("otb ") for name, _ in _commands(parser(), "otb")} == {
-        " ".join(line.split()[: 2 if line.startswith(("approvals", "audit", "lock", "profile", "sessions")) else 1])
+        " ".join(
+            line.split()[: 2 if line.startswith(("approvals", "audit", "leave", "lock", "profile", "sessions")) else 1]
+        )
         for line in EXAMPLES
     }
 

@@ -8,10 +8,12 @@ from broker.engine.commands import (
     Command,
     Decide,
     LastLook,
+    MarkUndoing,
     RecordDenial,
     RecordIntents,
     RecordOutcomes,
     Relay,
+    SettleDebts,
     ShowBefore,
     UseArming,
 )
@@ -96,5 +98,7 @@ class Playbook:
             LastLook: "",
             Relay: DONE,
             RecordOutcomes: True,
+            SettleDebts: None,
+            MarkUndoing: True,
         }
         return defaults[type(command)]

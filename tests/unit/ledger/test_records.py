@@ -175,6 +175,20 @@ def every_kind() -> dict[str, bytes]:
         ),
         records.arming_used(NOW, approval="arm-1", session="s", decisions=[7]),
         records.approval_ended(NOW, approval="arm-1", session="s", reason="refused", by="bo", why="no"),
+        *(
+            records.leave_finished(
+                NOW,
+                leave="lve-1",
+                subject="ana",
+                device="plant/ahu-1",
+                why="locked",
+                ended=NOW,
+                points=[{"point": "p", "undo": "restore", "priority": None, "result": "undone", "detail": ""}],
+                unsettled=unsettled,
+            )
+            for unsettled in (0, 1)
+        ),
+        records.leave_acknowledged(NOW, leave="lve-1", by="bo", why="by hand"),
         records.administered(NOW, by="b", permission="plant.tend", resource={"kind": "plant"}, outcome="done"),
         records.invitation_created(
             NOW, invitation="inv-a", subject="ana@acme.example", organisation="acme", by="bo", until=NOW

@@ -31,6 +31,7 @@ from broker.model.place import Inventory, Organisation
 from broker.model.subject import ProofKind
 from broker.model.vocabulary import EndReason, Reason, Result
 from broker.wire.modbus.meaning import interpret
+from tests.unit.listeners.no_debts import NoDebts
 from tests.unit.listeners.test_supervision import ANA, BO, DEVICE, GRANT, NOW, PROOF
 
 SECOND, STEP_UP = Obligation.SECOND_PERSON, Obligation.STEP_UP
@@ -50,7 +51,7 @@ class Stage:
         inventory = Inventory("i", (), (), (DEVICE,), (Organisation("acme", (), ()),), (), (), (GRANT,))
         self.desk = DecisionDesk(self, self, self, InForce(inventory), self._id, Concealment(SimpleNamespace()))
         self.register = SessionRegister(self, self, self.desk, self._id, lambda subject, now: subject)
-        self.driver = Driver(self, self, self.desk, lambda key: self, self.register.end)
+        self.driver = Driver(self, self, self.desk, lambda key: self, self.register.end, NoDebts())
         self.supervision = Supervision(self, self, self.desk, self.register, lambda subject, now: subject)
         self.approvals = self.desk.approvals
         self.append(records.broker_started(NOW, version="1", revisions={}))

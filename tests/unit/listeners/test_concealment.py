@@ -20,6 +20,7 @@ from broker.wire.bacnet.meaning import compose_write
 from broker.wire.modbus.meaning import interpret
 from tests.unit.authz.given import NOW, ORGANISATION, SUBJECT
 from tests.unit.engine.playbook import Session
+from tests.unit.listeners.no_debts import NoDebts
 from tests.unit.wire.modbus.plant import HOLDING, device, point
 
 CODE, NEXT_CODE, PLAIN = 48271, 48272, 31999
@@ -63,7 +64,7 @@ class Stage:
         self.desk = DecisionDesk(
             self, self, self, InForce(inventory), lambda prefix: prefix, Concealment(self.disclosures)
         )
-        self.driver = Driver(self, self, self.desk, lambda key: self, lambda session, reason: None)
+        self.driver = Driver(self, self, self.desk, lambda key: self, lambda session, reason: None, NoDebts())
         self.session = Session("ses-1", SUBJECT, place, "modbus_tls", "127.0.0.1:1", NOW)
 
     def now(self):

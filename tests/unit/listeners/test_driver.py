@@ -11,6 +11,7 @@ from broker.listeners.driver import Driver
 from broker.model.decision import Obligation
 from broker.model.vocabulary import Action, Reason, Result
 from tests.unit.engine.playbook import DONE, allow, request, session
+from tests.unit.listeners.no_debts import NoDebts
 
 
 class Clock:
@@ -53,7 +54,7 @@ def test_a_request_whose_intents_are_not_all_recorded_is_not_sent_and_leaves_non
         raise AssertionError("an upstream was asked for")
 
     ledger, findings = Ledger(recorded, reason), []
-    driver = Driver(Clock(), ledger, Desk(), nothing_is_sent, lambda session, reason: None)
+    driver = Driver(Clock(), ledger, Desk(), nothing_is_sent, lambda session, reason: None, NoDebts())
     driver.run(session(), exchange(session(), request(*[Action.ADJUST] * 3)), findings.append)
     assert findings == [Refused((reason,), (allow(),) * 3)]
     intents = [index for index, record in enumerate(ledger.records) if record["kind"] == "intent"]
@@ -85,7 +86,7 @@ class Device:
 
 def test_a_write_that_was_done_keeps_its_outcome_though_its_read_back_cannot_be_recorded():
     ledger, device, findings = Ledger(1, Reason.LEDGER_PAUSED), Device(), []
-    driver = Driver(Clock(), ledger, ReadingBack(), lambda key: device, lambda session, reason: None)
+    driver = Driver(Clock(), ledger, ReadingBack(), lambda key: device, lambda session, reason: None, NoDebts())
     driver.run(session(), exchange(session(), request(Action.ADJUST, before=True)), findings.append)
     (relayed,) = device.asked
     relayed(DONE)
@@ -106,7 +107,7 @@ def test_after_a_bug_of_ours_a_write_that_was_sent_is_not_told_to_be_refused():
     ledger, device, findings, ended = Faulty(9, ""), Device(), [], []
     desk = ReadingBack()
     desk.operation = lambda *_: allow()
-    driver = Driver(Clock(), ledger, desk, lambda key: device, lambda session, reason: ended.append(reason))
+    driver = Driver(Clock(), ledger, desk, lambda key: device, lambda session, reason: ended.append(reason), NoDebts())
     driver.run(session(), exchange(session(), request(Action.ADJUST)), findings.append)
     device.asked.pop()(DONE)
     (finding,) = findings

@@ -38,6 +38,7 @@ from broker.model.schedule import Scope
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, EndReason, Reason, Result
 from broker.wire.modbus.meaning import interpret
+from tests.unit.listeners.no_debts import NoDebts
 
 NOW = 1_800_000_000.0
 PROOF = Proof(ProofKind.CERTIFICATE, "CN=root", "ana@acme.example", "a" * 43, NOW, NOW + 3600)
@@ -63,7 +64,7 @@ class Stage:
         inventory = Inventory("i", (), (), (DEVICE,), (Organisation("acme", (), ()),), (), (), (GRANT,))
         self.desk = DecisionDesk(self, self, self, InForce(inventory), self._id, Concealment(SimpleNamespace()))
         self.register = SessionRegister(self, self, self.desk, self._id, lambda subject, now: subject)
-        self.driver = Driver(self, self, self.desk, lambda key: self, self.register.end)
+        self.driver = Driver(self, self, self.desk, lambda key: self, self.register.end, NoDebts())
         self.supervision = Supervision(self, self, self.desk, self.register, lambda subject, now: subject)
         self.session = self.open()
 

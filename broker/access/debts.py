@@ -1,0 +1,206 @@
+"""What is owed when access ends: which writes leave a debt, how debts of one place become one, and when they are due.
+
+Pure: keeping them across a crash is for an adapter, undoing them for the engine.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from broker.model.decision import Decision, Obligation
+from broker.model.leave import RELEASED, Debt
+from broker.model.operation import Operation, Request, Touch
+from broker.model.place import BacnetAddress, Grant, OnLeave
+from broker.model.subject import Subject
+from broker.model.vocabulary import EndReason, Result
+
+MOST_DEBTS = 1000
+MOST_OWN_VALUES = 16
+LEAST_URGENT = 16  # ASHRAE 135, 19.2: a write without priority acts at 16
+OBLIGE = frozenset({Obligation.RESTORE, Obligation.RELEASE})
+Values = tuple[tuple[str, str], ...]
+
+MAY_RETURN = frozenset(
+    {
+        EndReason.PEER_CLOSED,
+        EndReason.CONNECTION_CLOSED,
+        EndReason.IDLE,
+        EndReason.FRAME_REFUSED,
+        EndReason.LIMIT_EXCEEDED,
+        EndReason.INVENTORY_CHANGED,
+        EndReason.STATE_STALE,
+        EndReason.CLOCK_STEPPED,
+        EndReason.LEDGER_CLOSED,
+        EndReason.BROKER_STOPPED,
+        EndReason.BROKER_FAULT,
+        EndReason.BROKER_KILLED,
+    }
+)
+"""Ends of a connection rather than of an access: who had one has a while to come back. All others are at once."""
+
+
+def debts_of(
+    subject: Subject,
+    device: str,
+    session: str,
+    grants: Iterable[Grant],
+    request: Request,
+    decisions: Sequence[Decision],
+    before: Values,
+    now: float,
+) -> tuple[Debt, ...] | None:
+    """The debts that a request will leave if it is carried out; None if what its decisions oblige cannot be met.
+
+    That is so for part of a point, for a confidential one, for one whose value before is not known, and for a release
+    of what has no priority.
+    """
+    known, found = dict(before), []
+    for operation, decision in zip(request.operations, decisions, strict=True):
+        for word in sorted(OBLIGE.intersection(decision.obligations)):
+            undo = OnLeave(word.value)
+            for touch in _concerned(operation, undo):
+                priority = _priority(operation, touch) if undo is OnLeave.RELEASE else None
+                value_before = "" if undo is OnLeave.RELEASE else known.get(touch.point.id)
+                if value_before is None or not _can_be_owed(touch, undo, priority):
+                    return None
+                found.append(
+                    Debt(
+                        Subject(subject.id, subject.kind, subject.organisation, subject.roles),
+                        device,
+                        touch.point.id,
+                        undo,
+                        priority,
+                        value_before,
+                        (),
+                        (touch.value or "",),
+                        _behind(grants, operation, touch),
+                        session,
+                        0,
+                        now,
+                    )
+                )
+    return tuple(found)
+
+
+def _concerned(operation: Operation, undo: OnLeave) -> Sequence[Touch]:
+    """The points that the inventory marks so; all of them if it marks none and the policy alone obliges."""
+    marked = [touch for touch in operation.touches if touch.point.on_leave is undo]
+    return marked or operation.touches
+
+
+def _can_be_owed(touch: Touch, undo: OnLeave, priority: int | None) -> bool:
+    whole = touch.whole and touch.value is not None and touch.point.confidential is None
+    return whole and (priority is not None or undo is OnLeave.RESTORE)
+
+
+def _priority(operation: Operation, touch: Touch) -> int | None:
+    address = touch.point.address
+    if not isinstance(address, BacnetAddress) or address.priority_lowest is None:
+        return None
+    return operation.priority or LEAST_URGENT
+
+
+def _behind(grants: Iterable[Grant], operation: Operation, touch: Touch) -> frozenset[str]:
+    """The grants that cover this: while one of them is relied on, the access has not ended."""
+    return frozenset(
+        grant.id
+        for grant in grants
+        if operation.action in grant.actions and (not grant.points or touch.point.id in grant.points)
+    )
+
+
+class Debts:
+    """All that is owed, by place; at most `MOST_DEBTS`. Of those of an earlier run no outcome will come any more."""
+
+    def __init__(self, debts: Iterable[Debt] = ()) -> None:
+        kept = (replace(debt, written=(*debt.written, *debt.under_way), under_way=()) for debt in debts)
+        self._held = {debt.place: debt for debt in kept}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def all(self) -> tuple[Debt, ...]:
+        """Every debt."""
+        return tuple(self._held.values())
+
+    def held(self, debt: Debt) -> Debt | None:
+        """The debt of that place as it stands now."""
+        return self._held.get(debt.place)
+
+    def note(self, fresh: Sequence[Debt]) -> bool:
+        """Writes are about to be sent; False, and nothing is noted, if there is no room for so many debts."""
+        merged = [self._merged(debt) for debt in fresh]
+        room = MOST_DEBTS - sum(debt.place not in self._held for debt in merged)
+        if len(self._held) > room or any(len(debt.own) > MOST_OWN_VALUES for debt in merged):
+            return False
+        self._held |= {debt.place: debt for debt in merged}
+        return True
+
+    def _merged(self, fresh: Debt) -> Debt:
+        """The first value before counts, unless somebody else has written since: then that one's value does."""
+        known = self._held.get(fresh.place)
+        if known is None or (fresh.undo is OnLeave.RESTORE and fresh.before not in known.own):
+            return fresh
+        under_way = (*known.under_way, *fresh.under_way)
+        grants = known.grants | fresh.grants
+        return replace(fresh, before=known.before, written=known.written, under_way=under_way, grants=grants)
+
+    def settle(self, fresh: Sequence[Debt], result: str, intent: int) -> None:
+        """What became of writes that were noted. What was not done leaves nothing, what is unknown is owed as well."""
+        for debt in fresh:
+            known = self._held.get(debt.place)
+            if known is not None:
+                self._hold(_settled(known, debt.under_way[0], result, intent))
+
+    def _hold(self, debt: Debt) -> None:
+        if debt.own <= {RELEASED if debt.undo is OnLeave.RELEASE else debt.before}:
+            self._held.pop(debt.place, None)
+        else:
+            self._held[debt.place] = debt
+
+    def mark(self, debt: Debt, undoing: bool) -> None:
+        """It is about to be undone, or was not after all."""
+        known = self._held.get(debt.place)
+        if known is not None:
+            self._held[debt.place] = replace(known, undoing=undoing)
+
+    def prolong(self, debt: Debt, grants: frozenset[str]) -> None:
+        """The access that it came from goes on by these grants as well."""
+        known = self._held.get(debt.place)
+        if known is not None:
+            self._held[debt.place] = replace(known, grants=known.grants | grants)
+
+    def close(self, debt: Debt) -> None:
+        """Nothing is owed there any more, unless more was written meanwhile.
+
+        Who wrote over another's value owes what that one owed: the value from before both.
+        """
+        known = self._held.get(debt.place)
+        if known is None or replace(known, undoing=debt.undoing) != debt:
+            return
+        del self._held[debt.place]
+        for other in self.all():
+            same = (other.device, other.point, other.undo) == (debt.device, debt.point, OnLeave.RESTORE)
+            if same and other.before in debt.own:
+                self._hold(replace(other, before=debt.before))
+
+
+def _settled(debt: Debt, value: str, result: str, intent: int) -> Debt:
+    under_way = list(debt.under_way)
+    if value in under_way:
+        under_way.remove(value)
+    written = debt.written
+    if result == Result.DONE:
+        written = (value,)
+    elif result not in (Result.NOT_SENT, Result.DEVICE_REFUSED):
+        written = tuple(dict.fromkeys((*written, value)))
+    return replace(debt, written=written, under_way=tuple(under_way), intent=intent)
+
+
+def relies(debt: Debt, relied_on: frozenset[str]) -> bool:
+    """Whether a session of the debtor that relies on these grants has the access with which it was written."""
+    return not debt.grants or not debt.grants.isdisjoint(relied_on)
+
+
+def due_after(why: EndReason, grace_seconds: float) -> float:
+    """How long after the end of the last session (seconds) a debt is due, while its grants are still in force."""
+    return grace_seconds if why in MAY_RETURN else 0.0

@@ -1,0 +1,402 @@
+"""Undoes what somebody left when the access ended: by the broker itself, in sessions of its own, bounded in time.
+
+An access ends with its last session, at once or after a grace in which a lost connection may come back; debts are then
+due. What is in the way (a freeze, a lock, an isolation, a ledger that is closed) is waited for, and given up at last.
+"""
+
+import asyncio
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+
+from broker.access.debts import due_after, relies
+from broker.adapters.state_leaves import DebtJournal, LeaveFile
+from broker.engine.events import Answered, Refused
+from broker.engine.in_force import ITSELF
+from broker.engine.ports import Clock, Ledger
+from broker.engine.sessions import Session, in_force, prolonged
+from broker.engine.undoing import End, undo
+from broker.errors import LedgerUnavailableError
+from broker.ledger import records
+from broker.listeners.decision_desk import DecisionDesk
+from broker.listeners.driver import Driver
+from broker.listeners.session_register import SessionRegister
+from broker.model.leave import Debt, Errand, Leave, PointLeft, Undone
+from broker.model.place import Device
+from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
+from broker.model.vocabulary import EndReason, Reason
+from broker.settings.broker_file import LeaveSection
+
+log = logging.getLogger(__name__)
+LISTENER = "leave"
+LOOK_SECONDS = 0.25
+AGAIN_SECONDS = 5.0
+ATTEMPTS = 3
+LEAVE_SECONDS = 60.0
+UNDER_WAY_SECONDS = 30.0
+MOST_AT_ONCE = 8
+MOST_POINTS = 100
+MOST_UNSETTLED = 1000
+Who = tuple[str, str]
+# What passes by itself, so that it is waited for instead of being counted as an attempt.
+_PASSING = frozenset(
+    {
+        Reason.LOCKED,
+        Reason.SITE_ISOLATED,
+        Reason.FREEZE_ACTIVE,
+        Reason.LEDGER_CLOSED,
+        Reason.LEDGER_PAUSED,
+        Reason.STATE_STALE,
+        Reason.SESSION_ENDED,
+        Reason.ACCESS_CHANGED,
+        Reason.BUDGET_EXHAUSTED,
+        Reason.POLICY_LATE,
+        Reason.POLICY_UNAVAILABLE,
+    }
+)
+
+
+@dataclass(slots=True)
+class _End:
+    """The end of the access that a debt came from: why, when (monotonic seconds), and what was tried since."""
+
+    why: EndReason
+    at: float
+    ended: float
+    due_at: float | None = None
+    attempts: int = 0
+    again_at: float = 0.0
+    waits_for: str = ""
+
+
+class LeaveKeeper:
+    """One per broker. `origin` and `fingerprint` name this broker and its ledger's key."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        desk: DecisionDesk,
+        register: SessionRegister,
+        driver: Driver,
+        journal: DebtJournal,
+        file: LeaveFile,
+        chance: Callable[[str], str],
+        settings: LeaveSection,
+        origin: str,
+        fingerprint: str,
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._desk = desk
+        self._register = register
+        self._driver = driver
+        self._journal = journal
+        self._file = file
+        self._chance = chance
+        self._settings = settings
+        self._origin = origin
+        self._fingerprint = fingerprint
+        self._ends: dict[tuple[str, str, str, int], _End] = {}
+        self._unsettled: dict[str, Leave] = {}
+        self._running: dict[str, asyncio.Task[None]] = {}
+        self._keeping: set[asyncio.Task[None]] = set()
+        self._writing = asyncio.Lock()
+        self._timer: asyncio.TimerHandle | None = None
+        self.results: Counter[str] = Counter()
+        register.followers.append(self._session_changed)
+
+    async def start(self) -> None:
+        """Take up what the last run left. Raises ConfigError."""
+        self._unsettled = {leave.id: leave for leave in await asyncio.to_thread(self._file.read)}
+        if self._unsettled:
+            log.error(
+                "%d leaves left something that nobody has taken note of: see `otb leave ls`", len(self._unsettled)
+            )
+        self._turn()
+
+    async def stop(self) -> None:
+        """Begin nothing more; what is under way ends with its session."""
+        if self._timer is not None:
+            self._timer.cancel()
+        while tasks := {*self._running.values(), *self._keeping}:
+            await asyncio.wait(tasks)
+
+    @property
+    def unsettled(self) -> tuple[Leave, ...]:
+        """Leaves of which something could not be undone, until somebody takes note; the oldest first."""
+        return tuple(self._unsettled.values())
+
+    def debts(self) -> tuple[tuple[Debt, str], ...]:
+        """What is owed now, each with what it waits for."""
+        return tuple((debt, self._waits_for(debt)) for debt in self._journal.debts.all())
+
+    async def acknowledge(self, leave: Leave, by: str, why: str) -> None:
+        """Somebody has taken note. Raises LedgerUnavailableError: no record, no act."""
+        self._ledger.append(records.leave_acknowledged(self._clock.now(), leave=leave.id, by=by, why=why))
+        self._ledger.settle(True, _ignore)
+        self._unsettled.pop(leave.id, None)
+        await self._keep()
+
+    def _waits_for(self, debt: Debt) -> str:
+        end = self._ends.get(debt.place)
+        if end is None:
+            return "the end of the access"
+        if debt.device in self._running:
+            return "the device"
+        if end.due_at is None:
+            return "the debtor, who may come back"
+        return end.waits_for or "the next attempt"
+
+    def _session_changed(self, session: Session) -> None:
+        """A session of a debtor has ended: remember why."""
+        if session.ended is None or session.errand is not None:
+            return
+        for debt in self._journal.debts.all():
+            who = (debt.subject.id, debt.device) == (session.subject.id, session.device_key)
+            if who and relies(debt, session.relied_on):
+                self._ends[debt.place] = self._end(session.ended)
+
+    def _end(self, why: EndReason) -> _End:
+        return _End(why, self._clock.monotonic(), self._clock.now())
+
+    def _turn(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._turn)
+        try:
+            self._journal.retry()
+            self._look()
+        except Exception:
+            # The next turn looks again; what is owed stays owed meanwhile.
+            log.exception("debts could not be looked at")
+
+    def _look(self) -> None:
+        debts = self._journal.debts.all()
+        self._ends = {debt.place: end for debt in debts if (end := self._ends.get(debt.place))}
+        due: defaultdict[Who, list[Debt]] = defaultdict(list)
+        if not debts:
+            return
+        live: defaultdict[Who, list[Session]] = defaultdict(list)
+        for session in self._register.sessions():
+            live[session.subject.id, session.device_key].append(session)
+        for debt in debts:
+            who = debt.subject.id, debt.device
+            if any(self._goes_on(debt, session) for session in live[who]):
+                self._ends.pop(debt.place, None)
+            elif debt.device not in self._running and self._is_due(debt):
+                due[who].append(debt)
+        for (_, device), owed in due.items():
+            if device not in self._running and len(self._running) < MOST_AT_ONCE:
+                self._begin(device, owed[:MOST_POINTS])
+
+    def _goes_on(self, debt: Debt, session: Session) -> bool:
+        """Whether the access that a debt came from goes on in this session, by a grant that prolongs another too."""
+        if relies(debt, session.relied_on):
+            return True
+        situation = self._desk.situation(session.subject, session.device, self._clock.now())
+        if not relies(debt, prolonged(situation.grants, session.relied_on)):
+            return False
+        self._journal.prolong(debt, session.relied_on)
+        return True
+
+    def _is_due(self, debt: Debt) -> bool:
+        """Whether something is to be done about a debt whose debtor has no session any more."""
+        end = self._ends.setdefault(debt.place, self._end(EndReason.BROKER_KILLED))
+        now = self._clock.monotonic()
+        if debt.under_way and now < end.at + UNDER_WAY_SECONDS:
+            return False
+        if end.due_at is None:
+            gone = self._gone(debt)
+            if gone is None and now < end.at + due_after(end.why, self._settings.grace_seconds):
+                return False
+            end.why, end.due_at = gone or end.why, now
+        return now >= end.again_at
+
+    def _gone(self, debt: Debt) -> EndReason | None:
+        """Why somebody who is away has no access to come back to."""
+        device = self._desk.in_force.device(debt.device)
+        if device is None:
+            return EndReason.INVENTORY_CHANGED
+        if self._desk.locks.on_session(debt.subject, device, "") is not None:
+            return EndReason.LOCKED
+        if self._desk.locks.isolation(device.site) is not None:
+            return EndReason.SITE_ISOLATED
+        situation = self._desk.situation(debt.subject, device, self._clock.now())
+        here = in_force(situation)
+        if relies(debt, here | prolonged(situation.grants, here)):
+            return None
+        if situation.calendar.frozen:
+            return EndReason.FREEZE_STARTED
+        known = {grant.id for grant in situation.grants}
+        return EndReason.GRANT_ENDED if debt.grants.isdisjoint(known) else EndReason.WINDOW_CLOSED
+
+    def _begin(self, key: str, debts: Sequence[Debt]) -> None:
+        device = self._desk.in_force.device(key)
+        if device is None:
+            self._finish(debts[0], [(debt, Undone.FAILED, str(Reason.DEVICE_UNKNOWN)) for debt in debts])
+            return
+        obstacle = self._obstacle(device)
+        if obstacle:
+            self._wait(debts, obstacle)
+            return
+        task = asyncio.create_task(self._undo_all(device, debts))
+        self._running[key] = task
+        task.add_done_callback(lambda _: self._running.pop(key, None))
+
+    def _obstacle(self, device: Device) -> str:
+        """What is in the way now and passes by itself."""
+        itself = self._itself()
+        if self._register.shut_for:
+            return ", ".join(sorted(self._register.shut_for))
+        lock = self._desk.locks.on_session(itself, device, "") or self._desk.locks.isolation(device.site)
+        if lock is not None:
+            return f"{Reason.SITE_ISOLATED if lock.isolation else Reason.LOCKED} ({lock.id})"
+        frozen = self._desk.situation(itself, device, self._clock.now()).calendar.frozen
+        return f"{Reason.FREEZE_ACTIVE} ({frozen[0].id})" if frozen else ""
+
+    def _wait(self, debts: Sequence[Debt], obstacle: str) -> None:
+        """Nothing can be done now; after too long nobody waits any more."""
+        given_up = []
+        for debt in debts:
+            end = self._ends.setdefault(debt.place, self._end(EndReason.BROKER_KILLED))
+            end.waits_for = obstacle
+            since = end.at if end.due_at is None else end.due_at
+            if self._clock.monotonic() >= since + self._settings.give_up_seconds:
+                given_up.append((debt, Undone.GIVEN_UP, obstacle))
+        if given_up:
+            self._finish(given_up[0][0], given_up)
+
+    async def _undo_all(self, device: Device, debts: Sequence[Debt]) -> None:
+        """One attempt at everything that one subject owes at one device."""
+        why = self._why(debts[0])
+        errand = Errand(self._chance("lve"), debts[0].subject, why)
+        opened = await self._open(device, errand)
+        if isinstance(opened, Refused):
+            self._try_again(debts, ", ".join(opened.reasons), passing=not _PASSING.isdisjoint(opened.reasons))
+            return
+        timer = asyncio.get_running_loop().call_later(
+            LEAVE_SECONDS, self._register.end, opened, EndReason.LIMIT_EXCEEDED
+        )
+        try:
+            await self._undo_each(opened, debts)
+        finally:
+            timer.cancel()
+            self._register.close(opened, EndReason.LEAVE_OVER)
+
+    async def _undo_each(self, session: Session, debts: Sequence[Debt]) -> None:
+        ends: list[tuple[Debt, Undone, str]] = []
+        for owed in debts:
+            debt = self._journal.debts.held(owed)
+            if debt is None:
+                continue
+            result, detail = await self._run(session, debt)
+            if result is None:
+                result = self._failed(debt, detail, passing=session.ended is not None)
+            if result is not None:
+                ends.append((debt, result, detail))
+            if session.ended is not None:
+                break
+        if ends:
+            self._finish(ends[0][0], ends, session)
+
+    def _try_again(self, debts: Sequence[Debt], detail: str, passing: bool) -> None:
+        results = [(debt, self._failed(debt, detail, passing)) for debt in debts]
+        ends = [(debt, result, detail) for debt, result in results if result is not None]
+        if ends:
+            self._finish(ends[0][0], ends)
+
+    def _failed(self, debt: Debt, detail: str, passing: bool) -> Undone | None:
+        """An attempt that sent nothing: None if there will be another."""
+        end = self._ends.setdefault(debt.place, self._end(EndReason.BROKER_KILLED))
+        end.attempts += not passing
+        end.again_at, end.waits_for = self._clock.monotonic() + AGAIN_SECONDS, detail
+        if passing:
+            self._wait((debt,), detail)
+            return None
+        return Undone.FAILED if end.attempts >= ATTEMPTS else None
+
+    async def _open(self, device: Device, errand: Errand) -> Session | Refused:
+        opened: asyncio.Future[Session | Refused] = asyncio.get_running_loop().create_future()
+        self._register.open(self._itself(), device, LISTENER, "", lambda reason: None, opened.set_result, errand=errand)
+        return await opened
+
+    async def _run(self, session: Session, debt: Debt) -> End:
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        self._driver.run(session, undo(session, debt), done.set_result)
+        end = await done
+        if isinstance(end, tuple):
+            return end
+        # A bug of ours was caught on the way: what may have been sent is not known.
+        return (Undone.UNKNOWN if isinstance(end, Answered) else None), EndReason.BROKER_FAULT
+
+    def _finish(self, debt: Debt, ends: Iterable[tuple[Debt, Undone, str]], session: Session | None = None) -> None:
+        """Record what became of debts, list what somebody has to look after, and strike them out."""
+        found = tuple(ends)
+        end = self._ends.get(debt.place) or self._end(EndReason.BROKER_KILLED)
+        identifier = session.errand.leave if session is not None and session.errand else self._chance("lve")
+        points = tuple(PointLeft(d.point, d.undo, d.priority, result, detail) for d, result, detail in found)
+        leave = Leave(identifier, debt.subject.id, debt.device, self._why(debt), end.ended, self._clock.now(), points)
+        if not self._record(leave, session):
+            return
+        self.results.update(point.result.value for point in points)
+        self._alarm(leave)
+        for owed, _, _ in found:
+            self._journal.strike(owed)
+
+    def _record(self, leave: Leave, session: Session | None) -> bool:
+        """Whether it is recorded: what is not stays owed, and is looked at again by the next start."""
+        record = records.leave_finished(
+            leave.finished,
+            leave=leave.id,
+            subject=leave.subject,
+            device=leave.device,
+            why=leave.why,
+            ended=leave.ended,
+            points=[asdict(point) for point in leave.points],
+            unsettled=len(leave.unsettled),
+            session=session.id if session is not None and session.ended is None else "",
+        )
+        try:
+            self._ledger.append(record)
+            self._ledger.settle(True, _ignore)
+        except LedgerUnavailableError:
+            log.error("a leave was not recorded: the ledger is closed")
+            return False
+        return True
+
+    def _alarm(self, leave: Leave) -> None:
+        for point in leave.points:
+            level = logging.ERROR if point in leave.unsettled else logging.INFO
+            told = (leave.id, leave.subject, leave.device, point.point, point.result.value, point.detail)
+            log.log(level, "leave %s of %s on %s: %s %s %s", *told)
+        if not leave.unsettled:
+            return
+        self._unsettled[leave.id] = leave
+        while len(self._unsettled) > MOST_UNSETTLED:
+            del self._unsettled[next(iter(self._unsettled))]
+        task = asyncio.create_task(self._keep())
+        self._keeping.add(task)
+        task.add_done_callback(self._keeping.discard)
+
+    async def _keep(self) -> None:
+        async with self._writing:
+            leaves = self.unsettled
+            try:
+                await asyncio.to_thread(self._file.write, leaves)
+            except OSError as error:
+                log.error("leaves that left something cannot be kept: %s", error)
+
+    def _why(self, debt: Debt) -> str:
+        end = self._ends.get(debt.place)
+        return (end.why if end is not None else EndReason.BROKER_KILLED).value
+
+    def _itself(self) -> Subject:
+        """The broker as a subject, proven by nothing but that it is this broker, and for no longer than a leave."""
+        now = self._clock.now()
+        identifier = f"otbroker:{self._origin}"
+        proof = Proof(ProofKind.BROKER, self._origin, identifier, self._fingerprint, now, now + 2 * LEAVE_SECONDS)
+        return Subject(identifier, SubjectKind.SERVICE, ITSELF.id, proofs=(proof,))
+
+
+def _ignore(error: LedgerUnavailableError | None) -> None:
+    """A failed ledger has already been latched; there is nothing more to do about it here."""
