@@ -22,6 +22,7 @@ from broker.cli.config_files import (
 )
 from broker.cli.inventory_files import read_inventory
 from broker.cli.policies import policy_folder, policy_problems
+from broker.cli.webhook_secrets import secret_problems
 from broker.cli.window_import import describe_import, run_import
 from broker.errors import ConfigError, Problem
 from broker.model.place import Inventory
@@ -107,6 +108,7 @@ def _check(arguments: argparse.Namespace) -> int:
             problems += problems_together(loaded, reading.inventory)
     if loaded:
         problems += policy_problems(policy_folder(loaded.settings))
+        problems += secret_problems(loaded)
     return _report(problems, arguments.format, sys.stdout)
 
 

@@ -61,6 +61,8 @@ def set_up_logging(settings: LoggingSection) -> None:
     logging.basicConfig(level=settings.level.upper(), handlers=[handler], force=True)
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     logging.getLogger("aiohttp.access").setLevel(logging.CRITICAL)
+    # What fails is logged once where it is tried again, and what comes right is too.
+    logging.getLogger("stamina").setLevel(logging.ERROR)
 
 
 def prepare(loaded: LoadedSettings, organisation_folder: Path | None = None) -> tuple[Broker, FileSources]:

@@ -6,16 +6,17 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from broker.calendar.ics_export import EntryKind
-from broker.calendar.ics_import import ImportedWindow, import_windows
-from broker.calendar.ics_lines import LARGEST_FILE
 from broker.errors import ConfigError, Problem
 from broker.settings.inventory_access import FreezeEntry, ScopeEntry, WindowEntry
 from broker.settings.words import findings_of
+
+if TYPE_CHECKING:
+    from broker.calendar.ics_import import ImportedWindow
 
 _SCOPES = {"site": "sites", "device": "devices", "label": "labels", "organisation": "organisations"}
 EVERYTHING = "everything"
@@ -38,9 +39,13 @@ def describe_import(command: argparse.ArgumentParser) -> None:
 
 def run_import(arguments: argparse.Namespace) -> int:
     """Write the windows. Raises ConfigError with all that is wrong."""
+    # The server is the same program and never needs what reads calendar files.
+    from broker.calendar.ics_import import import_windows
+    from broker.calendar.ics_lines import LARGEST_FILE
+
     path = Path(arguments.file)
     kind = EntryKind.FREEZE if arguments.freezes else EntryKind.WINDOW
-    imported = import_windows(_read(path), kind)
+    imported = import_windows(_read(path, LARGEST_FILE), kind)
     if imported.errors:
         problems = tuple(Problem(str(path), e.line, 1, e.message, e.hint) for e in imported.errors)
         raise ConfigError("calendar_invalid", f"{len(problems)} problems in {path}", problems=problems)
@@ -55,7 +60,7 @@ def run_import(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def inventory_yaml(windows: tuple[ImportedWindow, ...], kind: EntryKind, scope: dict[str, Any]) -> str:
+def inventory_yaml(windows: tuple["ImportedWindow", ...], kind: EntryKind, scope: dict[str, Any]) -> str:
     """A file of the inventory; texts are quoted as in JSON, which YAML reads alike."""
     entry = FreezeEntry if kind is EntryKind.FREEZE else WindowEntry
     lines = [f"{kind.value}s:"]
@@ -66,7 +71,7 @@ def inventory_yaml(windows: tuple[ImportedWindow, ...], kind: EntryKind, scope: 
     return "\n".join(lines) + "\n"
 
 
-def _fields(window: ImportedWindow, scope: dict[str, Any]) -> dict[str, Any]:
+def _fields(window: "ImportedWindow", scope: dict[str, Any]) -> dict[str, Any]:
     occurrence = window.occurrence
     fields = {
         "id": window.id,
@@ -114,10 +119,10 @@ def _scope(parts: list[tuple[str, str]]) -> dict[str, Any]:
     return scope
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most_octets: int) -> bytes:
     try:
         with path.open("rb") as file:
-            return file.read(LARGEST_FILE + 1)
+            return file.read(most_octets + 1)
     except OSError as error:
         raise ConfigError("calendar_unreadable", f"{path} cannot be read: {error.strerror}.") from None
 

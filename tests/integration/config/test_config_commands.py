@@ -58,6 +58,18 @@ def test_check_names_problems_of_settings_and_inventory_together(site: Path, cap
     assert lines[-1] == "3 problems"
 
 
+def test_check_names_a_secret_of_a_webhook_that_cannot_be_one_without_showing_it(site: Path, capsys: Captured) -> None:
+    (site / "hook-secret").write_text("hunter2\n")
+    (site / "hook-secret").chmod(0o600)
+    channel = "{kind: webhook, name: hook, url: 'https://hook.example/', secret_file: hook-secret}"
+    with (site / "otbroker.yaml").open("a") as file:
+        file.write(f"notifications: [{channel}]\n")
+    assert run("check", site / "otbroker.yaml") == 1
+    said = capsys.readouterr().out
+    assert "hook-secret cannot be used" in said
+    assert "hunter2" not in said
+
+
 def test_check_as_json_gives_places_as_numbers(site: Path, capsys: Captured) -> None:
     (site / "inventory" / "x.yaml").write_text("grnts: []\n")
     assert run("check", site / "otbroker.yaml", "--format", "json") == 1
