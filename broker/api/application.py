@@ -11,6 +11,7 @@ from aiohttp import web
 from broker.api import problems
 from broker.api.back_channel import BackChannel
 from broker.api.call import ALWAYS, DONE, LISTENER, Call, Limits, Shared, path_of
+from broker.api.enrolment import refused
 from broker.api.idempotency import IdempotencyStore
 from broker.api.json_text import json_octets
 from broker.api.openapi import openapi_octets
@@ -19,15 +20,19 @@ from broker.api.problems import Problem
 from broker.api.reception import bearer_token, check_headers, parse_body, parse_query, read_body, refuse_body
 from broker.api.route import DecidedBy, Effect, Route
 from broker.api.routes import ROUTES
+from broker.api.strangers import Strangers
 from broker.api.under_way import UnderWay
 from broker.errors import BrokerError, LedgerUnavailableError, PeerError, UnavailableError
-from broker.model.subject import Subject
+from broker.model.subject import Subject, SubjectKind
 from broker.model.trust import Requirement
 from broker.model.vocabulary import RecordKind
 
 log = logging.getLogger(__name__)
 _MISSING = frozenset({"certificate_missing", "token_missing", "proof_missing"})
 _ROUTE = web.RequestKey("route", str)
+NOBODY = Subject("", SubjectKind.PERSON, "")
+"""Who calls without being proven; of no organisation, so no policy lets him do anything."""
+_PROVING = tuple(route for route in ROUTES if route.decided_by is DecidedBy.PROOF)
 _RESOURCE = {"index": "id"}
 _CLOSING = frozenset(
     {
@@ -76,6 +81,7 @@ class Api:
             under_way=UnderWay(),
             description=openapi_octets(),
         )
+        self._strangers = Strangers()
         self._calls_of: Counter[str] = Counter()
         self._patterns = tuple((route, route.pattern) for route in ROUTES)
         self.answers: Counter[tuple[str, int]] = Counter()
@@ -121,7 +127,11 @@ class Api:
         if self._back_channel.is_meant(request):
             request[_ROUTE] = "backchannel_logout"
             return await self._back_channel.answer(request, connection.peer)
-        subject = await self._authenticate(request, connection)
+        proving = self._proving(request)
+        if proving is not None:
+            request[_ROUTE] = proving.name
+            return await self._answer_stranger(request, connection, proving)
+        subject = await self._authenticate(request, connection, self._requirement)
         route, parameters = self._route(request)
         request[_ROUTE] = route.name
         self._check_origin(request, route)
@@ -139,12 +149,32 @@ class Api:
             if not self._calls_of[subject.id]:
                 del self._calls_of[subject.id]
 
-    async def _authenticate(self, request: web.BaseRequest, connection: Any) -> Subject:
+    async def _answer_stranger(self, request: web.BaseRequest, connection: Any, route: Route) -> web.StreamResponse:
+        """A call whose body is the proof: few at a time, small, and what proves nothing is counted like any other."""
+        with self._strangers.admitted(connection.peer):
+            self._check_origin(request, route)
+            subject = NOBODY
+            if route.requirement is not None:
+                subject = await self._authenticate(request, connection, route.requirement)
+            try:
+                async with asyncio.timeout(self._limits.call_seconds):
+                    call = await self._call(request, connection, subject, route, {})
+                    return await self._handled(route, call)
+            except PeerError as error:
+                self._identity_refused(LISTENER, connection.peer, error.code)
+                raise refused(error) from None
+            except TimeoutError:
+                raise Problem("deadline_passed") from None
+
+    def _proving(self, request: web.BaseRequest) -> Route | None:
+        """The route of a call that needs no proof beside the one in it; all other paths are for the proven only."""
+        path = path_of(request)
+        return next((r for r in _PROVING if r.path == path and r.method == request.method), None)
+
+    async def _authenticate(self, request: web.BaseRequest, connection: Any, requirement: Requirement) -> Subject:
         try:
             token = bearer_token(request)
-            return await self._authenticator.authenticate(
-                self._requirement, connection.leaf, connection.intermediates, token
-            )
+            return await self._authenticator.authenticate(requirement, connection.leaf, connection.intermediates, token)
         except PeerError as error:
             self._identity_refused(LISTENER, connection.peer, error.code)
             raise _unproven(error) from None

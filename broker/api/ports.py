@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from aiohttp import web
 
+from broker.api.people_ports import People
 from broker.engine.events import Finding, Refused, Seen
 from broker.engine.sessions import Session
 from broker.model.approval import Approval
@@ -260,6 +261,10 @@ class Gate(Protocol):
     @property
     def locks(self) -> LockBook:
         """The locks."""
+
+    @property
+    def people(self) -> People | None:
+        """Vendors as people, if this broker knows any."""
 
     def calendar_state(self, device: Device, organisation: str) -> CalendarState:
         """What is open, frozen and next."""

@@ -28,6 +28,8 @@ class Kind:
 _FIX_REQUEST = "Correct the request and send it again."
 _AGAIN = "Nothing was sent to the device; try again in a moment."
 
+_ASK_SPONSOR = "Ask your sponsor for a new invitation."
+
 KINDS: dict[str, Kind] = {
     "request_malformed": Kind(400, "The request is not proper HTTP.", _FIX_REQUEST),
     "header_repeated": Kind(400, "A header that may be there once is there several times.", _FIX_REQUEST),
@@ -79,6 +81,30 @@ KINDS: dict[str, Kind] = {
     ),
     "lock_unknown": Kind(404, "There is no such lock, or it no longer holds.", "See which hold with `otb lock ls`."),
     "lock_target_unknown": Kind(404, "There is nothing of this name to lock.", "Check the name; nothing was locked."),
+    "code_malformed": Kind(422, "This is not an enrolment code.", "Compare it with what you were given."),
+    "code_refused": Kind(401, "This is not a code that this broker gave.", _ASK_SPONSOR),
+    "code_used": Kind(410, "The code has been used.", "If that was not you, tell your sponsor at once."),
+    "code_revoked": Kind(410, "The invitation was revoked.", _ASK_SPONSOR),
+    "code_expired": Kind(410, "The invitation has expired.", _ASK_SPONSOR),
+    "code_exhausted": Kind(410, "The code was tried too often.", _ASK_SPONSOR),
+    "enrolment_unknown": Kind(404, "This is not under way here, or not any more.", "Begin again."),
+    "enrolment_unavailable": Kind(
+        503, "This broker issues no certificates for this organisation.", "Tell the operator of the broker."
+    ),
+    "certificate_request_refused": Kind(422, "The certificate request is refused.", "Make a request without extras."),
+    "factor_missing": Kind(403, "There is no second factor of this person.", _ASK_SPONSOR),
+    "factor_refused": Kind(403, "The second factor was not proven.", "Wait for the next code, and check the clock."),
+    "factor_blocked": Kind(429, "The second factor was refused too often.", "Wait as long as Retry-After says."),
+    "factor_unavailable": Kind(422, "This kind of second factor is not offered here.", "Use an authenticator app."),
+    "renewal_refused": Kind(403, "This certificate cannot be renewed.", _ASK_SPONSOR),
+    "renewal_too_often": Kind(429, "This was renewed too often lately.", "Wait as long as Retry-After says."),
+    "invitation_refused": Kind(422, "Nobody can be invited like this.", _FIX_REQUEST),
+    "invitation_unknown": Kind(
+        404, "There is no such invitation, or it is used or revoked already.", "See them with `otb invite ls`."
+    ),
+    "person_unknown": Kind(
+        404, "Nobody of this name is enrolled, or he was revoked already.", "See who is with `otb people ls`."
+    ),
     "method_not_allowed": Kind(405, "The path does not take this method.", "Use one of the methods in Allow."),
     "request_timeout": Kind(408, "The request took too long to arrive.", _FIX_REQUEST),
     "approval_over": Kind(

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from broker.api.call import Call
+from broker.model.trust import Requirement
 from broker.model.vocabulary import RecordKind
 
 _PARAMETERS = {
@@ -30,6 +31,8 @@ class DecidedBy(StrEnum):
     """In the handler, by the policy, because whose thing it is must be looked up first."""
     OPERATION = "session.decision and operation.decision"
     """In the engine, by the policy, for the session and for each operation."""
+    PROOF = "the proof in the call"
+    """In the handler, by a one-time code or a certificate's key: nobody has to be proven before."""
 
 
 class Effect(StrEnum):
@@ -72,6 +75,8 @@ class Route:
     """What its answer is."""
     streams: bool = False
     """Its answer goes on until one side ends it: no deadline."""
+    requirement: Requirement | None = None
+    """Of a route that is decided by a proof in the call: what the caller is proven by besides; None is nothing."""
 
     @property
     def pattern(self) -> re.Pattern[str]:

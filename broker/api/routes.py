@@ -5,6 +5,7 @@ from broker.api.approval_routes import APPROVAL_ROUTES
 from broker.api.evidence_routes import EVIDENCE_ROUTES
 from broker.api.leave_routes import LEAVE_ROUTES
 from broker.api.lock_routes import LOCK_ROUTES
+from broker.api.people_routes import PEOPLE_ROUTES
 from broker.api.route import DecidedBy, Effect, Route
 from broker.api.session_routes import SESSION_ROUTES
 
@@ -166,6 +167,7 @@ ROUTES: tuple[Route, ...] = (
     *APPROVAL_ROUTES,
     *LOCK_ROUTES,
     *LEAVE_ROUTES,
+    *PEOPLE_ROUTES,
     *EVIDENCE_ROUTES,
     Route(
         name="openapi",

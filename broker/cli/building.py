@@ -141,6 +141,11 @@ grants:
     scope: {{devices: [plant/meter-1]}}
     actions: [view, adjust]
     windows: [saturday]
+  - id: northwind-view
+    description: who enrols of this vendor may look at the air handling unit
+    organisations: [northwind]
+    scope: {{devices: [plant/ahu-1]}}
+    actions: [view, discover]
   - id: bms-view
     description: the building management system collects values, at any time
     subjects: ["{BMS}"]

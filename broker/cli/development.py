@@ -38,6 +38,7 @@ from broker.adapters.ledger_files_disk import FolderLock
 from broker.adapters.private_files import write_private
 from broker.cli.building import Endpoints, access_yaml, devices_yaml
 from broker.cli.config_files import load_inventory, load_settings
+from broker.cli.development_people import INVITED, enrolment_settings, make_authority, organisation_yaml
 from broker.cli.policies import shipped_policies
 from broker.cli.serving import prepare
 from broker.cli.yaml_documents import read_file
@@ -92,7 +93,8 @@ class Development:
         self._copy_policies()
         if self.options.inventory is None:
             self._write_building(self._start_simulators())
-        self._write_organisations(authorities)
+        invited = make_authority(self.folder / "ca" / INVITED, self._now)
+        self._write_organisations(authorities, invited)
         self._write_settings()
         loaded = load_settings(self.folder / "broker.yaml")
         organisations = None if self.options.inventory is None else self.folder / "organisations"
@@ -194,7 +196,7 @@ class Development:
         access = access_yaml(self._now, self.options.window_seconds)
         write_private(self.folder / "inventory" / "access.yaml", access.encode())
 
-    def _write_organisations(self, authorities: dict[str, Authority]) -> None:
+    def _write_organisations(self, authorities: dict[str, Authority], invited: Path) -> None:
         place = self.folder / ("inventory" if self.options.inventory is None else "organisations")
         lines = ["organisations:"]
         for name, authority in authorities.items():
@@ -210,7 +212,8 @@ class Development:
             ]
             if name == VENDOR and self.options.inventory is None:
                 lines += [f"    sponsor: {SPONSOR}", "    allowed: {sites: [plant]}"]
-        write_private(place / "organisations.yaml", ("\n".join(lines) + "\n").encode())
+        text = "\n".join(lines) + "\n" + organisation_yaml(invited, SPONSOR)
+        write_private(place / "organisations.yaml", text.encode())
 
     def _organisations(self) -> tuple[Organisation, ...]:
         return load_inventory(self.folder / "organisations").organisations
@@ -246,6 +249,7 @@ class Development:
             "https": listener,
             "ops": {"address": "127.0.0.1", "port": 0},
             "issuers": issuers,
+            "enrolment": enrolment_settings(self.folder / "ca" / INVITED),
             "policy": policy,
             "state": {"url": self.options.state_url},
             "ledger": {

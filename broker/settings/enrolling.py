@@ -43,7 +43,7 @@ class EnrolmentSection(Section):
     authorities: Annotated[tuple[IssuingAuthority, ...], Field(max_length=256)] = ()
     """Authorities that issue here, one for each organisation; without any, it only knows who enrolled elsewhere."""
     key_file: MadePath = ""
-    """Key that seals second factors and invitations, made if it is not there (default: `enrolment.key` in `state_dir`);
+    """Key that seals second factors and invitations, made if it is not there (default: `sealing-key` in `state_dir`);
     brokers that share their state share it."""
     certificate_seconds: Annotated[int, Field(ge=300, le=24 * _HOUR)] = 8 * _HOUR
     """How long a person's certificate is good; a certificate is what a stolen laptop is worth."""

@@ -23,6 +23,15 @@ for_owners := {
 	"sessions.read",
 }
 
+# What whoever answers for an organisation may do about its people.
+for_sponsors := {
+	"invitation.create",
+	"invitation.read",
+	"invitation.revoke",
+	"people.read",
+	"people.revoke",
+}
+
 # What roles add, for subjects of the organisation that owns the plant (`duties.rego`). A role at a site (`operator@plant`)
 # gives it for what is of that site, a role without one everywhere. Of a live session `input.resource` has subject,
 # organisation, site, device and listener.
@@ -32,8 +41,10 @@ for_roles := {
 		"config.read",
 		"decision.explain",
 		"leave.read",
+		"invitation.read",
 		"ledger.read",
 		"lock.read",
+		"people.read",
 		"policy.read",
 		"sessions.read",
 		"sessions.watch",
@@ -64,11 +75,16 @@ for_roles := {
 		"decision.explain",
 		"leave.acknowledge",
 		"leave.read",
+		"invitation.create",
+		"invitation.read",
+		"invitation.revoke",
 		"ledger.read",
 		"lock.lift",
 		"lock.read",
 		"lock.set",
 		"operation.approve",
+		"people.read",
+		"people.revoke",
 		"policy.read",
 		"sessions.end",
 		"sessions.pause",
@@ -117,6 +133,12 @@ reasons contains "second_person_needed" if {
 
 for_second_persons := {"operation.approve", "sessions.supervise"}
 
+# Whoever invited himself would hold a second key to his own name that nobody else has seen.
+reasons contains "second_person_needed" if {
+	input.permission == "invitation.create"
+	input.resource.invitee == input.subject.id
+}
+
 reasons contains reason if some reason in data.site.admin.reasons
 
 rules contains "everybody" if input.permission in for_everybody
@@ -125,6 +147,13 @@ rules contains "own" if {
 	input.permission in for_owners
 	is_string(input.subject.id)
 	input.resource.subject == input.subject.id
+}
+
+rules contains "sponsor" if {
+	input.permission in for_sponsors
+	input.subject.organisation.owner == true
+	is_string(input.subject.id)
+	input.resource.sponsor == input.subject.id
 }
 
 # A site names subjects of any organisation whom its isolation spares: `data.site.admin.emergency` by site.

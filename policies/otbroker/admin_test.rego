@@ -47,6 +47,40 @@ test_security_and_operators if {
 	decided("config.apply", {}, object.union(owner, {"roles": ["operator"]})).allow
 }
 
+invitation := {
+	"kind": "invitation",
+	"organisation": "northwind",
+	"sponsor": given.session.subject.id,
+	"invitee": "eve@northwind.example",
+}
+
+test_whoever_answers_for_an_organisation_invites_and_revokes_its_people if {
+	every permission in {"invitation.create", "invitation.read", "invitation.revoke", "people.read", "people.revoke"} {
+		decided(permission, invitation, object.union(owner, {"roles": []})).rule == "sponsor"
+		another := object.union(invitation, {"sponsor": "di@owner.example"})
+		decided(permission, another, object.union(owner, {"roles": []})).reasons == ["role_missing"]
+		decided(permission, object.remove(invitation, ["sponsor"]), object.union(owner, {"roles": []})).reasons == ["role_missing"]
+		decided(permission, another, object.union(owner, {"roles": ["security"]})).rule == "role/security"
+	}
+}
+
+test_a_sponsor_is_somebody_of_the_owner if {
+	decided("invitation.create", invitation, {"roles": ["security"]}).reasons == ["role_missing"]
+}
+
+test_auditors_see_who_was_invited_and_invite_nobody if {
+	auditor := object.union(owner, {"roles": ["auditor"]})
+	decided("people.read", {}, auditor).allow
+	decided("invitation.read", {}, auditor).allow
+	not decided("invitation.create", invitation, auditor).allow
+	not decided("people.revoke", invitation, auditor).allow
+}
+
+test_nobody_invites_himself if {
+	himself := object.union(invitation, {"invitee": given.session.subject.id})
+	decided("invitation.create", himself, object.union(owner, {"roles": ["security"]})).reasons == ["second_person_needed"]
+}
+
 live := {"kind": "session", "id": "ses-a", "subject": "ana@acme.example", "site": "plant", "device": "ahu-1"}
 
 test_live_control_is_for_operators_and_security if {

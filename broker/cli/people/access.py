@@ -82,7 +82,7 @@ def find_access(options: argparse.Namespace, environment: Mapping[str, str]) -> 
             "Write one with `otb profile import DIR`, name one with --profile, or give --api, --ca, --cert, --key and "
             "--token.",
         )
-    return replace(access, api=_checked_api(access.api))
+    return replace(access, api=checked_api(access.api))
 
 
 def _base(options: argparse.Namespace, environment: Mapping[str, str], given: Mapping[str, Any]) -> Access:
@@ -244,7 +244,7 @@ def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text).expanduser()
 
 
-def _checked_api(api: str) -> str:
+def checked_api(api: str) -> str:
     """The address without a trailing slash. Raises CommandError unless it is a plain https:// address."""
     try:
         parts = urlsplit(api)

@@ -9,6 +9,7 @@ import shtab
 
 from broker.cli.completion import HELP, describe_completion
 from broker.cli.people.exits import MEANINGS
+from broker.cli.people.people_arguments import add_people
 from broker.cli.program import ShowVersion
 from broker.model.lock import LockKind
 from broker.model.vocabulary import RecordKind
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     _add_approvals(commands)
     _add_locks(commands)
     _add_leaves(commands)
+    add_people(commands, _command, _file, _seconds)
     _add_audit(commands)
     _add_profile(commands)
     _add_login(commands)

@@ -1,7 +1,8 @@
 """Calls of the broker's API: mutual TLS and a bearer token, answers with numbers as they were written."""
 
 import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlencode
 
@@ -27,9 +28,11 @@ class Client:
     def __init__(self, access: Access) -> None:
         self.access = access
         self._http: aiohttp.ClientSession | None = None
+        self._tls = FreshTls(access)
 
     async def __aenter__(self) -> Self:
-        connector = aiohttp.TCPConnector(ssl=tls_context(self.access), limit=4)
+        self._tls.context()
+        connector = aiohttp.TCPConnector(limit=4)
         self._http = aiohttp.ClientSession(
             connector=connector,
             headers={"User-Agent": "otb", "Accept-Encoding": "identity"},
@@ -93,7 +96,11 @@ class Client:
         patience = aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS, sock_read=SILENCE_SECONDS)
         try:
             async with self._opened().get(
-                self.access.api + path, headers=self.bearer(), allow_redirects=False, timeout=patience
+                self.access.api + path,
+                headers=self.bearer(),
+                allow_redirects=False,
+                timeout=patience,
+                ssl=self._tls.context(),
             ) as response:
                 if response.status != 200 or response.content_type != "text/event-stream":
                     self._answer(response.status, await _bounded(response))
@@ -113,6 +120,7 @@ class Client:
                 headers=self.bearer(),
                 max_msg_size=MAX_TUNNEL_MESSAGE_OCTETS,
                 timeout=aiohttp.ClientWSTimeout(ws_receive=SILENCE_SECONDS, ws_close=3.0),
+                ssl=self._tls.context(),
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise explained(error, self.access) from None
@@ -120,6 +128,10 @@ class Client:
             await opened.close()
             raise odd_answer("it does not speak the tunnel's protocol")
         return opened
+
+    def proofs_on_disk(self) -> object:
+        """What changes whenever certificate, key or token are replaced."""
+        return self._tls.marks(), self.bearer()
 
     def bearer(self) -> dict[str, str]:
         """The header with the token, read anew: another program may keep the file fresh."""
@@ -148,6 +160,7 @@ class Client:
             headers={**self.bearer(), **content, **headers},
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=seconds, connect=CONNECT_SECONDS),
+            ssl=self._tls.context(),
         ) as response:
             octets = await _bounded(response)
         return self._answer(response.status, octets)
@@ -213,7 +226,45 @@ def lost_write(reason: CommandError, key: str) -> CommandError:
     )
 
 
-def tls_context(access: Access) -> ssl.SSLContext:
+class FreshTls:
+    """The TLS context, made anew when the certificate was renewed meanwhile; a password is asked for once."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._made: tuple[ssl.SSLContext, object] | None = None
+        self._password = ""
+
+    def context(self) -> ssl.SSLContext:
+        """For the next connection; kept ones go on as they are. Raises CommandError."""
+        marks = self.marks()
+        while self._made is None or self._made[1] != marks:
+            try:
+                self._made = tls_context(self._access, self._ask), marks
+            except CommandError:
+                # The one may have been read before a renewal, and the other after it.
+                if marks == self.marks():
+                    raise
+            marks = self.marks()
+        return self._made[0]
+
+    def marks(self) -> object:
+        """What changes with the files of certificate and key."""
+        return [_mark(path) for path in (self._access.certificate, self._access.key)]
+
+    def _ask(self) -> str:
+        self._password = self._password or _password()
+        return self._password
+
+
+def _mark(path: Path | None) -> tuple[int, int] | None:
+    try:
+        stat = None if path is None else path.stat()
+    except OSError:
+        return None
+    return None if stat is None else (stat.st_mtime_ns, stat.st_ino)
+
+
+def tls_context(access: Access, password: Callable[[], str] | None = None) -> ssl.SSLContext:
     """Believes the authority in --ca and no other, unless told; presents our certificate. Raises CommandError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
@@ -224,9 +275,9 @@ def tls_context(access: Access) -> ssl.SSLContext:
     elif not access.system_trust:
         hint = "Give --ca FILE, or --system-trust if a public authority issued the broker's certificate."
         raise CommandError("ca_missing", "It is not known which authority vouches for the broker.", hint)
-    certificate, key = access.certificate, access.key
+    certificate, key, ask = access.certificate, access.key, password or _password
     if certificate is not None:
-        _load("certificate or key", certificate, lambda: context.load_cert_chain(certificate, key, _password))
+        _load("certificate or key", certificate, lambda: context.load_cert_chain(certificate, key, ask))
     return context
 
 

@@ -26,6 +26,7 @@ LET_GO = frozenset({"idle", "frame_refused", "ended_by_administrator"})
 _TEMPORARY = frozenset(
     {"too_many_calls", "unavailable", "ledger_paused", "device_down", "budget_exhausted", "not_sent"}
 )
+_REFUSED_PROOFS = frozenset({"credentials_refused", "certificate_refused"})
 _UNREACHED = frozenset({"broker_silent", "broker_unreachable", "connection_failed"})
 Master = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -128,19 +129,20 @@ class Bridge:
         pause = FIRST_PAUSE_SECONDS
         while True:
             presented = self._client.bearer().get("Authorization", "")
+            shown = self._client.proofs_on_disk()
             try:
                 socket = await self._client.open_tunnel(f"{path_of(self._device)}/tunnel")
                 return TunnelLink(socket, self._tell, self._device), presented[len("Bearer ") :]
             except (ProblemError, CommandError) as error:
-                if not self._may_try_again(error, presented):
+                if not self._may_try_again(error, shown):
                     raise
                 self._tell({"type": "waiting", "code": error.code, "text": error.public, "seconds": round(pause, 1)})
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads reconnections, guards nothing
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
-    def _may_try_again(self, error: ProblemError | CommandError, presented: str) -> bool:
-        if error.code == "credentials_refused":
-            return self._client.bearer().get("Authorization", "") != presented
+    def _may_try_again(self, error: ProblemError | CommandError, shown: object) -> bool:
+        if error.code in _REFUSED_PROOFS:
+            return self._client.proofs_on_disk() != shown
         return error.code in _TEMPORARY | _UNREACHED
 
     async def _serve(self, link: TunnelLink, presented: str) -> Ending:

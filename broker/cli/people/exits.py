@@ -33,7 +33,20 @@ MEANINGS: dict[Exit, str] = {
 }
 
 _DENIED = ("denied", "permission_denied", "origin_refused", "proof_not_fresh")
-_NOT_AUTHENTICATED = ("credentials_missing", "credentials_refused", "subjects_differ")
+_NOT_AUTHENTICATED = (
+    "credentials_missing",
+    "credentials_refused",
+    "subjects_differ",
+    "code_refused",
+    "code_used",
+    "code_revoked",
+    "code_expired",
+    "code_exhausted",
+    "factor_missing",
+    "factor_refused",
+    "factor_blocked",
+    "renewal_refused",
+)
 _DEVICE = (
     "device_refused",
     "bad_reply",
@@ -46,6 +59,7 @@ _DEVICE = (
     "ledger_paused",
     "state_unavailable",
     "unavailable",
+    "enrolment_unavailable",
 )
 _EXITS: dict[str, Exit] = {
     **dict.fromkeys(_DENIED, Exit.DENIED),

@@ -55,7 +55,7 @@ def own_proofs_fault(access: Access) -> str:
     if access.certificate is not None:
         end = certificate_end(access.certificate)
         if end is not None and end <= time.time():
-            return f"Your certificate expired {distance(end)}, on {moment(end)}: get a new one."
+            return f"Your certificate expired {distance(end)}, on {moment(end)}: renew it with `otb renew`."
     if access.token is not None:
         end = token_end(read_token(access.token))
         if end is not None and end <= time.time():

@@ -85,7 +85,7 @@ def people(
     section = settings.enrolment
     if section is None:
         return None
-    key = load_sealing_key(Path(section.key_file or Path(settings.state_dir) / "enrolment.key"))
+    key = load_sealing_key(Path(section.key_file or Path(settings.state_dir) / "sealing-key"))
     known = KnownCertificates(clock, database, key, partial(register.examine_all, EndReason.CERTIFICATE_REVOKED))
     authenticator.known = known
     authorities = {place.organisation: authority(place) for place in section.authorities}

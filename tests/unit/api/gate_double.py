@@ -138,6 +138,7 @@ class GateDouble:
         self.persons = {}
         self.recorded = []
         self.approvals = self._new_approvals()
+        self.people = PeopleDouble()
         self.denial = Reason.ROLE_MISSING
 
     def _new_approvals(self):
@@ -388,3 +389,36 @@ def _reasons(decisions):
 
 def _done(finding):
     return isinstance(finding, Answered) and finding.recorded and finding.relayed.result == Result.DONE
+
+
+class MembershipDouble:
+    """Nobody's people can be invited."""
+
+    organisations = ()
+    longest_seconds = 172_800
+
+    async def invitation(self, identifier):
+        return None
+
+    async def person(self, subject):
+        return None
+
+
+class EnrolmentDouble:
+    """Whoever calls is refused with the next of `refusals`, and what it was asked is kept."""
+
+    def __init__(self):
+        self.refusals = []
+        self.asked = []
+
+    async def begin(self, raw_code, raw_request, kind):
+        self.asked.append((raw_code, raw_request, kind))
+        raise self.refusals.pop(0)
+
+
+class PeopleDouble:
+    """People as far as the API can see them."""
+
+    def __init__(self):
+        self.membership = MembershipDouble()
+        self.enrolment = EnrolmentDouble()

@@ -14,6 +14,8 @@ from broker.api.route import DecidedBy, Effect
 from broker.api.routes import ROUTES
 from broker.listeners.figures import figures_reference
 
+PROVING = {"enrol", "complete_enrolment", "renew", "complete_renewal", "renew_service"}
+"""Who calls these is proven by nothing but what the call contains: a new one is a decision, not an addition."""
 DOCS = Path(__file__).parents[3] / "docs" / "reference"
 
 
@@ -27,7 +29,13 @@ def test_no_route_is_without_permission(route):
         live = {"sessions", "session", "watch_session", "pause_session", "resume_session", "end_session", "locks"}
         live |= {"watch_sessions", "records"}
         waiting = {"leaves", "acknowledge_leave", "approvals", "approval", "approve", "refuse", "step_up"}
+        live |= {"invite", "invitations", "revoke_invitation", "people", "revoke_person"} | PROVING
         assert route.name in {"read", "write", "tunnel", "decision", "lock", "lift"} | live | waiting
+
+
+def test_nothing_but_enrolment_and_renewal_is_open_to_strangers():
+    assert {route.name for route in ROUTES if route.decided_by is DecidedBy.PROOF} == PROVING
+    assert {route.name for route in ROUTES if route.requirement is not None} == {"renew_service"}
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.name)
@@ -36,7 +44,7 @@ def test_every_route_says_what_it_leaves_in_the_ledger(route):
     assert bool(route.recorded_as) is (route.effect is Effect.CHANGES)
     if route.effect is Effect.CHANGES:
         assert route.method != "GET"
-    if route.method != "GET":
+    if route.method != "GET" and route.name not in {"enrol", "renew"}:
         assert route.effect in (Effect.CHANGES, Effect.OPERATES)
 
 
