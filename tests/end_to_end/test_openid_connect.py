@@ -58,7 +58,9 @@ def shared_plant(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) 
 @pytest.fixture
 def plant(shared_plant: Plant) -> Iterator[Plant]:
     yield shared_plant
-    shared_plant.provider.change(keys=["one"], lifetime=600, login={"account": "u-4711", "acr": "pwd", "amr": ["pwd"]})
+    shared_plant.provider.change(
+        keys=["one", "two"], lifetime=600, login={"account": "u-4711", "acr": "pwd", "amr": ["pwd"]}
+    )
 
 
 def proof(document: Any) -> Any:
@@ -207,6 +209,5 @@ def test_a_logout_token_is_taken_once_and_only_from_the_provider(plant: Plant) -
     otb = plant.otb("replay")
     assert otb.log_in(*otb.settings())[0] == 0
     assert tell(plant.development, otb.token) == 400
-    assert tell(plant.development, otb.kept["id_token"]) == 400
     refused = plant.development.eventually("identity_refused", code="logout_replayed")
     assert refused["listener"] == "https"

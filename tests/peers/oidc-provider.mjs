@@ -15,7 +15,7 @@ const accounts = {
   "u-4711": { username: "ana@acme.example", groups: ["/hvac", "/everybody"] },
   "u-4712": { username: "eve@acme.example", groups: [] },
 };
-const next = { account: "u-4711", acr: "pwd", amr: ["pwd"], keys: ["one"], lifetime: 600 };
+const next = { account: "u-4711", acr: "pwd", amr: ["pwd"], keys: ["one", "two"], lifetime: 600 };
 const stored = new Map();
 
 class Memory {

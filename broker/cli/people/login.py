@@ -110,7 +110,6 @@ async def _log_out(kept: "KeptLogin", everywhere: bool, screen: Screen) -> None:
     from broker.cli.people.openid.kept_login import revoke
     from broker.cli.people.openid.provider import provider_of
 
-    identity = str(kept.read().get("id_token", ""))
     try:
         async with provider_of(kept.settings) as provider:
             page = provider.endpoint("end_session_endpoint", "page to log out at") if everywhere else ""
@@ -119,18 +118,21 @@ async def _log_out(kept: "KeptLogin", everywhere: bool, screen: Screen) -> None:
         screen.note(f"Warning: the provider did not take the tokens back: {error.public}")
         page = ""
     if page:
-        _open(page, kept.settings, identity, screen)
+        _open(page, kept.settings, screen)
 
 
-def _open(page: str, settings: LoginSettings, identity: str, screen: Screen) -> None:
-    """RP-Initiated Logout 1.0, 2; the page asks the person, and the provider tells the broker."""
+def _open(page: str, settings: LoginSettings, screen: Screen) -> None:
+    """RP-Initiated Logout 1.0, 2; the page asks the person, and the provider tells the broker.
+
+    No ID token goes along: an address is seen by other programs of the machine.
+    """
     import webbrowser
     from urllib.parse import urlencode
 
-    asked = {"client_id": settings.client_id} | ({"id_token_hint": identity} if identity else {})
+    address = f"{page}?{urlencode({'client_id': settings.client_id})}"
     screen.say("The browser shows the provider's page; end the login there.")
-    if not webbrowser.open(f"{page}?{urlencode(asked)}"):
-        screen.note(f"No browser could be opened: log out at {page}.")
+    if not webbrowser.open(address):
+        screen.note(f"No browser could be opened: log out at {address}.")
 
 
 def _keep_settings(path: Path, arguments: argparse.Namespace) -> None:

@@ -11,18 +11,36 @@ from broker.cli.people.record_words import address_words
 from broker.cli.people.screen import Screen
 from broker.cli.people.sessions import session_path
 
-_PROOFS = frozenset({"token_expired", "token_key_withdrawn", "certificate_expired", "certificate_revoked", "crl_stale"})
+_PROOFS = frozenset(
+    {
+        "token_expired",
+        "token_key_withdrawn",
+        "logged_out",
+        "certificate_expired",
+        "certificate_revoked",
+        "crl_stale",
+    }
+)
 
 
 async def watch(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
-    """Show events until the session, or one's own access, ends."""
+    """Show events until the session, or one's own access, ends; with a fresh token it goes on."""
     place = session_path(arguments.session) if arguments.session else "/v1/sessions"
     at_site = f"?{urlencode({'site': arguments.site})}" if arguments.site and not arguments.session else ""
-    async for kind, event in client.events(f"{place}/events{at_site}"):
+    while True:
+        presented = client.bearer()
+        ending = await _show(client, f"{place}/events{at_site}", screen)
+        if ending.get("reason") != "token_expired" or client.bearer() == presented:
+            return _status(ending, bool(arguments.session))
+
+
+async def _show(client: Client, path: str, screen: Screen) -> Document:
+    """Show events until there are no more; the last one, which says why."""
+    async for kind, event in client.events(path):
         screen.line({"type": kind, **event})
         screen.say(*sentence(kind, event))
         if kind == "ending":
-            return _status(event, bool(arguments.session))
+            return event
     raise CommandError("connection_failed", "The broker's events broke off.", "Watch again.")
 
 

@@ -195,7 +195,7 @@ def _known(schema: dict[str, Any], here: dict[str, Any], path: list[str]) -> boo
         return True
     if path[0] in here.get("properties", {}):
         return _known(schema, here["properties"][path[0]], path[1:])
-    return isinstance(here.get("additionalProperties"), dict)
+    return isinstance(here.get("additionalProperties"), dict) or "patternProperties" in here
 
 
 def _anchor(heading: str) -> str:

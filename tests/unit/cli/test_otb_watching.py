@@ -1,13 +1,14 @@
 """`otb sessions`: ids that are none, events in sentences, and a stream that is no broker's."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
 from broker.cli.people.client import read_events
 from broker.cli.people.exits import CommandError, Exit
 from broker.cli.people.sessions import _facts, _row, session_path
-from broker.cli.people.watching import _status, sentence
+from broker.cli.people.watching import _status, sentence, watch
 
 WRITE = {
     "at": "2026-11-28T09:00:00Z",
@@ -55,6 +56,30 @@ def test_what_no_broker_sends_is_refused(line):
     with pytest.raises(CommandError) as caught:
         events(line)
     assert caught.value.code == "broker_odd"
+
+
+class ClientDouble:
+    """Streams that end, one after the other; each call of `bearer` takes the next token."""
+
+    def __init__(self, tokens, *streams):
+        self._tokens, self._streams = list(tokens), list(streams)
+
+    def bearer(self):
+        return {"Authorization": self._tokens.pop(0)}
+
+    async def events(self, path):
+        for event in self._streams.pop(0):
+            yield event
+
+
+def test_watching_goes_on_with_a_fresh_token_and_ends_without_one():
+    expired = ("ending", {"reason": "token_expired", "own_access": True})
+    client = ClientDouble(["one", "two", "two", "two"], [("watching", {}), expired], [("watching", {}), expired])
+    shown = []
+    screen = SimpleNamespace(line=shown.append, say=lambda *_: None)
+    arguments = SimpleNamespace(session="", site="")
+    assert asyncio.run(watch(arguments, client, screen)) is Exit.NOT_AUTHENTICATED
+    assert [event["type"] for event in shown] == ["watching", "ending"] * 2
 
 
 def test_an_operation_is_a_sentence_with_value_and_unit():

@@ -28,14 +28,12 @@ class KeptLogin:
     token: Path
 
     def keep(self, tokens: Tokens, previous: Document) -> None:
-        """Keep fresh tokens; a refresh or ID token that did not come anew stays. The access token goes last."""
-        refresh, identity = tokens.refresh or previous.get("refresh_token", ""), tokens.identity
+        """Keep fresh tokens; a refresh token that did not come anew stays. The access token goes last."""
         kept = {
             "issuer": self.settings.issuer,
             "client_id": self.settings.client_id,
             "lifetime_seconds": tokens.lifetime_seconds or USUAL_LIFETIME_SECONDS,
-            "refresh_token": refresh,
-            "id_token": identity or previous.get("id_token", ""),
+            "refresh_token": tokens.refresh or previous.get("refresh_token", ""),
         }
         write_whole(self.settings.kept, json.dumps(kept, indent=2) + "\n")
         write_whole(self.token, tokens.access + "\n")
