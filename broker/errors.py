@@ -92,6 +92,21 @@ class StateUnavailableError(UnavailableError):
     """The shared state cannot be read or written: what must be in it cannot happen."""
 
 
+class RequestRefusedError(BrokerError):
+    """Something that cannot be done to an access request; `reasons` are `Reason` words, if the policy gave any.
+
+    `decision` is the id of the decision that they are of.
+    """
+
+    def __init__(
+        self, code: str, public: str = "", reasons: tuple[str, ...] = (), decision: str = "", index: int = -1
+    ) -> None:
+        super().__init__(code, public)
+        self.reasons = reasons
+        self.decision = decision
+        self.index = index
+
+
 class DeviceUnavailableError(UnavailableError):
     """The device or the way to it is not there; the request was not sent."""
 

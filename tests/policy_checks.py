@@ -28,7 +28,7 @@ LEAST_COVERAGE = 95.0
 # Here, and only here, are questions that the broker never asks.
 IMPOSSIBLE = "data.otbroker.impossible_test"
 # Added to a copy of an entry point's module: a rule that tells each question and decides nothing.
-TELL = 'decision := "" if {{\n\tprint("{entry_point}", json.marshal(input))\n\tfalse\n}}\n'
+TELL = '{rule} := "" if {{\n\tprint("{entry_point}", json.marshal(input))\n\tfalse\n}}\n'
 
 
 def find_opa() -> str | None:
@@ -122,8 +122,9 @@ def questions_of_tests(opa: str) -> Iterator[tuple[str, EntryPoint, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         policies = shutil.copytree(POLICIES, Path(folder) / "policies")
         for entry_point in ENTRY_POINTS:
-            module = policies / "otbroker" / f"{entry_point.value.partition('.')[0]}.rego"
-            module.write_text(f"{module.read_text()}\n{TELL.format(entry_point=entry_point.value)}")
+            name, _, rule = entry_point.value.partition(".")
+            module = policies / "otbroker" / f"{name}.rego"
+            module.write_text(f"{module.read_text()}\n{TELL.format(entry_point=entry_point.value, rule=rule)}")
         run = subprocess.run([opa, "test", "--format", "json", str(policies)], capture_output=True, check=False)
     for test in json.loads(run.stdout):
         for line in base64.b64decode(test.get("output", "")).splitlines():

@@ -50,6 +50,14 @@ class LocksInForce:
         places = [(LockKind.DEVICE, device.key), (LockKind.SITE, device.site), (LockKind.SESSION, session)]
         return self.on_subject(subject) or self._first(places)
 
+    def on_request(self, subject: str, organisation: str, devices: Iterable[Device]) -> Lock | None:
+        """The lock on whoever asks for access, or on all that is asked for."""
+        lock = self._first([(LockKind.SUBJECT, subject), (LockKind.ORGANISATION, organisation)])
+        if lock is not None or not self._locks:
+            return lock
+        found = [self._first([(LockKind.DEVICE, d.key), (LockKind.SITE, d.site)]) for d in devices]
+        return found[0] if found and None not in found else None
+
     def isolation(self, site: str) -> Lock | None:
         """The isolation of a site."""
         return self._isolations.get(site)

@@ -16,7 +16,7 @@ from typing import Literal
 from broker.adapters.notice_outbox import NotDeliveredError
 from broker.adapters.own_thread import OwnThread
 from broker.errors import ConfigError
-from broker.ledger.records import stamp
+from broker.ledger.record_forms import stamp
 from broker.model.notice import Notice
 
 # Of one socket operation; the outbox limits the attempt.

@@ -7,7 +7,7 @@ import orjson
 
 from broker.adapters.notice_outbox import NotDeliveredError
 from broker.adapters.signed_post import SignedPost
-from broker.ledger.records import stamp
+from broker.ledger.record_forms import stamp
 from broker.model.notice import Notice
 
 # What a later attempt may change: the receiver was too slow, or asked to be left alone for a while.

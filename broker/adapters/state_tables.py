@@ -1,6 +1,6 @@
 """The tables of the state; `state_migrations` makes them in databases."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, MetaData, String, Table, Text
 
 METADATA = MetaData()
 
@@ -89,4 +89,39 @@ CERTIFICATES = Table(
     Column("revoked_at", Double, nullable=True),
     Column("changed_at", Double, nullable=False),
     Column("seal", LargeBinary, nullable=False),
+)
+
+REQUESTS = Table(
+    "requests",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("subject", String(512), nullable=False),
+    Column("starts", Double, nullable=False),
+    Column("ends", Double, nullable=False),
+    Column("terms", Text, nullable=False),
+    Column("state", String(32), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("activated_at", Double, nullable=True),
+    Column("ended_at", Double, nullable=True),
+    Column("ended_by", String(512), nullable=False),
+    Column("ended_why", Text, nullable=False),
+    Column("report", Text, nullable=False),
+)
+
+REQUEST_REVIEWS = Table(
+    "request_reviews",
+    METADATA,
+    Column("request", String(64), primary_key=True),
+    Column("reviewer", String(512), primary_key=True),
+    Column("note", Text, nullable=False),
+)
+
+REQUEST_USES = Table(
+    "request_uses",
+    METADATA,
+    Column("chain", String(64), primary_key=True),
+    Column("use", String(512), primary_key=True),
+    Column("request", String(64), nullable=False),
+    Column("broker", String(300), nullable=False),
+    Column("at", Double, nullable=False),
 )

@@ -4,11 +4,11 @@ import base64
 import hashlib
 import time
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 
 from broker.api.call import Call
 from broker.api.models import SearchQuery
+from broker.api.moments import moment_of
 from broker.api.ports import Filters, LedgerView, Record
 from broker.api.problems import Problem, reasons_document
 from broker.model.vocabulary import RecordKind
@@ -123,8 +123,8 @@ def _filters(query: SearchQuery) -> Filters:
         device=query.device,
         session=query.session,
         decision=query.decision,
-        since=_moment("from", query.since),
-        until=_moment("until", query.until),
+        since=moment_of("from", query.since),
+        until=moment_of("until", query.until),
         oldest_first=query.order == "oldest",
         cursor=query.cursor,
         limit=query.limit,
@@ -156,20 +156,6 @@ def _devices_named(call: Call, name: str) -> list[str]:
 
 def _only(found: list[str]) -> str:
     return found[0] if len(found) == 1 else ""
-
-
-def _moment(name: str, text: str) -> float | None:
-    """Epoch seconds of an RFC 3339 time. Raises Problem."""
-    if not text:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-        if moment.tzinfo is not None:
-            return moment.timestamp()
-    except (ValueError, OverflowError):
-        pass
-    problem = "must be a time with offset, like 2026-11-28T08:00:00Z"
-    raise Problem("query_invalid", members={"errors": [{"at": name, "problem": problem}]})
 
 
 def _note(call: Call, what: str, details: dict[str, Any]) -> None:

@@ -44,6 +44,7 @@ _PARAMETERS = {
     "id": "A decision, by the id that refusals quote.",
     "session": "An open session, by its id.",
     "approval": "Id of an approval: `arm-…`.",
+    "request": "An access request, by its id.",
 }
 _KEY = {
     "name": "Idempotency-Key",

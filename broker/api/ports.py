@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from broker.api.people_ports import People
+from broker.api.request_ports import RequestBook
 from broker.engine.events import Finding, Refused, Seen
 from broker.engine.sessions import Session
 from broker.model.approval import Approval
@@ -14,8 +15,8 @@ from broker.model.decision import Decision, Obligation
 from broker.model.leave import Debt, Leave
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import Request
-from broker.model.place import Device, Grant, Inventory
-from broker.model.schedule import CalendarState
+from broker.model.place import Device, Grant, Inventory, Organisation
+from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import Subject
 from broker.model.trust import Requirement
 from broker.model.vocabulary import EndReason
@@ -265,6 +266,22 @@ class Gate(Protocol):
     @property
     def people(self) -> People | None:
         """Vendors as people, if this broker knows any."""
+
+    @property
+    def requests(self) -> RequestBook:
+        """The access requests."""
+
+    def given(self, grant: str) -> bool:
+        """Whether a grant of that id is given beside the inventory's."""
+
+    def organisation(self, identifier: str) -> Organisation | None:
+        """The organisation of that id."""
+
+    def calendar_at(self, device: Device, organisation: str, moment: float) -> CalendarState:
+        """What is open, frozen and next at a moment."""
+
+    def occurrence(self, window: str, device: Device, organisation: str, moment: float) -> Interval | None:
+        """When a window is open for a device and organisation at a moment, or next."""
 
     def calendar_state(self, device: Device, organisation: str) -> CalendarState:
         """What is open, frozen and next."""

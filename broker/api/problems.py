@@ -52,6 +52,7 @@ KINDS: dict[str, Kind] = {
         403, "Certificate and token name two subjects.", "Present a certificate and a token of the same subject."
     ),
     "origin_refused": Kind(403, "Calls from other web pages are refused.", "Call without an Origin header."),
+    "review_refused": Kind(403, "You may not review this access request.", "The reasons say why."),
     "denied": Kind(403, "Denied; nothing was sent to the device.", "The reasons say what was missing."),
     "permission_denied": Kind(403, "You may not do this.", "The reasons say what was missing."),
     "proof_not_fresh": Kind(
@@ -80,6 +81,9 @@ KINDS: dict[str, Kind] = {
         404, "There is no such leave, or somebody has taken note of it.", "See what was left with `otb leave ls`."
     ),
     "lock_unknown": Kind(404, "There is no such lock, or it no longer holds.", "See which hold with `otb lock ls`."),
+    "request_unknown": Kind(
+        404, "There is no such access request, or you may not see it.", "Look at the list of your access requests."
+    ),
     "lock_target_unknown": Kind(404, "There is nothing of this name to lock.", "Check the name; nothing was locked."),
     "code_malformed": Kind(422, "This is not an enrolment code.", "Compare it with what you were given."),
     "code_refused": Kind(401, "This is not a code that this broker gave.", _ASK_SPONSOR),
@@ -115,6 +119,21 @@ KINDS: dict[str, Kind] = {
     "idempotency_in_flight": Kind(
         409, "The call with this Idempotency-Key is still under way.", "Wait, then repeat it to get its answer."
     ),
+    "request_state": Kind(
+        409, "The access request is in no state in which this can be done.", "Look at the access request as it is now."
+    ),
+    "request_changed": Kind(
+        409, "The access request was changed meanwhile; nothing was done.", "Look at it as it is now, then try again."
+    ),
+    "already_reviewed": Kind(409, "You have reviewed this access request before.", "Let somebody else review it."),
+    "request_ineligible": Kind(
+        409, "As things stand this access cannot be had.", "The reasons say what stands against it."
+    ),
+    "report_due": Kind(
+        409,
+        "Access that you had is over, and your closing report is missing.",
+        "Write what was done: close that request with a report.",
+    ),
     "body_too_large": Kind(413, "The body is too large.", "Split the call into several smaller ones."),
     "media_type_unsupported": Kind(
         415, "The body must be plain application/json.", "Send Content-Type: application/json and no encoding."
@@ -130,10 +149,15 @@ KINDS: dict[str, Kind] = {
     "idempotency_key_reused": Kind(
         422, "This Idempotency-Key belongs to another call.", "Use a new key for every new call."
     ),
+    "request_time": Kind(422, "The time that is asked for cannot be.", _FIX_REQUEST),
+    "request_terms": Kind(422, "What is asked for cannot be.", _FIX_REQUEST),
     "upgrade_required": Kind(
         426, "This path is a WebSocket.", "Connect with WebSocket version 13 and subprotocol otb.modbus.v1."
     ),
     "too_many_calls": Kind(429, "You have too many calls under way.", "Wait for some to end, then try again."),
+    "too_many_requests": Kind(
+        429, "You have too many access requests under way.", "Withdraw what you do not need, then try again."
+    ),
     "too_many_watchers": Kind(429, "As many watch as may at once.", "Let another watcher go, then try again."),
     "internal_error": Kind(
         500, "The broker failed; this is a fault of the broker.", "Tell the operator of the broker."
@@ -151,8 +175,8 @@ KINDS: dict[str, Kind] = {
     "not_sent": Kind(503, "It was allowed, but not sent to the device.", _AGAIN),
     "state_unavailable": Kind(
         503,
-        "The state, which says what is locked, cannot be reached.",
-        "Look with `otb lock ls` whether it still holds, and try again.",
+        "The state, which says what is locked and asked for, cannot be reached.",
+        "Look first whether it was done all the same (`otb lock ls`, `otb request ls`), then try again.",
     ),
     "unavailable": Kind(503, "Something that the broker needs is not there.", _AGAIN),
     "no_reply": Kind(504, "The device did not answer in time.", "Try again in a moment."),

@@ -19,6 +19,7 @@ _PARAMETERS = {
     "id": r"[A-Za-z0-9-]{1,64}",
     "session": r"ses-[a-z0-9]{1,60}",
     "approval": r"arm-[a-z0-9]{1,60}",
+    "request": r"req-[a-z0-9]{1,60}",
 }
 
 

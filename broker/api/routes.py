@@ -6,6 +6,7 @@ from broker.api.evidence_routes import EVIDENCE_ROUTES
 from broker.api.leave_routes import LEAVE_ROUTES
 from broker.api.lock_routes import LOCK_ROUTES
 from broker.api.people_routes import PEOPLE_ROUTES
+from broker.api.request_routes import REQUEST_ROUTES
 from broker.api.route import DecidedBy, Effect, Route
 from broker.api.session_routes import SESSION_ROUTES
 
@@ -168,6 +169,7 @@ ROUTES: tuple[Route, ...] = (
     *LOCK_ROUTES,
     *LEAVE_ROUTES,
     *PEOPLE_ROUTES,
+    *REQUEST_ROUTES,
     *EVIDENCE_ROUTES,
     Route(
         name="openapi",

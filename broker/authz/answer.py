@@ -47,14 +47,15 @@ def _read(document: Any) -> Answer:
     if not isinstance(document, dict) or not REQUIRED <= document.keys() <= KNOWN:
         raise ValueError("keys")
     allow = document["allow"]
-    reasons = tuple(Reason(word) for word in _distinct(document["reasons"]))
-    obligations = tuple(Obligation(word) for word in _distinct(document["obligations"]))
+    reasons = tuple(Reason(word) for word in distinct_words(document["reasons"]))
+    obligations = tuple(Obligation(word) for word in distinct_words(document["obligations"]))
     if not isinstance(allow, bool) or allow is bool(reasons) or (obligations and not allow):
         raise ValueError("allow and its reasons")
-    return Answer(allow, reasons, obligations, _time(document.get("valid_until")), _rule(document["rule"]))
+    return Answer(allow, reasons, obligations, _time(document.get("valid_until")), rule_text(document["rule"]))
 
 
-def _distinct(words: Any) -> list[str]:
+def distinct_words(words: Any) -> list[str]:
+    """A list of texts without doubles. Raises ValueError."""
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
         raise ValueError("words")
     return words
@@ -68,7 +69,8 @@ def _time(time: Any) -> float | None:
     return float(time)
 
 
-def _rule(rule: Any) -> str:
+def rule_text(rule: Any) -> str:
+    """The name of a rule. Raises ValueError."""
     if not isinstance(rule, str) or len(rule) > MAX_RULE_CHARACTERS or not rule.isprintable():
         raise ValueError("rule")
     return rule

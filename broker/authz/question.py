@@ -140,7 +140,7 @@ def caller_part(subject: Subject, organisation: Organisation | None, session: Se
         "subject": {
             "id": subject.id,
             "kind": subject.kind.value,
-            "organisation": _organisation(subject.organisation, organisation),
+            "organisation": organisation_part(subject.organisation, organisation),
             "roles": list(subject.roles),
             "modbus_role": subject.modbus_role,
             "proofs": [_proof(proof) for proof in subject.proofs],
@@ -203,7 +203,8 @@ def surroundings_part(calendar: CalendarState, grants: tuple[Grant, ...], device
     }
 
 
-def _organisation(identifier: str, organisation: Organisation | None) -> Document:
+def organisation_part(identifier: str, organisation: Organisation | None) -> Document:
+    """An organisation; the contract of one that is no longer known has ended."""
     if organisation is None:
         return {"id": identifier, "owner": False, "contract_from": None, "contract_until": 0}
     return {

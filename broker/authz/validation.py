@@ -11,7 +11,7 @@ from broker.model.decision import EntryPoint
 MAX_COMPLAINT_CHARACTERS = 300
 # A question goes into one ledger record, of 65,535 octets at most, together with its answer.
 MAX_QUESTION_OCTETS = 60_000
-ENTRY_POINTS = (EntryPoint.OPERATION, EntryPoint.SESSION, EntryPoint.ADMIN, EntryPoint.LEAVE)
+ENTRY_POINTS = (EntryPoint.OPERATION, EntryPoint.SESSION, EntryPoint.ADMIN, EntryPoint.LEAVE, EntryPoint.REVIEW)
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -23,7 +23,7 @@ def schema(name: str) -> dict[str, Any]:
 def _compiled() -> dict[str, jsonschema_rs.Draft202012Validator]:
     definitions = schema("definitions")
     registry = jsonschema_rs.Registry([(definitions["$id"], definitions)])
-    names = [*(entry_point.value for entry_point in ENTRY_POINTS), "answer"]
+    names = [*(entry_point.value for entry_point in ENTRY_POINTS), "answer", "review_answer"]
     return {name: jsonschema_rs.Draft202012Validator(schema(name), registry=registry) for name in names}
 
 
@@ -35,9 +35,9 @@ def invalid_because(entry_point: EntryPoint, question: dict[str, Any]) -> str:
     return _complaint(entry_point.value, question)
 
 
-def odd_because(answer: Any) -> str:
-    """Why a decoded answer is not one by its schema; "" if it is. `read_answer` is stricter still."""
-    return _complaint("answer", answer)
+def odd_because(answer: Any, entry_point: EntryPoint = EntryPoint.OPERATION) -> str:
+    """Why a decoded answer is not one by its schema; "" if it is. Reading it is stricter still."""
+    return _complaint("review_answer" if entry_point is EntryPoint.REVIEW else "answer", answer)
 
 
 def _complaint(name: str, document: Any) -> str:

@@ -15,7 +15,7 @@ from broker.authz.capabilities import ALLOWED_BUILTINS, RESERVED_NAMES
 from broker.model.decision import EntryPoint
 
 PACKAGE_ROOTS = ("otbroker", "site")
-ENTRY_POINTS = (EntryPoint.OPERATION, EntryPoint.SESSION, EntryPoint.ADMIN, EntryPoint.LEAVE)
+ENTRY_POINTS = (EntryPoint.OPERATION, EntryPoint.SESSION, EntryPoint.ADMIN, EntryPoint.LEAVE, EntryPoint.REVIEW)
 MAX_PROBLEMS = 50
 OPERATORS = {"Add": "plus", "Sub": "minus", "Mul": "mul", "Div": "div", "Mod": "rem"}
 CONSTANTS = frozenset({"String", "RawString", "Number", "Bool", "Null"})

@@ -36,6 +36,15 @@ class Calendar:
         self._states[key] = (now, state)
         return state
 
+    def occurrence(self, window: str, device: Device, organisation: str, now: float) -> Interval | None:
+        """When that window is open for them: now, or next within the horizon."""
+        for timeline in _applying(self._windows, device, organisation):
+            if timeline.id == window:
+                look = timeline.look(now)
+                found = look.current or look.following
+                return found if found is not None and found.opens <= now + HORIZON_SECONDS else None
+        return None
+
     def _compute(self, device: Device, organisation: str, now: float) -> CalendarState:
         windows = [t.look(now) for t in _applying(self._windows, device, organisation)]
         freezing = [(t.freezes_views, t.look(now)) for t in _applying(self._freezes, device, organisation)]
@@ -67,7 +76,7 @@ class _Timeline:
     def __init__(self, entry: Window | Freeze) -> None:
         self.scope = entry.scope
         self.freezes_views = isinstance(entry, Freeze) and not entry.views
-        self._id = entry.id
+        self.id = entry.id
         self._occurrence = entry.occurrence
         self._intervals: list[Interval] = []
         self._opens: list[float] = []
@@ -88,7 +97,7 @@ class _Timeline:
         """Expand so that everything within the horizon of any moment in [`_from`, `_to`) is known."""
         self._from, self._to = now, now + _AHEAD_SECONDS - HORIZON_SECONDS
         spans = merged_spans(self._occurrence, now - _BACK_SECONDS, now + _AHEAD_SECONDS)
-        self._intervals = [Interval(self._id, opens, closes) for opens, closes in spans]
+        self._intervals = [Interval(self.id, opens, closes) for opens, closes in spans]
         self._opens = [interval.opens for interval in self._intervals]
 
 

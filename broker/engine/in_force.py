@@ -6,7 +6,7 @@ from broker.access.standing import StandingGrants
 from broker.calendar.calendar import Calendar
 from broker.engine.sessions import Situation
 from broker.model.place import Device, Inventory, Organisation, Protocol
-from broker.model.schedule import CalendarState
+from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import Subject
 from broker.wire.modbus.places import places_of
 
@@ -38,6 +38,14 @@ class InForce:
     def organisation(self, subject: Subject) -> Organisation | None:
         """The organisation of a subject; None if the inventory no longer knows it."""
         return self._organisations.get(subject.organisation)
+
+    def organisation_of(self, identifier: str) -> Organisation | None:
+        """The organisation of that id."""
+        return self._organisations.get(identifier)
+
+    def occurrence(self, window: str, device: Device, organisation: str, now: float) -> Interval | None:
+        """When that window is open for a device and organisation: now, or next; None if it does not open again."""
+        return self._calendar.occurrence(window, device, organisation, now)
 
     def device(self, key: str) -> Device | None:
         """The device `site/device`."""

@@ -5,22 +5,23 @@ they are at most 300 octets, their texts cut (and counted in `omitted`) when the
 covers what was cut. Other texts are cut at explicit limits, with an ellipsis where that happened.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from hashlib import sha256
-from math import isfinite
-from time import gmtime, strftime
 
 import orjson
 
 from broker.ledger.canonical import canonical
+from broker.ledger.record_forms import LARGEST_RECORD, stamp
+from broker.ledger.record_forms import cut as _cut
+from broker.ledger.record_forms import optional as _optional
+from broker.ledger.record_forms import plain as _plain
+from broker.ledger.record_forms import record as _record
+from broker.ledger.record_forms import shortened as _shortened
+from broker.ledger.record_forms import text as _text
+from broker.ledger.record_forms import texts as _texts
 from broker.model.vocabulary import RecordKind, Result
 
-LARGEST_RECORD = 65535
 LARGEST_SMALL_RECORD = 300
-LARGEST_MEMBER = 8192
-LONGEST_TEXT = 500
 LONGEST_VALUE = 40
 
 Pairs = tuple[tuple[str, str], ...]
@@ -30,19 +31,7 @@ _OUTCOME = RecordKind.OUTCOME.value
 _WORDS = ("service", "code")
 _RESULTS = frozenset(result.value for result in Result)
 _REMEMBERED_INTENTS = 8192
-_remembered = (-1, "")
 _ANY_TIME = "0000-00-00T00:00:00.000000Z"
-
-
-def stamp(time: float) -> str:
-    """RFC 3339 in UTC with microseconds, rounded down; the text of the current second is remembered."""
-    global _remembered  # noqa: PLW0603 - a memory, not a state
-    second, prefix = _remembered
-    if second != int(time):
-        second = int(time)
-        prefix = strftime("%Y-%m-%dT%H:%M:%S.", gmtime(second))
-        _remembered = second, prefix
-    return "%s%06dZ" % (prefix, (time - second) * 1_000_000)  # noqa: UP031 - the fastest form
 
 
 def intent(
@@ -433,26 +422,6 @@ def evidence_pruned(time: float, *, minimum: int) -> bytes:
     return _record(RecordKind.EVIDENCE_PRUNED, time, {"minimum": minimum})
 
 
-def _record(kind: RecordKind, time: float, fields: Mapping[str, object]) -> bytes:
-    record = {"kind": kind.value, "time": stamp(time), **fields}
-    encoded = canonical(record)
-    if len(encoded) > LARGEST_RECORD:
-        encoded = canonical(_shortened(record))
-    if len(encoded) > LARGEST_RECORD:
-        raise ValueError(f"a {kind.value} record of {len(encoded)} octets")
-    return encoded
-
-
-def _shortened(members: Mapping[str, object]) -> dict[str, object]:
-    """The same with every large member replaced by its size and digest."""
-    kept: dict[str, object] = {}
-    for name, member in members.items():
-        encoded = canonical(member)
-        digest = base64.urlsafe_b64encode(sha256(encoded).digest()).rstrip(b"=").decode()
-        kept[name] = member if len(encoded) <= LARGEST_MEMBER else {"cut": {"octets": len(encoded), "digest": digest}}
-    return kept
-
-
 def _small(record: dict[str, object]) -> bytes:
     """Canonical octets without the walk of `canonical`: the types are known and the keys plain."""
     try:
@@ -506,35 +475,3 @@ def _clean(member: object) -> object:
     if isinstance(member, dict):
         return {_clean(key): _clean(item) for key, item in member.items()}
     return tuple(_clean(item) for item in member) if isinstance(member, tuple) else member
-
-
-def _plain(value: object) -> object:
-    """Any document of ours in types that a record may hold; floats are epoch seconds and become stamps."""
-    if isinstance(value, float):
-        return stamp(value) if isfinite(value) else "never"
-    if isinstance(value, str):
-        return _text(value)
-    if isinstance(value, Mapping):
-        return {_text(str(key)): _plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _texts(values: Sequence[str]) -> list[str]:
-    return [_text(value) for value in values]
-
-
-def _text(value: str) -> str:
-    return _cut(value, LONGEST_TEXT)
-
-
-def _cut(value: str, limit: int) -> str:
-    """A text of at most that many characters, without lone surrogates."""
-    if not value.isascii():
-        value = value.encode(errors="replace").decode()
-    return value if len(value) <= limit else value[: limit - 1] + "\u2026"
-
-
-def _optional(**texts: str) -> dict[str, str]:
-    return {name: _text(text) for name, text in texts.items() if text}

@@ -9,7 +9,6 @@ from broker.access.given import GivenGrants
 from broker.access.locks import LocksInForce
 from broker.authz import answer as answers
 from broker.authz import question as questions
-from broker.authz.clamp import clamp
 from broker.authz.validation import invalid_because
 from broker.engine.in_force import InForce
 from broker.engine.ports import Clock, Ledger, PolicyEngine
@@ -19,10 +18,11 @@ from broker.ledger import records
 from broker.listeners.approvals import Approvals
 from broker.listeners.concealment import Concealment
 from broker.listeners.denial_quota import DenialQuota
-from broker.model.decision import BY_PERSONS, Answer, Arming, Decision, EntryPoint
+from broker.listeners.judging import as_decision, denial, judged, refused_by, waits_for_persons
+from broker.model.decision import Answer, Arming, Decision, EntryPoint
 from broker.model.lock import Lock
 from broker.model.operation import Request
-from broker.model.place import Device, Grant
+from broker.model.place import Device, Grant, GrantKind
 from broker.model.subject import Subject
 from broker.model.vocabulary import Reason
 
@@ -147,13 +147,20 @@ class DecisionDesk:
         return replace(situation, grants=grants)
 
     def situation_without_locks(self, subject: Subject, device: Device, now: float) -> Situation:
-        """The same as if no grant were locked: standing grants and given ones together."""
+        """The same as if no grant were locked: standing grants and given ones together.
+
+        What an organisation may no longer ask for, its requests no longer give.
+        """
         situation = self.in_force.situation(subject, device, now)
         if not self.given:
             return situation
+        given = self.given.for_(subject, device, now)
+        organisation = self.in_force.organisation(subject)
+        if organisation is None or not organisation.may_ask_for(device):
+            given = tuple(grant for grant in given if grant.kind is not GrantKind.REQUEST)
         return replace(
             situation,
-            grants=(*situation.grants, *self.given.for_(subject, device, now)),
+            grants=(*situation.grants, *given),
             grants_change_at=min(situation.grants_change_at, self.given.changes_at(subject, device, now)),
         )
 
@@ -284,7 +291,7 @@ class DecisionDesk:
         def answered(raw: bytes | PolicyUnavailableError, revision: str) -> None:
             now = self._clock.now()
             try:
-                answer = _judged(raw, now, ends, entry_point, once=bool(question.get("armed")))
+                answer = judged(raw, now, ends, entry_point, once=bool(question.get("armed")))
                 decision = self._record(entry_point, question, session, answer, revision, conceals)
             except Exception:
                 # A bug of ours must not leave the asker without an answer, nor reach the engine's connection.
@@ -292,9 +299,9 @@ class DecisionDesk:
                 decision = self._own_denial(Reason.POLICY_UNAVAILABLE)
             decided(replace(decision, epoch=epoch, holds_until=min(now + HOLDS_SECONDS, ends)))
 
-        answer = _refused_by(lock) if lock else None
+        answer = refused_by(lock) if lock else None
         if answer is None and invalid_because(entry_point, question):
-            answer = _denial(Reason.INPUT_INVALID)
+            answer = denial(Reason.INPUT_INVALID)
         if answer is not None:
             decided(self._record(entry_point, question, session, answer, self._policy.revision, conceals))
             return
@@ -332,9 +339,9 @@ class DecisionDesk:
         self.taken += 1
         subject = question["subject"]["id"]
         if not answer.allow and not self.quota.admits(subject, now):
-            return _as_decision("", NOT_RECORDED, answer, question)
-        if _waits_for_persons(answer, question) and not self.quota.admits(subject, now):
-            return _as_decision("", NOT_RECORDED, _denial(Reason.APPROVAL_NEEDED), question)
+            return as_decision("", NOT_RECORDED, answer, question)
+        if waits_for_persons(answer, question) and not self.quota.admits(subject, now):
+            return as_decision("", NOT_RECORDED, denial(Reason.APPROVAL_NEEDED), question)
         decision_id = self._chance("dec")
         try:
             shown, concealed = self.concealment.question(question) if conceals else (question, "")
@@ -354,7 +361,7 @@ class DecisionDesk:
         except LedgerUnavailableError as error:
             paused = error.code == Reason.LEDGER_PAUSED
             return self._own_denial(Reason.LEDGER_PAUSED if paused else Reason.LEDGER_CLOSED)
-        return _as_decision(decision_id, index, answer, question)
+        return as_decision(decision_id, index, answer, question)
 
     def _own_denial(self, reason: Reason) -> Decision:
         return Decision("", NOT_RECORDED, False, (reason,), epoch=self.epoch)
@@ -369,49 +376,3 @@ def _keep(leases: dict[str, Decision], key: str, decision: Decision, now: float)
             del leases[known]
     if len(leases) < MAX_LEASES:
         leases[key] = decision
-
-
-def _judged(
-    raw: bytes | PolicyUnavailableError, now: float, ends: float, entry_point: EntryPoint, *, once: bool
-) -> Answer:
-    """What the policy said, as the broker takes it. Only operations can wait for persons."""
-    if isinstance(raw, PolicyUnavailableError):
-        return _denial(_unavailable(raw))
-    answer = answers.read_answer(raw)
-    if entry_point is not EntryPoint.OPERATION and not BY_PERSONS.isdisjoint(answer.obligations):
-        return _denial(Reason.OBLIGATION_UNMET)
-    return clamp(answer, now, ends, once=once)
-
-
-def _waits_for_persons(answer: Answer, question: dict[str, Any]) -> bool:
-    """Whether nothing will come of it but a refusal, which counts as one: whoever repeats it fills no disk."""
-    if not answer.obligations:
-        return False
-    armed = {arming["kind"] for arming in question.get("armed", ())}
-    return not BY_PERSONS.difference(armed).isdisjoint(answer.obligations)
-
-
-def _denial(reason: Reason) -> Answer:
-    return Answer(False, (reason,))
-
-
-def _refused_by(lock: Lock) -> Answer:
-    return Answer(False, (Reason.SITE_ISOLATED if lock.isolation else Reason.LOCKED,), rule=f"lock/{lock.id}")
-
-
-def _unavailable(error: PolicyUnavailableError) -> Reason:
-    return Reason.POLICY_LATE if error.code == Reason.POLICY_LATE else Reason.POLICY_UNAVAILABLE
-
-
-def _as_decision(decision_id: str, index: int, answer: Answer, question: dict[str, Any]) -> Decision:
-    upcoming = (question.get("windows") or {}).get("next")
-    return Decision(
-        decision_id,
-        index,
-        answer.allow,
-        answer.reasons,
-        answer.obligations,
-        answer.valid_until,
-        answer.rule,
-        (upcoming["id"], upcoming["opens"], upcoming["closes"]) if upcoming else None,
-    )

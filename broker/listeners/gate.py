@@ -23,8 +23,8 @@ from broker.listeners.session_register import SessionRegister
 from broker.listeners.supervision import Supervision
 from broker.model.decision import Decision
 from broker.model.operation import Request
-from broker.model.place import Device, Grant, Inventory
-from broker.model.schedule import CalendarState
+from broker.model.place import Device, Grant, Inventory, Organisation
+from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason
 
@@ -56,6 +56,7 @@ class Gate:
         locks: Any,
         leaves: Any,
         people: Any = None,
+        requests: Any = None,
     ) -> None:
         self._parts = parts
         self.ledger_view = ledger_view
@@ -63,6 +64,7 @@ class Gate:
         self.locks = locks
         self.leaves = leaves
         self.people = people
+        self.requests = requests
         self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
 
     @property
@@ -83,6 +85,22 @@ class Gate:
     def calendar_state(self, device: Device, organisation: str) -> CalendarState:
         """What is open, frozen and next."""
         return self._parts.desk.in_force.calendar_state(device, organisation, self._parts.clock.now())
+
+    def calendar_at(self, device: Device, organisation: str, moment: float) -> CalendarState:
+        """What is open, frozen and next at a moment."""
+        return self._parts.desk.in_force.calendar_state(device, organisation, moment)
+
+    def occurrence(self, window: str, device: Device, organisation: str, moment: float) -> Interval | None:
+        """When a window is open for a device and organisation at a moment, or next."""
+        return self._parts.desk.in_force.occurrence(window, device, organisation, moment)
+
+    def organisation(self, identifier: str) -> Organisation | None:
+        """The organisation of that id."""
+        return self._parts.desk.in_force.organisation_of(identifier)
+
+    def given(self, grant: str) -> bool:
+        """Whether a grant of that id is given beside the inventory's."""
+        return self._parts.desk.given.grant(grant) is not None
 
     def visible_devices(self, subject: Subject) -> tuple[Device, ...]:
         """The devices for which the subject holds a grant, its window open or not, or may ask for one."""

@@ -58,6 +58,20 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
+class ReviewAnswer:
+    """What a policy says of one reviewer of one request: for which `groups` he may stand, and how many are `needed`.
+
+    Each group counts once, so that so many reviewers of different groups must approve.
+    """
+
+    allow: bool
+    reasons: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    needed: int = 1
+    rule: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Decision:
     """An answer with its place in the record: `id` is what people quote, `index` the ledger record that holds it all.
 

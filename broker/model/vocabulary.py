@@ -60,6 +60,10 @@ class Reason(StrEnum):
     APPROVAL_NEEDED = "approval_needed"
     APPROVAL_REFUSED = "approval_refused"
     SUPERVISOR_MISSING = "supervisor_missing"
+    REVIEW_OF_ONESELF = "review_of_oneself"
+    APPROVALS_MISSING = "approvals_missing"
+    OUTSIDE_REACH = "outside_reach"
+    GRANT_USED = "grant_used"
 
 
 class EndReason(StrEnum):
@@ -147,6 +151,12 @@ class RecordKind(StrEnum):
     PERSON_REVOKED = "person_revoked"
     CERTIFICATE_ISSUED = "certificate_issued"
     FACTOR_REFUSED = "factor_refused"
+    REQUEST_CHANGED = "request_changed"
+    REQUEST_REVIEWED = "request_reviewed"
+    REQUEST_DISTRUSTED = "request_distrusted"
+    GRANT_GIVEN = "grant_given"
+    GRANT_WITHDRAWN = "grant_withdrawn"
+    GRANT_USED = "grant_used"
     CLOCK_STEPPED = "clock_stepped"
     TAIL_HEALED = "tail_healed"
     EVIDENCE_VIEWED = "evidence_viewed"

@@ -117,6 +117,16 @@ REASONS: dict[Reason, Words] = {
         "Your grant holds only while a supervisor watches your session, and nobody does.",
         "Stay connected and ask the owner of the site to watch: `otb sessions watch`.",
     ),
+    Reason.REVIEW_OF_ONESELF: Words("Nobody reviews a request of his own.", "Let somebody else review it."),
+    Reason.APPROVALS_MISSING: Words(
+        "Not enough people who may approve it have approved it.", "Ask those who may to review the request."
+    ),
+    Reason.OUTSIDE_REACH: Words(
+        "Your organisation may not ask for access there.", "Ask your sponsor to have the device added."
+    ),
+    Reason.GRANT_USED: Words(
+        "The grant was for one use, and that has been made.", "Make a new access request if you need to write again."
+    ),
 }
 
 _SPECIFIC_FIRST: dict[Reason, int] = {
@@ -288,6 +298,12 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.CERTIFICATE_ISSUED: "The broker issued a certificate: at an enrolment, or at a renewal.",
     RecordKind.FACTOR_REFUSED: "Somebody who is enrolled did not prove the second factor, so many times.",
     RecordKind.HOST_COMMAND: "A command on the broker's host, as it told of itself, and who the host says ran it.",
+    RecordKind.REQUEST_CHANGED: "An access request went from one state to another.",
+    RecordKind.REQUEST_REVIEWED: "Somebody approved or denied an access request.",
+    RecordKind.REQUEST_DISTRUSTED: "What the state says of an access request is not what was signed or known before.",
+    RecordKind.GRANT_GIVEN: "The grant of an approved request came into force on this broker.",
+    RecordKind.GRANT_WITHDRAWN: "The grant of a request gives nothing any more on this broker.",
+    RecordKind.GRANT_USED: "A use of a grant for single use is taken up, or given back because nothing was sent.",
     RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
     RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",
     RecordKind.EVIDENCE_VIEWED: "Somebody looked at the evidence.",

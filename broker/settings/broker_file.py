@@ -12,6 +12,7 @@ from broker.settings.fields import (
     File,
     Folder,
     Host,
+    LedgerKey,
     MadePath,
     Port,
     SecretFile,
@@ -142,7 +143,7 @@ class LedgerSection(Section):
 
 
 class StateSection(Section):
-    """Where locks are kept. Several brokers share them in one PostgreSQL."""
+    """Where locks, access requests and people are kept. Several brokers share them in one PostgreSQL."""
 
     url: str = ""
     """`postgresql://USER@HOST:PORT/DATABASE`, without password; without it, a SQLite file in `state_dir`."""
@@ -150,6 +151,8 @@ class StateSection(Section):
     """File with the password of that user."""
     ca_file: File = ""
     """PEM certificates that the PostgreSQL server must chain to; needed unless it is on this machine."""
+    brokers: tuple[LedgerKey, ...] = ()
+    """Public keys of the other brokers' ledgers, as in their `ledger.public_key_file`: whose approvals count here."""
 
     @field_validator("url")
     @classmethod

@@ -109,6 +109,11 @@ Word = Annotated[
     StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f]+$"),
     AfterValidator(_visible),
 ]
+LedgerKey = Annotated[
+    str,
+    StringConstraints(pattern=r"^[^\s+]{1,300}\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{44,64}$"),
+    WithJsonSchema({"type": "string", "format": "public key of a ledger"}),
+]
 Host = Annotated[str, AfterValidator(_host)]
 IpAddress = Annotated[str, AfterValidator(_address)]
 Port = Annotated[int, Field(ge=1, le=65535)]

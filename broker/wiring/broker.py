@@ -55,6 +55,7 @@ from broker.wiring.notices import Notices
 from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
 from broker.wiring.people.parts import People, people
 from broker.wiring.reload import Reload, Sources
+from broker.wiring.requests import request_book
 from broker.wiring.retention import retain
 
 log = logging.getLogger(__name__)
@@ -117,6 +118,9 @@ class Broker:
         self.locks = self._new_locks()
         self.people = self._new_people()
         self.leaves = self._new_leaves()
+        self.requests = request_book(
+            self.settings, self.clock, self.ledger, self.desk, self.register, self.policy, self.state
+        )
         self.gate = self._new_gate()
         self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
         self.logouts = LogoutKeeper(self.clock, self.ledger, self.authenticator, self.register, self.state)
@@ -224,7 +228,8 @@ class Broker:
             self.frame_refusals,
             self.supervision,
         )
-        return Gate(parts, RunningLedgerView(self.ledger), self.readiness, self.locks, self.leaves, self.people)
+        books = (self.locks, self.leaves, self.people, self.requests)
+        return Gate(parts, RunningLedgerView(self.ledger), self.readiness, *books)
 
     async def start(self) -> None:
         """Ledger first (orphan intents get their outcome before anybody can connect), listeners last."""
@@ -242,6 +247,7 @@ class Broker:
         if self.people is not None:
             await self.people.start()
         await self.debts.open()
+        await self.requests.start()
         await self._open_listeners()
         await self.leaves.start()
         self.watch.start()
@@ -272,6 +278,7 @@ class Broker:
         await self.reload.close()
         if self.people is not None:
             await self.people.stop()
+        await self.requests.stop()
         await self.locks.stop()
         await self.logouts.stop()
         await self.state.close()

@@ -12,7 +12,7 @@ from broker.adapters.ledger_export import (
     SyslogDestination,
 )
 from broker.errors import ConfigError
-from broker.ledger.records import stamp
+from broker.ledger.record_forms import stamp
 from broker.settings.broker_file import Export, FileExport, SyslogExport
 
 

@@ -12,6 +12,7 @@ default decision := {"allow": false, "reasons": ["input_invalid"], "obligations"
 for_everybody := {
 	"devices.read",
 	"me.read",
+	"request.create",
 	"windows.read",
 }
 
@@ -20,16 +21,22 @@ for_owners := {
 	"approvals.read",
 	"decision.explain",
 	"operation.step-up",
+	"request.close",
+	"request.submit",
+	"request.withdraw",
+	"requests.read",
 	"sessions.read",
 }
 
-# What whoever answers for an organisation may do about its people.
+# What whoever answers for an organisation may do about its people and what they ask for.
 for_sponsors := {
 	"invitation.create",
 	"invitation.read",
 	"invitation.revoke",
 	"people.read",
 	"people.revoke",
+	"request.revoke",
+	"requests.read",
 }
 
 # What roles add, for subjects of the organisation that owns the plant (`duties.rego`). A role at a site (`operator@plant`)
@@ -46,6 +53,7 @@ for_roles := {
 		"lock.read",
 		"people.read",
 		"policy.read",
+		"requests.read",
 		"sessions.read",
 		"sessions.watch",
 	},
@@ -60,6 +68,9 @@ for_roles := {
 		"lock.read",
 		"lock.set",
 		"operation.approve",
+		"request.review",
+		"request.revoke",
+		"requests.read",
 		"sessions.end",
 		"sessions.pause",
 		"sessions.read",
@@ -86,6 +97,9 @@ for_roles := {
 		"people.read",
 		"people.revoke",
 		"policy.read",
+		"request.review",
+		"request.revoke",
+		"requests.read",
 		"sessions.end",
 		"sessions.pause",
 		"sessions.read",

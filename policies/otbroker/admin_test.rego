@@ -204,3 +204,33 @@ test_only_who_asked_steps_up if {
 	decided("approvals.read", mine, {}).rule == "own"
 	decided("approvals.read", waiting, owner).rule == "role/auditor"
 }
+
+test_requests_are_made_by_anybody_and_handled_by_whose_they_are if {
+	decided("request.create", {"kind": "request"}, {"roles": []}).allow
+	own := {"kind": "request", "subject": given.session.subject.id}
+	every permission in {"requests.read", "request.submit", "request.withdraw", "request.close"} {
+		decided(permission, own, {"roles": []}).rule == "own"
+		decided(permission, {"subject": "bo@owner.example"}, {"roles": []}).reasons == ["role_missing"]
+	}
+}
+
+test_requests_are_reviewed_and_revoked_by_security_and_operators if {
+	every role in {"operator", "security"} {
+		every permission in {"requests.read", "request.review", "request.revoke"} {
+			decided(permission, {"kind": "request"}, object.union(owner, {"roles": [role]})).allow
+		}
+	}
+	decided("requests.read", {"kind": "requests"}, owner).rule == "role/auditor"
+	both := object.union(owner, {"roles": ["security", "policy-author"]})
+	decided("request.review", {"kind": "request"}, both).reasons == ["duties_conflict"]
+}
+
+test_a_sponsor_sees_and_revokes_what_its_organisation_asks_for if {
+	answered_for := {"kind": "request", "sponsor": given.session.subject.id}
+	nobody := object.union(owner, {"roles": []})
+	decided("request.revoke", answered_for, nobody).rule == "sponsor"
+	decided("requests.read", answered_for, nobody).rule == "sponsor"
+	decided("request.review", answered_for, nobody).reasons == ["role_missing"]
+	decided("request.revoke", answered_for, {"roles": []}).reasons == ["role_missing"]
+	decided("request.revoke", {"kind": "request", "sponsor": ""}, nobody).reasons == ["role_missing"]
+}

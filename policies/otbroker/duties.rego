@@ -19,6 +19,7 @@ looking := {
 	"people.read",
 	"policy.read",
 	"proposal.read",
+	"requests.read",
 	"sessions.read",
 	"sessions.watch",
 	"windows.read",
@@ -30,6 +31,7 @@ approving := {
 	"policy.activate",
 	"policy.approve",
 	"proposal.approve",
+	"request.review",
 }
 
 # METADATA

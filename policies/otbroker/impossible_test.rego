@@ -4,6 +4,7 @@
 #   All other tests ask what the broker may ask (`tests/policy_checks.py` sees to both).
 package otbroker.impossible_test
 
+import data.otbroker.access
 import data.otbroker.admin
 import data.otbroker.fixtures_test as given
 import data.otbroker.leave
@@ -15,6 +16,9 @@ test_nothing_is_denied_by_default if {
 		answer.allow == false
 		answer.rule == "default"
 	} with input as {}
+	review := access.review with input as {}
+	review.allow == false
+	review.rule == "default"
 }
 
 test_nothing_but_the_time_names_what_is_missing if {

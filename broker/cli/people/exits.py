@@ -32,7 +32,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.INTERRUPTED: "ended by Ctrl-C (`otb connect` and `otb sessions watch` end with 0 then)",
 }
 
-_DENIED = ("denied", "permission_denied", "origin_refused", "proof_not_fresh")
+_DENIED = ("denied", "permission_denied", "origin_refused", "proof_not_fresh", "review_refused")
 _NOT_AUTHENTICATED = (
     "credentials_missing",
     "credentials_refused",

@@ -84,6 +84,10 @@ def _act(record: Document, done: str) -> str:
     return _why(f"{record.get('session')} {done} by {record.get('by')}", record)
 
 
+def _list(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
+
+
 def _why(told: str, record: Document) -> str:
     return told + (f": {record['why']}" if record.get("why") else "")
 
@@ -172,6 +176,17 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "leave_finished": _leave,
     "leave_unsettled": _leave,
     "leave_acknowledged": lambda r: _act(r | {"session": r.get("leave")}, "taken note of"),
+    "request_changed": lambda r: _why(
+        f"{r.get('request')} {r.get('act')} by {r.get('by')}: {r.get('from') or 'new'} to {r.get('to')}", r
+    ),
+    "request_reviewed": lambda r: (
+        f"{r.get('request')} {r.get('verdict')} by {_of(r, 'reviewer', 'id')}"
+        + (f": {r['comment']}" if r.get("comment") else "")
+    ),
+    "request_distrusted": lambda r: f"{r.get('request')}: {r.get('code')} {r.get('detail', '')}".rstrip(),
+    "grant_given": lambda r: f"{r.get('grant')} to {r.get('subject')}",
+    "grant_withdrawn": lambda r: f"{r.get('grant')} {', '.join(map(str, _list(r.get('reasons'))))}".rstrip(),
+    "grant_used": lambda r: f"{r.get('grant')} {r.get('use')}: {r.get('result')}",
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

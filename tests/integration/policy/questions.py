@@ -53,7 +53,7 @@ JUNK: list[Any] = [
 
 def well_typed() -> list[Asked]:
     """Every rule of the library is touched, most of them from both sides."""
-    return [*_values(), *_priorities(), *_surroundings(), *_operations(), *_sessions(), *_admin()]
+    return [*_values(), *_priorities(), *_surroundings(), *_operations(), *_sessions(), *_admin(), *_reviews()]
 
 
 def broken(count: int) -> list[Asked]:
@@ -195,6 +195,32 @@ def _scoped_roles() -> list[Asked]:
         )
         for word, site, roles in product(["sessions.end", "ledger.read", "policy.approve", "me.read"], sites, held)
     ]
+
+
+def _reviews() -> list[Asked]:
+    asked = []
+    roles = [("operator",), ("security", "operator"), ("auditor",), ("security", "policy-author"), ()]
+    organisations = [replace(given.OWNER, contract_until=end) for end in (None, given.NOW - 5)]
+    for held, organisation, actions, criticality in product(
+        roles,
+        [*organisations, given.ORGANISATION, None],
+        [(Action.VIEW,), (Action.VIEW, Action.ADJUST), (Action.CONFIG,)],
+        ["low", "high"],
+    ):
+        asked.append(
+            (
+                EntryPoint.REVIEW,
+                given.review_question(
+                    terms=replace(given.TERMS, actions=actions),
+                    devices=(replace(given.DEVICE, criticality=criticality),),
+                    reviewer=replace(given.REVIEWER, roles=held),
+                    reviewer_organisation=organisation,
+                ),
+            )
+        )
+    oneself = given.review_question(terms=replace(given.TERMS, subject=given.REVIEWER.id))
+    service = given.review_question(reviewer=replace(given.REVIEWER, kind="service"))
+    return [*asked, (EntryPoint.REVIEW, oneself), (EntryPoint.REVIEW, service)]
 
 
 def _operation(operation: Operation, **changes: Any) -> Asked:

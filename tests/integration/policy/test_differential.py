@@ -12,9 +12,10 @@ from broker.adapters.opa_connection import OpaServer
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
 from broker.authz.answer import read_answer
 from broker.authz.capabilities import ALLOWED_BUILTINS
-from broker.authz.validation import invalid_because, odd_because
+from broker.authz.review import read_review_answer
+from broker.authz.validation import ENTRY_POINTS, invalid_because, odd_because
 from broker.engine.ports import PolicyEngine
-from broker.model.decision import EntryPoint
+from broker.model.decision import Answer, EntryPoint, ReviewAnswer
 from broker.model.vocabulary import Reason
 from tests.integration.policy import builtin_samples, questions
 from tests.integration.policy.asking import submit
@@ -58,6 +59,10 @@ def _decoded(raw: bytes) -> Any:
     return json.loads(raw) if raw else None
 
 
+def _read(entry_point: EntryPoint, raw: bytes) -> Answer | ReviewAnswer:
+    return read_review_answer(raw) if entry_point is EntryPoint.REVIEW else read_answer(raw)
+
+
 def test_well_typed_questions_are_answered_alike() -> None:
     asked = questions.well_typed()
     assert len(asked) >= 300
@@ -66,10 +71,12 @@ def test_well_typed_questions_are_answered_alike() -> None:
     for (entry_point, question), ours, theirs in zip(asked, embedded, opa, strict=True):
         assert _decoded(ours) == _decoded(theirs), question
         if invalid_because(entry_point, question) == "":
-            assert odd_because(_decoded(ours)) == "", question
-            assert Reason.POLICY_ODD not in read_answer(ours).reasons
-        reasons.update(read_answer(ours).reasons)
-    assert any(read_answer(raw).allow for raw in embedded)
+            assert odd_because(_decoded(ours), entry_point) == "", question
+            assert Reason.POLICY_ODD not in _read(entry_point, ours).reasons
+        reasons.update(_read(entry_point, ours).reasons)
+    for wanted in ENTRY_POINTS:
+        answers = [_read(wanted, raw) for (asked_of, _), raw in zip(asked, embedded, strict=True) if asked_of is wanted]
+        assert {answer.allow for answer in answers} == {True, False}
     library = "".join(given.library().modules.values())
     assert reasons >= set(re.findall(r'reasons contains "(\w+)"', library)) - {"device_unknown"}
 
@@ -79,9 +86,9 @@ def test_broken_questions_are_answered_alike_even_if_no_schema_had_stopped_them(
     embedded, opa = _answers(asked, given.library().modules)
     stopped = [invalid_because(*one) != "" for one in asked]
     assert sum(stopped) > BROKEN / 2
-    for (_, question), ours, theirs in zip(asked, embedded, opa, strict=True):
+    for (entry_point, question), ours, theirs in zip(asked, embedded, opa, strict=True):
         assert _decoded(ours) == _decoded(theirs), question
-        assert read_answer(ours) == read_answer(theirs)
+        assert _read(entry_point, ours) == _read(entry_point, theirs)
 
 
 @pytest.mark.parametrize("missing", ["subject", "device", "operation", "windows", "freezes", "grants", "now"])

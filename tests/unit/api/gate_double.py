@@ -29,6 +29,7 @@ from broker.model.schedule import CalendarState, Interval, Occurrence, Scope, Wi
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.modbus.pdu import decode_request
+from tests.unit.api.requests_double import RequestsDouble
 from tests.unit.api.supervision_double import SupervisionDouble
 
 SECRET_UPSTREAM = "192.0.2.77"
@@ -139,6 +140,7 @@ class GateDouble:
         self.recorded = []
         self.approvals = self._new_approvals()
         self.people = PeopleDouble()
+        self.requests = RequestsDouble()
         self.denial = Reason.ROLE_MISSING
 
     def _new_approvals(self):
@@ -154,6 +156,18 @@ class GateDouble:
 
     def grants_of(self, subject):
         return self.grants if subject.organisation == "acme" else ()
+
+    def calendar_at(self, device, organisation, moment):
+        return self.calendar_state(device, organisation)
+
+    def occurrence(self, window, device, organisation, moment):
+        return {"saturday": Interval(*NEXT_WINDOW)}.get(window)
+
+    def organisation(self, identifier):
+        return next((o for o in self.inventory.organisations if o.id == identifier), None)
+
+    def given(self, grant):
+        return grant in self.requests.found
 
     def visible_devices(self, subject):
         return (AHU, VAV) if subject.organisation == "acme" else ()

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from broker.adapters.policy_files import PolicyFiles, read_policies
-from broker.authz import question
+from broker.authz import question, review
+from broker.model.access_request import Reviewer, Terms
 from broker.model.operation import BacnetProperty, ModbusRange, Operation, Touch
 from broker.model.place import (
     BacnetAddress,
@@ -14,6 +15,7 @@ from broker.model.place import (
     ModbusAddress,
     ModbusTcpWay,
     Organisation,
+    PlannedWrite,
     Point,
     Protocol,
     Table,
@@ -80,6 +82,22 @@ GRANTS = (
     Grant("adjust", Scope(), (Action.ADJUST,), points=("supply-temp-setpoint", "zone-setpoint"), not_after=NOW + 50),
 )
 SESSION = question.SessionFacts("ses-1", "modbus_tls", "127.0.0.1:50000", NOW - 20, NOW - 60)
+OWNER = Organisation("owner", (), (), owner=True)
+REVIEWER = Reviewer("bo@owner.example", "person", "owner", ("security",), ("certificate", "token"), SECOND - 60)
+TERMS = Terms(
+    "req-1",
+    "ana@vendor.example",
+    "vendor",
+    ("plant/ahu-1",),
+    ("supply-temp-setpoint",),
+    (Action.VIEW, Action.ADJUST),
+    "the coil was exchanged",
+    SECOND,
+    SECOND + 3600,
+    SECOND - 600,
+    plan=(PlannedWrite("plant/ahu-1", "supply-temp-setpoint", "21.5"),),
+    chain="req-1",
+)
 SURROUNDINGS: dict[str, Any] = {
     "now": NOW,
     "subject": SUBJECT,
@@ -102,6 +120,18 @@ def session_question(**changes: Any) -> dict[str, Any]:
 def admin_question(permission: str, resource: dict[str, object] | None = None, **changes: Any) -> dict[str, Any]:
     caller = {key: SURROUNDINGS[key] for key in ("now", "subject", "organisation", "session")}
     return question.admin_question(permission=permission, resource=resource or {}, **{**caller, **changes})
+
+
+def review_question(**changes: Any) -> dict[str, Any]:
+    asked: dict[str, Any] = {
+        "now": NOW,
+        "terms": TERMS,
+        "organisation": ORGANISATION,
+        "devices": (DEVICE,),
+        "reviewer": REVIEWER,
+        "reviewer_organisation": OWNER,
+    }
+    return review.review_question(**{**asked, **changes})
 
 
 def library() -> PolicyFiles:

@@ -41,7 +41,7 @@ class Story:
             SimpleNamespace(append=lambda record: self.records.append(orjson.loads(record)) or len(self.records)),
             SimpleNamespace(revision="r1", decide=self._decide),
             SimpleNamespace(
-                organisation=lambda _subject: Organisation("acme", (), ()),
+                organisation=lambda _subject: Organisation("acme", (), (), allowed=Scope(sites=("plant",))),
                 situation=lambda _subject, _device, now: Situation(now, (GRANT,), calendar, None),
             ),
             lambda prefix: f"{prefix}-a",
@@ -134,3 +134,12 @@ def test_given_grants_are_among_those_that_the_policy_sees_and_can_be_locked() -
     story.desk.enforce(LocksInForce((Lock("lck-3", LockKind.GRANT, "req-1", "why", "bo", NOW, "b/ledger"),)))
     story.session()
     assert [grant["id"] for grant in story.records[1]["input"]["grants"]] == ["g"]
+
+
+def test_what_an_organisation_may_no_longer_ask_for_its_requests_no_longer_give() -> None:
+    story = Story()
+    story.desk.in_force.organisation = lambda _subject: Organisation("acme", (), (), allowed=Scope(sites=("mill",)))
+    emergency = replace(GRANT, id="emg-1", kind=GrantKind.EMERGENCY)
+    story.desk.give("all", (replace(GRANT, id="req-1", kind=GrantKind.REQUEST), emergency))
+    story.session()
+    assert [grant["id"] for grant in story.records[0]["input"]["grants"]] == ["g", "emg-1"]

@@ -1,0 +1,73 @@
+"""What the API needs of the broker's access requests, named by role."""
+
+from typing import Protocol
+
+from broker.model.access_request import AccessRequest, Review, Terms, Verdict
+from broker.model.decision import ReviewAnswer
+from broker.model.subject import Subject
+
+
+class RequestView(Protocol):
+    """An access request with what is proven of it on this broker."""
+
+    @property
+    def request(self) -> AccessRequest:
+        """As the state has it."""
+
+    @property
+    def reviews(self) -> tuple[Review, ...]:
+        """The verdicts whose signatures are proven."""
+
+    @property
+    def in_force(self) -> bool:
+        """Whether its grant is given now."""
+
+    @property
+    def held_because(self) -> tuple[str, ...]:
+        """Why not, though it is approved and its time has come: `Reason` words."""
+
+    @property
+    def shared(self) -> bool:
+        """Whether the state that brokers share has it so."""
+
+
+class ReviewDecision(Protocol):
+    """What the policy says of a reviewer."""
+
+    @property
+    def answer(self) -> ReviewAnswer:
+        """Its answer."""
+
+
+class RequestBook(Protocol):
+    """The access requests. Acts raise StateUnavailableError, LedgerUnavailableError, or RequestRefusedError."""
+
+    def new_id(self) -> str:
+        """The id of a request to be."""
+
+    async def requests(self, subject: str = "") -> tuple[RequestView, ...]:
+        """The newest, of a subject or of all."""
+
+    async def request(self, identifier: str) -> RequestView | None:
+        """The request of that id."""
+
+    async def may_review(self, request: AccessRequest, subject: Subject) -> ReviewDecision:
+        """What the policy says to a subject as a reviewer."""
+
+    async def create(self, terms: Terms, *, submit: bool) -> RequestView:
+        """Make a request, as a draft or for review."""
+
+    async def submit(self, request: AccessRequest, by: Subject) -> RequestView:
+        """Hand a draft in."""
+
+    async def review(self, request: AccessRequest, by: Subject, verdict: Verdict, comment: str) -> RequestView:
+        """Approve or deny."""
+
+    async def withdraw(self, request: AccessRequest, by: Subject, why: str) -> RequestView:
+        """Take it back before it is active."""
+
+    async def revoke(self, request: AccessRequest, by: Subject, why: str) -> RequestView:
+        """End what was approved."""
+
+    async def close(self, request: AccessRequest, by: Subject, report: str) -> RequestView:
+        """Give access back, or report when it is over."""

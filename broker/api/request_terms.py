@@ -1,0 +1,194 @@
+"""From what a caller asks for to the terms of an access request: every name known, every value one that can be written.
+
+What approvers sign is exact: devices, points, times in epoch seconds, and values as the device's protocol carries them.
+"""
+
+import time
+from dataclasses import replace
+from decimal import Decimal, InvalidOperation
+from functools import partial
+from math import ceil, floor
+
+from broker.api import codecs
+from broker.api.call import Call
+from broker.api.models import WriteValue
+from broker.api.moments import moment_of
+from broker.api.problems import Problem
+from broker.api.request_models import ExtendCall, PlannedValue, RequestCall
+from broker.model.access_request import AccessRequest, Terms
+from broker.model.place import Device, Organisation, PlannedWrite, Point
+from broker.model.vocabulary import Action, Reason
+
+LONGEST_SECONDS = 366 * 86_400
+FARTHEST_SECONDS = 366 * 86_400
+_LOOKING = frozenset({Action.VIEW, Action.DISCOVER})
+
+
+def terms_of(call: Call, asked: RequestCall) -> Terms:
+    """The terms of a new request. Raises Problem."""
+    organisation = _organisation(call)
+    devices = _devices(call, organisation, asked.devices)
+    plan = tuple(_planned(devices, place, wish) for place, wish in enumerate(asked.plan))
+    points = _points(devices, asked, plan)
+    actions = _actions(devices, asked, plan)
+    starts, ends = _times(call, asked, devices, organisation)
+    if not asked.window and not _LOOKING.issuperset(actions):
+        _require_window(call, devices, organisation, starts, ends)
+    identifier = call.gate.requests.new_id()
+    return Terms(
+        id=identifier,
+        subject=call.subject.id,
+        organisation=organisation.id,
+        devices=tuple(device.key for device in devices),
+        points=points,
+        actions=actions,
+        reason=asked.reason,
+        starts=starts,
+        ends=ends,
+        created_at=int(time.time()),
+        plan=plan,
+        ticket=asked.ticket,
+        window=asked.window,
+        single_use=asked.single_use,
+        supervised=asked.supervised,
+        chain=identifier,
+    )
+
+
+def extended(call: Call, request: AccessRequest, asked: ExtendCall) -> Terms:
+    """The terms of a request that prolongs another. Raises Problem."""
+    before, now = request.terms, int(time.time())
+    ends = floor(moment_of("until", asked.until, "body_invalid") or 0)
+    if ends <= before.ends:
+        raise Problem("request_time", "It must end later than what it prolongs.")
+    starts = max(before.starts, now)
+    _require_length(starts, ends, now)
+    return replace(
+        before,
+        id=call.gate.requests.new_id(),
+        reason=asked.reason,
+        ticket=asked.ticket or before.ticket,
+        starts=starts,
+        ends=ends,
+        created_at=now,
+        extends=before.id,
+    )
+
+
+def _organisation(call: Call) -> Organisation:
+    found = call.gate.organisation(call.subject.organisation)
+    if found is None:
+        raise Problem("request_ineligible", reasons=(Reason.CONTRACT_ENDED,))
+    return found
+
+
+def _devices(call: Call, organisation: Organisation, keys: tuple[str, ...]) -> tuple[Device, ...]:
+    """Devices that may be asked for; those that the caller may not see are not there for it."""
+    inventory = {device.key: device for device in call.gate.inventory.devices}
+    visible = inventory.keys() if organisation.owner else {d.key for d in call.gate.visible_devices(call.subject)}
+    for place, key in enumerate(keys):
+        if key not in visible:
+            errors = [{"at": f"devices.{place}", "problem": "there is no such device, or you may not see it"}]
+            raise Problem("device_unknown", f"No such device: {key}.", members={"errors": errors})
+        if not organisation.may_ask_for(inventory[key]):
+            raise Problem("request_ineligible", reasons=(Reason.OUTSIDE_REACH,))
+    return tuple(inventory[key] for key in keys)
+
+
+def _planned(devices: tuple[Device, ...], place: int, wish: PlannedValue) -> PlannedWrite:
+    at = f"plan.{place}"
+    device = next((d for d in devices if d.key == wish.device), devices[0] if len(devices) == 1 else None)
+    if device is None or wish.device not in (None, device.key):
+        raise _wrong("request_terms", f"{at}.device", "must be one of the devices that are asked for")
+    point = next((point for point in device.points if point.id == wish.point), None)
+    if point is None:
+        raise _wrong("point_unknown", f"{at}.point", f"{device.key} has no point {wish.point}")
+    if point.action is None:
+        raise _wrong("request_terms", f"{at}.point", "can only be read")
+    item = WriteValue(value=wish.value, priority=wish.priority)
+    request = codecs.composed(f"{at}.value", partial(codecs.compose_write, device, point, item))
+    touches = [touch for operation in request.operations for touch in operation.touches]
+    value = next((touch.value for touch in touches if touch.point.id == point.id and touch.whole), None)
+    if value is None:
+        raise _wrong("value_invalid", f"{at}.value", "writes only part of the point")
+    problem = _outside_limits(point, value)
+    if problem:
+        raise _wrong("value_invalid", f"{at}.value", problem)
+    return PlannedWrite(device.key, point.id, value)
+
+
+def _outside_limits(point: Point, value: str) -> str:
+    if value == "null":
+        return ""
+    if point.allowed and value not in point.allowed:
+        return f"must be one of {', '.join(point.allowed)}"
+    try:
+        number = Decimal(value)
+    except InvalidOperation:
+        return ""
+    if point.minimum is not None and number < point.minimum:
+        return f"must be at least {point.minimum:f}"
+    if point.maximum is not None and number > point.maximum:
+        return f"must be at most {point.maximum:f}"
+    return ""
+
+
+def _points(devices: tuple[Device, ...], asked: RequestCall, plan: tuple[PlannedWrite, ...]) -> tuple[str, ...]:
+    known = {point.id for device in devices for point in device.points}
+    for place, name in enumerate(asked.points):
+        if name not in known:
+            raise _wrong("point_unknown", f"points.{place}", f"none of the devices has a point {name}")
+    if not asked.points:
+        return tuple(sorted({write.point for write in plan}))
+    for place, write in enumerate(plan):
+        if write.point not in asked.points:
+            raise _wrong("request_terms", f"plan.{place}.point", "is not among the points that are asked for")
+    return tuple(sorted(asked.points))
+
+
+def _actions(devices: tuple[Device, ...], asked: RequestCall, plan: tuple[PlannedWrite, ...]) -> tuple[Action, ...]:
+    classes = {(device.key, point.id): point.action for device in devices for point in device.points}
+    needed = {action for write in plan if (action := classes[write.device, write.point]) is not None}
+    wanted = set(asked.actions) or {Action.VIEW, *needed}
+    missing = sorted(needed - wanted)
+    if missing and Action.OVERRIDE not in wanted:
+        raise _wrong("request_terms", "actions", f"must include {', '.join(missing)} for what is planned")
+    return tuple(action for action in Action if action in wanted)
+
+
+def _times(call: Call, asked: RequestCall, devices: tuple[Device, ...], organisation: Organisation) -> tuple[int, int]:
+    now = time.time()
+    begins = moment_of("from", asked.starts, "body_invalid")
+    ends = moment_of("until", asked.until, "body_invalid")
+    if asked.window:
+        for device in devices:
+            interval = call.gate.occurrence(asked.window, device, organisation.id, max(begins or now, now))
+            if interval is None:
+                raise _wrong("request_time", "window", f"does not open for {device.key} any more, or is none of it")
+            begins = max(interval.opens, begins or 0.0)
+            ends = ends or interval.closes
+    starts = ceil(begins) if begins is not None else int(now)
+    until = floor(ends or 0.0)
+    _require_length(starts, until, now)
+    return starts, until
+
+
+def _require_length(starts: int, ends: int, now: float) -> None:
+    if ends <= max(starts, now):
+        raise _wrong("request_time", "until", "must be later than now and than from")
+    if starts > now + FARTHEST_SECONDS or ends - starts > LONGEST_SECONDS:
+        raise _wrong("request_time", "until", "must not be more than a year away")
+
+
+def _require_window(
+    call: Call, devices: tuple[Device, ...], organisation: Organisation, starts: int, ends: int
+) -> None:
+    """Whoever wants to change something needs a window: one that never opens in that time would give nothing."""
+    for device in devices:
+        state = call.gate.calendar_at(device, organisation.id, max(float(starts), time.time()))
+        if not state.open and (state.next is None or state.next.opens >= ends):
+            raise _wrong("request_time", "until", f"no window of {device.key} is open in that time")
+
+
+def _wrong(code: str, at: str, problem: str) -> Problem:
+    return Problem(code, f"{at}: {problem}", members={"errors": [{"at": at, "problem": problem}]})

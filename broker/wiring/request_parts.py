@@ -1,0 +1,128 @@
+"""What the keepers of access requests share, and the proof of what the state says of approvals."""
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from broker.access.eligibility import Surroundings
+from broker.adapters.state_database import StateDatabase
+from broker.adapters.state_request_journal import RequestJournal
+from broker.adapters.state_requests import RequestRows
+from broker.engine.ports import Clock, Ledger
+from broker.errors import ConfigError, IntegrityError, LedgerUnavailableError
+from broker.ledger import request_records
+from broker.ledger.notes import Verifier, decode_vkey, verifier_of
+from broker.ledger.reviews import verify_review
+from broker.listeners.decision_desk import DecisionDesk
+from broker.listeners.review_desk import ReviewDesk
+from broker.listeners.session_register import SessionRegister
+from broker.model.access_request import AccessRequest, Review, Terms, Verdict
+
+log = logging.getLogger(__name__)
+MOST_PROVEN = 4096
+
+
+@dataclass(slots=True)
+class RequestParts:
+    """The parts of a running broker that access requests need; `verifiers` are the keys of all brokers."""
+
+    clock: Clock
+    ledger: Ledger
+    desk: DecisionDesk
+    register: SessionRegister
+    review_desk: ReviewDesk
+    chance: Callable[[str], str]
+    database: StateDatabase
+    journal: RequestJournal
+    origin: str
+    key: Ed25519PrivateKey
+    verifiers: tuple[Verifier, ...]
+    rows: RequestRows = field(init=False)
+    trust: "ReviewTrust" = field(init=False)
+    distrusted: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.rows = RequestRows(self.database, self.distrust)
+        self.trust = ReviewTrust(self.verifiers, self.distrust)
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What eligibility is judged by now."""
+        in_force = self.desk.in_force
+        windows = frozenset(window.id for window in in_force.inventory.windows)
+        return Surroundings(in_force.organisation_of, in_force.device, windows, self.desk.locks)
+
+    async def recorded(self, record: bytes) -> int:
+        """The index of a record that is on the disk. Raises LedgerUnavailableError."""
+        index = self.ledger.append(record)
+        settled: asyncio.Future[LedgerUnavailableError | None] = asyncio.get_running_loop().create_future()
+        if not self.ledger.settle(True, settled.set_result):
+            error = await asyncio.shield(settled)
+            if error is not None:
+                raise error
+        return index
+
+    def distrust(self, request: str, why: str) -> None:
+        """Say once that the state cannot be believed about a request."""
+        if (request, why) in self.distrusted or len(self.distrusted) >= MOST_PROVEN:
+            return
+        self.distrusted.add((request, why))
+        log.critical("the state says of request %s what cannot be true: %s", request, why)
+        code, _, detail = why.partition(": ")
+        try:
+            record = request_records.request_distrusted(self.clock.now(), request=request, code=code, detail=detail)
+            self.ledger.append(record)
+            self.ledger.settle(False, lambda _: None)
+        except LedgerUnavailableError:
+            log.error("that request %s cannot be believed was not recorded: the ledger is closed", request)
+
+
+def verifiers(origin: str, key: Ed25519PrivateKey, others: Iterable[str]) -> tuple[Verifier, ...]:
+    """The keys whose verdicts count here: this broker's own, and those of others. Raises ConfigError."""
+    found = [verifier_of(origin, key)]
+    for text in others:
+        try:
+            found.append(decode_vkey(text))
+        except IntegrityError as error:
+            raise ConfigError("broker_key", "A broker's public key cannot be used.", f"{text}: {error}") from None
+    return tuple(found)
+
+
+class ReviewTrust:
+    """Which verdicts are proven; what was proven once is remembered by everything that the proof rests on."""
+
+    def __init__(self, verifiers: tuple[Verifier, ...], distrust: Callable[[str, str], None]) -> None:
+        self._verifiers = verifiers
+        self._distrust = distrust
+        self._proven: dict[tuple[Terms, bytes], Review] = {}
+
+    def proven(self, request: AccessRequest) -> tuple[Review, ...]:
+        """The verdicts on just these terms that a known broker signed; others are said to be none, once."""
+        found = []
+        for reviewer, note in request.notes:
+            try:
+                review = self._verified(request, note)
+                if review.reviewer.id != reviewer:
+                    raise IntegrityError("review_of_another", "the verdict is another reviewer's")
+                found.append(review)
+            except IntegrityError as error:
+                self._distrust(request.id, f"{error.code}: a verdict said to be of {reviewer}")
+        return tuple(found)
+
+    def approvals(self, request: AccessRequest) -> tuple[Review, ...]:
+        """The proven approvals; none if somebody denied it."""
+        reviews = self.proven(request)
+        return reviews if all(review.verdict is Verdict.APPROVE for review in reviews) else ()
+
+    def _verified(self, request: AccessRequest, note: str) -> Review:
+        key = request.terms, hashlib.sha256(note.encode(errors="replace")).digest()
+        known = self._proven.get(key)
+        if known is None:
+            if len(self._proven) >= MOST_PROVEN:
+                self._proven.clear()
+            known = self._proven[key] = verify_review(note, request.terms, self._verifiers)
+        return known
