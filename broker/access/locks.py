@@ -58,6 +58,10 @@ class LocksInForce:
         found = [self._first([(LockKind.DEVICE, d.key), (LockKind.SITE, d.site)]) for d in devices]
         return found[0] if found and None not in found else None
 
+    def on_site(self, site: str) -> Lock | None:
+        """The lock on a site as a whole; its isolation is apart."""
+        return self._locks.get((LockKind.SITE, site))
+
     def isolation(self, site: str) -> Lock | None:
         """The isolation of a site."""
         return self._isolations.get(site)

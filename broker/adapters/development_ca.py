@@ -62,6 +62,8 @@ PERSONAS = (
     Persona("vendor-ana", VENDOR, "ana@acme.example"),
     Persona("secops-bo", OWNER, "bo@plant.example"),
     Persona("auditor-cy", OWNER, "cy@plant.example"),
+    Persona("duty-di", OWNER, "di@plant.example"),
+    Persona("operator-eli", OWNER, "eli@plant.example"),
     Persona("bms-sync", OWNER, "spiffe://plant.example/bms-sync"),
 )
 

@@ -14,7 +14,14 @@ from typing import Final
 from broker.model.decision import EntryPoint
 
 LENGTH: Final = struct.Struct(">I")
-ENTRY_POINTS: Final = (EntryPoint.OPERATION, EntryPoint.SESSION, EntryPoint.ADMIN, EntryPoint.LEAVE, EntryPoint.REVIEW)
+ENTRY_POINTS: Final = (
+    EntryPoint.OPERATION,
+    EntryPoint.SESSION,
+    EntryPoint.ADMIN,
+    EntryPoint.LEAVE,
+    EntryPoint.REVIEW,
+    EntryPoint.EMERGENCY,
+)
 MAX_LOAD_OCTETS: Final = 16 << 20
 
 

@@ -18,12 +18,15 @@ import regorus
 from broker.adapters.rego_framing import ENTRY_POINTS, LENGTH, MAX_LOAD_OCTETS, framed
 from broker.authz.answer import MAX_ANSWER_OCTETS
 from broker.authz.walk import problems
+from broker.model.decision import EntryPoint
 
 LOAD_SECONDS = 5.0
 MEMORY_OCTETS = 512 << 20
 RECEIVE_OCTETS = 1 << 16
 UNDEFINED = '"<undefined>"'
 RULES = tuple(f"data.otbroker.{entry_point.value}" for entry_point in ENTRY_POINTS)
+# Undefined is a denial, and only the policy that comes with the broker is asked in an emergency.
+NEED_NOT_BE_THERE = frozenset({f"data.otbroker.{EntryPoint.EMERGENCY.value}"})
 
 
 class RefusedError(Exception):
@@ -49,17 +52,17 @@ def load(modules: dict[str, str], data: dict[str, Any]) -> Any:
     if found:
         raise RefusedError("\n".join(map(str, found)))
     for rule in RULES:
-        _try_out(engine, rule)
+        _try_out(engine, rule, needed=rule not in NEED_NOT_BE_THERE)
     return engine
 
 
-def _try_out(engine: Any, rule: str) -> None:
+def _try_out(engine: Any, rule: str, needed: bool) -> None:
     answer = evaluate(engine, rule, b"{}")
     try:
         allow = orjson.loads(answer)["allow"] if answer else None
     except (ValueError, TypeError, KeyError):
         allow = None
-    if allow is not False:
+    if allow is not False and (needed or answer):
         raise RefusedError(f"{rule} does not deny an empty question")
 
 

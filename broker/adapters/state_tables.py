@@ -125,3 +125,13 @@ REQUEST_USES = Table(
     Column("broker", String(300), nullable=False),
     Column("at", Double, nullable=False),
 )
+
+EMERGENCIES = Table(
+    "emergencies",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("broker", String(300), nullable=False),
+    Column("opened_at", Double, nullable=False),
+    Column("document", Text, nullable=False),
+    Column("close_asked_by", String(400), nullable=False),
+)

@@ -18,7 +18,7 @@ from broker.api.openapi import openapi_octets
 from broker.api.ports import Authenticator, Gate, IdentityRefused, Logouts, Tunnels
 from broker.api.problems import Problem
 from broker.api.reception import bearer_token, check_headers, parse_body, parse_query, read_body, refuse_body
-from broker.api.route import DecidedBy, Effect, Route
+from broker.api.route import CertificateAlone, DecidedBy, Effect, Route
 from broker.api.routes import ROUTES
 from broker.api.strangers import Strangers
 from broker.api.under_way import UnderWay
@@ -29,6 +29,7 @@ from broker.model.vocabulary import RecordKind
 
 log = logging.getLogger(__name__)
 _MISSING = frozenset({"certificate_missing", "token_missing", "proof_missing"})
+_TOKEN_WANTED = (Requirement.TOKEN, Requirement.BOTH)
 _ROUTE = web.RequestKey("route", str)
 NOBODY = Subject("", SubjectKind.PERSON, "")
 """Who calls without being proven; of no organisation, so no policy lets him do anything."""
@@ -174,10 +175,25 @@ class Api:
     async def _authenticate(self, request: web.BaseRequest, connection: Any, requirement: Requirement) -> Subject:
         try:
             token = bearer_token(request)
+            if token is None and connection.leaf is not None and requirement in _TOKEN_WANTED:
+                subject = self._authenticator.certificate_subject(connection.leaf, connection.intermediates)
+                if self._certificate_suffices(request, subject):
+                    return subject
             return await self._authenticator.authenticate(requirement, connection.leaf, connection.intermediates, token)
         except PeerError as error:
             self._identity_refused(LISTENER, connection.peer, error.code)
             raise _unproven(error) from None
+
+    def _certificate_suffices(self, request: web.BaseRequest, subject: Subject) -> bool:
+        """Whether the route does without a token for this subject: to open an emergency, and in one that holds."""
+        path = path_of(request)
+        for route, pattern in self._patterns:
+            match = pattern.fullmatch(path) if route.method == request.method else None
+            if match and route.certificate_alone is CertificateAlone.IN_EMERGENCY:
+                return self._shared.gate.break_glass.holds(subject, match.groupdict().get("site", ""))
+            if match:
+                return route.certificate_alone is CertificateAlone.ALWAYS
+        return False
 
     def _route(self, request: web.BaseRequest) -> tuple[Route, dict[str, str]]:
         path = path_of(request)

@@ -1,6 +1,6 @@
 """What the API needs of the rest of the broker, named by role; wiring passes the real parts."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from broker.engine.events import Finding, Refused, Seen
 from broker.engine.sessions import Session
 from broker.model.approval import Approval
 from broker.model.decision import Decision, Obligation
+from broker.model.emergency import Emergency, NotOpened, SigningRefusal
 from broker.model.leave import Debt, Leave
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import Request
@@ -236,6 +237,34 @@ class LeaveBook(Protocol):
         """Somebody has taken note. Raises LedgerUnavailableError: no record, no act."""
 
 
+class BreakGlassBook(Protocol):
+    """Emergencies."""
+
+    elsewhere: tuple[Emergency, ...]
+    """What was last seen of those that other brokers opened."""
+
+    @property
+    def emergencies(self) -> tuple[Emergency, ...]:
+        """Those that were opened at this broker."""
+
+    def now(self) -> float:
+        """The moment, in epoch seconds."""
+
+    def holds(self, subject: Subject, site: str) -> bool:
+        """Whether a subject holds an emergency, at a site or ("") anywhere."""
+
+    async def open(
+        self, subject: Subject, site: str, why: str, minutes: int | None, raw_parts: Sequence[str], peer: str
+    ) -> Emergency | NotOpened:
+        """Open one. Raises UnavailableError: then nothing holds."""
+
+    async def close(self, emergency: Emergency, by: str) -> None:
+        """End one early. Raises StateUnavailableError for one of another broker that cannot be told."""
+
+    async def sign(self, emergency: Emergency, by: str, comment: str) -> Emergency | SigningRefusal:
+        """Sign the review of one of this broker. Raises UnavailableError: no record, no signature."""
+
+
 class Gate(Protocol):
     """The broker behind its listeners."""
 
@@ -283,6 +312,10 @@ class Gate(Protocol):
     def occurrence(self, window: str, device: Device, organisation: str, moment: float) -> Interval | None:
         """When a window is open for a device and organisation at a moment, or next."""
 
+    @property
+    def break_glass(self) -> BreakGlassBook:
+        """Emergencies."""
+
     def calendar_state(self, device: Device, organisation: str) -> CalendarState:
         """What is open, frozen and next."""
 
@@ -324,6 +357,9 @@ class Gate(Protocol):
 
 class Authenticator(Protocol):
     """Proves subjects."""
+
+    def certificate_subject(self, leaf: bytes, intermediates: tuple[bytes, ...]) -> Subject:
+        """The subject of a client certificate. Raises CertificateError."""
 
     async def authenticate(
         self,

@@ -60,6 +60,7 @@ KINDS: dict[str, Kind] = {
         "Your token does not say that you proved yourself in the last five minutes.",
         "Log in again, so that you are asked for all that proves you, and call again with the new token.",
     ),
+    "break_glass_refused": Kind(403, "No emergency was opened.", "Check site, parts and settings; it is recorded."),
     "route_unknown": Kind(404, "There is nothing at this path.", "See the reference of the API for its paths."),
     "device_unknown": Kind(
         404, "There is no such device, or you may not see it.", REASONS[Reason.DEVICE_UNKNOWN].what_to_do
@@ -80,6 +81,7 @@ KINDS: dict[str, Kind] = {
     "leave_unknown": Kind(
         404, "There is no such leave, or somebody has taken note of it.", "See what was left with `otb leave ls`."
     ),
+    "emergency_unknown": Kind(404, "There is no such emergency.", "See which there are: `otb break-glass ls`."),
     "lock_unknown": Kind(404, "There is no such lock, or it no longer holds.", "See which hold with `otb lock ls`."),
     "request_unknown": Kind(
         404, "There is no such access request, or you may not see it.", "Look at the list of your access requests."
@@ -134,6 +136,15 @@ KINDS: dict[str, Kind] = {
         "Access that you had is over, and your closing report is missing.",
         "Write what was done: close that request with a report.",
     ),
+    "break_glass_unready": Kind(
+        409, "Nothing can be opened here.", "Let the operator of the broker set break-glass up, or use another broker."
+    ),
+    "emergency_elsewhere": Kind(
+        409, "The emergency was opened at another broker.", "Do it at that broker, which `otb break-glass ls` names."
+    ),
+    "signature_refused": Kind(
+        409, "The review was not signed.", "Two people sign it after its end, neither of them who opened it."
+    ),
     "body_too_large": Kind(413, "The body is too large.", "Split the call into several smaller ones."),
     "media_type_unsupported": Kind(
         415, "The body must be plain application/json.", "Send Content-Type: application/json and no encoding."
@@ -157,6 +168,9 @@ KINDS: dict[str, Kind] = {
     "too_many_calls": Kind(429, "You have too many calls under way.", "Wait for some to end, then try again."),
     "too_many_requests": Kind(
         429, "You have too many access requests under way.", "Withdraw what you do not need, then try again."
+    ),
+    "too_many_attempts": Kind(
+        429, "Too many attempts to open an emergency.", "Wait as long as Retry-After says, then try again."
     ),
     "too_many_watchers": Kind(429, "As many watch as may at once.", "Let another watcher go, then try again."),
     "internal_error": Kind(

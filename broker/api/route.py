@@ -34,6 +34,16 @@ class DecidedBy(StrEnum):
     """In the engine, by the policy, for the session and for each operation."""
     PROOF = "the proof in the call"
     """In the handler, by a one-time code or a certificate's key: nobody has to be proven before."""
+    PARTS = "the settings and sealed parts"
+    """In the handler, by what the settings fix and by who brings the parts: the policy may be what is down."""
+
+
+class CertificateAlone(StrEnum):
+    """Whether a client certificate alone proves the caller of a route, though the listener asks for a token."""
+
+    NEVER = "never"
+    IN_EMERGENCY = "while the caller holds an emergency at the site"
+    ALWAYS = "always"
 
 
 class Effect(StrEnum):
@@ -78,6 +88,7 @@ class Route:
     """Its answer goes on until one side ends it: no deadline."""
     requirement: Requirement | None = None
     """Of a route that is decided by a proof in the call: what the caller is proven by besides; None is nothing."""
+    certificate_alone: CertificateAlone = CertificateAlone.NEVER
 
     @property
     def pattern(self) -> re.Pattern[str]:

@@ -2,12 +2,13 @@
 
 from broker.api import agenda, models, operations, views
 from broker.api.approval_routes import APPROVAL_ROUTES
+from broker.api.break_glass_routes import BREAK_GLASS_ROUTES
 from broker.api.evidence_routes import EVIDENCE_ROUTES
 from broker.api.leave_routes import LEAVE_ROUTES
 from broker.api.lock_routes import LOCK_ROUTES
 from broker.api.people_routes import PEOPLE_ROUTES
 from broker.api.request_routes import REQUEST_ROUTES
-from broker.api.route import DecidedBy, Effect, Route
+from broker.api.route import CertificateAlone, DecidedBy, Effect, Route
 from broker.api.session_routes import SESSION_ROUTES
 
 _DEVICE_PROBLEMS = ("denied", "device_unknown", "ledger_closed", "ledger_paused", "state_unavailable")
@@ -49,6 +50,7 @@ ROUTES: tuple[Route, ...] = (
         answer=models.Points,
         resource="points",
         problems=("device_unknown",),
+        certificate_alone=CertificateAlone.IN_EMERGENCY,
     ),
     Route(
         name="read",
@@ -77,6 +79,7 @@ ROUTES: tuple[Route, ...] = (
             "Neighbouring points are read together. The answer is 200 if anything could be read; a point that could "
             "not says why in `error`. If nothing could be read the answer is a problem: 403 if anything was denied."
         ),
+        certificate_alone=CertificateAlone.IN_EMERGENCY,
     ),
     Route(
         name="write",
@@ -115,6 +118,7 @@ ROUTES: tuple[Route, ...] = (
             "\n\nIf the policy obliges a person (`step_up_needed`, `approval_needed`), the problem has `approvals`. "
             "With `wait_seconds` the call waits until they are armed or refused, then is decided again and goes on."
         ),
+        certificate_alone=CertificateAlone.IN_EMERGENCY,
     ),
     Route(
         name="tunnel",
@@ -134,6 +138,7 @@ ROUTES: tuple[Route, ...] = (
             '`{"type":"renew","token":"…"}` with a fresh token of the same subject, which the broker answers with '
             '`{"type":"renewed"}` or `{"type":"renew_refused","code":…}`; a token of another subject ends the tunnel.'
         ),
+        certificate_alone=CertificateAlone.IN_EMERGENCY,
     ),
     Route(
         name="windows",
@@ -170,6 +175,7 @@ ROUTES: tuple[Route, ...] = (
     *LEAVE_ROUTES,
     *PEOPLE_ROUTES,
     *REQUEST_ROUTES,
+    *BREAK_GLASS_ROUTES,
     *EVIDENCE_ROUTES,
     Route(
         name="openapi",

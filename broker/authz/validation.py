@@ -11,7 +11,14 @@ from broker.model.decision import EntryPoint
 MAX_COMPLAINT_CHARACTERS = 300
 # A question goes into one ledger record, of 65,535 octets at most, together with its answer.
 MAX_QUESTION_OCTETS = 60_000
-ENTRY_POINTS = (EntryPoint.OPERATION, EntryPoint.SESSION, EntryPoint.ADMIN, EntryPoint.LEAVE, EntryPoint.REVIEW)
+ENTRY_POINTS = (
+    EntryPoint.OPERATION,
+    EntryPoint.SESSION,
+    EntryPoint.ADMIN,
+    EntryPoint.LEAVE,
+    EntryPoint.REVIEW,
+    EntryPoint.EMERGENCY,
+)
 
 
 def schema(name: str) -> dict[str, Any]:

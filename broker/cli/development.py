@@ -1,4 +1,4 @@
-"""`otbroker dev`: a development authority, four personas, a simulated building and a broker in front of it; loopback
+"""`otbroker dev`: a development authority, six personas, a simulated building and a broker in front of it; loopback
 only.
 """
 
@@ -49,8 +49,13 @@ from broker.wiring.broker import Broker
 
 ISSUERS = {OWNER: "https://issuer.plant.example", VENDOR: "https://issuer.acme.example"}
 ORIGIN = "otbroker.dev/ledger"
-ROLES = {"bo@plant.example": ["security"], "cy@plant.example": ["auditor"]}
 SPONSOR = "bo@plant.example"
+ROLES = {
+    "bo@plant.example": ["security"],
+    "cy@plant.example": ["auditor"],
+    "di@plant.example": ["operator"],
+    "eli@plant.example": ["operator"],
+}
 TOKEN_SECONDS = 3600
 TOKEN_REFRESH_SECONDS = 600
 SIMULATOR_START_SECONDS = 30.0
@@ -170,11 +175,11 @@ class Development:
         write_private(self.folder / "ledger.pub", verifier_of(ORIGIN, key).vkey.encode() + b"\n")
 
     def _copy_policies(self) -> None:
-        """The shipped library, to be edited; what is there already is left as it is."""
+        """The shipped library, to be edited, without what is fixed; what is there already is left as it is."""
         source = shipped_policies()
         for path in sorted(source.rglob("*.rego")):
             target = self.folder / "policies" / path.relative_to(source)
-            if not target.exists() and not path.name.endswith("_test.rego"):
+            if not target.exists() and not path.name.endswith(("_test.rego", "emergency.rego")):
                 write_private(target, path.read_bytes())
 
     def _start_simulators(self) -> Endpoints:

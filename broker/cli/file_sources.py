@@ -13,6 +13,7 @@ from broker.adapters.policy_files import PolicyFiles, read_policies
 from broker.adapters.private_files import write_private
 from broker.cli.config_files import raise_if_any
 from broker.cli.inventory_files import read_inventory
+from broker.cli.policies import shipped_policies
 from broker.model.place import Inventory, Organisation
 from broker.settings.broker_file import Settings
 from broker.settings.canonical import decode_inventory, encode_inventory
@@ -98,6 +99,10 @@ class FileSources:
     def policies(self) -> PolicyFiles:
         """Read the policies. Raises ConfigError."""
         return read_policies(self._policy_folder)
+
+    def emergency_policies(self) -> PolicyFiles:
+        """The library that comes with the broker, wherever the policies in force are. Raises ConfigError."""
+        return read_policies(shipped_policies())
 
     def keep(self, inventory: Inventory) -> None:
         """Remember what is in force and archive it by its revision."""

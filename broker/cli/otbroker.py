@@ -8,6 +8,7 @@ from pathlib import Path
 
 from broker.api.openapi import openapi_octets
 from broker.api.reference import api_reference
+from broker.cli.break_glass_commands import add_break_glass_commands
 from broker.cli.ca_commands import add_ca_commands
 from broker.cli.completion import HELP, describe_completion, print_completion
 from broker.cli.config_commands import DEFAULT_SETTINGS, add_config_commands
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     add_ledger_commands(commands)
     add_ca_commands(commands)
     add_notify_commands(commands)
+    add_break_glass_commands(commands)
     _add_api(commands)
     _add_completion(commands)
     return root
@@ -48,7 +50,7 @@ def _add_dev(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     dev = commands.add_parser(
         "dev",
         help="a broker with a simulated building, on loopback",
-        description="Run a broker with a development authority, four personas and a simulated building; loopback only.",
+        description="Run a broker with a development authority, six personas and a simulated building; loopback only.",
     )
     dev.add_argument("--dir", type=Path, default=Path(DEFAULT_FOLDER), help="all state, reusable (%(default)s)")
     dev.add_argument("--opa", default="", metavar="URL", help="use this OPA server instead of the embedded engine")

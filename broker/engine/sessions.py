@@ -24,7 +24,8 @@ class Session:
     `look_at` (epoch seconds) is when its end must be examined again. `device_key` is the device's, ready to hand.
     `barred` is the `Reason` word for which nothing is relayed now, empty while operations may be. `observer`, there
     only while somebody watches, is told of each request: result, code, reasons of a denial. `watched_by` are those who
-    supervise it now. `errand` is there in sessions of the broker's own alone.
+    supervise it now. `errand` is there in sessions of the broker's own alone. `emergency` is the id of the
+    emergency in which it was opened, on which alone it rests.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Session:
     watched_by: tuple[str, ...] = ()
     observer: "Observer | None" = None
     errand: Errand | None = None
+    emergency: str = ""
     device_key: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +96,8 @@ def end_of(session: Session, situation: Situation) -> EndReason | None:
     when, why = proof_end(session.subject, situation.contract_until)
     if situation.now >= when:
         return why
+    if session.emergency:
+        return None if situation.grants else EndReason.GRANT_ENDED
     calendar = situation.calendar
     relied_on = in_force(situation)
     lost = session.relied_on - relied_on - prolonged(situation.grants, relied_on)
@@ -122,7 +126,7 @@ def foreseen_end(session: Session, situation: Situation) -> tuple[float, EndReas
     others = prolonged(situation.grants, session.relied_on)
     for grant in situation.grants:
         if grant.id in session.relied_on and grant.id not in others:
-            if not _needs_no_window(grant):
+            if not session.emergency and not _needs_no_window(grant):
                 ends.append((_last_window_end(grant, situation.calendar.open), EndReason.WINDOW_CLOSED))
             ends.append((NEVER if grant.not_after is None else grant.not_after, EndReason.GRANT_ENDED))
     when, why = min(ends)

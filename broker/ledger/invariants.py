@@ -12,6 +12,8 @@
 - what waited for a person is relayed only if it was asked, armed by the right person and used up for it, once;
 - every intent has exactly one outcome, after it; a denied one only `denied`; one whose lease had ended is not relayed;
 - no session ends because its subject logged out before an issuer has told of a logout;
+- a session of an emergency is decided by the fixed policy, is opened and relays between `break_glass_opened` and the
+  emergency's end, and no other session is decided by it;
 - when the broker starts or stops, no session is open and no intent without outcome.
 
 Records below the minimum index of a pruned ledger are not there to be cited: what refers to them is taken as it stands.
@@ -26,6 +28,7 @@ import orjson
 from broker.errors import IntegrityError
 from broker.ledger.armings import Armings, Reliance
 from broker.ledger.canonical import canonical
+from broker.ledger.emergency_rules import Emergencies
 from broker.model.decision import EntryPoint
 from broker.model.leave import Undone
 from broker.model.vocabulary import EndReason, RecordKind, Result
@@ -34,7 +37,9 @@ SLIP_SECONDS = 2.0
 # The broker was not there, or its clock jumped: what lies before and after is not one stretch of records.
 _INTERRUPTIONS = frozenset({RecordKind.BROKER_STARTED, RecordKind.TAIL_HEALED, RecordKind.CLOCK_STEPPED})
 LEASE_GRACE_SECONDS = 1.0
-_IN_SESSIONS = frozenset({EntryPoint.OPERATION.value, EntryPoint.SESSION.value, EntryPoint.LEAVE.value})
+_IN_SESSIONS = frozenset(
+    {EntryPoint.OPERATION.value, EntryPoint.SESSION.value, EntryPoint.LEAVE.value, EntryPoint.EMERGENCY.value}
+)
 LONGEST_OPERATION_SECONDS = 600.0
 RELAYED_NOTHING = frozenset({Result.DENIED.value, Result.NOT_SENT.value})
 
@@ -42,7 +47,7 @@ Record = dict[str, Any]
 
 
 class _Decision:
-    __slots__ = ("allow", "entry_point", "leave", "opens", "reliance", "session", "undoes", "valid_until")
+    __slots__ = ("allow", "entry_point", "fixed", "leave", "opens", "reliance", "session", "undoes", "valid_until")
 
     def __init__(self, record: Record) -> None:
         self.opens = record["entry_point"] == EntryPoint.SESSION.value
@@ -52,6 +57,9 @@ class _Decision:
             self.leave, self.opens = question["leave"]["id"], question["operation"] is None
             if not self.opens and question["operation"]["writes"]:
                 self.undoes = _place(question["leave"]["debt"])
+        self.fixed = record["entry_point"] == EntryPoint.EMERGENCY.value
+        if self.fixed:
+            self.opens = "operation" not in record["input"]
         self.session: str = record["session"]
         self.allow: bool = record["allow"]
         self.entry_point: str = record["entry_point"]
@@ -60,7 +68,7 @@ class _Decision:
 
 
 class _Intent:
-    __slots__ = ("alone", "denied", "late", "leave", "paused", "session", "time", "undoes")
+    __slots__ = ("alone", "denied", "late", "leave", "over", "paused", "session", "time", "undoes")
 
     def __init__(
         self,
@@ -72,8 +80,9 @@ class _Intent:
         alone: bool = False,
         leave: str = "",
         undoes: str = "",
+        over: bool = False,
     ) -> None:
-        self.alone = alone
+        self.over = over
         self.leave = leave
         self.undoes = undoes
         self.session = session
@@ -109,6 +118,7 @@ class Invariants:
         self._intents: dict[int, _Intent] = {}
         self._used_invitations: set[str] = set()
         self._armings = Armings()
+        self._emergencies = Emergencies()
         self._rules: dict[str, Callable[[Record], None]] = {
             RecordKind.BROKER_STARTED.value: self._broker_started,
             RecordKind.BROKER_STOPPED.value: self._broker_stopped,
@@ -128,6 +138,8 @@ class Invariants:
             RecordKind.PERSON_ENROLLED.value: self._person_enrolled,
             RecordKind.LEAVE_FINISHED.value: self._leave_finished,
             RecordKind.LEAVE_UNSETTLED.value: self._leave_finished,
+            RecordKind.BREAK_GLASS_OPENED.value: self._break_glass_opened,
+            RecordKind.BREAK_GLASS_ENDED.value: lambda record: self._emergencies.ended(record["emergency"]),
             RecordKind.EVIDENCE_PRUNED.value: self._evidence_pruned,
         }
         self._kinds = frozenset(kind.value for kind in RecordKind)
@@ -212,6 +224,11 @@ class Invariants:
         decision = self._cited(record["decision"], session)
         if decision is not None and not (decision.allow and decision.opens):
             raise _broken("session_not_allowed", session)
+        time, emergency = self._time or 0.0, record.get("emergency", "")
+        if not self._emergencies.entered(session, emergency, time, may_predate=not self._known_start):
+            raise _broken("session_outside_emergency", session)
+        if decision is not None and self._emergencies.decided_wrongly(session, decision.fixed):
+            raise _broken("decided_by_wrong_policy", session)
         self._sessions.add(session)
         if decision is not None and decision.leave:
             self._errands.add(session)
@@ -228,6 +245,7 @@ class Invariants:
         self._sessions.discard(session)
         self._paused.discard(session)
         self._errands.discard(session)
+        self._emergencies.left(session)
         self._closed.add(session)
         for index in self._cited_by.pop(session, ()):
             del self._decisions[index]
@@ -269,17 +287,20 @@ class Invariants:
         session = record["session"]
         if session not in self._sessions and not self._may_predate(session):
             raise _broken("intent_outside_session", session)
-        decision, paused = self._cited(record["decision"], session), session in self._paused
+        decision, paused, time = self._cited(record["decision"], session), session in self._paused, self._time or 0.0
+        over = self._emergencies.over(session, time)
         if decision is None:
-            self._intents[self._index] = _Intent(session, self._time or 0.0, denied=False, late=False, paused=paused)
+            self._intents[self._index] = _Intent(session, time, denied=False, late=False, paused=paused, over=over)
             return
         if decision.opens or bool(decision.leave) != (session in self._errands):
             raise _broken("decision_of_another_kind", f"record {record['decision']}")
-        time, end = self._time or 0.0, decision.valid_until
+        if self._emergencies.decided_wrongly(session, decision.fixed):
+            raise _broken("decided_by_wrong_policy", f"record {record['decision']}")
+        end = decision.valid_until
         late = decision.allow and end is not None and time > end + LEASE_GRACE_SECONDS
         alone = decision.reliance is not None and not decision.reliance.take(record)
         denied, leave, undoes = not decision.allow, decision.leave, decision.undoes
-        self._intents[self._index] = _Intent(session, time, denied, late, paused, alone, leave, undoes)
+        self._intents[self._index] = _Intent(session, time, denied, late, paused, alone, leave, undoes, over)
 
     def _outcome(self, record: Record) -> None:
         number, result = record["intent"], record["result"]
@@ -296,8 +317,15 @@ class Invariants:
             raise _broken("relayed_while_paused", f"record {number}: {result}")
         if intent.alone and result not in RELAYED_NOTHING:
             raise _broken("relayed_without_the_person", f"record {number}: {result}")
+        if intent.over and result not in RELAYED_NOTHING:
+            raise _broken("relayed_after_emergency", f"record {number}: {result}")
         if intent.undoes and result == Result.DONE.value:
             self._leaves.setdefault(intent.leave, set()).add(intent.undoes)
+
+    def _break_glass_opened(self, record: Record) -> None:
+        emergency = record["emergency"]["id"]
+        if not self._emergencies.opened(emergency, _read_stamp(record["emergency"]["until"])):
+            raise _broken("emergency_opened_again", emergency)
 
     def _leave_finished(self, record: Record) -> None:
         if record.get("session"):

@@ -33,6 +33,7 @@ def _alarm(*members: str) -> Told:
 
 _CHANGE = ("previous", "revision")
 _LEAVE = ("leave", "subject", "device", "why")
+_EMERGENCY = ("id", "site", "subject", "organisation", "why", "until", "peer")
 _LOCK = ("id", "kind", "target", "message", "set_by", "until", "isolation")
 
 NOTICES: dict[RecordKind, Told | None] = {
@@ -56,6 +57,11 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.RELOAD_REFUSED: _warning("what", "count", "problems"),
     RecordKind.LOCK_SET: _alarm(*(f"lock.{name}" for name in _LOCK)),
     RecordKind.LOCK_LIFTED: _alarm("lock", "by"),
+    RecordKind.BREAK_GLASS_SEALED: _alarm("seal", "parts", "needed"),
+    RecordKind.BREAK_GLASS_OPENED: _alarm(*(f"emergency.{name}" for name in _EMERGENCY), "resumed"),
+    RecordKind.BREAK_GLASS_REFUSED: _alarm("subject", "code", "count"),
+    RecordKind.BREAK_GLASS_ENDED: _alarm("emergency", "by"),
+    RecordKind.BREAK_GLASS_REVIEWED: _warning("emergency", "by", "comment", "signatures"),
     RecordKind.ADMINISTERED: _warning("permission", "resource.kind", "resource.id", "by", "outcome"),
     RecordKind.HOST_COMMAND: _warning("command", "outcome", "claimed_by.user", "claimed_by.sudo_user", "id"),
     RecordKind.LOGGED_OUT: _info("issuer", "account"),

@@ -163,8 +163,9 @@ def session_opened(
     peer: str,
     proofs: Sequence[Mapping[str, object]],
     decision: int,
+    emergency: str = "",
 ) -> bytes:
-    """Who was let in, where, proven by what, and by which decision (its index)."""
+    """Who was let in, where, proven by what, by which decision (its index), and in which emergency if it was one."""
     return _record(
         RecordKind.SESSION_OPENED,
         time,
@@ -176,6 +177,7 @@ def session_opened(
             "peer": _text(peer),
             "proofs": _plain(proofs),
             "decision": decision,
+            **_optional(emergency=emergency),
         },
     )
 

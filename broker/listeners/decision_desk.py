@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any, Final
 
+from broker.access.emergencies import EmergenciesInForce
 from broker.access.given import GivenGrants
 from broker.access.locks import LocksInForce
 from broker.authz import answer as answers
@@ -18,7 +19,9 @@ from broker.ledger import records
 from broker.listeners.approvals import Approvals
 from broker.listeners.concealment import Concealment
 from broker.listeners.denial_quota import DenialQuota
+from broker.listeners.emergency_sessions import EmergencySessions
 from broker.listeners.judging import as_decision, denial, judged, refused_by, waits_for_persons
+from broker.listeners.policy_questions import put_question
 from broker.model.decision import Answer, Arming, Decision, EntryPoint
 from broker.model.lock import Lock
 from broker.model.operation import Request
@@ -34,7 +37,6 @@ NOT_RECORDED = -1
 PASS = "isolation.pass"
 PENDING: Final = object()
 Decided = Callable[[Decision], None]
-Answered = Callable[[bytes | PolicyUnavailableError, str], None]
 
 
 class DecisionDesk:
@@ -60,6 +62,7 @@ class DecisionDesk:
         self.locks = LocksInForce()
         self.given = GivenGrants()
         self.approvals = Approvals(clock, ledger, chance)
+        self.emergencies = EmergencySessions(policy)
         self.epoch = 1
         self.quota = DenialQuota()
         self._admin_leases: dict[tuple[object, ...], Decision] = {}
@@ -84,11 +87,11 @@ class DecisionDesk:
             if lease.allow or self.quota.admits(session.subject.id, now):
                 return lease
             return replace(lease, index=NOT_RECORDED)
-        situation = self.situation(session.subject, session.device, now)
+        situation = self.situation_of(session, now)
         about, operation, errand = self._about(session, situation), request.operations[place], session.errand
         armed: tuple[Arming, ...] = ()
         if errand is None:
-            entry_point = EntryPoint.OPERATION
+            entry_point = EntryPoint.EMERGENCY if session.emergency else EntryPoint.OPERATION
             armed = self.approvals.armed(session, request, now) if self.approvals else ()
             question = questions.operation_question(now=now, operation=operation, armed=armed, **about)
         else:
@@ -129,10 +132,11 @@ class DecisionDesk:
     def session(self, session: Session, decided: Decided) -> None:
         """Decide whether this session may be there."""
         now = self._clock.now()
-        situation = self.situation(session.subject, session.device, now)
+        situation = self.situation_of(session, now)
         about, errand = self._about(session, situation), session.errand
         if errand is None:
-            entry_point, question = EntryPoint.SESSION, questions.session_question(now=now, **about)
+            entry_point = EntryPoint.EMERGENCY if session.emergency else EntryPoint.SESSION
+            question = questions.session_question(now=now, **about)
         else:
             entry_point = EntryPoint.LEAVE
             question = questions.leave_question(now=now, operation=None, errand=errand, **about)
@@ -167,6 +171,18 @@ class DecisionDesk:
     def give(self, source: str, grants: Iterable[Grant]) -> None:
         """These are the grants of that source from now on, and no others: every lease dies."""
         self.given = self.given.replaced(source, grants)
+        self.epoch += 1
+
+    def situation_of(self, session: Session, now: float) -> Situation:
+        """The same of a session; one of an emergency rests on what that gives, and on no other grant."""
+        if not session.emergency:
+            return self.situation(session.subject, session.device, now)
+        situation = self.in_force.situation(session.subject, session.device, now)
+        return replace(situation, grants=self.emergencies.gives(session, self.locks, now))
+
+    def enforce_emergencies(self, emergencies: EmergenciesInForce) -> None:
+        """These emergencies hold from now on, and no others: every lease dies."""
+        self.emergencies.in_force = emergencies
         self.epoch += 1
 
     def enforce(self, locks: LocksInForce) -> None:
@@ -262,7 +278,7 @@ class DecisionDesk:
         the broker itself in any case.
         """
         lock = self.locks.on_session(session.subject, session.device, session.id)
-        isolation = self.locks.isolation(session.device.site)
+        isolation = self.emergencies.isolation_of(session, self.locks)
 
         def judged(spared: Decision) -> None:
             # A lock may have been set while the policy was asked about the isolation.
@@ -286,7 +302,9 @@ class DecisionDesk:
         conceals: bool = False,
         lock: Lock | None = None,
     ) -> None:
-        epoch = self.epoch
+        epoch, policy = self.epoch, self._policy
+        if session is not None and session.emergency:
+            policy = self.emergencies.policy
 
         def answered(raw: bytes | PolicyUnavailableError, revision: str) -> None:
             now = self._clock.now()
@@ -303,28 +321,9 @@ class DecisionDesk:
         if answer is None and invalid_because(entry_point, question):
             answer = denial(Reason.INPUT_INVALID)
         if answer is not None:
-            decided(self._record(entry_point, question, session, answer, self._policy.revision, conceals))
+            decided(self._record(entry_point, question, session, answer, policy.revision, conceals))
             return
-        self._put(entry_point, questions.encode(question), answered)
-
-    def _put(self, entry_point: EntryPoint, question: bytes, answered: Answered, again: bool = False) -> None:
-        """Put a question to the policy in force; `answered` gets the answer and the revision that gave it.
-
-        If the policy was exchanged meanwhile, it cannot be said which one answered, and a decision must be one that
-        can be taken again: then the new one is asked, once.
-        """
-        revision = self._policy.revision
-
-        def given(raw: bytes | PolicyUnavailableError) -> None:
-            if self._policy.revision == revision:
-                answered(raw, revision)
-            elif again:
-                word = Reason.POLICY_UNAVAILABLE
-                answered(PolicyUnavailableError(word, "The policy was exchanged meanwhile, and once more."), revision)
-            else:
-                self._put(entry_point, question, answered, again=True)
-
-        self._policy.decide(entry_point, question, given)
+        put_question(policy, entry_point, questions.encode(question), answered)
 
     def _record(
         self,

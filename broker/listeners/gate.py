@@ -55,6 +55,7 @@ class Gate:
         readiness: Callable[[], Mapping[str, tuple[bool, str]]],
         locks: Any,
         leaves: Any,
+        break_glass: Any,
         people: Any = None,
         requests: Any = None,
     ) -> None:
@@ -65,6 +66,7 @@ class Gate:
         self.leaves = leaves
         self.people = people
         self.requests = requests
+        self.break_glass = break_glass
         self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
 
     @property
@@ -103,7 +105,9 @@ class Gate:
         return self._parts.desk.given.grant(grant) is not None
 
     def visible_devices(self, subject: Subject) -> tuple[Device, ...]:
-        """The devices for which the subject holds a grant, its window open or not, or may ask for one."""
+        """The devices for which the subject holds a grant, its window open or not, or an emergency, or may ask for
+        one.
+        """
         desk, now = self._parts.desk, self._parts.clock.now()
         organisation = desk.in_force.organisation(subject)
         return tuple(
@@ -111,6 +115,7 @@ class Gate:
             for device in self.inventory.devices
             if (organisation is not None and organisation.allowed is not None and organisation.may_ask_for(device))
             or desk.situation(subject, device, now).grants
+            or desk.emergencies.name_of(subject, device.site, now)
         )
 
     def grants_of(self, subject: Subject) -> tuple[Grant, ...]:
@@ -126,8 +131,9 @@ class Gate:
     async def admit(
         self, subject: Subject, device: Device, listener: str, peer: str, connection: object
     ) -> Session | Refused:
-        """The open session of this connection, subject, proofs and device, or a new one, or the refusal."""
-        key = (subject.id, device.key, listener, *(proof.fingerprint for proof in subject.proofs))
+        """The open session of this connection, subject, proofs, emergency and device, or a new one, or the refusal."""
+        emergency = self._parts.desk.emergencies.name_of(subject, device.site, self._parts.clock.now())
+        key = (subject.id, device.key, listener, emergency, *(proof.fingerprint for proof in subject.proofs))
         mine = self._admitted.setdefault(connection, {})
         known = mine.get(key)
         if known is not None and known.ended is None:

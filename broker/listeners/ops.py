@@ -16,10 +16,13 @@ from prometheus_client.registry import Collector
 from broker.errors import ConfigError
 from broker.listeners.figures import FIGURES, MAX_SERIES, Figure, Figures
 
-INFORMATIONAL = frozenset({"debts", "disclosures", "exports", "issuers", "listeners", "notices", "upstreams"})
+INFORMATIONAL = frozenset(
+    {"break_glass", "debts", "disclosures", "exports", "issuers", "listeners", "notices", "upstreams"}
+)
 """Parts that are shown and do not keep the broker from being ready: what is down elsewhere is not our fault, one
 device's own listener that cannot be opened must not take away the others, and without disclosures only writes to
 confidential points are refused, as without debts those that have to be undone.
+An emergency, or a review that is open, is to be seen, and keeps nobody out.
 """
 _LOOPBACK_NAMES = re.compile(r"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.IGNORECASE)
 _KEEPALIVE_SECONDS = 30.0

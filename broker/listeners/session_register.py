@@ -75,7 +75,8 @@ class SessionRegister:
     ) -> None:
         """Ask the policy, record, and give a session or the refusal; `cut` is called once if it must end."""
         session = Session(self._chance("ses"), subject, device, listener, peer, self._clock.now(), errand=errand)
-        if self.shut_for:
+        self._desk.emergencies.enter(session)
+        if self._shut_for(session):
             opened(Refused((Reason.STATE_STALE if STATE_STALE in self.shut_for else Reason.SESSION_ENDED,)))
             return
         if not self._pace.admits(subject.id, session.started):
@@ -87,7 +88,7 @@ class SessionRegister:
             try:
                 if not decision.allow:
                     opened(Refused(decision.reasons, (decision,)))
-                elif self.shut_for or not self._desk.still_holds((decision,)):
+                elif self._shut_for(session) or not self._desk.still_holds((decision,)):
                     opened(Refused((Reason.ACCESS_CHANGED,), (decision,)))
                 else:
                     self._enter(session, decision, cut, opened)
@@ -124,7 +125,7 @@ class SessionRegister:
     def left(self, session: Session) -> None:
         """Its caller is gone. Who went because access has ended just now, before that was looked at, went for that."""
         if session.ended is None:
-            situation = self._desk.situation(session.subject, session.device, self._clock.now())
+            situation = self._desk.situation_of(session, self._clock.now())
             self.close(session, end_of(session, situation) or EndReason.PEER_CLOSED)
 
     def end(self, session: Session, reason: EndReason, detail: str = "") -> None:
@@ -146,9 +147,22 @@ class SessionRegister:
         for session in self.sessions():
             self.end(session, reason)
 
+    def end_all_but_emergencies(self, reason: EndReason) -> None:
+        """End every session but those of emergencies."""
+        for session in self.sessions():
+            if not session.emergency:
+                self.end(session, reason)
+
+    def enforce_emergencies(self) -> None:
+        """After an emergency ended: end the sessions that were opened in it."""
+        now = self._clock.now()
+        for session in self.sessions():
+            if session.emergency:
+                self._examine(session, now)
+
     def supervisor_left(self, session: Session) -> None:
         """Nobody supervises it any more: it ends if anything that it may do asks for that."""
-        situation = self._desk.situation(session.subject, session.device, self._clock.now())
+        situation = self._desk.situation_of(session, self._clock.now())
         if any(grant.supervised for grant in situation.grants):
             self.end(session, EndReason.SUPERVISOR_LEFT)
 
@@ -188,7 +202,7 @@ class SessionRegister:
         isolated: defaultdict[tuple[Lock, Subject], list[Session]] = defaultdict(list)
         for session in self.sessions():
             lock = locks.on_session(session.subject, session.device, session.id)
-            isolation = locks.isolation(session.device.site)
+            isolation = self._desk.emergencies.isolation_of(session, locks)
             if lock is not None:
                 self.end(session, EndReason.LOCKED, lock.id)
             elif isolation is not None and session.errand is not None:
@@ -211,7 +225,7 @@ class SessionRegister:
         if session.ended is not None or not locked:
             return
         situation = self._desk.situation_without_locks(session.subject, session.device, now)
-        relies = not locked.isdisjoint(grant.id for grant in situation.grants)
+        relies = session.emergency in locked or not locked.isdisjoint(grant.id for grant in situation.grants)
         if relies and self._examine(session, now):
             self._ask_again(session, EndReason.LOCKED)
 
@@ -235,6 +249,7 @@ class SessionRegister:
                     peer=session.peer,
                     proofs=[{"kind": p.kind.value, "fingerprint": p.fingerprint} for p in subject.proofs],
                     decision=decision.index,
+                    emergency=session.emergency,
                 )
             )
         except LedgerUnavailableError:
@@ -262,7 +277,7 @@ class SessionRegister:
             self.end(session, proven)
             return False
         session.subject = proven
-        situation = self._desk.situation(proven, session.device, now)
+        situation = self._desk.situation_of(session, now)
         reason = end_of(session, situation)
         if reason is not None:
             if reason is EndReason.GRANT_ENDED and not self._desk.locks.grants.isdisjoint(session.relied_on):
@@ -272,6 +287,10 @@ class SessionRegister:
         session.look_at = look_again_at(session, situation)
         heapq.heappush(self._looks, (session.look_at, next(self._order), session))
         return True
+
+    def _shut_for(self, session: Session) -> set[str]:
+        """For what no such session is opened now: emergencies do without a state that is there."""
+        return self.shut_for - {STATE_STALE} if session.emergency else self.shut_for
 
     def _tell(self, session: Session) -> None:
         for follow in self.followers:

@@ -74,7 +74,7 @@ class Supervision:
 
     def outlook(self, session: Session) -> Outlook:
         """A session as it stands."""
-        situation = self._desk.situation(session.subject, session.device, self._clock.now())
+        situation = self._desk.situation_of(session, self._clock.now())
         return Outlook(
             tuple(grant.id for grant in situation.grants),
             foreseen_end(session, situation),

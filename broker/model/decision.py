@@ -12,6 +12,7 @@ class EntryPoint(StrEnum):
     REVIEW = "access.review"
     ADMIN = "admin.decision"
     LEAVE = "leave.decision"
+    EMERGENCY = "emergency.decision"
 
 
 class Obligation(StrEnum):

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import Field, field_validator, model_validator
 
 from broker.model.trust import Issuer, Requirement
+from broker.settings.emergencies import BreakGlassSection
 from broker.settings.enrolling import EnrolmentSection
 from broker.settings.fields import (
     File,
@@ -230,6 +231,8 @@ class Settings(Section):
     """Where locks are kept."""
     leave: LeaveSection = LeaveSection()
     """What is undone when somebody's access ends."""
+    break_glass: BreakGlassSection | None = None
+    """What sealed parts open in an emergency."""
     reload: ReloadSection = ReloadSection()
     """How changes come into force."""
     notifications: Annotated[tuple[NoticeChannel, ...], Field(max_length=16)] = ()

@@ -42,6 +42,7 @@ from broker.model.place import Inventory
 from broker.model.subject import ProofKind, Subject
 from broker.model.vocabulary import EndReason, RecordKind
 from broker.settings.broker_file import Settings
+from broker.wiring.emergencies import Emergencies
 from broker.wiring.exports import checkpoint_export
 from broker.wiring.figures import figures
 from broker.wiring.host_commands import HostCommands
@@ -116,6 +117,8 @@ class Broker:
         self.reload = self._new_reload()
         self.state = StateDatabase(state_place(self.settings))
         self.locks = self._new_locks()
+        self.emergencies = Emergencies(settings, sources, self.clock, self.ledger, self.desk, self.register, self.state)
+        self.break_glass = self.emergencies.book
         self.people = self._new_people()
         self.leaves = self._new_leaves()
         self.requests = request_book(
@@ -228,7 +231,7 @@ class Broker:
             self.frame_refusals,
             self.supervision,
         )
-        books = (self.locks, self.leaves, self.people, self.requests)
+        books = (self.locks, self.leaves, self.break_glass, self.people, self.requests)
         return Gate(parts, RunningLedgerView(self.ledger), self.readiness, *books)
 
     async def start(self) -> None:
@@ -243,6 +246,7 @@ class Broker:
         await self.host_commands.start()
         await self.reload.remember()
         await self.locks.start()
+        await self.emergencies.start()
         await self.logouts.start()
         if self.people is not None:
             await self.people.start()
@@ -280,6 +284,7 @@ class Broker:
             await self.people.stop()
         await self.requests.stop()
         await self.locks.stop()
+        await self.emergencies.stop()
         await self.logouts.stop()
         await self.state.close()
         self.watch.stop()
@@ -287,6 +292,7 @@ class Broker:
         await self.driver.quiet(DRAIN_SECONDS)
         await self.debts.close()
         await self.policy.close()
+        await self.emergencies.close()
         await self.keys.close()
         if self._started:
             self._record_stop(reason)
@@ -307,6 +313,7 @@ class Broker:
             "disclosures": (not self.disclosures.trouble, self.disclosures.trouble or "written"),
             "policy": self._policy_readiness(),
             "state": self.locks.readiness,
+            "break_glass": self.break_glass.readiness,
             "files": (not self.reload.invalid, self.reload.state),
             "host_commands": self.host_commands.readiness,
             "listeners": (not self.modbus.faults, "; ".join(self.modbus.faults.values()) or "open"),

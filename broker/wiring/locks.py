@@ -242,6 +242,6 @@ class LockKeeper:
         now = self._clock.now()
         self._drop([lock.id for lock in self._held.values() if not lock.holds_at(now)])
         if self.state_age_seconds > STALE_SECONDS and STATE_STALE not in self._register.shut_for:
-            log.error("the state was last read more than %d seconds ago: all sessions end", STALE_SECONDS)
+            log.error("the state was last read more than %d seconds ago: sessions end", STALE_SECONDS)
             self._register.shut_for.add(STATE_STALE)
-            self._register.end_all(EndReason.STATE_STALE)
+            self._register.end_all_but_emergencies(EndReason.STATE_STALE)

@@ -108,8 +108,7 @@ def policy_engine(settings: Settings) -> EmbeddedPolicyEngine | OpaPolicyEngine:
     """The engine that the settings name, not yet with a policy."""
     policy = settings.policy
     if policy.opa is None:
-        budget = policy.embedded_deadline_milliseconds / 1000
-        return EmbeddedPolicyEngine(budget_seconds=budget, wait_seconds=WALL_CLOCK_FACTOR * budget)
+        return embedded_engine(settings)
     server = OpaServer(
         policy.opa.url,
         ca_file=policy.opa.ca_file,
@@ -118,3 +117,9 @@ def policy_engine(settings: Settings) -> EmbeddedPolicyEngine | OpaPolicyEngine:
         token_file=policy.opa.token_file,
     )
     return OpaPolicyEngine(server, deadline_seconds=policy.opa_deadline_milliseconds / 1000)
+
+
+def embedded_engine(settings: Settings) -> EmbeddedPolicyEngine:
+    """An engine beside the broker, not yet with a policy."""
+    budget = settings.policy.embedded_deadline_milliseconds / 1000
+    return EmbeddedPolicyEngine(budget_seconds=budget, wait_seconds=WALL_CLOCK_FACTOR * budget)

@@ -56,6 +56,9 @@ class Sources(Protocol):
     def certificate_mark(self) -> str:
         """Changes whenever a listener's certificate or key file does."""
 
+    def emergency_policies(self) -> PolicyFiles:
+        """The library that comes with the broker, which decides in emergencies. Raises ConfigError."""
+
     def archive_policies(self, files: PolicyFiles) -> None:
         """Archive the policies by their revision."""
 

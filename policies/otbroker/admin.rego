@@ -19,6 +19,7 @@ for_everybody := {
 # What every proven subject may do with what is its own.
 for_owners := {
 	"approvals.read",
+	"break_glass.read",
 	"decision.explain",
 	"operation.step-up",
 	"request.close",
@@ -45,6 +46,7 @@ for_sponsors := {
 for_roles := {
 	"auditor": {
 		"approvals.read",
+		"break_glass.read",
 		"config.read",
 		"decision.explain",
 		"leave.read",
@@ -60,6 +62,9 @@ for_roles := {
 	"emergency": {"isolation.pass"},
 	"operator": {
 		"approvals.read",
+		"break_glass.close",
+		"break_glass.read",
+		"break_glass.review",
 		"config.apply",
 		"config.read",
 		"leave.acknowledge",
@@ -82,6 +87,9 @@ for_roles := {
 	"policy-author": {"config.read", "policy.read"},
 	"security": {
 		"approvals.read",
+		"break_glass.close",
+		"break_glass.read",
+		"break_glass.review",
 		"config.read",
 		"decision.explain",
 		"leave.acknowledge",

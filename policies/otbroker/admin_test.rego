@@ -234,3 +234,20 @@ test_a_sponsor_sees_and_revokes_what_its_organisation_asks_for if {
 	decided("request.revoke", answered_for, {"roles": []}).reasons == ["role_missing"]
 	decided("request.revoke", {"kind": "request", "sponsor": ""}, nobody).reasons == ["role_missing"]
 }
+
+test_emergencies_are_seen_closed_and_reviewed_by_the_owner if {
+	of_another := {"kind": "emergency", "id": "emg-a", "site": "plant", "opened_by": "di@owner.example"}
+	every role in {"security", "operator"} {
+		every permission in {"break_glass.read", "break_glass.close", "break_glass.review"} {
+			decided(permission, of_another, object.union(owner, {"roles": [role]})).allow
+		}
+	}
+	decided("break_glass.read", of_another, owner).rule == "role/auditor"
+	"duties_conflict" in decided("break_glass.review", of_another, owner).reasons
+	decided("break_glass.close", of_another, {"roles": ["security"]}).reasons == ["role_missing"]
+}
+
+test_people_see_their_own_emergencies if {
+	decided("break_glass.read", {"kind": "emergencies", "subject": given.session.subject.id}, {}).rule == "own"
+	decided("break_glass.read", {"kind": "emergencies"}, {}).reasons == ["role_missing"]
+}

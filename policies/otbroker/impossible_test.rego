@@ -6,13 +6,14 @@ package otbroker.impossible_test
 
 import data.otbroker.access
 import data.otbroker.admin
+import data.otbroker.emergency
 import data.otbroker.fixtures_test as given
 import data.otbroker.leave
 import data.otbroker.operation
 import data.otbroker.session
 
 test_nothing_is_denied_by_default if {
-	every answer in [operation.decision, session.decision, admin.decision, leave.decision] {
+	every answer in [operation.decision, session.decision, admin.decision, leave.decision, emergency.decision] {
 		answer.allow == false
 		answer.rule == "default"
 	} with input as {}
@@ -34,6 +35,8 @@ test_without_a_device_there_is_nothing_to_decide if {
 	"device_unknown" in of_operation.reasons
 	of_session := session.decision with input as object.remove(given.session, ["device"])
 	"device_unknown" in of_session.reasons
+	of_emergency := emergency.decision with input as object.remove(given.session, ["device"])
+	"device_unknown" in of_emergency.reasons
 	of_leave := leave.decision with input as object.remove(given.session, ["device"])
 	of_leave.reasons == ["device_unknown", "role_missing", "service_not_allowed", "value_not_allowed"]
 }

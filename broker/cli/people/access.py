@@ -82,6 +82,8 @@ def find_access(options: argparse.Namespace, environment: Mapping[str, str]) -> 
             "Write one with `otb profile import DIR`, name one with --profile, or give --api, --ca, --cert, --key and "
             "--token.",
         )
+    if getattr(options, "without_token", False):
+        access = replace(access, token=None)
     return replace(access, api=checked_api(access.api))
 
 
@@ -91,7 +93,8 @@ def _base(options: argparse.Namespace, environment: Mapping[str, str], given: Ma
     chosen = getattr(options, "profile", None)
     if folder:
         return _under(development_access(Path(folder), persona), given)
-    if not chosen and not persona and given.keys() >= _ENOUGH and given.keys() & {"ca", "system_trust"}:
+    enough = _ENOUGH - {"token"} if getattr(options, "without_token", False) else _ENOUGH
+    if not chosen and not persona and given.keys() >= enough and given.keys() & {"ca", "system_trust"}:
         return Access("")
     path = profile_file(environment, chosen)
     if path.is_file():

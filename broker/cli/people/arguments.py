@@ -8,6 +8,7 @@ from typing import Any
 import shtab
 
 from broker.cli.completion import HELP, describe_completion
+from broker.cli.people.break_glass_arguments import add_break_glass
 from broker.cli.people.exits import MEANINGS
 from broker.cli.people.people_arguments import add_people
 from broker.cli.program import ShowVersion
@@ -47,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     _add_locks(commands)
     _add_leaves(commands)
     add_people(commands, _command, _file, _seconds)
+    add_break_glass(commands, _command, _file)
     _add_audit(commands)
     _add_profile(commands)
     _add_login(commands)
@@ -65,6 +67,11 @@ def _common() -> argparse.ArgumentParser:
     _file(access, "--cert", "FILE", "your certificate with its chain (PEM)")
     _file(access, "--key", "FILE", "the private key of your certificate (PEM)")
     _file(access, "--token", "FILE", "file with your token; read anew for every call")
+    access.add_argument(
+        "--without-token",
+        action="store_true",
+        help="prove yourself by your certificate alone, as the broker lets you in an emergency",
+    )
     access.add_argument("--system-trust", action="store_true", help="also believe the authorities of the system")
     development = access.add_argument("--dev", metavar="DIR", help="folder of a development broker")
     development.complete = shtab.DIRECTORY  # type: ignore[attr-defined]
@@ -72,8 +79,8 @@ def _common() -> argparse.ArgumentParser:
     return common
 
 
-def _file(group: Any, option: str, metavar: str, help_text: str) -> None:
-    group.add_argument(option, metavar=metavar, help=help_text).complete = shtab.FILE
+def _file(group: Any, option: str, metavar: str, help_text: str, **more: Any) -> None:
+    group.add_argument(option, metavar=metavar, help=help_text, **more).complete = shtab.FILE
 
 
 def _command(

@@ -32,7 +32,14 @@ MEANINGS: dict[Exit, str] = {
     Exit.INTERRUPTED: "ended by Ctrl-C (`otb connect` and `otb sessions watch` end with 0 then)",
 }
 
-_DENIED = ("denied", "permission_denied", "origin_refused", "proof_not_fresh", "review_refused")
+_DENIED = (
+    "break_glass_refused",
+    "denied",
+    "permission_denied",
+    "origin_refused",
+    "proof_not_fresh",
+    "review_refused",
+)
 _NOT_AUTHENTICATED = (
     "credentials_missing",
     "credentials_refused",

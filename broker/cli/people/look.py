@@ -3,6 +3,7 @@
 import argparse
 import time
 
+from broker.cli.people.break_glass import reviews_told
 from broker.cli.people.client import Client
 from broker.cli.people.devices import device_key, path_of, with_suggestion
 from broker.cli.people.exits import Document, Exit, ProblemError
@@ -92,8 +93,12 @@ async def status(arguments: argparse.Namespace, client: Client, screen: Screen) 
     took = time.monotonic() - began
     found = await client.get("/v1/windows")
     live = await client.get("/v1/sessions")
+    glass = await client.get("/v1/break-glass")
     access = client.access
-    screen.document({"api": access.api, "source": access.source, "me": subject, "windows": found, "sessions": live})
+    screen.document(
+        {"api": access.api, "source": access.source, "me": subject, "windows": found, "sessions": live}
+        | {"break_glass": glass}
+    )
     times, open_sessions = entries(found.get("windows")), entries(live.get("sessions"))
     mine = "your sessions" if live.get("scope") == "own" else "sessions"
     rows: list[tuple[str, Cell]] = [
@@ -102,6 +107,7 @@ async def status(arguments: argparse.Namespace, client: Client, screen: Screen) 
         *_subject_facts(subject),
         ("windows", "; ".join(_window_sentence(w, frozen_devices(times)) for w in times) or "none open or planned"),
         (mine, str(len(open_sessions))),
+        ("your emergencies" if glass.get("scope") == "own" else "emergencies", reviews_told(glass)),
     ]
     screen.facts(rows)
     return Exit.DONE

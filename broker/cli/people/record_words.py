@@ -187,6 +187,16 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "grant_given": lambda r: f"{r.get('grant')} to {r.get('subject')}",
     "grant_withdrawn": lambda r: f"{r.get('grant')} {', '.join(map(str, _list(r.get('reasons'))))}".rstrip(),
     "grant_used": lambda r: f"{r.get('grant')} {r.get('use')}: {r.get('result')}",
+    "break_glass_sealed": lambda r: f"{r.get('seal')}: {r.get('parts')} parts, {r.get('needed')} needed",
+    "break_glass_opened": lambda r: (
+        f"{_of(r, 'emergency', 'id')} at {_of(r, 'emergency', 'site')} by {_of(r, 'emergency', 'subject')} until "
+        f"{_of(r, 'emergency', 'until')}: {_of(r, 'emergency', 'why')}" + (" (goes on)" if r.get("resumed") else "")
+    ),
+    "break_glass_refused": lambda r: f"{r.get('subject')}: {r.get('code')}, {r.get('count')} times",
+    "break_glass_ended": lambda r: (
+        f"{r.get('emergency')}" + (f" by {r['by']}" if r.get("by") else ", its time is over")
+    ),
+    "break_glass_reviewed": lambda r: f"{r.get('emergency')} by {r.get('by')}: {r.get('comment')}",
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -46,6 +46,9 @@ class AuthenticatorDouble:
         self.certificates = {_leaf(pki.ana): ANA, _leaf(pki.bo): BO}
         self.presented = []
 
+    def certificate_subject(self, leaf, intermediates):
+        return self.certificates[leaf]
+
     async def authenticate(self, requirement, leaf, intermediates, raw_token):
         self.presented.append((leaf is not None, raw_token))
         if leaf is None:

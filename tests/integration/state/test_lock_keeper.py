@@ -64,7 +64,7 @@ class Surroundings:
     def sessions(self) -> tuple[Any, ...]:
         return tuple(session for session in self.open_sessions if session.ended is None)
 
-    def end_all(self, reason: EndReason) -> None:
+    def end_all_but_emergencies(self, reason: EndReason) -> None:
         self.ended.append(reason)
 
     @asynccontextmanager

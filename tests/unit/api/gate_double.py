@@ -29,6 +29,7 @@ from broker.model.schedule import CalendarState, Interval, Occurrence, Scope, Wi
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.modbus.pdu import decode_request
+from tests.unit.api.break_glass_double import BreakGlassDouble
 from tests.unit.api.requests_double import RequestsDouble
 from tests.unit.api.supervision_double import SupervisionDouble
 
@@ -141,6 +142,7 @@ class GateDouble:
         self.approvals = self._new_approvals()
         self.people = PeopleDouble()
         self.requests = RequestsDouble()
+        self.break_glass = BreakGlassDouble()
         self.denial = Reason.ROLE_MISSING
 
     def _new_approvals(self):

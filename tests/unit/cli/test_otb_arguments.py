@@ -45,6 +45,10 @@ EXAMPLES = [
     "lock ls",
     "lock lift lck-1",
     "isolate plant --message why",
+    "break-glass open --site plant --why fire --part-file a --part-file b",
+    "break-glass ls",
+    "break-glass close emg-1",
+    "break-glass review emg-1 --comment fine",
     "leave ls",
     "leave ack lve-1 --why why",
     "enrol --api https://localhost --ca FILE -",
@@ -66,7 +70,7 @@ EXAMPLES = [
 ]
 
 
-TWO_WORDS = ("approvals", "audit", "invite", "leave", "lock", "people", "profile", "sessions")
+TWO_WORDS = ("approvals", "audit", "break-glass", "invite", "leave", "lock", "people", "profile", "sessions")
 
 
 @pytest.mark.parametrize("line", EXAMPLES)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.ledger import records, request_records
+from broker.ledger import emergency_records, records, request_records
 from broker.ledger.canonical import canonical
 from broker.model.vocabulary import RecordKind
 
@@ -189,6 +189,11 @@ def every_kind() -> dict[str, bytes]:
             for unsettled in (0, 1)
         ),
         records.leave_acknowledged(NOW, leave="lve-1", by="bo", why="by hand"),
+        emergency_records.break_glass_sealed(NOW, seal="seal-1", parts=5, needed=3, sealed_at=NOW),
+        emergency_records.break_glass_opened(NOW, emergency={"id": "emg-1", "until": NOW, "parts": (1, 2)}),
+        emergency_records.break_glass_refused(NOW, subject="bo", code="too_soon", count=2, first=NOW, last=NOW),
+        emergency_records.break_glass_ended(NOW, emergency="emg-1", by="bo"),
+        emergency_records.break_glass_reviewed(NOW, emergency="emg-1", by="bo", comment="fire\nalarm", signatures=1),
         records.administered(NOW, by="b", permission="plant.tend", resource={"kind": "plant"}, outcome="done"),
         records.invitation_created(
             NOW, invitation="inv-a", subject="ana@acme.example", organisation="acme", by="bo", until=NOW
