@@ -15,7 +15,7 @@ from broker.access.opening_pace import OpeningPace
 from broker.engine.ports import Clock, Ledger
 from broker.errors import LedgerUnavailableError, PeerError
 from broker.ledger import emergency_records as records
-from broker.ledger.records import stamp
+from broker.ledger.record_forms import stamp
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.opening_refusals import OpeningRefusals
 from broker.listeners.session_register import SessionRegister
