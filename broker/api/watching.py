@@ -4,6 +4,7 @@ so does the stream, within a second and with the reason.
 
 import asyncio
 import contextlib
+import socket
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +22,8 @@ WATCH, SUPERVISE = "sessions.watch", "sessions.supervise"
 LOOK_SECONDS = 0.4
 GOODBYE_SECONDS = 0.3
 HEARTBEAT_SECONDS = 15.0
+SUPERVISOR_HEARTBEAT_SECONDS = 2.0
+SUPERVISOR_SILENT_SECONDS = 4.0
 BATCH = 64
 DESCRIPTION = (
     "Server-sent events (`text/event-stream`), their data JSON in ASCII. `watching` comes first. `operation` tells who "
@@ -82,6 +85,7 @@ async def _stream(call: Call, watcher: Watcher, resource: dict[str, Any]) -> tup
     response.force_close()
     await response.prepare(call.request)
     connection = call.request.transport and call.request.transport.get_extra_info("tls_connection")
+    _notice_silence(call.request.transport)
     await _supervise(call, watcher, resource)
     sending = asyncio.create_task(_send(response, watcher, resource, connection))
     try:
@@ -102,6 +106,17 @@ async def _stream(call: Call, watcher: Watcher, resource: dict[str, Any]) -> tup
     return response, reason
 
 
+def _notice_silence(transport: asyncio.Transport | None) -> None:
+    """Let the connection of a machine that is no longer there break a few seconds after what it does not acknowledge;
+    a supervisor is told something every two seconds.
+    """
+    connected = None if transport is None else transport.get_extra_info("socket")
+    if connected is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+        milliseconds = int(SUPERVISOR_SILENT_SECONDS * 1000)
+        with contextlib.suppress(OSError):
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
 async def _send(response: web.StreamResponse, watcher: Watcher, resource: dict[str, Any], connection: Any) -> None:
     """Write what comes until there is nothing more to come; the watcher's queue, not we, bounds a slow reader.
 
@@ -109,7 +124,8 @@ async def _send(response: web.StreamResponse, watcher: Watcher, resource: dict[s
     """
     await response.write(frame("watching", resource | {"supervises": watcher.supervises}))
     while True:
-        seen, lost = await watcher.take(BATCH, HEARTBEAT_SECONDS)
+        heartbeat = SUPERVISOR_HEARTBEAT_SECONDS if watcher.supervises else HEARTBEAT_SECONDS
+        seen, lost = await watcher.take(BATCH, heartbeat)
         octets = b"".join(frames(each) for each in seen) + (frame("lost", {"count": lost}) if lost else b"")
         if not octets and watcher.ended is not None:
             return

@@ -148,8 +148,31 @@ def test_operations_are_streamed_longer_than_a_call_may_take(pki, run):
     run(story())
 
 
+def test_who_supervises_is_told_something_every_few_seconds_and_who_may_not_supervise_only_watches(
+    pki, run, monkeypatch
+):
+    monkeypatch.setattr(watching, "SUPERVISOR_HEARTBEAT_SECONDS", 0.1)
+
+    async def story():
+        async with serving(pki) as stage, stage.client("bo", "token-bo") as client:
+            for allowed in (True, False):
+                stage.gate.unpermitted = set() if allowed else {"sessions.supervise"}
+                async with client.get("/v1/sessions/events") as response:
+                    lines = [await asyncio.wait_for(response.content.readline(), 5) for _ in range(3)]
+                    assert json.loads(lines[1].removeprefix(b"data: "))["supervises"] is allowed
+                    if allowed:
+                        assert await asyncio.wait_for(response.content.readline(), 5) == b": still here\n"
+                    else:
+                        with pytest.raises(TimeoutError):
+                            await asyncio.wait_for(response.content.readline(), 0.5)
+            assert {what for _, what, _ in stage.gate.supervision.left} == {"watch all sessions"}
+
+    run(story())
+
+
 def test_who_only_listens_is_not_idle(pki, run, monkeypatch):
-    monkeypatch.setattr(watching, "HEARTBEAT_SECONDS", 0.1)
+    for name in ("HEARTBEAT_SECONDS", "SUPERVISOR_HEARTBEAT_SECONDS"):
+        monkeypatch.setattr(watching, name, 0.1)
     monkeypatch.setattr(tls, "_SWEEP_SECONDS", 0.1)
 
     async def story():
