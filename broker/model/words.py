@@ -105,7 +105,7 @@ REASONS: dict[Reason, Words] = {
     Reason.STATE_STALE: Words("The broker does not know which locks hold now, and lets nobody in.", _STATE_COMES_BACK),
     Reason.STEP_UP_NEEDED: Words(
         "You must prove yourself again before this is done; nothing was sent.",
-        "Log in again and call `otb step-up` with the id of the approval, then do the same again.",
+        "Log in again (`otb login --fresh`), call `otb step-up` with the id of the approval, then do the same again.",
     ),
     Reason.APPROVAL_NEEDED: Words(
         "This waits for the approval of a second person; nothing was sent.", _ASK_SECOND_PERSON

@@ -3,14 +3,16 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from broker.cli.building import ANA
 from tests.end_to_end.conftest import Start
-from tests.end_to_end.development import Development, until
+from tests.end_to_end.development import VENDOR, Development, token_of, until
 from tests.end_to_end.modbus_caller import read_registers, write_register
 from tests.end_to_end.tunnel_caller import TunnelCaller
 
@@ -20,6 +22,8 @@ BO = "bo@plant.example"
 SITE = """package site.operation
 
 second_person := {"points": ["supply-temp-setpoint"]}
+
+obligations contains "step_up" if input.operation.values["supply-temp-setpoint"] == "20.5"
 """
 
 
@@ -102,6 +106,29 @@ def test_nobody_approves_or_refuses_what_is_his_own_or_without_the_role(plant: D
     own = plant.api().get("/v1/approvals").body
     assert (own["scope"], {a["subject"] for a in own["approvals"]}) == ("own", {"ana@acme.example"})
     assert otb(plant, "approvals", "show", "arm-nothing", who="secops-bo")[1]["code"] == "approval_unknown"
+
+
+def test_a_step_up_takes_a_fresh_token_of_the_one_who_asked_and_a_second_person_may_be_obliged_beside(
+    plant: Development,
+) -> None:
+    setpoint = write_register(10, 205)
+    with plant.modbus() as caller:
+        assert caller.ask(setpoint) == REFUSED
+        approval = waiting(plant, "20.5")
+        assert sorted(approval["needs"]) == ["second_person", "step_up"]
+        place = f"/v1/approvals/{approval['id']}/step-up"
+        stale = token_of(plant, ANA, VENDOR, 600, "vendor-ana", {"auth_time": int(time.time()) - 400})
+        refused = plant.api("vendor-ana").call("POST", place, {}, token=stale)
+        assert (refused.status, refused.body["code"]) == (403, "proof_not_fresh")
+        assert plant.api("secops-bo").call("POST", place, {}).body["code"] == "permission_denied"
+        status, armed = otb(plant, "step-up", approval["id"], who="vendor-ana")
+        assert (status, armed["state"], armed["missing"]) == (0, "waiting", ["second_person"])
+        assert caller.ask(setpoint) == REFUSED
+        assert otb(plant, "approvals", "approve", approval["id"])[1]["state"] == "armed"
+        assert caller.ask(setpoint) == setpoint
+        assert caller.ask(setpoint) == REFUSED
+    armings = plant.records("operation_armed", approval=approval["id"])
+    assert [(r["obligation"], r["by"]) for r in armings] == [("step_up", ANA), ("second_person", BO)]
 
 
 def test_a_call_of_the_api_waits_for_the_second_person_and_goes_on(plant: Development) -> None:
