@@ -1,6 +1,7 @@
 """Operations that take a person: refused at once, armed by somebody else, done once; only the API waits."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -163,3 +164,31 @@ def test_a_call_that_waits_is_told_that_it_was_refused(plant: Development) -> No
 def test_what_takes_nobody_goes_on_as_before(plant: Development) -> None:
     assert plant.api().write("plant/vav-1", {"zone-setpoint": 21.5}).status == 200
     assert plant.api().read("plant/ahu-1", "supply-temp").status == 200
+
+
+def test_who_watches_at_a_terminal_is_asked_and_arms_with_a_key(plant: Development) -> None:
+    command = [sys.executable, "-m", "broker.cli.otb", "--dev", str(plant.folder), "--as", "secops-bo"]
+    here, there = os.openpty()
+    watcher = subprocess.Popen(
+        [*command, "sessions", "watch", "--approve"], stdin=there, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    os.close(there)
+    try:
+        assert watcher.stdout is not None
+        shown = watcher.stdout.readline()
+        assert b"as a supervisor" in shown
+        setpoint = write_register(10, 187)
+        with plant.modbus() as caller:
+            assert caller.ask(setpoint) == REFUSED
+            while b"arms exactly this" not in shown:
+                shown = watcher.stdout.readline()
+                assert shown, "the watching ended"
+            os.write(here, b"y\n")
+            while b": armed." not in shown:
+                shown = watcher.stdout.readline()
+                assert shown, "the watching ended"
+            assert caller.ask(setpoint) == setpoint
+    finally:
+        watcher.kill()
+        watcher.communicate()
+        os.close(here)

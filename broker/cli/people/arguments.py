@@ -134,6 +134,9 @@ def _add_sessions(commands: Commands) -> None:
     )
     watch.add_argument("session", nargs="?", default="", metavar="SESSION", help="one session (default: all)")
     watch.add_argument("--site", default="", metavar="SITE", help="all sessions at this site, without SESSION")
+    watch.add_argument(
+        "--approve", action="store_true", help="ask at the terminal about each operation that waits for a second person"
+    )
     pause = _command(parts, "pause", "sessions:pause", "refuse the operations of a session without cutting it")
     resume = _command(parts, "resume", "sessions:resume", "let a paused session go on")
     end = _command(parts, "end", "sessions:end", "cut a session")

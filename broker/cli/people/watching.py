@@ -1,8 +1,10 @@
 """`sessions watch`: who reads, and who writes what, as it happens; a line an event."""
 
 import argparse
+from contextlib import nullcontext
 from urllib.parse import urlencode
 
+from broker.cli.people.approving import Questions, asking
 from broker.cli.people.client import Client
 from broker.cli.people.exits import CommandError, Document, Exit
 from broker.cli.people.moments import clock_time
@@ -27,18 +29,21 @@ async def watch(arguments: argparse.Namespace, client: Client, screen: Screen) -
     """Show events until the session, or one's own access, ends; with a fresh token it goes on."""
     place = session_path(arguments.session) if arguments.session else "/v1/sessions"
     at_site = f"?{urlencode({'site': arguments.site})}" if arguments.site and not arguments.session else ""
-    while True:
-        presented = client.bearer()
-        ending = await _show(client, f"{place}/events{at_site}", screen)
-        if ending.get("reason") != "token_expired" or client.bearer() == presented:
-            return _status(ending, bool(arguments.session))
+    async with asking(client, screen) if arguments.approve else nullcontext() as questions:
+        while True:
+            presented = client.bearer()
+            ending = await _show(client, f"{place}/events{at_site}", screen, questions)
+            if ending.get("reason") != "token_expired" or client.bearer() == presented:
+                return _status(ending, bool(arguments.session))
 
 
-async def _show(client: Client, path: str, screen: Screen) -> Document:
+async def _show(client: Client, path: str, screen: Screen, questions: Questions | None) -> Document:
     """Show events until there are no more; the last one, which says why."""
     async for kind, event in client.events(path):
         screen.line({"type": kind, **event})
         screen.say(*sentence(kind, event))
+        if questions is not None:
+            questions.notice(event)
         if kind == "ending":
             return event
     raise CommandError("connection_failed", "The broker's events broke off.", "Watch again.")
