@@ -77,7 +77,7 @@ def test_watching_goes_on_with_a_fresh_token_and_ends_without_one():
     client = ClientDouble(["one", "two", "two", "two"], [("watching", {}), expired], [("watching", {}), expired])
     shown = []
     screen = SimpleNamespace(line=shown.append, say=lambda *_: None)
-    arguments = SimpleNamespace(session="", site="")
+    arguments = SimpleNamespace(session="", site="", approve=False)
     assert asyncio.run(watch(arguments, client, screen)) is Exit.NOT_AUTHENTICATED
     assert [event["type"] for event in shown] == ["watching", "ending"] * 2
 
