@@ -18,11 +18,11 @@ class LogoutRows:
     def __init__(self, database: StateDatabase) -> None:
         self._database = database
 
-    async def logouts(self, stored_since: float) -> tuple[Logout, ...]:
-        """Those that were stored since that moment (epoch seconds)."""
-        query = select(*_COLUMNS).where(LOGOUTS.c.stored_at >= stored_since)
+    async def logouts(self, stored_since: float, most: int) -> tuple[Logout, ...]:
+        """Those that were stored since that moment (epoch seconds), the newest first."""
+        query = select(*_COLUMNS).where(LOGOUTS.c.stored_at >= stored_since).order_by(LOGOUTS.c.stored_at.desc())
         async with self._database.watch() as connection:
-            return tuple(Logout(**row._mapping) for row in (await connection.execute(query)).all())
+            return tuple(Logout(**row._mapping) for row in (await connection.execute(query.limit(most))).all())
 
     async def add(self, logouts: Iterable[Logout], now: float, forget_before: float) -> None:
         """Store logouts; those that are there already stay, and those that were stored before a moment go."""

@@ -17,6 +17,7 @@ EVENT = "http://schemas.openid.net/event/backchannel-logout"
 FRESH_SECONDS = 120.0
 REMEMBERED_SECONDS = 86_400.0 + 60.0
 """The longest lifetime and leeway that settings give to any token: after that its own end ends it."""
+MOST_REMEMBERED = 100_000
 _TYPES = frozenset({"logout+jwt", "jwt", ""})
 Account = tuple[str, str]
 
@@ -56,12 +57,11 @@ class LoggedOut:
     def add(self, logout: Logout) -> None:
         """Remember a logout; of several of one account the latest counts."""
         if logout.login:
-            self._logins[logout.issuer, logout.login] = logout.at
+            _remember(self._logins, (logout.issuer, logout.login), logout.at)
         if logout.account:
-            account = logout.issuer, logout.account
-            self._accounts[account] = max(logout.at, self._accounts.get(account, 0.0))
-            if not logout.login:
-                self._everywhere[account] = max(logout.at, self._everywhere.get(account, 0.0))
+            _remember(self._accounts, (logout.issuer, logout.account), logout.at)
+        if logout.account and not logout.login:
+            _remember(self._everywhere, (logout.issuer, logout.account), logout.at)
 
     def forget(self, before: float) -> None:
         """Forget those from before that moment (epoch seconds)."""
@@ -79,6 +79,13 @@ class LoggedOut:
         at = logouts.get((proof.issuer, proof.account))
         since = proof.issued_at if proof.authenticated_at is None else proof.authenticated_at
         return at is not None and (since is None or since <= at)
+
+
+def _remember(kept: dict[Account, float], key: Account, at: float) -> None:
+    """The one heard of last stands last; so many that the oldest must go have long outlived their tokens."""
+    kept[key] = max(at, kept.pop(key, 0.0))
+    if len(kept) > MOST_REMEMBERED:
+        del kept[next(iter(kept))]
 
 
 def _check_freshness(claims: JsonObject, issuer: Issuer, now: float) -> None:

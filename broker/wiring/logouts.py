@@ -14,7 +14,7 @@ from broker.adapters.state_logouts import LogoutRows
 from broker.engine.ports import Clock, Ledger
 from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.identity.codes import token_error
-from broker.identity.logout import REMEMBERED_SECONDS
+from broker.identity.logout import MOST_REMEMBERED, REMEMBERED_SECONDS
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
 from broker.listeners.session_register import SessionRegister
@@ -106,9 +106,9 @@ class LogoutKeeper:
         first, since = self._read_at is None, now - REMEMBERED_SECONDS
         if self._read_at is not None:
             since = self._read_at - OVERLAP_SECONDS
-        found = await self._rows.logouts(since)
+        found = await self._rows.logouts(since, MOST_REMEMBERED)
         self._read_at = now
-        self._hold((logout for logout in found if logout.id not in self._known), record=not first)
+        self._hold((logout for logout in reversed(found) if logout.id not in self._known), record=not first)
         self._register.shut_for.discard(UNREAD)
 
     async def _store(self) -> None:
@@ -135,6 +135,8 @@ class LogoutKeeper:
 
     def _forget(self) -> None:
         before = self._clock.now() - REMEMBERED_SECONDS
+        while len(self._known) > MOST_REMEMBERED:
+            del self._known[next(iter(self._known))]
         if self._known and next(iter(self._known.values())) < before:
             self._known = {key: at for key, at in self._known.items() if at >= before}
             self._authenticator.logged_out.forget(before)

@@ -31,7 +31,7 @@ _FILES = {
 
 def log_in(arguments: argparse.Namespace, environment: Mapping[str, str], screen: Screen) -> Exit:
     """Log in as the options say, kept in the profile, or as the profile says."""
-    path = profile_file(environment, getattr(arguments, "profile", None))
+    path = _profile(arguments, environment)
     _keep_settings(path, arguments)
     kept = _kept(path)
     from broker.cli.people.openid.id_token import Wish
@@ -43,7 +43,7 @@ def log_in(arguments: argparse.Namespace, environment: Mapping[str, str], screen
 
 def log_out(arguments: argparse.Namespace, environment: Mapping[str, str], screen: Screen) -> Exit:
     """Give back what is kept and delete it, whatever the provider says."""
-    kept = _kept(profile_file(environment, getattr(arguments, "profile", None)))
+    kept = _kept(_profile(arguments, environment))
     try:
         asyncio.run(_log_out(kept, arguments.everywhere, screen))
     finally:
@@ -51,6 +51,14 @@ def log_out(arguments: argparse.Namespace, environment: Mapping[str, str], scree
     screen.document({"issuer": kept.settings.issuer, "logged_out": True})
     screen.say(f"Logged out; {kept.token} is deleted.")
     return Exit.DONE
+
+
+def _profile(arguments: argparse.Namespace, environment: Mapping[str, str]) -> Path:
+    """The profile that is meant. Raises CommandError for a persona of a development folder, which has its token."""
+    if getattr(arguments, "dev", None) or getattr(arguments, "persona", None):
+        public = "The personas of a development folder have their tokens and do not log in."
+        raise CommandError("usage", public, "Name a profile with --profile FILE.", Exit.USAGE)
+    return profile_file(environment, getattr(arguments, "profile", None))
 
 
 def _kept(path: Path) -> "KeptLogin":

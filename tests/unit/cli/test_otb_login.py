@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from broker.cli.people import own_files
+from broker.cli.people import login, own_files
 from broker.cli.people.access import Access, LoginSettings, find_access, read_profile
 from broker.cli.people.arguments import parser
 from broker.cli.people.exits import CommandError
@@ -324,3 +324,11 @@ def test_of_two_who_renew_one_waits_and_a_lock_left_behind_goes(tmp_path, monkey
     monkeypatch.setattr(own_files.time, "time", lambda: path.stat().st_mtime + 31)
     assert not own_files.lock(path, 30)
     assert own_files.lock(path, 30)
+
+
+@pytest.mark.parametrize("command", ["login", "logout"])
+def test_a_persona_of_a_development_folder_does_not_log_in(command):
+    arguments = parser().parse_args([command, "--dev", "dev", "--as", "vendor-ana"])
+    with pytest.raises(CommandError) as raised:
+        getattr(login, {"login": "log_in", "logout": "log_out"}[command])(arguments, {}, ScreenDouble())
+    assert raised.value.code == "usage"

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.errors import TokenError
+from broker.identity import logout
 from broker.identity.codes import TOKEN_CODES
 from broker.identity.logout import EVENT, LoggedOut, verify_logout_token
 from broker.model.logout import Logout
@@ -36,13 +37,13 @@ def refusal(raw_token, **how):
 
 
 def test_a_good_logout_token_tells_who_logged_out_and_when():
-    logout = verify(logout_token())
-    assert (logout.issuer, logout.account, logout.login, logout.at) == (ISS, "u-1", "s-1", NOW)
-    assert verify(logout_token(iat=NOW - 1)).id == logout.id != verify(logout_token(jti="j-2")).id
+    told = verify(logout_token())
+    assert (told.issuer, told.account, told.login, told.at) == (ISS, "u-1", "s-1", NOW)
+    assert verify(logout_token(iat=NOW - 1)).id == told.id != verify(logout_token(jti="j-2")).id
     assert verify(logout_token(sid=DROP)).login == ""
     assert verify(logout_token(sub=DROP)).account == ""
     for header in ({"typ": DROP}, {"typ": "JWT"}, {"typ": "application/logout+jwt"}):
-        assert verify(logout_token(header)).id == logout.id
+        assert verify(logout_token(header)).id == told.id
 
 
 @pytest.mark.parametrize(
@@ -95,12 +96,12 @@ def test_of_an_issuer_without_clients_no_logout_is_taken():
 )
 def test_claims_of_any_type_give_a_logout_or_an_error(claims):
     try:
-        logout = verify(logout_token(**claims))
+        told = verify(logout_token(**claims))
     except TokenError as error:
         assert error.code in TOKEN_CODES
         return
-    assert logout.issuer == ISS
-    assert logout.account or logout.login
+    assert told.issuer == ISS
+    assert told.account or told.login
 
 
 def proof(*, login="", account="u-1", issuer=ISS, issued=NOW - 10, logged_in=None):
@@ -126,7 +127,7 @@ def after(*logouts):
 
 
 @pytest.mark.parametrize(
-    ("logout", "ended", "kept"),
+    ("told", "ended", "kept"),
     [
         (
             ("u-1", "", NOW),
@@ -142,8 +143,8 @@ def after(*logouts):
     ],
     ids=["account", "log-in of an account", "log-in"],
 )
-def test_a_logout_ends_the_tokens_from_before_it_and_no_others(logout, ended, kept):
-    logged_out = after(logout)
+def test_a_logout_ends_the_tokens_from_before_it_and_no_others(told, ended, kept):
+    logged_out = after(told)
     assert all(logged_out.ends(token) for token in ended)
     assert not any(logged_out.ends(token) for token in kept)
     logged_out.forget(NOW)
@@ -156,3 +157,10 @@ def test_of_two_logouts_of_an_account_the_later_counts_in_whatever_order_they_co
     for logouts in ((NOW, NOW - 100), (NOW - 100, NOW)):
         logged_out = after(*(("u-1", "", at) for at in logouts))
         assert logged_out.ends(proof(issued=NOW - 1))
+
+
+def test_so_many_logouts_are_remembered_and_the_oldest_go_first(monkeypatch):
+    monkeypatch.setattr(logout, "MOST_REMEMBERED", 3)
+    logged_out = after(*((f"u-{n}", f"s-{n}", NOW) for n in range(3)), ("u-0", "s-0", NOW), ("u-3", "s-3", NOW))
+    ended = [logged_out.ends(proof(account=f"u-{n}", login=f"s-{n}")) for n in range(4)]
+    assert ended == [True, False, True, True]
