@@ -7,6 +7,7 @@
     look, values, audit, verification, why, profile_commands        one function for each command
     sessions      live sessions, and acts on them   watching      their operations as they happen
     connect       a local port for a Modbus master    tunnel_link   one tunnel              renewal  fresh tokens for it
+    login         in and out at an OpenID Provider    openid        how                     fresh_tokens   meanwhile
 
 Everything that a broker says is printed only with control characters escaped; secrets are read from files and never
 printed.

@@ -10,6 +10,7 @@ import shtab
 from broker.cli.completion import HELP, describe_completion
 from broker.cli.people.break_glass_arguments import add_break_glass
 from broker.cli.people.exits import MEANINGS
+from broker.cli.people.login_arguments import add_login
 from broker.cli.people.people_arguments import add_people
 from broker.cli.program import ShowVersion
 from broker.model.lock import LockKind
@@ -51,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     add_break_glass(commands, _command, _file)
     _add_audit(commands)
     _add_profile(commands)
-    _add_login(commands)
+    add_login(commands, _command, _file, _seconds)
     describe_completion(_command(commands, "completion", "completion:completion", HELP, online=False), "otb")
     return root
 
@@ -339,35 +340,6 @@ def _add_profile(commands: Commands) -> None:
     made.add_argument("--persona", dest="chosen_persona", metavar="NAME", help="who to be (default: the first)")
     made.add_argument("--force", action="store_true", help="replace the profile that is there")
     _command(parts, "show", f"{place}:show_profile", "show what is in force and whether the proofs hold", online=False)
-
-
-def _add_login(commands: Commands) -> None:
-    login = _command(
-        commands,
-        "login",
-        "login:log_in",
-        "get a token from your OpenID Provider, and fresh ones from then on",
-        online=False,
-        description="With the browser of this machine or, where there is none, with a code for any other. "
-        "What says where is kept in the profile.",
-    )
-    login.add_argument("--device", action="store_true", help="with a code, though there may be a browser here")
-    login.add_argument("--fresh", action="store_true", help="let the provider ask again who you are")
-    login.add_argument("--max-age", type=_seconds, metavar="TIME", help="the same, unless that was not longer ago")
-    login.add_argument("--acr", action="append", default=[], metavar="VALUE", help="log in in this way; repeatable")
-    kept = login.add_argument_group("kept in the profile")
-    kept.add_argument("--issuer", metavar="URL", help="the provider")
-    kept.add_argument("--client-id", metavar="ID", help="as which of its clients")
-    _file(kept, "--issuer-ca", "FILE", "authority that vouches for the provider (default: those of the system)")
-    kept.add_argument("--resource", metavar="URI", help="the broker, as the provider calls it (RFC 8707)")
-    kept.add_argument("--scope", metavar="TEXT", help="what to ask for (default: openid)")
-    _file(kept, "--client-secret-file", "FILE", "secret of a service, which logs in by that alone")
-    logout = _command(
-        commands, "logout", "login:log_out", "give the tokens back to the provider and delete them", online=False
-    )
-    logout.add_argument(
-        "--everywhere", action="store_true", help="end the login at the provider too, with the browser of this machine"
-    )
 
 
 def _seconds(text: str) -> int:
