@@ -5,9 +5,13 @@ import time
 from aiohttp import web
 from pydantic import Field
 
+from broker.access.requests import GRANTED
 from broker.api.call import Call
 from broker.api.models import Asked
+from broker.api.problems import Problem
 from broker.calendar.ics_export import agenda, encode_calendar
+from broker.errors import StateUnavailableError
+from broker.model.place import Grant
 
 MEDIA_TYPE = "text/calendar"
 DAY_SECONDS = 86_400.0
@@ -22,7 +26,8 @@ class CalendarQuery(Asked):
 async def calendar(call: Call) -> web.Response:
     """Windows, freezes and grants with an end. Rules are followed in a worker thread."""
     query: CalendarQuery = call.query
-    inventory, grants, now = call.gate.inventory, call.gate.grants_of(call.subject), time.time()
+    inventory, now = call.gate.inventory, time.time()
+    grants = (*call.gate.grants_of(call.subject), *await _to_come(call, now))
     reached = tuple(d for d in inventory.devices if any(g.scope.covers(d.site, d.key, d.labels) for g in grants))
     organisation, until = call.subject.organisation, now + query.days * DAY_SECONDS
 
@@ -31,3 +36,13 @@ async def calendar(call: Call) -> web.Response:
         return encode_calendar(told, now)
 
     return web.Response(body=await call.aside(compute), headers={"Content-Type": f"{MEDIA_TYPE}; charset=utf-8"})
+
+
+async def _to_come(call: Call, now: float) -> list[Grant]:
+    """What was approved and is not given yet. Raises Problem."""
+    try:
+        found = await call.gate.requests.requests(call.subject.id)
+    except StateUnavailableError:
+        raise Problem("state_unavailable") from None
+    approved = (view.request for view in found if view.request.standing.state in GRANTED and not view.in_force)
+    return [request.terms.grant() for request in approved if now < request.terms.ends]

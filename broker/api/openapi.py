@@ -45,6 +45,7 @@ _PARAMETERS = {
     "session": "An open session, by its id.",
     "approval": "Id of an approval: `arm-…`.",
     "request": "An access request, by its id.",
+    "ticket": "A ticket, as access requests cite it.",
 }
 _KEY = {
     "name": "Idempotency-Key",

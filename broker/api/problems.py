@@ -131,6 +131,9 @@ KINDS: dict[str, Kind] = {
     "request_ineligible": Kind(
         409, "As things stand this access cannot be had.", "The reasons say what stands against it."
     ),
+    "ticket_refused": Kind(
+        409, "The ticket system does not take this ticket for this work.", "Ask those who look after the ticket."
+    ),
     "report_due": Kind(
         409,
         "Access that you had is over, and your closing report is missing.",
@@ -161,6 +164,8 @@ KINDS: dict[str, Kind] = {
         422, "This Idempotency-Key belongs to another call.", "Use a new key for every new call."
     ),
     "request_time": Kind(422, "The time that is asked for cannot be.", _FIX_REQUEST),
+    "ticket_missing": Kind(422, "Access is asked for under a ticket here.", "Name the ticket of the work."),
+    "ticket_malformed": Kind(422, "This is not the form of a ticket.", "Write the ticket as its system shows it."),
     "request_terms": Kind(422, "What is asked for cannot be.", _FIX_REQUEST),
     "upgrade_required": Kind(
         426, "This path is a WebSocket.", "Connect with WebSocket version 13 and subprotocol otb.modbus.v1."
@@ -187,6 +192,11 @@ KINDS: dict[str, Kind] = {
     "device_down": Kind(503, "The device, or the way to it, is not there.", _AGAIN),
     "budget_exhausted": Kind(503, "The device has as much to do as it bears.", _AGAIN),
     "not_sent": Kind(503, "It was allowed, but not sent to the device.", _AGAIN),
+    "ticket_unchecked": Kind(
+        503,
+        "The ticket system did not say whether the ticket is good; nothing was asked for.",
+        "Try again later, or tell the owner of the site.",
+    ),
     "state_unavailable": Kind(
         503,
         "The state, which says what is locked and asked for, cannot be reached.",

@@ -69,5 +69,8 @@ class RequestBook(Protocol):
     async def revoke(self, request: AccessRequest, by: Subject, why: str) -> RequestView:
         """End what was approved."""
 
+    async def end_under(self, ticket: str, by: Subject, why: str) -> tuple[RequestView, ...]:
+        """Revoke everything that was asked for under a ticket and is not over."""
+
     async def close(self, request: AccessRequest, by: Subject, report: str) -> RequestView:
         """Give access back, or report when it is over."""

@@ -11,6 +11,7 @@ from broker.api.route import DecidedBy, Effect, Route
 from broker.model.vocabulary import RecordKind
 
 _ACTING = ("request_unknown", "request_state", "request_changed", "state_unavailable", "ledger_closed")
+_TICKETS = ("ticket_missing", "ticket_malformed", "ticket_refused", "ticket_unchecked")
 _ASKING = (
     "device_unknown",
     "point_unknown",
@@ -20,6 +21,7 @@ _ASKING = (
     "request_ineligible",
     "report_due",
     "too_many_requests",
+    *_TICKETS,
     "state_unavailable",
     "ledger_closed",
 )
@@ -105,7 +107,7 @@ REQUEST_ROUTES: tuple[Route, ...] = (
         "Hand a draft in for review",
         requests.submit,
         request_models.SubmitCall,
-        problems=("request_ineligible", "request_time", "report_due", "too_many_requests"),
+        problems=("request_ineligible", "request_time", "report_due", "too_many_requests", *_TICKETS),
     ),
     _act(
         "review",

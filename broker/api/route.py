@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from broker.api.call import Call
+from broker.model.ticket import TICKET
 from broker.model.trust import Requirement
 from broker.model.vocabulary import RecordKind
 
@@ -20,6 +21,7 @@ _PARAMETERS = {
     "session": r"ses-[a-z0-9]{1,60}",
     "approval": r"arm-[a-z0-9]{1,60}",
     "request": r"req-[a-z0-9]{1,60}",
+    "ticket": TICKET.pattern,
 }
 
 

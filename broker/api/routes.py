@@ -10,6 +10,7 @@ from broker.api.people_routes import PEOPLE_ROUTES
 from broker.api.request_routes import REQUEST_ROUTES
 from broker.api.route import CertificateAlone, DecidedBy, Effect, Route
 from broker.api.session_routes import SESSION_ROUTES
+from broker.api.tickets import TICKET_ROUTES
 
 _DEVICE_PROBLEMS = ("denied", "device_unknown", "ledger_closed", "ledger_paused", "state_unavailable")
 
@@ -164,6 +165,7 @@ ROUTES: tuple[Route, ...] = (
         query=agenda.CalendarQuery,
         resource="calendar",
         media_type=agenda.MEDIA_TYPE,
+        problems=("state_unavailable",),
         description=(
             "Devices are those that your grants lead to, now or later. Windows and freezes are there date by date, in "
             "UTC, at most 2,000 entries; the file's DESCRIPTION says until when it is whole."
@@ -176,6 +178,7 @@ ROUTES: tuple[Route, ...] = (
     *PEOPLE_ROUTES,
     *REQUEST_ROUTES,
     *BREAK_GLASS_ROUTES,
+    *TICKET_ROUTES,
     *EVIDENCE_ROUTES,
     Route(
         name="openapi",

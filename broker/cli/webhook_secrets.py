@@ -28,3 +28,5 @@ def _secrets(settings: Settings) -> Iterator[tuple[Place, str]]:
     for number, channel in enumerate(settings.notifications):
         if isinstance(channel, WebhookSection):
             yield ("notifications", number, "secret_file"), channel.secret_file
+    if settings.tickets is not None and settings.tickets.check is not None:
+        yield ("tickets", "check", "secret_file"), settings.tickets.check.secret_file

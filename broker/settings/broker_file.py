@@ -24,6 +24,7 @@ from broker.settings.fields import (
 from broker.settings.issuing import IssuerSection
 from broker.settings.listening import HttpsListener, ModbusTlsListener, OpsListener
 from broker.settings.notifying import NoticeChannel
+from broker.settings.ticketing import TicketsSection
 
 Milliseconds = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -239,6 +240,8 @@ class Settings(Section):
     """Where people are told what they should know."""
     host_journals: Annotated[tuple[Folder, ...], Field(max_length=16)] = ()
     """Folders, beside `state_dir` and the ledger's, whose commands on this host are recorded: those of authorities."""
+    tickets: TicketsSection | None = None
+    """Whether access requests need a ticket."""
     logging: LoggingSection = LoggingSection()
     """The operator's log."""
 

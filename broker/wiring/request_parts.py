@@ -21,6 +21,7 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.review_desk import ReviewDesk
 from broker.listeners.session_register import SessionRegister
 from broker.model.access_request import AccessRequest, Review, Terms, Verdict
+from broker.wiring.tickets import TicketDesk
 
 log = logging.getLogger(__name__)
 MOST_PROVEN = 4096
@@ -41,6 +42,7 @@ class RequestParts:
     origin: str
     key: Ed25519PrivateKey
     verifiers: tuple[Verifier, ...]
+    tickets: TicketDesk
     rows: RequestRows = field(init=False)
     trust: "ReviewTrust" = field(init=False)
     distrusted: set[tuple[str, str]] = field(default_factory=set)

@@ -45,9 +45,11 @@ from broker.settings.broker_file import Settings
 from broker.wiring.parts import ledger_key
 from broker.wiring.request_grants import BROKER, RequestGrants
 from broker.wiring.request_parts import RequestParts, verifiers
+from broker.wiring.tickets import ticket_desk
 
 log = logging.getLogger(__name__)
 MOST_LIVING_OF_SUBJECT = 50
+MOST_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,7 @@ class RequestBook:
     async def stop(self) -> None:
         """Follow the state no more."""
         await self._grants.stop()
+        await self._parts.tickets.close()
 
     def new_id(self) -> str:
         """The id of a request to be."""
@@ -108,6 +111,8 @@ class RequestBook:
     async def create(self, terms: Terms, *, submit: bool) -> RequestView:
         """Make a request of its subject's, as a draft or at once for review."""
         await self._require_room(terms)
+        if submit:
+            await self._parts.tickets.require(terms)
         state = RequestState.PENDING if submit else RequestState.DRAFT
         request = AccessRequest(terms, Standing(state))
         act = "create"
@@ -121,6 +126,7 @@ class RequestBook:
     async def submit(self, request: AccessRequest, by: Subject) -> RequestView:
         """Hand a draft in for review."""
         await self._require_room(request.terms)
+        await self._parts.tickets.require(request.terms)
         return await self._act(request, RequestAct.SUBMIT, Party.REQUESTER, by.id)
 
     async def review(self, request: AccessRequest, by: Subject, verdict: Verdict, comment: str) -> RequestView:
@@ -187,6 +193,29 @@ class RequestBook:
             return await self._act(request, RequestAct.REVOKE, Party.OWNER, by.id, why)
         except StateUnavailableError:
             return await self._revoke_here(request, by, why)
+
+    async def end_under(self, ticket: str, by: Subject, why: str) -> tuple[RequestView, ...]:
+        """Revoke everything that was asked for under a ticket and is not over."""
+        ended = []
+        for request in await self._parts.rows.living(LIVING, ()):
+            if request.terms.ticket == ticket:
+                view = await self._end_soon(request, by, why)
+                ended += [view] if view is not None else []
+        return tuple(ended)
+
+    async def _end_soon(self, request: AccessRequest, by: Subject, why: str) -> RequestView | None:
+        """Revoke it in whatever version it is; None if it is over. Raises RequestRefusedError."""
+        for _ in range(MOST_TRIES):
+            try:
+                return await self.revoke(request, by, why)
+            except RequestRefusedError as error:
+                if error.code not in ("request_changed", "request_state"):
+                    raise
+            found = await self._parts.rows.request(request.id)
+            if found is None or found.standing.state not in LIVING or self._grants.is_over(found.id):
+                return None
+            request = found
+        raise RequestRefusedError("request_changed")
 
     async def _revoke_here(self, request: AccessRequest, by: Subject, why: str) -> RequestView:
         """It is over here at once, and everywhere when the state is back."""
@@ -320,6 +349,7 @@ def request_book(
         settings.ledger.origin,
         key,
         verifiers(settings.ledger.origin, key, settings.state.brokers),
+        ticket_desk(settings.tickets, clock, random_id),
     )
     return RequestBook(parts, RequestGrants(parts))
 

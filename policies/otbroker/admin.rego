@@ -116,6 +116,7 @@ for_roles := {
 		"sessions.watch",
 		"site.isolate",
 	},
+	"ticket-system": {"ticket.update"},
 }
 
 decision := data.otbroker.answer.denied(reasons) if {

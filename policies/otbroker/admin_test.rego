@@ -111,6 +111,14 @@ test_a_site_narrows_live_control if {
 	answer.reasons == ["device_unknown"]
 }
 
+test_ticket_systems_of_the_owner_tell_of_tickets_and_do_nothing_else if {
+	ticket := {"kind": "ticket", "ticket": "CHG-4711"}
+	decided("ticket.update", ticket, object.union(owner, {"roles": ["ticket-system"]})).rule == "role/ticket-system"
+	decided("ticket.update", ticket, {"roles": ["ticket-system"]}).reasons == ["role_missing"]
+	decided("ticket.update", ticket, object.union(owner, {"roles": ["security"]})).reasons == ["role_missing"]
+	decided("request.revoke", {"kind": "request"}, object.union(owner, {"roles": ["ticket-system"]})).allow == false
+}
+
 test_roles_of_other_organisations_count_for_nothing if {
 	decided("ledger.read", {}, {}).reasons == ["role_missing"]
 }

@@ -6,12 +6,14 @@ from dataclasses import replace
 import pytest
 from icalendar import Calendar
 
+from broker.model.access_request import AccessRequest, RequestState, Standing
 from broker.model.place import Grant
 from broker.model.schedule import Occurrence, Scope, Window
 from broker.model.vocabulary import Action
 from tests.integration.api.stage import serving
 from tests.integration.api.test_calls import told
 from tests.unit.api.gate_double import INVENTORY
+from tests.unit.api.requests_double import TERMS, ViewDouble
 
 PATH = "/v1/calendar.ics"
 
@@ -55,5 +57,19 @@ def test_what_it_does_not_take_is_refused(pki, run, query):
     async def story():
         async with serving(pki) as stage, stage.client() as client:
             assert (await told(await client.get(PATH + query), 400))["code"] == "query_invalid"
+
+    run(story())
+
+
+def test_what_was_approved_and_is_still_to_begin_is_in_it_and_what_is_not_approved_is_not(pki, run):
+    now = int(time.time())
+
+    async def story():
+        async with serving(pki) as stage, stage.client() as client:
+            asked = replace(TERMS, id="req-9", starts=now + 3600, ends=now + 7200, ticket="CHG-1")
+            for state, told_of in (("pending", set()), ("scheduled", {"Grant req-9"}), ("revoked", set())):
+                standing = Standing(RequestState(state))
+                stage.gate.requests.found["req-9"] = ViewDouble(AccessRequest(asked, standing))
+                assert {name for name in await entries(client) if name.startswith("Grant")} == told_of
 
     run(story())

@@ -73,6 +73,13 @@ class RequestsDouble:
     async def revoke(self, request, by, why):
         return self._did("revoke", request.id, by.id, why)
 
+    async def end_under(self, ticket, by, why):
+        return tuple(
+            self._did("end_under", found.request.id, by.id, why)
+            for found in self.found.values()
+            if found.request.terms.ticket == ticket
+        )
+
     async def close(self, request, by, report):
         return self._did("close", request.id, by.id, report)
 

@@ -1,0 +1,76 @@
+"""What a ticket system tells: a ticket is over, and with it what was asked for under it."""
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, StringConstraints
+
+from broker.api.call import Call
+from broker.api.models import Asked, Told
+from broker.api.problems import Problem
+from broker.api.route import DecidedBy, Effect, Route
+from broker.errors import StateUnavailableError
+from broker.model.ticket import TicketState
+from broker.model.vocabulary import RecordKind
+
+
+def _visible(text: str) -> str:
+    if text and not text.isprintable():
+        raise ValueError("must not contain characters that cannot be seen or that turn writing round")
+    return text
+
+
+class TicketEvent(Asked):
+    """How the ticket came out, and what its people say of that."""
+
+    state: TicketState
+    message: Annotated[str, StringConstraints(max_length=200), AfterValidator(_visible)] = ""
+
+
+class TicketEnded(Told):
+    """The ids of the access requests that this ended. `shared` false: on this broker alone, until the state is back."""
+
+    ticket: str
+    state: TicketState
+    ended: list[str]
+    shared: bool
+
+
+async def ticket_event(call: Call) -> dict[str, Any]:
+    """Revoke what was asked for under the ticket and is not over."""
+    asked: TicketEvent = call.body
+    ticket = call.parameters["ticket"]
+    why = f"ticket {ticket} was {asked.state.value}" + (f": {asked.message}" if asked.message else "")
+    try:
+        ended = await call.gate.requests.end_under(ticket, call.subject, why)
+    except StateUnavailableError:
+        raise Problem("state_unavailable") from None
+    return {
+        "ticket": ticket,
+        "state": asked.state.value,
+        "ended": [view.request.id for view in ended],
+        "shared": all(view.shared for view in ended),
+    }
+
+
+TICKET_ROUTES: tuple[Route, ...] = (
+    Route(
+        name="ticket_event",
+        method="POST",
+        path="/v1/tickets/{ticket}/events",
+        permission="ticket.update",
+        decided_by=DecidedBy.ADMIN,
+        effect=Effect.CHANGES,
+        recorded_as=(RecordKind.ADMINISTERED, RecordKind.REQUEST_CHANGED),
+        summary="Tell that a ticket was closed or cancelled",
+        handler=ticket_event,
+        answer=TicketEnded,
+        body=TicketEvent,
+        resource="ticket",
+        problems=("state_unavailable", "ledger_closed"),
+        description=(
+            "Access requests that cite the ticket and are not over are revoked, whether they wait for review or are in "
+            "force; sessions that rest on them are cut. Telling it again changes nothing. For ticket systems: a "
+            "service of the owner with the role `ticket-system`."
+        ),
+    ),
+)
