@@ -5,16 +5,12 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -23,6 +19,7 @@ from broker.adapters.notice_email import EmailChannel, MailServer, compose_mail
 from broker.adapters.notice_outbox import NotDeliveredError, Outbox, Patience
 from broker.model.notice import Notice, Severity, Wanted
 from broker.settings.notifying import EmailSection
+from tests.integration.notices.authority import authority
 from tests.integration.notices.receiver import until
 
 ORIGIN = "broker-1.plant.example/ledger"
@@ -57,32 +54,6 @@ class Mailbox:
         self.mails.append(message_from_bytes(envelope.content, policy=policy.default))
         self.under_tls.append(session.ssl is not None or server.transport.get_extra_info("sslcontext") is not None)
         return "250 OK"
-
-
-def authority(folder: Path, host: str = "localhost") -> tuple[Path, ssl.SSLContext]:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "mail")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(hours=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), False)
-        .add_extension(x509.BasicConstraints(True, None), True)
-        .sign(key, hashes.SHA256())
-    )
-    path, key_path = folder / "mail.pem", folder / "mail.key"
-    path.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    key_path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    )
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(path, key_path)
-    return path, context
 
 
 def check_login(server: Any, session: Any, envelope: Any, mechanism: str, data: Any) -> AuthResult:

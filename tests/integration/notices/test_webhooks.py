@@ -24,6 +24,7 @@ from broker.model.notice import Wanted
 from broker.settings.notifying import WebhookSection
 from broker.wiring.notices import Notices, try_channels
 from tests.integration.ledger.running import KEY, ORIGIN, FileLedger, settled
+from tests.integration.notices.authority import authority
 from tests.integration.notices.receiver import OTHER_SECRET, SECRET, receiving, secret_file, until
 
 QUICK = Patience(attempts=3, round_seconds=20.0, attempt_seconds=0.5, first_retry_seconds=0.01, pause_seconds=0.05)
@@ -343,6 +344,26 @@ def test_a_receiver_in_another_language_finds_the_signature_good(tmp_path: Path)
     assert tried == [("hook", f"webhook http://127.0.0.1:{port}", True, "it answered 204")]
     assert json.loads(node.stdout.readline()) == {"good": True, "type": "test"}
     node.wait(20)
+
+
+def test_a_receiver_is_believed_only_under_the_authority_and_the_name_of_the_settings(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    ca_file, context = authority(tmp_path)
+    other_ca, _ = authority(tmp_path / "other")
+
+    async def scene() -> None:
+        async with receiving(tls=context) as receiver:
+            named = receiver.url.replace("127.0.0.1", "localhost")
+            tries = [(named, ca_file), (named, other_ca), (receiver.url, ca_file)]
+            settings = tuple(
+                webhook(tmp_path, url, f"hook-{place}", ca_file=str(ca)) for place, (url, ca) in enumerate(tries)
+            )
+            tried = await try_channels(settings, SystemClock(), random_id, ORIGIN, 20.0)
+            assert [taken for _, _, taken, _ in tried] == [True, False, False]
+            assert all("CERTIFICATE_VERIFY_FAILED" in said for _, _, taken, said in tried if not taken)
+            assert receiver.kinds == ["test"]
+
+    asyncio.run(scene())
 
 
 def test_nobody_there_is_said_by_the_test_of_channels(tmp_path: Path) -> None:
