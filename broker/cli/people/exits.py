@@ -65,6 +65,7 @@ _DEVICE = (
     "ledger_closed",
     "ledger_paused",
     "state_unavailable",
+    "ticket_unchecked",
     "unavailable",
     "enrolment_unavailable",
 )
