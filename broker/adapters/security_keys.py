@@ -5,6 +5,7 @@ Challenges are kept by whoever asks for them. Attestation is not asked for: whic
 
 import json
 import os
+import struct
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from fido2.webauthn import (
     AuthenticationResponse,
     PublicKeyCredentialRpEntity,
     PublicKeyCredentialUserEntity,
+    RegistrationResponse,
     UserVerificationRequirement,
 )
 
@@ -22,7 +24,7 @@ from broker.identity.enrolment_codes import enrolment_error
 _REQUIRED = UserVerificationRequirement.REQUIRED
 _USER_OCTETS = 32
 # All that fido2 raises for documents that are not what they should be.
-_FAULTS = (ValueError, TypeError, KeyError, AttributeError, AssertionError, IndexError, OverflowError)
+_FAULTS = (ValueError, TypeError, LookupError, AttributeError, AssertionError, OverflowError, struct.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ class SecurityKeys:
         """The new key's public data, and its counter. Raises EnrolmentError `factor_refused`."""
         try:
             data = self._server.register_complete(challenge.state, raw_response)
+            _require_own_page(RegistrationResponse.from_dict(raw_response))
             assert data.credential_data is not None
             return bytes(data.credential_data), data.counter
         except _FAULTS as error:
@@ -65,9 +68,17 @@ class SecurityKeys:
         """The counter of a proven key. Raises EnrolmentError `factor_refused`."""
         try:
             self._server.authenticate_complete(challenge.state, [AttestedCredentialData(credential)], raw_response)
-            return int(AuthenticationResponse.from_dict(raw_response).response.authenticator_data.counter)
+            answer = AuthenticationResponse.from_dict(raw_response)
+            _require_own_page(answer)
+            return int(answer.response.authenticator_data.counter)
         except _FAULTS as error:
             raise enrolment_error("factor_refused", f"the security key's answer: {error}") from None
+
+
+def _require_own_page(answer: RegistrationResponse | AuthenticationResponse) -> None:
+    """WebAuthn, 5.8.1: what another page does with ours in a frame is nothing that the person has seen. Raises."""
+    if answer.response.client_data.cross_origin is not False:
+        raise ValueError("it came through a page of another origin")
 
 
 def _plain(options: Any) -> dict[str, Any]:

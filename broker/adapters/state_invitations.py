@@ -1,6 +1,6 @@
 """Invitations as rows of the state. Knows nothing of their codes."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import Row, select, update
@@ -45,14 +45,13 @@ class InvitationRows:
         """
         tries = INVITATIONS.c.tries
         counting = update(INVITATIONS).where(INVITATIONS.c.id == identifier, tries < MOST_TRIES)
+        asked = select(INVITATIONS).where(INVITATIONS.c.id == identifier)
         async with self._database.connection() as connection:
-            counted = await connection.execute(counting.values(tries=tries + 1).returning(*INVITATIONS.c))
-            row = counted.first()
+            counted = (await connection.execute(counting.values(tries=tries + 1))).rowcount
+            row = (await connection.execute(asked)).first()
             await self._database.commit(connection)
-        if row is None:
-            return await self.invitation(identifier)
-        found = _invitation(row)
-        return Invitation(**asdict(found) | {"tries": found.tries - 1})
+        found = None if row is None else _invitation(row)
+        return replace(found, tries=found.tries - 1) if found is not None and counted else found
 
     async def revoke(self, identifier: str, by: str, now: float) -> bool:
         """Let its code be good for nothing; False if it is already."""
