@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, func, select
 
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import CERTIFICATES
@@ -29,6 +29,13 @@ class CertificateRows:
         async with self._database.connection() as connection:
             row = (await connection.execute(query)).first()
         return None if row is None else _certificate(row)
+
+    async def followers(self, certificate: EnrolledCertificate) -> int:
+        """How many its subject was given after it."""
+        later = (CERTIFICATES.c.subject == certificate.subject) & (CERTIFICATES.c.issued_at > certificate.issued_at)
+        async with self._database.connection() as connection:
+            count = await connection.execute(select(func.count()).select_from(CERTIFICATES).where(later))
+        return int(count.scalar_one())
 
     async def changed(self, since: float, now: float) -> tuple[EnrolledCertificate, ...]:
         """Those not yet over that were issued or revoked since then."""

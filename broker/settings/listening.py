@@ -77,7 +77,7 @@ class HttpsListener(Section):
     key_file: SecretFile
     """PEM private key of that certificate."""
     requirement: Requirement = Requirement.BOTH
-    """What a caller must prove itself with."""
+    """What a caller must prove itself with; the certificate of somebody who enrolled here stands for both."""
     limits: HttpsLimits = HttpsLimits()
     """Limits of this listener."""
 

@@ -40,6 +40,8 @@ from broker.wiring.people.under_way import SECONDS, Begun, UnderWay
 log = logging.getLogger(__name__)
 PERSON, SERVICE = "person", "service"
 DAY_SECONDS = 86_400.0
+MOST_FOLLOWERS = 1
+"""An answer may be lost, and then the certificate before is all that its holder has; older keys are worth nothing."""
 MOST_SERVICE_RENEWALS = 6
 SERVICE_RENEWALS_SECONDS = 3600.0
 MOST_SERVICES = 4096
@@ -197,6 +199,8 @@ class Enrolment:
             raise enrolment_error("renewal_refused", "not issued here to a person, or revoked")
         if self._clock.now() >= old.not_after + self._renewal_seconds:
             raise enrolment_error("renewal_refused", "it ended too long ago")
+        if await self._known.followers(old) > MOST_FOLLOWERS:
+            raise enrolment_error("renewal_refused", "others have followed it")
         person = await self._people.person(old.subject)
         if person is None or person.revoked_at is not None:
             raise enrolment_error("renewal_refused", "the person was revoked")

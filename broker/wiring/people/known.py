@@ -82,6 +82,10 @@ class KnownCertificates:
         found = await self._rows.certificate(fingerprint)
         return found if found is not None and self._sealed(found) else None
 
+    async def followers(self, certificate: EnrolledCertificate) -> int:
+        """How many its subject was given after it. Raises StateUnavailableError."""
+        return await self._rows.followers(certificate)
+
     def sealed(self, certificate: EnrolledCertificate) -> bytes:
         """The seal that such a certificate bears."""
         return self._sealing_key.mark("certificate", *certificate.terms)

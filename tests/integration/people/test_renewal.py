@@ -78,7 +78,7 @@ def test_neither_the_code_of_the_enrolment_nor_any_other_counts_twice(sqlite: St
         assert await refusal(eve.renew()) == "factor_refused"
         stage.world.pass_time(30)
         code = eve.code
-        await eve.renew(code)
+        eve.issued = await eve.renew(code)
         assert await refusal(eve.renew(code)) == "factor_refused"
         stage.world.pass_time(30)
         assert await refusal(eve.renew(code)) == "factor_refused"
@@ -120,6 +120,19 @@ def test_whoever_guesses_in_parallel_does_not_guess_faster(place: StatePlace, tm
         assert 1 <= factor.failures <= 5
 
     played(place, tmp_path, story)
+
+
+def test_an_old_key_renews_nothing_but_the_last_may_have_missed_its_answer(sqlite: StatePlace, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        eve = await stage.enrolled()
+        stage.world.pass_time(30)
+        await eve.renew()
+        stage.world.pass_time(30)
+        await eve.renew()
+        stage.world.pass_time(30)
+        assert await refusal(eve.begin_renewal()) == "renewal_refused"
+
+    played(sqlite, tmp_path, story)
 
 
 def test_a_stolen_certificate_without_its_key_renews_nothing(sqlite: StatePlace, tmp_path: Path) -> None:
