@@ -42,6 +42,7 @@ def organisation_yaml(authority: Path, sponsor: str) -> str:
         "    crl_required: true",
         "    namespaces: [" + ", ".join(f'"{pattern}"' for pattern in NAMESPACES) + "]",
         f"    sponsor: {sponsor}",
+        "    allowed: {sites: [plant]}",
     ]
     return "\n".join(lines) + "\n"
 

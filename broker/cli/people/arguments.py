@@ -12,6 +12,7 @@ from broker.cli.people.break_glass_arguments import add_break_glass
 from broker.cli.people.exits import MEANINGS
 from broker.cli.people.login_arguments import add_login
 from broker.cli.people.people_arguments import add_people
+from broker.cli.people.request_arguments import add_requests
 from broker.cli.program import ShowVersion
 from broker.model.lock import LockKind
 from broker.model.vocabulary import RecordKind
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     _add_looking(commands)
     _add_values(commands)
     _add_connect(commands)
+    add_requests(commands, _command, _seconds)
     _add_approvals(commands)
     _add_locks(commands)
     _add_leaves(commands)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from broker.cli.people.client import Client
 from broker.cli.people.exits import CommandError, Document, Exit
-from broker.cli.people.moments import epoch_of, moment
+from broker.cli.people.moments import epoch_of, moment, rfc3339
 from broker.cli.people.problem_words import entries
 from broker.cli.people.record_words import record_sentence
 from broker.cli.people.safe_text import encode_document
@@ -75,20 +75,8 @@ def search_query(arguments: argparse.Namespace) -> list[tuple[str, str]]:
     query += [(name, getattr(arguments, name)) for name in _FILTERS if getattr(arguments, name)]
     for name, text in (("from", arguments.since), ("until", arguments.until)):
         if text:
-            query.append((name, _time(name, text)))
+            query.append((name, rfc3339(name, text)))
     return [*query, ("order", "oldest" if arguments.oldest else "newest")]
-
-
-def _time(name: str, text: str) -> str:
-    """A time with offset; one without is taken as local."""
-    from datetime import datetime
-
-    try:
-        given = datetime.fromisoformat(text)
-        return given.astimezone().isoformat() if given.tzinfo is None else given.isoformat()
-    except (ValueError, OverflowError, OSError):
-        hint = "Write 2026-11-28T08:00, for local time, or 2026-11-28T08:00:00Z."
-        raise CommandError("usage", f"--{name} {text} is not a time.", hint, Exit.USAGE) from None
 
 
 def _cursor(page: Document) -> int | None:

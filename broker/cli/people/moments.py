@@ -3,6 +3,8 @@
 import time
 from datetime import UTC, datetime, tzinfo
 
+from broker.cli.people.exits import CommandError, Exit
+
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -35,6 +37,16 @@ def moment(when: object, zone: tzinfo | None = None) -> str:
         return told
     same_day = local.date() == utc.date()
     return f"{told} ({utc.strftime(f'%H:%M{seconds}' if same_day else f'%a %H:%M{seconds}')} UTC)"
+
+
+def rfc3339(name: str, text: str) -> str:
+    """A time that somebody gave as `--name`, with offset; one without is taken as local. Raises CommandError."""
+    try:
+        given = datetime.fromisoformat(text)
+        return given.astimezone().isoformat() if given.tzinfo is None else given.isoformat()
+    except (ValueError, OverflowError, OSError):
+        hint = "Write 2026-11-28T08:00, for local time, or 2026-11-28T08:00:00Z."
+        raise CommandError("usage", f"--{name} {text} is not a time.", hint, Exit.USAGE) from None
 
 
 def clock_time(when: object, zone: tzinfo | None = None) -> str:

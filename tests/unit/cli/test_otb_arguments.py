@@ -33,6 +33,15 @@ EXAMPLES = [
     "sessions pause ses-a",
     "sessions resume ses-a",
     "sessions end ses-a",
+    "request ls --state pending",
+    "request show req-a",
+    "request create ahu-1 --window maintenance --reason why --plan vav-1:zone-setpoint=21@12 --single-use",
+    "request submit req-a",
+    "request review req-a --approve",
+    "request withdraw req-a",
+    "request revoke req-a --why why",
+    "request extend req-a --for 1h --reason why",
+    "request close req-a --report done",
     "approvals ls",
     "approvals show arm-a",
     "approvals approve arm-a --why agreed",
@@ -70,7 +79,7 @@ EXAMPLES = [
 ]
 
 
-TWO_WORDS = ("approvals", "audit", "break-glass", "invite", "leave", "lock", "people", "profile", "sessions")
+TWO_WORDS = ("approvals", "audit", "break-glass", "invite", "leave", "lock", "people", "profile", "request", "sessions")
 
 
 @pytest.mark.parametrize("line", EXAMPLES)

@@ -1,0 +1,101 @@
+"""Access requests in words: what is asked for, by whom, when, who said what to it, and what became of it."""
+
+from collections.abc import Iterator
+
+from broker.cli.people.exits import Document
+from broker.cli.people.moments import distance, moment
+from broker.cli.people.problem_words import entries, reason_lines
+from broker.cli.people.safe_text import number_text
+from broker.cli.people.screen import Cell
+
+COLUMNS = ("REQUEST", "STATE", "WHO", "DEVICES", "ACTIONS", "FROM", "UNTIL", "REASON")
+_STYLES = {"active": "green", "pending": "yellow", "denied": "red", "revoked": "red"}
+
+
+def row(request: Document) -> tuple[Cell, ...]:
+    """One line of a list."""
+    return (
+        str(request.get("id", "")),
+        state(request),
+        str(request.get("subject", "")),
+        _listed(request.get("devices")),
+        _listed(request.get("actions")),
+        moment(request.get("from")),
+        moment(request.get("until")),
+        str(request.get("reason", "")),
+    )
+
+
+def state(request: Document) -> Cell:
+    """The state, and what stands between it and the next."""
+    word = str(request.get("state", ""))
+    if request.get("report_due"):
+        return f"{word}, report due", "yellow"
+    if word == "active" and not request.get("in_force"):
+        return f"{word}, held", "yellow"
+    return word, _STYLES.get(word, "")
+
+
+def facts(request: Document) -> Iterator[tuple[str, Cell]]:
+    """Everything about a request, below each other."""
+    yield "request", str(request.get("id", ""))
+    yield "state", state(request)
+    yield from (("held because", line) for line in reason_lines(request.get("held_because")))
+    yield "who", f"{request.get('subject', '')} of {request.get('organisation', '')}{_sponsor(request)}"
+    yield "devices", _listed(request.get("devices"))
+    yield "points", _listed(request.get("points")) or "all"
+    yield "actions", _listed(request.get("actions"))
+    yield "reason", str(request.get("reason", ""))
+    if request.get("ticket"):
+        yield "ticket", str(request["ticket"])
+    yield "from", f"{moment(request.get('from'))}, {distance(request.get('from'))}"
+    yield "until", f"{moment(request.get('until'))}, {distance(request.get('until'))}{_window(request)}"
+    for name, words in (("single_use", "each planned write once"), ("supervised", "only while somebody watches")):
+        if request.get(name):
+            yield "condition", words
+    if request.get("extends"):
+        yield "prolongs", str(request["extends"])
+    yield from (("plan", _planned(write)) for write in entries(request.get("plan")))
+    yield from (_review(review) for review in entries(request.get("reviews")))
+    yield from _end(request)
+
+
+def _end(request: Document) -> Iterator[tuple[str, Cell]]:
+    if request.get("ended_at"):
+        why = f": {request['ended_why']}" if request.get("ended_why") else ""
+        yield "ended", f"{moment(request['ended_at'])} by {request.get('ended_by', '')}{why}"
+    yield from (("done", _done(write)) for write in entries(request.get("done")))
+    if request.get("report"):
+        yield "report", str(request["report"])
+
+
+def _planned(write: Document) -> Cell:
+    told = f"{write.get('device', '')} {write.get('point', '')} = {number_text(write.get('value'))}"
+    return (f"{told} (used)", "dim") if write.get("used") else told
+
+
+def _done(write: Document) -> Cell:
+    told = f"{write.get('device', '')} {write.get('point', '')} = {number_text(write.get('value'))}"
+    result = str(write.get("result", ""))
+    return f"{told}: {result}, {moment(write.get('at'))}", "" if result == "done" else "yellow"
+
+
+def _review(review: Document) -> tuple[str, Cell]:
+    verdict = str(review.get("verdict", ""))
+    groups = _listed(review.get("groups"))
+    comment = f": {review['comment']}" if review.get("comment") else ""
+    told = f"{review.get('reviewer', '')}{f' for {groups}' if groups else ''}, {moment(review.get('at'))}{comment}"
+    signed = f"record {review.get('index')} of {review.get('ledger')}"
+    return {"approve": "approved", "deny": "denied"}.get(verdict, verdict), f"{told} (signed, {signed})"
+
+
+def _sponsor(request: Document) -> str:
+    return f", sponsor {request['sponsor']}" if request.get("sponsor") else ""
+
+
+def _window(request: Document) -> str:
+    return f", while window {request['window']} is open" if request.get("window") else ""
+
+
+def _listed(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else ""

@@ -1,0 +1,163 @@
+"""A vendor asks, people of the plant approve, native tools work as planned, and access ends: `otb` and mbpoll alone."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from broker.cli.building import ANA
+from tests.end_to_end.conftest import Start
+from tests.end_to_end.development import Development
+from tests.end_to_end.modbus_caller import write_register
+from tests.ports import free_port
+
+SECONDS = 60.0
+FAN = 20
+FAN_ON, FAN_OFF, REFUSED = write_register(FAN, 1), write_register(FAN, 0), b"\x86\x01"
+CUT_SECONDS = 1.0
+
+
+@pytest.fixture(scope="module")
+def plant(start_shared: Start) -> Development:
+    return start_shared()
+
+
+def otb(development: Development, who: str, *words: str, status: int = 0) -> dict[str, Any]:
+    place = ("--dev", str(development.folder), "--as", who, "--format", "json")
+    command = [sys.executable, "-m", "broker.cli.otb", *place, *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
+    assert done.returncode == status, (done.returncode, done.stdout, done.stderr)
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def ask(development: Development, *more: str) -> str:
+    """A request for the fan of ahu-1, as its id."""
+    words = ("request", "create", "ahu-1", "--for", "1h", "--reason", "balance the supply air", *more)
+    request = otb(development, "vendor-ana", *words)["request"]
+    assert request["state"] == "pending"
+    return str(request["id"])
+
+
+def approve(development: Development, request: str) -> dict[str, Any]:
+    answer = otb(development, "secops-bo", "request", "review", request, "--approve", "--comment", "free until noon")
+    found: dict[str, Any] = answer["request"]
+    return found
+
+
+@contextmanager
+def connected(development: Development) -> Iterator[int]:
+    """`otb connect ahu-1` as ana, and the port at which it serves."""
+    port = free_port()
+    place = ("--dev", str(development.folder), "--as", "vendor-ana", "--format", "json")
+    command = [sys.executable, "-m", "broker.cli.otb", *place, "connect", "ahu-1", "--listen", f"127.0.0.1:{port}"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert '"open"' in process.stdout.readline()
+        yield port
+    finally:
+        process.terminate()
+        process.communicate(timeout=10)
+
+
+def mbpoll(port: int, value: int) -> str:
+    place = ["-m", "tcp", "-p", str(port), "-a", "1", "-t", "4", "-r", str(FAN), "127.0.0.1", str(value)]
+    done = subprocess.run(["mbpoll", "-0", "-1", *place], capture_output=True, text=True, timeout=SECONDS, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("mbpoll") is None, reason="mbpoll is not installed (Debian package mbpoll)")
+def test_the_work_of_a_vendor_from_the_request_to_the_report(plant: Development) -> None:
+    request = ask(plant, "--plan", "fan-command=1", "--ticket", "WO-4711")
+    with connected(plant) as port:
+        assert "Illegal function" in mbpoll(port, 1)
+        shown = otb(plant, "secops-bo", "request", "show", request)
+        assert shown["request"]["plan"] == [
+            {"device": "plant/ahu-1", "point": "fan-command", "value": "1", "used": None}
+        ]
+        assert (shown["review"]["may"], shown["review"]["needed"]) == (True, 1)
+        assert approve(plant, request)["state"] == "active"
+        assert "Written 1 references" in mbpoll(port, 1)
+        assert "Illegal function" in mbpoll(port, 0)
+    denied = plant.eventually("decision", allow=False, reasons=["outside_plan"])
+    assert [grant["id"] for grant in denied["input"]["grants"] if grant["kind"] == "request"] == [request]
+
+    closed = otb(plant, "vendor-ana", "request", "close", request, "--report", "the fan runs")["request"]
+    assert (closed["state"], closed["report"], closed["report_due"]) == ("closed", "the fan runs", False)
+    with plant.modbus() as caller:
+        assert caller.ask(FAN_ON) == REFUSED
+    changes = plant.records("request_changed", request=request)
+    assert [record["to"] for record in changes][-1] == "closed"
+    (reviewed,) = plant.records("request_reviewed", request=request)
+    assert reviewed["reviewer"]["id"] == "bo@plant.example"
+
+
+def test_nobody_approves_what_he_asked_for_and_auditors_approve_nothing(plant: Development) -> None:
+    request = ask(plant, "--action", "view")
+    for who in ("vendor-ana", "auditor-cy"):
+        otb(plant, who, "request", "review", request, "--approve", status=3)
+    assert otb(plant, "vendor-ana", "request", "withdraw", request)["request"]["state"] == "withdrawn"
+    assert plant.records("request_reviewed", request=request) == []
+
+
+def test_what_was_revoked_is_cut_at_once_and_asks_for_a_report(plant: Development) -> None:
+    request = ask(plant, "--action", "view", "--action", "control", "--point", "fan-command")
+    approve(plant, request)
+    with plant.modbus() as caller:
+        assert caller.ask(FAN_ON) == FAN_ON
+        session = plant.eventually("session_opened", peer=f"127.0.0.1:{caller.local_port}")["session"]
+        began = time.monotonic()
+        body = {"why": "wrong valve"}
+        revoked = plant.api("secops-bo").call("POST", f"/v1/requests/{request}/revoke", body)
+        assert revoked.body["request"]["state"] == "revoked"
+        caller.closed_within(CUT_SECONDS)
+        assert time.monotonic() - began < CUT_SECONDS
+    assert plant.eventually("session_closed", session=session)["reason"] == "grant_ended"
+    with plant.modbus() as again:
+        assert again.ask(FAN_ON) == REFUSED
+    words = ("request", "create", "ahu-1", "--for", "1h", "--reason", "once more")
+    assert otb(plant, "vendor-ana", *words, status=1)["code"] == "report_due"
+    otb(plant, "vendor-ana", "request", "close", request, "--report", "nothing was done")
+    asked = otb(plant, "vendor-ana", *words)["request"]
+    assert (asked["subject"], asked["state"]) == (ANA, "pending")
+
+
+def test_an_extension_leaves_the_connection_as_it_is(plant: Development) -> None:
+    request = ask(plant, "--action", "view", "--action", "control")
+    approve(plant, request)
+    with plant.modbus() as caller:
+        assert caller.ask(FAN_ON) == FAN_ON
+        words = ("request", "extend", request, "--for", "1h", "--reason", "the valve is stuck")
+        extension = otb(plant, "vendor-ana", *words)["request"]
+        assert (extension["extends"], extension["state"]) == (request, "pending")
+        assert approve(plant, extension["id"])["in_force"]
+        assert caller.ask(FAN_OFF) == FAN_OFF
+    for each in (extension["id"], request):
+        otb(plant, "vendor-ana", "request", "close", each, "--report", "done")
+
+
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        (("ahu-1", "--for", "1h", "--reason", "ba\u202elance"), "body_invalid"),
+        (("ahu-1", "--for", "1h", "--reason", "b\u0430lance it"), "body_invalid"),
+        (("ahu-1", "--for", "1h", "--reason", "why", "--plan", "fan-commnd=1"), "point_unknown"),
+        (("ahu-1", "--for", "1h", "--reason", "why", "--plan", "supply-temp-setpoint=99"), "value_invalid"),
+        (("ahu-1", "--until", "2020-01-01T00:00:00Z", "--reason", "why"), "request_time"),
+        (("meter-1", "--for", "1h", "--reason", "why", "--action", "adjust"), "request_time"),
+        (("ahu-1", "--window", "sunday", "--reason", "why"), "request_time"),
+    ],
+)
+def test_what_cannot_be_asked_for_is_refused_with_what_is_wrong(
+    plant: Development, words: tuple[str, ...], code: str
+) -> None:
+    refused = otb(plant, "vendor-ana", "request", "create", *words, status=1)
+    assert refused["code"] == code
+    assert refused["errors"]
