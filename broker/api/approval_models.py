@@ -30,7 +30,9 @@ class RefuseCall(Asked):
 
 
 class StepUpCall(Asked):
-    """Proving oneself again takes nothing but a fresh token with the call."""
+    """Proving oneself again: by the fresh token of the call itself, or by a code of one's authenticator app."""
+
+    code: Annotated[str, StringConstraints(max_length=16)] = ""
 
 
 class WaitingPoint(Told):
@@ -65,10 +67,18 @@ class ArmingFact(Told):
     until: str
 
 
+class RestingOn(Told):
+    """A grant that it rests on: what it was given for, and the ticket of its access request if it has one."""
+
+    id: str
+    reason: str
+    ticket: str | None
+
+
 class ApprovalEntry(Told):
     """An operation that was refused because a person is missing. `needs` are all that it takes, `missing` what nobody
     has met; when none is missing it is `armed`: exactly it, of this subject on this device, may be done once `until`
-    then. `rules` are what allows it but for the persons, such as `grant/ID`.
+    then. `rules` are what allows it but for the persons, such as `grant/ID`; `grants` those grants of its subject.
     """
 
     id: str
@@ -80,6 +90,7 @@ class ApprovalEntry(Told):
     asked_at: str
     until: str
     rules: list[str]
+    grants: list[RestingOn]
     needs: list[Literal["step_up", "second_person"]]
     missing: list[Literal["step_up", "second_person"]]
     armings: list[ArmingFact]

@@ -72,7 +72,20 @@ APPROVAL_ROUTES: tuple[Route, ...] = (
         handler=approvals.step_up,
         answer=approval_models.ApprovalEntry,
         body=approval_models.StepUpCall,
-        problems=("approval_unknown", "approval_over", "proof_not_fresh", "ledger_closed"),
-        description="The token of this call must say that you logged in (`auth_time`) at most five minutes ago.",
+        problems=(
+            "approval_unknown",
+            "approval_over",
+            "proof_not_fresh",
+            "factor_missing",
+            "factor_refused",
+            "factor_blocked",
+            "enrolment_unavailable",
+            "state_unavailable",
+            "ledger_closed",
+        ),
+        description=(
+            "The token of this call must say that you logged in (`auth_time`) at most five minutes ago; or `code` is "
+            "one of the authenticator app with which you enrolled."
+        ),
     ),
 )

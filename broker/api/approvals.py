@@ -3,13 +3,17 @@
 from typing import Any
 
 from broker.api.call import Call
+from broker.api.enrolment import people_of, refused
 from broker.api.problems import Problem, timestamp
+from broker.errors import EnrolmentError, StateUnavailableError
 from broker.model.approval import Approval
 from broker.model.decision import Obligation
 from broker.model.operation import BacnetProperty, ModbusRange, Operation, Touch
+from broker.model.place import Grant, GrantKind
 from broker.model.vocabulary import Reason
 
 READ, APPROVE, STEP_UP = "approvals.read", "operation.approve", "operation.step-up"
+BY_TOKEN, BY_CODE = "by a fresh token", "by a code of the authenticator app"
 
 
 async def approvals(call: Call) -> dict[str, Any]:
@@ -19,7 +23,7 @@ async def approvals(call: Call) -> dict[str, Any]:
     if not sites and sites is not None:
         await call.require(READ, {"kind": "approvals", "subject": call.subject.id})
     shown = [
-        _document(each)
+        await _document(call, each)
         for each in call.gate.approvals.all()
         if sites is None or each.device.site in sites or each.subject.id == call.subject.id
     ]
@@ -28,31 +32,43 @@ async def approvals(call: Call) -> dict[str, Any]:
 
 async def approval(call: Call) -> dict[str, Any]:
     """One of them."""
-    return _document(await _permitted(call, READ))
+    return await _document(call, await _permitted(call, READ))
 
 
 async def approve(call: Call) -> dict[str, Any]:
     """Arm exactly this operation, as a second person."""
     found = await _permitted(call, APPROVE)
     _require_another(call, found)
-    return _armed(call.gate.approvals.arm(found, Obligation.SECOND_PERSON, call.subject, call.body.why))
+    return await _done(call, call.gate.approvals.arm(found, Obligation.SECOND_PERSON, call.subject, call.body.why))
 
 
 async def refuse(call: Call) -> dict[str, Any]:
     """Refuse exactly this operation, as a second person."""
     found = await _permitted(call, APPROVE)
     _require_another(call, found)
-    return _armed(call.gate.approvals.refuse(found, call.subject, call.body.why))
+    return await _done(call, call.gate.approvals.refuse(found, call.subject, call.body.why))
 
 
 async def step_up(call: Call) -> dict[str, Any]:
-    """Arm one's own operation by a proof that is fresh."""
+    """Arm one's own operation by a proof that is fresh: of the token, or by a second factor now."""
     found = await _permitted(call, STEP_UP)
     if (found.subject.organisation, found.subject.id) != (call.subject.organisation, call.subject.id):
         raise Problem("permission_denied", reasons=(Reason.ROLE_MISSING,))
-    if not call.gate.approvals.proven_lately(call.subject):
+    by = BY_TOKEN
+    if call.body.code:
+        await _prove_factor(call, call.body.code)
+        by = BY_CODE
+    elif not call.gate.approvals.proven_lately(call.subject):
         raise Problem("proof_not_fresh")
-    return _armed(call.gate.approvals.arm(found, Obligation.STEP_UP, call.subject))
+    return await _done(call, call.gate.approvals.arm(found, Obligation.STEP_UP, call.subject, by))
+
+
+async def _prove_factor(call: Call, raw_code: str) -> None:
+    """The caller has its second factor. Raises Problem."""
+    try:
+        await people_of(call).factors.verify(call.subject.id, raw_code)
+    except EnrolmentError as error:
+        raise refused(error) from None
 
 
 async def _permitted(call: Call, permission: str) -> Approval:
@@ -84,13 +100,38 @@ def _resource(approval: Approval | None) -> dict[str, Any]:
     }
 
 
-def _armed(approval: Approval | None) -> dict[str, Any]:
+async def _done(call: Call, approval: Approval | None) -> dict[str, Any]:
     if approval is None:
         raise Problem("approval_over")
-    return _document(approval)
+    return await _document(call, approval)
 
 
-def _document(approval: Approval) -> dict[str, Any]:
+async def _grants(call: Call, approval: Approval) -> list[dict[str, Any]]:
+    """What it rests on, as the subject was given it."""
+    named = {decision.rule.removeprefix("grant/") for decision in approval.decisions}
+    return [
+        {"id": grant.id, "reason": _printable(grant.description), "ticket": await _ticket(call, grant)}
+        for grant in call.gate.grants_of(approval.subject)
+        if grant.id in named
+    ]
+
+
+async def _ticket(call: Call, grant: Grant) -> str | None:
+    """The ticket of the access request that a grant comes from; None also while the state cannot say."""
+    if grant.kind is not GrantKind.REQUEST:
+        return None
+    try:
+        view = await call.gate.requests.request(grant.id)
+    except StateUnavailableError:
+        return None
+    return None if view is None or not view.request.terms.ticket else _printable(view.request.terms.ticket)
+
+
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "\ufffd" for character in text)
+
+
+async def _document(call: Call, approval: Approval) -> dict[str, Any]:
     before = dict(approval.before or ())
     return {
         "id": approval.id,
@@ -102,6 +143,7 @@ def _document(approval: Approval) -> dict[str, Any]:
         "asked_at": timestamp(approval.asked_at),
         "until": timestamp(approval.until),
         "rules": list(dict.fromkeys(decision.rule for decision in approval.decisions)),
+        "grants": await _grants(call, approval),
         "needs": [kind.value for kind in approval.needs],
         "missing": [kind.value for kind in approval.missing],
         "armings": [

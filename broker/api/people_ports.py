@@ -2,7 +2,14 @@
 
 from typing import Any, Protocol
 
-from broker.model.enrolment import EnrolledCertificate, FactorKind, Invitation, IssuedCertificate, Person
+from broker.model.enrolment import (
+    EnrolledCertificate,
+    FactorKind,
+    Invitation,
+    IssuedCertificate,
+    Person,
+    ProvenFactor,
+)
 from broker.model.place import Organisation
 from broker.model.subject import Subject
 
@@ -97,8 +104,19 @@ class Membership(Protocol):
         """Take everything away; False if that was done before."""
 
 
+class Factors(Protocol):
+    """Second factors of people who enrolled."""
+
+    async def verify(self, subject: str, raw_code: str) -> ProvenFactor:
+        """Prove a person by a code of his authenticator app. Raises PeerError or StateUnavailableError."""
+
+
 class People(Protocol):
     """Vendors as people."""
+
+    @property
+    def factors(self) -> Factors:
+        """Second factors."""
 
     @property
     def enrolment(self) -> Enrolment:

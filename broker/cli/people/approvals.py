@@ -1,6 +1,9 @@
 """`approvals ls`, `show`, `approve`, `refuse` and `step-up`: operations that wait for a person."""
 
 import argparse
+import asyncio
+import getpass
+import sys
 from collections.abc import Iterator
 from urllib.parse import quote
 
@@ -44,8 +47,9 @@ async def refuse(arguments: argparse.Namespace, client: Client, screen: Screen) 
 
 
 async def step_up(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
-    """Arm one's own by a fresh token."""
-    return await _act("step-up", {}, arguments, client, screen)
+    """Arm one's own by a fresh token, or by a code that is asked for."""
+    body = {"code": await asyncio.to_thread(_code)} if arguments.code else {}
+    return await _act("step-up", body, arguments, client, screen)
 
 
 def approval_path(approval: str) -> str:
@@ -65,6 +69,13 @@ def tell(approval: Document, screen: Screen) -> None:
 async def _act(act: str, body: Document, arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
     tell(await client.post(f"{approval_path(arguments.approval)}/{act}", body), screen)
     return Exit.DONE
+
+
+def _code() -> str:
+    """Asked for at a terminal, or a line of standard input: a code has no place in the arguments of a process."""
+    if sys.stdin.isatty():
+        return getpass.getpass("Code of your authenticator app: ").strip()
+    return sys.stdin.readline().strip()
 
 
 def _why(text: str) -> str:
@@ -109,6 +120,9 @@ def _facts(approval: Document) -> Iterator[tuple[str, Cell]]:
     yield "asked", f"{moment(approval.get('asked_at'))}, {distance(approval.get('asked_at'))}"
     yield "ends", f"{moment(approval.get('until'))}, {distance(approval.get('until'))}"
     yield "rests on", ", ".join(_listed(approval, "rules"))
+    for grant in entries(approval.get("grants")):
+        ticket = f" (ticket {grant['ticket']})" if grant.get("ticket") else ""
+        yield "given for", f"{grant.get('reason') or 'no reason told'}{ticket}"
     for kind in _listed(approval, "missing"):
         yield "lacks", _PERSONS.get(kind, kind)
     for arming in entries(approval.get("armings")):

@@ -226,8 +226,9 @@ def _add_approvals(commands: Commands) -> None:
         "step-up",
         "approvals:step_up",
         "arm an operation of your own by having just logged in again",
-        description="Your token must say that you proved yourself in the last five minutes.",
+        description="Your token must say that you proved yourself in the last five minutes, or you give a code.",
     )
+    step_up.add_argument("--code", action="store_true", help="ask for a code of your authenticator app instead")
     for command in (show, approve, refuse, step_up):
         command.add_argument("approval", metavar="APPROVAL", help="id of what waits: arm-…")
     approve.add_argument("--why", default="", metavar="TEXT", help="the reason, for the ledger (200 characters)")

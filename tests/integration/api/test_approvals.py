@@ -10,7 +10,8 @@ from broker.api.approval_models import ApprovalEntries, ApprovalEntry
 from broker.engine.sessions import Session
 from broker.model.decision import Decision, Obligation
 from broker.model.operation import ModbusRange, Operation, Request, Touch
-from broker.model.place import Table
+from broker.model.place import Grant, Table
+from broker.model.schedule import Scope
 from broker.model.vocabulary import Action
 from tests.integration.api import stage as stages
 from tests.integration.api.stage import serving
@@ -151,6 +152,41 @@ def test_a_step_up_takes_a_fresh_proof_of_who_asked(pki, run, monkeypatch):
         armed = await told(await ana.post(place, json={}))
         assert (armed["state"], armed["armings"][0]["obligation"]) == ("armed", "step_up")
         await told(await ana.post(WRITE, json=SETPOINT))
+
+
+def test_a_step_up_takes_a_code_of_the_authenticator_app_instead(pki, run):
+    @story_of(pki, run, needs=(STEP_UP,))
+    async def story(stage, ana, bo, problem):
+        place = "/v1/approvals/arm-1/step-up"
+        refused = await ana.post(place, json={"code": "000000"})
+        assert (await told(refused, 403))["code"] == "factor_refused"
+        assert refused.headers["Retry-After"] == "3"
+        assert (await told(await bo.post(place, json={"code": "123456"}), 403))["code"] == "permission_denied"
+        assert stage.gate.approvals.get("arm-1").missing == (STEP_UP,)
+        armed = await told(await ana.post(place, json={"code": "123456"}))
+        assert armed["state"] == "armed"
+        recorded = orjson.loads(stage.gate.recorded[-1])
+        assert (recorded["by"], recorded["why"]) == (ANA.id, "by a code of the authenticator app")
+
+
+def test_what_it_rests_on_is_shown_with_reason_and_ticket(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client("bo", "token-bo") as bo:
+            request = next(iter(stage.gate.requests.found.values())).request
+            asked, standing = request.terms.grant(), Grant("look", Scope(), (), description="stand\u202eing")
+            stage.gate.grants = (asked, standing, Grant("other", Scope(), ()))
+            session = Session("ses-9", ANA, AHU, "https", "127.0.0.1:1", NOW)
+            operation = Operation("modbus", Action.ADJUST, "write-single-register", ModbusRange(None))
+            rules = (f"grant/{asked.id}", "grant/look")
+            decisions = tuple(Decision("dec-1", 1, True, rule=rule) for rule in rules)
+            stage.gate.approvals.ask(session, Request((operation,), b"x", "d1"), decisions, (SECOND,))
+            shown = await told(await bo.get("/v1/approvals/arm-1"))
+            assert shown["grants"] == [
+                {"id": asked.id, "reason": request.terms.reason, "ticket": request.terms.ticket or None},
+                {"id": "look", "reason": "stand\ufffding", "ticket": None},
+            ]
+
+    run(story())
 
 
 @pytest.mark.parametrize("why", ["x" * 201, "a\nb", "a\u202eb", 7])

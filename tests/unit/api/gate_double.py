@@ -9,8 +9,10 @@ from broker.api.ports import Page
 from broker.engine.events import Answered, Refused
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, StateUnavailableError
+from broker.identity.enrolment_codes import enrolment_error
 from broker.listeners.approvals import Approvals
 from broker.model.decision import Decision
+from broker.model.enrolment import ProvenFactor
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import BacnetProperty, Relayed
 from broker.model.place import (
@@ -432,9 +434,19 @@ class EnrolmentDouble:
         raise self.refusals.pop(0)
 
 
+class FactorsDouble:
+    """Everybody's code is 123456."""
+
+    async def verify(self, subject, raw_code):
+        if raw_code != "123456":
+            raise enrolment_error("factor_refused", wait_seconds=2.0)
+        return ProvenFactor(1_795_000_010.0, ("otp",))
+
+
 class PeopleDouble:
     """People as far as the API can see them."""
 
     def __init__(self):
         self.membership = MembershipDouble()
         self.enrolment = EnrolmentDouble()
+        self.factors = FactorsDouble()
