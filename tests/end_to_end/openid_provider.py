@@ -13,13 +13,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from broker.adapters.development_ca import create_authority, issue_server
+import jwt
+
+from broker.adapters.authority.certificates import make_key
+from broker.adapters.development_ca import create_authority, encode_key, issue_server
 from tests.end_to_end.peers import npm_package, program
 from tests.end_to_end.web_browser import WebBrowser
 from tests.ports import free_port
 
 RESOURCE = "https://broker.plant.example"
 SERVICE = "spiffe://acme.example/reporting"
+SIGNING_SERVICE = "spiffe://acme.example/metering"
 SERVICE_SECRET = "a secret+that needs:encoding"
 START_SECONDS = 60
 
@@ -43,11 +47,16 @@ class OpenIdProvider:
             "subject_claim": "username",
             "roles_claim": "groups",
             "roles": {"/hvac": ["hvac-engineer"]},
-            "clients": ["otb", SERVICE],
+            "clients": ["otb", SERVICE, SIGNING_SERVICE],
             "jwks_url": f"{self.issuer}/jwks",
             "jwks_ca_file": str(self.ca_file),
             "refresh_seconds": 5,
         }
+
+    @property
+    def service_key(self) -> Path:
+        """The private key of the service that signs who it is."""
+        return self.folder / "service.pem"
 
     def browser(self) -> WebBrowser:
         """A browser in which nobody has logged in yet."""
@@ -66,8 +75,10 @@ def openid_provider(folder: Path, now: float, broker_port: int, broker_ca: Path)
     npm_package("oidc-provider")
     authority = create_authority(folder / "ca", "id", now)
     server = issue_server(authority, ["localhost"], folder / "server", now)
-    port = free_port()
+    port, service_key = free_port(), make_key()
+    (folder / "service.pem").write_bytes(encode_key(service_key))
     given = {
+        "service_key": jwt.algorithms.ECAlgorithm.to_jwk(service_key.public_key(), as_dict=True),
         "port": port,
         "key": str(server.key),
         "certificate": str(server.certificate),

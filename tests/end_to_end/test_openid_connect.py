@@ -18,7 +18,14 @@ from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import Answer, Development, until
 from tests.end_to_end.logging_out import logout_token, tell
 from tests.end_to_end.modbus_caller import frame, read_registers
-from tests.end_to_end.openid_provider import SERVICE, SERVICE_SECRET, OpenIdProvider, Otb, openid_provider
+from tests.end_to_end.openid_provider import (
+    SERVICE,
+    SERVICE_SECRET,
+    SIGNING_SERVICE,
+    OpenIdProvider,
+    Otb,
+    openid_provider,
+)
 from tests.end_to_end.test_deadlines import check, who_watches
 from tests.end_to_end.ways import API, STREAM, TUNNEL, Ways
 from tests.ports import free_port
@@ -111,6 +118,14 @@ def test_a_service_logs_in_by_its_secret_alone(plant: Plant) -> None:
     status, me, err = otb.run("me")
     assert (status, me["id"], me["kind"], me["roles"]) == (0, SERVICE, "service", []), err
     assert otb.token != first, "a service renews by itself"
+
+
+def test_a_service_logs_in_by_what_it_signs(plant: Plant) -> None:
+    otb = plant.otb("signing")
+    key = str(plant.provider.service_key)
+    status, _, err = otb.run("login", *otb.settings(SIGNING_SERVICE), "--client-key-file", key)
+    assert status == 0, err
+    assert otb.run("me")[1]["id"] == SIGNING_SERVICE
 
 
 def test_a_long_connection_goes_on_with_fresh_tokens(plant: Plant) -> None:

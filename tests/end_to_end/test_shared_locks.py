@@ -9,8 +9,9 @@ import pytest
 
 from broker.cli.building import ANA
 from tests.end_to_end.conftest import Start
-from tests.end_to_end.development import Development, in_background, until
+from tests.end_to_end.development import VENDOR, Development, in_background, token_of, until
 from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
+from tests.end_to_end.logging_out import log_out
 from tests.end_to_end.modbus_caller import read_registers
 from tests.end_to_end.test_locks import CUT_SECONDS, lift, session_of, set_lock
 from tests.end_to_end.tunnel_caller import TunnelCaller
@@ -80,6 +81,17 @@ def test_a_lock_set_on_one_broker_cuts_on_the_other_and_is_lifted_from_there(bro
     until(lambda: reads(brokers.one) == "ok")
     assert lift(brokers.one, lock).body["code"] == "lock_unknown"
     assert brokers.one.records("lock_lifted", lock=lock)
+
+
+def test_a_logout_told_to_one_broker_cuts_on_the_other(brokers: Brokers) -> None:
+    token = token_of(brokers.other, ANA, VENDOR, 600, "vendor-ana", {"sid": "everywhere"})
+    with TunnelCaller(brokers.other, "vendor-ana", "plant/ahu-1", token) as tunnel:
+        assert tunnel.ask(READ)[0] == 3
+        began = log_out(brokers.one, VENDOR, login="everywhere")
+        assert tunnel.ended(CUT_SECONDS) - began < CUT_SECONDS
+        assert tunnel.tells("ending")["reason"] == "logged_out"
+    assert brokers.other.api("vendor-ana", token).get("/v1/me").reasons == ["token_logged_out"]
+    assert brokers.other.records("logged_out", login="everywhere")
 
 
 def test_deleting_or_changing_a_row_takes_no_lock_away(brokers: Brokers) -> None:

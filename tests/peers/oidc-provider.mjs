@@ -1,6 +1,6 @@
 // A certified OpenID Provider whose accounts log in by themselves, so that a test needs no hands.
 //
-//   node oidc-provider.mjs '{"port": …, "key": FILE, "certificate": FILE, "resource": URI, "logout_uri": URL}'
+//   node oidc-provider.mjs '{"port": …, "key": FILE, "certificate": FILE, "logout_uri": URL, "service_key": JWK}'
 //
 // It writes "ready" when it listens, and ends when its standard input does. POST /test changes what comes next:
 // {"login": {"account": …, "acr": …, "amr": […]}}, {"keys": ["two", "one"]} (the first signs), {"lifetime": seconds}.
@@ -70,6 +70,16 @@ const clients = [
   {
     client_id: "spiffe://acme.example/reporting",
     client_secret: "a secret+that needs:encoding",
+    grant_types: ["client_credentials"],
+    id_token_signed_response_alg: "ES256",
+    redirect_uris: [],
+    response_types: [],
+  },
+  {
+    client_id: "spiffe://acme.example/metering",
+    token_endpoint_auth_method: "private_key_jwt",
+    token_endpoint_auth_signing_alg: "ES256",
+    jwks: { keys: [given.service_key] },
     grant_types: ["client_credentials"],
     id_token_signed_response_alg: "ES256",
     redirect_uris: [],

@@ -18,7 +18,7 @@ PROFILE_VARIABLE = "OTB_PROFILE"
 MAX_FILE_OCTETS = 65_536
 _PATHS = ("ca", "certificate", "key", "token")
 _LOGIN_TEXTS = ("issuer", "client_id", "scope", "resource")
-_LOGIN_PATHS = ("issuer_ca", "client_secret")
+_LOGIN_PATHS = ("issuer_ca", "client_secret", "client_key")
 _ENOUGH = frozenset({"api", "certificate", "key", "token"})
 _KEYS = frozenset({"api", "system_trust", "development", "persona", *_PATHS, *_LOGIN_TEXTS, *_LOGIN_PATHS})
 
@@ -27,7 +27,8 @@ _KEYS = frozenset({"api", "system_trust", "development", "persona", *_PATHS, *_L
 class LoginSettings:
     """Where tokens come from: the provider, as which client, and the file `kept` of what fresh ones come from.
 
-    A client with a `secret` (a file) is a service; it logs in by that alone. `ca` None: the system's authorities.
+    A client with a `secret` or a private `key` (files) is a service, which logs in by that alone. `ca` None: the
+    system's authorities.
     """
 
     issuer: str
@@ -37,6 +38,12 @@ class LoginSettings:
     scope: str = "openid"
     resource: str = ""
     secret: Path | None = None
+    key: Path | None = None
+
+    @property
+    def service(self) -> bool:
+        """Whether nobody need be there to log in."""
+        return self.secret is not None or self.key is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +172,7 @@ def _login_settings(path: Path, values: Mapping[str, Any]) -> LoginSettings | No
         scope=values.get("scope", "openid"),
         resource=values.get("resource", ""),
         secret=files[1],
+        key=files[2],
     )
 
 

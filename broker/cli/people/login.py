@@ -22,6 +22,7 @@ _TEXTS = {"issuer": "issuer", "client_id": "client_id", "resource": "resource", 
 _FILES = {
     "issuer_ca": "issuer_ca",
     "client_secret_file": "client_secret",
+    "client_key_file": "client_key",
     "ca": "ca",
     "cert": "certificate",
     "key": "key",
@@ -84,7 +85,7 @@ async def _log_in(kept: "KeptLogin", wish: "Wish", with_browser: bool, screen: S
     from broker.cli.people.openid.provider import provider_of
 
     async with provider_of(kept.settings) as provider:
-        if kept.settings.secret is not None:
+        if kept.settings.service:
             kept.keep(await provider.tokens(service_grant(kept.settings)), {})
             _tell(kept, kept.settings.client_id, None, screen)
             return
@@ -96,7 +97,7 @@ async def _log_in(kept: "KeptLogin", wish: "Wish", with_browser: bool, screen: S
 
 def _tell(kept: "KeptLogin", account: str, authenticated_at: float | None, screen: Screen) -> None:
     end = token_end(read_text(kept.token, "token"))
-    renewed = kept.settings.secret is not None or bool(kept.read().get("refresh_token"))
+    renewed = kept.settings.service or bool(kept.read().get("refresh_token"))
     screen.line(
         {
             "type": "logged_in",

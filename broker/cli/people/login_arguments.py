@@ -27,6 +27,7 @@ def add_login(commands: Commands, command: AddCommand, file: AddFile, seconds: C
     kept.add_argument("--resource", metavar="URI", help="the broker, as the provider calls it (RFC 8707)")
     kept.add_argument("--scope", metavar="TEXT", help="what to ask for (default: openid)")
     file(kept, "--client-secret-file", "FILE", "secret of a service, which logs in by that alone")
+    file(kept, "--client-key-file", "FILE", "private key (PEM) of a service, which logs in by what it signs")
     logout = command(
         commands, "logout", "login:log_out", "give the tokens back to the provider and delete them", online=False
     )

@@ -10,6 +10,8 @@ import time
 import jwt
 import pytest
 from aiohttp import web
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from broker.cli.people.access import LoginSettings
 from broker.cli.people.exits import CommandError
@@ -179,6 +181,34 @@ def test_a_secret_goes_into_the_header_alone(provider, tmp_path):
     ((_, form, header),) = [asked for asked in provider.asked if asked[0] == "/token_endpoint"]
     assert form == {"grant_type": "client_credentials", "resource": "https://broker"}
     assert base64.b64decode(header.removeprefix("Basic ")) == b"a+client:sec%3Aret+%2B"
+
+
+@pytest.mark.parametrize(
+    ("make", "algorithm"),
+    [
+        (lambda: ec.generate_private_key(ec.SECP256R1()), "ES256"),
+        (ed25519.Ed25519PrivateKey.generate, "EdDSA"),
+        (lambda: rsa.generate_private_key(65537, 2048), "PS256"),
+    ],
+)
+def test_a_service_with_a_key_signs_who_it_is(provider, tmp_path, make, algorithm):
+    key = make()
+    (tmp_path / "key.pem").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    provider.settings = dataclasses.replace(provider.settings, key=tmp_path / "key.pem")
+    login = kept(provider, tmp_path)
+    provider.answers["/token_endpoint"] = (200, {"access_token": token(60), "token_type": "Bearer"}, {})
+    story(provider, lambda: refresh(login))
+    ((_, form, header),) = [asked for asked in provider.asked if asked[0] == "/token_endpoint"]
+    assert (form["grant_type"], header) == ("client_credentials", "")
+    claims = jwt.decode(form["client_assertion"], key.public_key(), [algorithm], audience=provider.issuer)
+    assert (claims["iss"], claims["sub"], claims["exp"] - claims["iat"]) == ("a client", "a client", 60)
+
+
+@pytest.mark.parametrize("text", ["", "no key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"])
+def test_a_key_that_is_none_is_refused_without_being_shown(provider, tmp_path, text):
+    (tmp_path / "key.pem").write_text(text)
+    provider.settings = dataclasses.replace(provider.settings, key=tmp_path / "key.pem")
+    assert code_of(provider, lambda: refresh(kept(provider, tmp_path))) == "file_invalid"
 
 
 def test_tokens_are_given_back(provider, tmp_path):

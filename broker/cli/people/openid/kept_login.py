@@ -78,7 +78,7 @@ async def refresh(kept: KeptLogin) -> bool:
 
     One `otb` at a time: providers that hand out each refresh token once take a second use of it for theft.
     """
-    if kept.due_at() > time.time() or not (kept.settings.secret or kept.read().get("refresh_token")):
+    if kept.due_at() > time.time() or not (kept.settings.service or kept.read().get("refresh_token")):
         return False
     async with _alone(kept.settings.kept.with_suffix(".lock")):
         if kept.due_at() > time.time():
@@ -113,7 +113,7 @@ def asked_of(settings: LoginSettings) -> dict[str, str]:
 def _grant(settings: LoginSettings, previous: Document) -> dict[str, str]:
     """A service asks in its own name; for a person the refresh token speaks (RFC 6749, 4.4 and 6)."""
     resource = {"resource": settings.resource} if settings.resource else {}
-    if settings.secret is not None:
+    if settings.service:
         return {"grant_type": "client_credentials"} | resource
     return {"grant_type": "refresh_token", "refresh_token": str(previous.get("refresh_token", "")), **resource}
 

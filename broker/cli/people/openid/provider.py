@@ -14,6 +14,7 @@ import aiohttp
 
 from broker.cli.people.access import LoginSettings, read_text
 from broker.cli.people.exits import CommandError, Document, Exit
+from broker.cli.people.openid.client_key import ASSERTION_TYPE, client_assertion
 from broker.errors import ConfigError
 from broker.identity.keys import LARGEST_SET, KeySet, parse_key_set
 
@@ -90,7 +91,10 @@ class Provider:
             raise _unreached(self.settings.issuer, error) from None
 
     def _client(self) -> tuple[dict[str, str], dict[str, str]]:
-        """What makes us this client: its id or, of a confidential one, id and secret (RFC 6749, 2.3.1)."""
+        """What makes us this client: its id; of a service its signature (RFC 7523, 2.2) or secret (RFC 6749, 2.3.1)."""
+        if self.settings.key is not None:
+            assertion = client_assertion(self.settings.issuer, self.settings.client_id, self.settings.key)
+            return {"client_assertion_type": ASSERTION_TYPE, "client_assertion": assertion}, {}
         if self.settings.secret is None:
             return {"client_id": self.settings.client_id}, {}
         secret = read_text(self.settings.secret, "client secret").strip()
