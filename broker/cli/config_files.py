@@ -76,6 +76,12 @@ def problems_together(loaded: LoadedSettings, inventory: Inventory) -> tuple[Pro
         for place, issuer in enumerate(loaded.settings.issuers)
         if issuer.organisation not in known
     ]
+    glass = loaded.settings.break_glass
+    unknown += [
+        Finding(("break_glass", "sites", place), f"the inventory has no site '{site}'")
+        for place, site in enumerate(glass.sites if glass is not None else ())
+        if site not in inventory.sites
+    ]
     unknown += [
         Finding(place, f"the inventory has no organisation '{name}'")
         for place, name in _enrolling(loaded.settings)

@@ -124,7 +124,8 @@ class DecisionDesk:
         """
         now = self._clock.now()
         answer = Answer(False, (Reason.SESSION_PAUSED,), valid_until=now + HOLDS_SECONDS)
-        decision = self._record(entry_point, question, session, answer, self._policy.revision, conceals)
+        policy = self.emergencies.policy if session.emergency else self._policy
+        decision = self._record(entry_point, question, session, answer, policy.revision, conceals)
         if decision.index != NOT_RECORDED:
             _keep(session.leases, key, decision, now)
         return decision

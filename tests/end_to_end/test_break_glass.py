@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.conftest import Start
-from tests.end_to_end.development import Answer, Development, until
+from tests.end_to_end.development import Answer, Development, in_background, until
 from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
 from tests.end_to_end.modbus_caller import read_registers, write_register
 from tests.end_to_end.test_live_control import run
-from tests.end_to_end.test_locks import CUT_SECONDS
+from tests.end_to_end.test_locks import CUT_SECONDS, lift, post, set_lock
 from tests.end_to_end.tunnel_caller import TunnelCaller
 from tests.integration.policy.opa_server import opa_or_skip, running_opa
 from tests.ports import free_port
@@ -162,3 +162,66 @@ def check_records(plant: Development, emergency: dict[str, Any]) -> None:
 @pytest.fixture(scope="module")
 def plant(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Development:
     return start_shared(*plant_inventory(tmp_path_factory.mktemp("plant") / "inventory"))
+
+
+@pytest.fixture(scope="module")
+def envelopes(plant: Development, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return seal(plant, tmp_path_factory.mktemp("envelopes") / "parts", parts=8)
+
+
+def test_an_isolation_from_before_is_passed_one_from_after_cuts_and_locks_refuse(
+    plant: Development, envelopes: list[Path]
+) -> None:
+    before = post(plant, "secops-bo", "/v1/sites/plant/isolate", {"message": "a test"}).body["lock"]["id"]
+    emergency = opened(plant, *envelopes[:2])
+    with plant.modbus(OPENER) as caller:
+        assert caller.ask(SETPOINT) == SETPOINT
+        after = post(plant, "operator-eli", "/v1/sites/plant/isolate", {"message": "misused"}).body["lock"]["id"]
+        assert caller.closed_within(CUT_SECONDS) < CUT_SECONDS
+    assert read_alone(plant).reasons == ["site_isolated"]
+    for lock, who in ((before, "operator-eli"), (after, "secops-bo")):
+        assert lift(plant, lock, who).status == 200
+    assert read_alone(plant).status == 200
+
+    lock = set_lock(plant, "subject", "di@plant.example")["lock"]["id"]
+    assert read_alone(plant).status == 401, "whoever is locked holds nothing, so a token is asked for"
+    assert break_glass(plant, *envelopes[2:4]).returncode == 3
+    assert lift(plant, lock).status == 200
+    assert alone(plant, "POST", f"/v1/break-glass/{emergency['id']}/close", {}).status == 200
+    assert read_alone(plant).status == 401
+
+
+def test_parts_open_once_and_only_for_people_of_the_owner(plant: Development, envelopes: list[Path]) -> None:
+    opened(plant, *envelopes[2:4], minutes=1)
+    left = metric(plant, "break_glass_parts_left")
+    refused = break_glass(plant, *envelopes[2:4])
+    assert (refused.returncode, "open nothing" in refused.stdout) == (3, True)
+    assert plant.eventually("break_glass_refused", code="parts_refused")["subject"] == "di@plant.example"
+    vendor = break_glass(plant, *envelopes[4:6], who="vendor-ana")
+    assert (vendor.returncode, "do not let you" in vendor.stdout) == (3, True)
+    assert metric(plant, "break_glass_parts_left") == left
+
+
+def test_killed_while_opening_no_part_is_lost_or_used_twice_and_nothing_holds_unrecorded(
+    start: Start, tmp_path: Path
+) -> None:
+    options = plant_inventory(tmp_path / "inventory")
+    plant = Development(tmp_path / "killed", *options).wait()
+    envelopes = seal(plant, tmp_path / "envelopes", parts=6)
+    kept = plant.folder / "break-glass.json"
+    before = kept.read_text()
+    opening = in_background(lambda: break_glass(plant, *envelopes[:2]))
+    until(lambda: kept.read_text() != before, 30)
+    plant.kill()
+    opening.join(30)
+    (plant.folder / "dev.json").unlink()
+
+    again = start(*options, name="killed")
+    (emergency,) = json.loads(kept.read_text())["emergencies"]
+    told = again.records("break_glass_opened")
+    assert {record["emergency"]["id"] for record in told} == {emergency["id"]}
+    assert told[-1]["resumed"]
+    assert read_alone(again).status == 200
+    assert break_glass(again, *envelopes[:2]).returncode == 3
+    assert metric(again, "break_glass_parts_left") == 4
+    opened(again, *envelopes[2:4])

@@ -122,3 +122,8 @@ def test_an_issuer_speaks_for_an_organisation_of_the_inventory(site: Path) -> No
     issuer = "issuers: [{issuer: i, organisation: acne, audiences: [a], subjects: ['*'], jwks_file: tls.pem}]\n"
     rewrite(site, "ledger:", f"{issuer}ledger:")
     assert together(site) == ["the inventory has no organisation 'acne'"]
+
+
+def test_an_emergency_can_be_opened_at_sites_of_the_inventory_only(site: Path) -> None:
+    rewrite(site, "ledger:", "break_glass: {sites: [plant, plnt]}\nledger:")
+    assert together(site) == ["the inventory has no site 'plnt'"]
