@@ -1,8 +1,10 @@
 """Grants that were given while the broker runs: from approved access requests, or from broken glass."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from broker.access.standing import StandingGrants, concerns
+from broker.model.decision import Decision
 from broker.model.place import Device, Grant
 from broker.model.subject import Subject
 
@@ -32,6 +34,13 @@ class GivenGrants:
     def of(self, subject: Subject) -> tuple[Grant, ...]:
         """Those that are a subject's, whenever and wherever they hold."""
         return tuple(grant for grant in self._by_id.values() if concerns(grant, subject))
+
+    def told_of_use(self, decision: Decision) -> Decision:
+        """An allow of a write that names the grant it uses up, if it does: never to be reused."""
+        grant = self._by_id.get(decision.rule.removeprefix("grant/"))
+        if grant is None or not grant.single_use:
+            return decision
+        return replace(decision, spends=grant.id, valid_until=None)
 
     def for_(self, subject: Subject, device: Device, now: float) -> tuple[Grant, ...]:
         """Those that hold now for a subject on a device, by their ids."""

@@ -147,8 +147,9 @@ class RequestEntry(Told):
 
     `reviews` are those whose signatures are proven. `in_force`: this broker gives its grant now; `held_because` says
     why not, though it is approved and its time has come. `ends_in_seconds` counts down while it is in force.
-    `report_due`: its subject must say what was done before it asks for anything else. `shared` false: the state cannot
-    be reached, and it is so on this broker alone until it can.
+    `used` is how many writes of a grant for single use are taken up. `report_due`: its subject must say what was done
+    before it asks for anything else. `shared` false: the state cannot be reached, and it is so on this broker alone
+    until it can.
     """
 
     id: str
@@ -161,6 +162,7 @@ class RequestEntry(Told):
     points: list[str]
     actions: list[Action]
     plan: list[PlannedWriteEntry]
+    used: int | None
     reason: str
     ticket: str
     starts: str = Field(alias="from")

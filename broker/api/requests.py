@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import Any, TypeVar
 
 from broker.access.requests import GRANTED, owes_report
+from broker.access.uses import use_of
 from broker.api.call import Call
 from broker.api.problems import Problem, reasons_document, timestamp
 from broker.api.request_models import ExtendCall, RequestCall
@@ -13,6 +14,7 @@ from broker.api.request_terms import extended, terms_of
 from broker.errors import RequestRefusedError, StateUnavailableError
 from broker.model.access_request import AccessRequest, RequestState, Review, Terms
 from broker.model.decision import Decision
+from broker.model.place import PlannedWrite
 
 T = TypeVar("T")
 READ, CREATE, SUBMIT, REVIEW = "requests.read", "request.create", "request.submit", "request.review"
@@ -199,9 +201,8 @@ def _asked(call: Call, request: AccessRequest) -> dict[str, Any]:
         "devices": list(terms.devices),
         "points": list(terms.points),
         "actions": [action.value for action in terms.actions],
-        "plan": [
-            {"device": write.device, "point": write.point, "value": write.value, "used": None} for write in terms.plan
-        ],
+        "plan": [_planned(request, write) for write in terms.plan],
+        "used": len(request.uses) if terms.single_use else None,
         "reason": terms.reason,
         "ticket": terms.ticket,
         "from": timestamp(terms.starts),
@@ -212,6 +213,11 @@ def _asked(call: Call, request: AccessRequest) -> dict[str, Any]:
         "extends": terms.extends,
         "created_at": timestamp(terms.created_at),
     }
+
+
+def _planned(request: AccessRequest, write: PlannedWrite) -> dict[str, Any]:
+    used = use_of(write) in request.uses if request.terms.single_use else None
+    return {"device": write.device, "point": write.point, "value": write.value, "used": used}
 
 
 def _review(review: Review) -> dict[str, Any]:

@@ -133,6 +133,28 @@ class UseArming:
         self.decisions = decisions
 
 
+class ClaimUse:
+    """Take up a use of the grant for single use. Answer: "", or the `Reason` word for which nothing may be sent."""
+
+    __slots__ = ("grant", "request", "session")
+
+    def __init__(self, session: Session, request: Request, grant: str) -> None:
+        self.session = session
+        self.request = request
+        self.grant = grant
+
+
+class GiveBackUse:
+    """Nothing was sent after all: the use may be taken up again. Answer: None."""
+
+    __slots__ = ("grant", "request", "session")
+
+    def __init__(self, session: Session, request: Request, grant: str) -> None:
+        self.session = session
+        self.request = request
+        self.grant = grant
+
+
 class LastLook:
     """Is everything still as decided, and the caller still there? Answer: "" or a `Reason` word."""
 
@@ -182,6 +204,8 @@ Command = (
     | ShowBefore
     | Owe
     | UseArming
+    | ClaimUse
+    | GiveBackUse
     | RecordIntents
     | RecordDenial
     | LastLook

@@ -12,8 +12,10 @@ from collections.abc import Generator
 from broker.access.debts import OBLIGE
 from broker.engine.commands import (
     AskApproval,
+    ClaimUse,
     Command,
     Decide,
+    GiveBackUse,
     LastLook,
     Owe,
     RecordDenial,
@@ -73,13 +75,18 @@ def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator
     return tuple(findings)
 
 
-def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
-    """Record, look once more, relay, record: for a request whose operations are all allowed."""
+def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...], *, claimed: bool = False) -> Steps:
+    """Record, look once more, relay, record: for a request whose operations are all allowed.
+
+    `claimed`: what it uses of a grant for single use has been taken up.
+    """
     before: Values = ()
     owed: tuple[Debt, ...] = ()
     obliged: tuple[Obligation, ...] = ()
     armed = False
     for decision in decisions:
+        if decision.spends and not claimed:
+            return (yield from _spend(session, request, decisions))
         obliged += decision.obligations
         if decision.armed:
             armed = True
@@ -158,6 +165,27 @@ def _use_up(
         return (yield from _wait(session, request, decisions, lacks))
     yield RecordDenial(session, request, decisions, (str(word),))
     return Refused((str(word),), decisions)
+
+
+def _spend(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
+    """Take up what a request uses of grants for single use, and carry it out; only what was not sent gives it back."""
+    taken: list[str] = []
+    for grant in dict.fromkeys(decision.spends for decision in decisions if decision.spends):
+        word = yield ClaimUse(session, request, grant)
+        if word:
+            yield from _give_back(session, request, taken)
+            yield RecordDenial(session, request, decisions, (str(word),))
+            return Refused((str(word),), decisions)
+        taken.append(grant)
+    finding = yield from carry_out(session, request, decisions, claimed=True)
+    if isinstance(finding, Refused) or finding.relayed.result == Result.NOT_SENT:
+        yield from _give_back(session, request, taken)
+    return finding
+
+
+def _give_back(session: Session, request: Request, taken: list[str]) -> Generator[Command, object, None]:
+    for grant in taken:
+        yield GiveBackUse(session, request, grant)
 
 
 def _lacks(decisions: tuple[Decision, ...]) -> tuple[Obligation, ...]:

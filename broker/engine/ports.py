@@ -7,6 +7,7 @@ task.
 from collections.abc import Callable
 from typing import Protocol
 
+from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.model.decision import EntryPoint
 from broker.model.leave import Debt
@@ -60,6 +61,16 @@ class Disclosures(Protocol):
 
     def commit_erased(self, value: str) -> str:
         """A commitment whose salt is forgotten at once: as if it had been erased."""
+
+
+class Uses(Protocol):
+    """Takes up the uses of grants for single use."""
+
+    def claim(self, session: Session, request: Request, grant: str, claimed: Callable[[str], None]) -> None:
+        """`claimed` is called later, once, with "" or the `Reason` word for which nothing may be sent."""
+
+    def give_back(self, session: Session, request: Request, grant: str) -> None:
+        """Nothing was sent; returns at once."""
 
 
 class DebtBook(Protocol):

@@ -99,6 +99,8 @@ class DecisionDesk:
             question = questions.leave_question(now=now, operation=operation, errand=errand, **about)
 
         def settle(decision: Decision) -> None:
+            if self.given and errand is None and decision.allow and operation.writes:
+                decision = self.given.told_of_use(decision)
             if armed:
                 decision = replace(decision, armed=armed)
             elif (

@@ -9,8 +9,10 @@ from typing import Any
 from broker.access.debts import debts_of
 from broker.engine.commands import (
     AskApproval,
+    ClaimUse,
     Command,
     Decide,
+    GiveBackUse,
     LastLook,
     MarkUndoing,
     Owe,
@@ -23,7 +25,7 @@ from broker.engine.commands import (
     UseArming,
 )
 from broker.engine.events import Answered, Finding, Refused
-from broker.engine.ports import Clock, DebtBook, Ledger, Upstream
+from broker.engine.ports import Clock, DebtBook, Ledger, Upstream, Uses
 from broker.engine.sessions import Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import records
@@ -55,6 +57,7 @@ class Driver:
         self._desk = desk
         self._upstream_of = upstream_of
         self._fault = fault
+        self.uses: Uses | None = None
         self.running = 0
         self.results: Counter[str] = Counter()
         self._quiet: list[asyncio.Future[None]] = []
@@ -65,6 +68,8 @@ class Driver:
             AskApproval: self._ask_approval,
             ShowBefore: self._show_before,
             UseArming: self._use_arming,
+            ClaimUse: self._claim_use,
+            GiveBackUse: self._give_back_use,
             LastLook: self.last_look,
             Relay: self._relay,
             RecordOutcomes: self._record_outcomes,
@@ -174,6 +179,16 @@ class Driver:
 
     def _use_arming(self, command: UseArming, run: "_Run") -> Any:
         return self._desk.approvals.use(command.session, command.request, command.decisions)
+
+    def _claim_use(self, command: ClaimUse, run: "_Run") -> Any:
+        if self.uses is None:
+            return Reason.STATE_STALE
+        self.uses.claim(command.session, command.request, command.grant, run.advance)
+        return PENDING
+
+    def _give_back_use(self, command: GiveBackUse, run: "_Run") -> Any:
+        if self.uses is not None:
+            self.uses.give_back(command.session, command.request, command.grant)
 
     def _owe(self, command: Owe, run: "_Run") -> Any:
         """Obliged writes alone come here: they are decided anew each time, and wait for the disk twice anyway."""

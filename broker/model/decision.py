@@ -79,7 +79,8 @@ class Decision:
     It may be acted upon before `holds_until` (epoch seconds) in the state of policy, inventory and locks `epoch`, and
     reused
     for the same question before `valid_until`, if there is one. `index` is -1 for a denial that was only counted.
-    `armed` is what the policy was told that persons have armed; it is good for one use in all.
+    `armed` is what the policy was told that persons have armed; it is good for one use in all. `spends` is the grant
+    for single use that it uses up.
     """
 
     id: str
@@ -93,6 +94,7 @@ class Decision:
     holds_until: float = 0.0
     epoch: int = 0
     armed: tuple[Arming, ...] = ()
+    spends: str = ""
 
     @property
     def lacks(self) -> tuple[Obligation, ...]:

@@ -124,6 +124,7 @@ class Broker:
         self.requests = request_book(
             self.settings, self.clock, self.ledger, self.desk, self.register, self.policy, self.state
         )
+        self.driver.uses = self.requests.uses
         self.gate = self._new_gate()
         self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
         self.logouts = LogoutKeeper(self.clock, self.ledger, self.authenticator, self.register, self.state)

@@ -222,9 +222,11 @@ class RequestGrants:
         if known is None or now - known[0] >= ANSWERS_SECONDS:
             self._answers = {k: kept for k, kept in self._answers.items() if now - kept[0] < ANSWERS_SECONDS}
             answer = (await parts.review_desk.ask(terms, review.reviewer)).answer
-            if known is not None and not _NO_ANSWER.isdisjoint(answer.reasons):
-                answer = known[1]
-            known = self._answers[key] = now, answer
+            if _NO_ANSWER.isdisjoint(answer.reasons):
+                known = now, answer
+            elif known is None:
+                return answer
+            self._answers[key] = known
         return known[1]
 
     async def _record_given(self, request: AccessRequest) -> bool:

@@ -45,6 +45,7 @@ from broker.settings.broker_file import Settings
 from broker.wiring.parts import ledger_key
 from broker.wiring.request_grants import BROKER, RequestGrants
 from broker.wiring.request_parts import RequestParts, verifiers
+from broker.wiring.request_uses import RequestUses
 from broker.wiring.tickets import ticket_desk
 
 log = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class RequestBook:
     def __init__(self, parts: RequestParts, grants: RequestGrants) -> None:
         self._parts = parts
         self._grants = grants
+        self.uses = RequestUses(parts, grants)
 
     async def start(self) -> None:
         """Take into force what is approved. Raises ConfigError."""
@@ -83,6 +85,7 @@ class RequestBook:
         """Follow the state no more."""
         await self._grants.stop()
         await self._parts.tickets.close()
+        await self.uses.settled()
 
     def new_id(self) -> str:
         """The id of a request to be."""

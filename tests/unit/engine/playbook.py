@@ -5,8 +5,10 @@ from typing import Any
 
 from broker.engine.commands import (
     AskApproval,
+    ClaimUse,
     Command,
     Decide,
+    GiveBackUse,
     LastLook,
     MarkUndoing,
     RecordDenial,
@@ -95,6 +97,8 @@ class Playbook:
             AskApproval: None,
             ShowBefore: None,
             UseArming: "",
+            ClaimUse: "",
+            GiveBackUse: None,
             LastLook: "",
             Relay: DONE,
             RecordOutcomes: True,

@@ -1,0 +1,41 @@
+"""What a request takes up of a grant that can be used up: each planned write once, or without a plan one write."""
+
+from decimal import Decimal, InvalidOperation
+
+from broker.model.operation import Request
+from broker.model.place import Grant, PlannedWrite
+
+ONE_WRITE = "write"
+
+
+def use_of(write: PlannedWrite) -> str:
+    """The name of a planned write as a use."""
+    return f"{write.device} {write.point} = {write.value}"
+
+
+def uses_of(grant: Grant, device: str, request: Request) -> tuple[str, ...] | None:
+    """What the request takes up; None if it writes anything that the grant does not plan."""
+    if not grant.plan:
+        return (ONE_WRITE,)
+    uses = []
+    for operation in request.operations:
+        if operation.writes:
+            found = [_planned(grant, device, touch.point.id, touch.value) for touch in operation.touches]
+            if not found or None in found:
+                return None
+            uses += [use for use in found if use is not None]
+    return tuple(dict.fromkeys(uses))
+
+
+def _planned(grant: Grant, device: str, point: str, value: str | None) -> str | None:
+    for write in grant.plan:
+        if (write.device, write.point) == (device, point) and value is not None and _same(write.value, value):
+            return use_of(write)
+    return None
+
+
+def _same(one: str, other: str) -> bool:
+    try:
+        return one == other or Decimal(one) == Decimal(other)
+    except InvalidOperation:
+        return False

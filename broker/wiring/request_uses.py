@@ -1,0 +1,91 @@
+"""Takes up the uses of grants for single use, in the state that brokers share, before anything is relayed.
+
+A use is taken up by a row that can be there once. Nothing that may have been sent gives it back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from broker.access.uses import uses_of
+from broker.engine.sessions import Session
+from broker.errors import LedgerUnavailableError, StateUnavailableError
+from broker.ledger import request_records
+from broker.model.operation import Request
+from broker.model.vocabulary import Reason
+from broker.wiring.request_grants import RequestGrants
+from broker.wiring.request_parts import RequestParts
+
+log = logging.getLogger(__name__)
+CLAIMED, RETURNED = "claimed", "returned"
+
+
+class RequestUses:
+    """Implements the engine's `Uses`. Each use is a task of its own: these writes are few, and wait for the disk."""
+
+    def __init__(self, parts: RequestParts, grants: RequestGrants) -> None:
+        self._parts = parts
+        self._grants = grants
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def claim(self, session: Session, request: Request, grant: str, claimed: Callable[[str], None]) -> None:
+        """Take up what the request uses; `claimed` is told "", or the `Reason` word for which it may not be sent."""
+
+        async def answer() -> None:
+            try:
+                word = await self._claim(session, request, grant)
+            except Exception:
+                log.exception("a use could not be taken up; nothing is sent")
+                word = Reason.STATE_STALE
+            claimed(word)
+
+        self._begin(answer())
+
+    def give_back(self, session: Session, request: Request, grant: str) -> None:
+        """Nothing was sent: the use may be taken up again, unless the state cannot be reached."""
+        self._begin(self._give_back(session, request, grant))
+
+    async def settled(self) -> None:
+        """Until what was begun is done."""
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _claim(self, session: Session, request: Request, identifier: str) -> str:
+        parts, asked = self._parts, self._grants.request(identifier)
+        if asked is None or not self._grants.is_given(identifier):
+            return Reason.ACCESS_CHANGED
+        uses = uses_of(asked.terms.grant(), session.device_key, request)
+        if uses is None:
+            return Reason.OUTSIDE_PLAN
+        try:
+            now = parts.clock.now()
+            if not await parts.rows.claim(asked.terms.chain, identifier, uses, parts.origin, now):
+                return Reason.GRANT_USED
+        except StateUnavailableError:
+            return Reason.STATE_STALE
+        try:
+            await self._record(session, identifier, uses, CLAIMED)
+        except LedgerUnavailableError:
+            return Reason.LEDGER_CLOSED
+        return ""
+
+    async def _give_back(self, session: Session, request: Request, identifier: str) -> None:
+        asked = self._grants.request(identifier)
+        uses = None if asked is None else uses_of(asked.terms.grant(), session.device_key, request)
+        if asked is None or uses is None:
+            return
+        try:
+            await self._record(session, identifier, uses, RETURNED)
+            await self._parts.rows.give_back(asked.terms.chain, identifier, uses)
+        except (LedgerUnavailableError, StateUnavailableError) as error:
+            log.warning("a use of %s stays taken up, though nothing was sent: %s", identifier, error)
+
+    async def _record(self, session: Session, grant: str, uses: tuple[str, ...], result: str) -> None:
+        now, use = self._parts.clock.now(), "; ".join(uses)
+        record = request_records.grant_used(now, grant=grant, use=use, session=session.id, result=result)
+        await self._parts.recorded(record)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

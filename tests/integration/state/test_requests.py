@@ -1,0 +1,367 @@
+"""Access requests on real databases: races, forged rows, and what holds while state or ledger fail."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import delete, update
+
+from broker.access.locks import LocksInForce
+from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
+from broker.adapters.state_tables import REQUEST_REVIEWS, REQUESTS
+from broker.errors import LedgerUnavailableError, RequestRefusedError, StateUnavailableError
+from broker.ledger.reviews import encode_terms, sign_review
+from broker.model.access_request import AccessRequest, RequestState, Standing, Verdict
+from broker.model.lock import Lock, LockKind
+from broker.model.operation import ModbusRange, Operation, Request, Touch
+from broker.model.place import Organisation, Table
+from broker.model.vocabulary import Action, Reason
+from broker.wiring.requests import reviewer_of
+from tests.integration.state.request_stage import ANA, BO, CY, DI, NOW, PLANT, Broker, person, terms
+from tests.unit.access.inventories import point
+
+SUBJECT = person(ANA, organisation="acme")
+
+
+async def approved(broker: Broker, **changes: Any) -> None:
+    await broker.book.create(terms(**changes), submit=True)
+    await broker.book.review(await broker.fresh(), BO, Verdict.APPROVE, "")
+
+
+async def outcomes(*acts: Any) -> list[str]:
+    """`done`, or why not, of acts at one time."""
+    found = await asyncio.gather(*acts, return_exceptions=True)
+    for one in found:
+        assert not isinstance(one, BaseException) or isinstance(one, RequestRefusedError | StateUnavailableError), one
+    return sorted(one.code if isinstance(one, RequestRefusedError | StateUnavailableError) else "done" for one in found)
+
+
+async def tamper(place: StatePlace, *statements: Any) -> None:
+    """What the database's administrator does."""
+    database = StateDatabase(place)
+    async with database.connection() as connection:
+        for statement in statements:
+            await connection.execute(statement)
+        await database.commit(connection)
+    await database.close()
+
+
+def test_of_two_acts_at_one_time_on_two_brokers_one_is_refused(place: StatePlace, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one, Broker(place, tmp_path, "two", (one.verifier,)) as two:
+            await one.book.create(terms(), submit=True)
+            seen = await one.fresh()
+            acts = [b.book.review(seen, by, Verdict.APPROVE, "") for b in (one, two) for by in (BO, CY)]
+            told = await outcomes(*acts)
+            assert told.count("done") == 1, told
+            assert len((await one.fresh()).notes) == 1
+            seen = await one.fresh()
+            told = await outcomes(
+                one.book.revoke(seen, CY, "no more"),
+                two.book.revoke(seen, BO, "no more"),
+                one.book.close(seen, SUBJECT, "all is done"),
+            )
+            assert told.count("done") == 1, told
+
+    asyncio.run(story())
+
+
+def test_nobody_approves_twice_and_two_groups_are_two_people(place: StatePlace, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            one.machine.needed = 2
+            await approved(one)
+            assert await one.state() == "pending"
+            for by, code in ((BO, "already_reviewed"), (person("ed", "auditor"), "review_refused")):
+                with pytest.raises(RequestRefusedError, match=code):
+                    await one.book.review(await one.fresh(), by, Verdict.APPROVE, "")
+            await one.book.review(await one.fresh(), CY, Verdict.APPROVE, "the same group")
+            assert (await one.state(), one.gives) == ("pending", set())
+            await one.book.review(await one.fresh(), DI, Verdict.APPROVE, "")
+            assert (await one.state(), one.gives) == ("active", {"req-a"})
+
+    asyncio.run(story())
+
+
+def write(value: str) -> Request:
+    touches = (Touch(point(), True, value),)
+    place = ModbusRange(Table.HOLDING_REGISTER, 10, 1)
+    return Request((Operation("modbus", Action.ADJUST, "write-single-register", place, touches),), b"", "d")
+
+
+def test_a_single_use_is_taken_up_once_by_whomever(place: StatePlace, tmp_path: Path) -> None:
+    session = SimpleNamespace(device_key="plant/ahu-1", id="ses-1")
+
+    async def claim(broker: Broker, value: str = "21") -> str:
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        broker.book.uses.claim(session, write(value), "req-a", answer.set_result)  # type: ignore[arg-type]
+        return await answer
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one, Broker(place, tmp_path, "two", (one.verifier,)) as two:
+            await approved(one, single_use=True)
+            await two.grants.look()
+            assert one.gives == two.gives == {"req-a"}
+            told = await asyncio.gather(*(claim(broker) for broker in (one, two) * 4))
+            assert sorted(told) == ["", *[Reason.GRANT_USED] * 7]
+            assert await claim(one, "19") == Reason.OUTSIDE_PLAN
+            winner = one if told[::2].count("") else two
+            winner.book.uses.give_back(session, write("21"), "req-a")  # type: ignore[arg-type]
+            await winner.book.uses.settled()
+            assert sorted(await asyncio.gather(claim(one), claim(two))) == ["", Reason.GRANT_USED]
+
+    asyncio.run(story())
+
+
+Forge = Callable[[Broker, AccessRequest], list[Any]]
+_HERE = REQUESTS.c.id == "req-a"
+
+
+def _wider(broker: Broker, request: AccessRequest) -> list[Any]:
+    other = replace(request.terms, devices=("plant/ahu-1", "plant/ahu-2"))
+    return [update(REQUESTS).where(_HERE).values(terms=encode_terms(other).decode())]
+
+
+def _longer(broker: Broker, request: AccessRequest) -> list[Any]:
+    other = replace(request.terms, ends=request.terms.ends + 10**6)
+    return [update(REQUESTS).where(_HERE).values(terms=encode_terms(other).decode(), ends=other.ends)]
+
+
+def _only_the_column(broker: Broker, request: AccessRequest) -> list[Any]:
+    return [update(REQUESTS).where(_HERE).values(ends=request.terms.ends + 10**6)]
+
+
+def _another_subject(broker: Broker, request: AccessRequest) -> list[Any]:
+    other = replace(request.terms, subject="eve@acme.example")
+    return [update(REQUESTS).where(_HERE).values(terms=encode_terms(other).decode(), subject=other.subject)]
+
+
+def _no_note(broker: Broker, request: AccessRequest) -> list[Any]:
+    return [delete(REQUEST_REVIEWS)]
+
+
+def _another_reviewer(broker: Broker, request: AccessRequest) -> list[Any]:
+    return [update(REQUEST_REVIEWS).values(reviewer="di")]
+
+
+def _signed_by_a_stranger(broker: Broker, request: AccessRequest) -> list[Any]:
+    note = sign_review(
+        request.terms,
+        reviewer_of(BO),
+        Verdict.APPROVE,
+        comment="",
+        groups=("security",),
+        at=int(NOW),
+        index=0,
+        origin=broker.origin,
+        key=Ed25519PrivateKey.generate(),
+    )
+    return [update(REQUEST_REVIEWS).values(note=note)]
+
+
+def _garbage(broker: Broker, request: AccessRequest) -> list[Any]:
+    return [update(REQUEST_REVIEWS).values(note="\u2014 x AAAA\n"), update(REQUESTS).where(_HERE).values(terms="{}")]
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [_wider, _longer, _only_the_column, _another_subject, _no_note, _another_reviewer, _signed_by_a_stranger, _garbage],
+)
+def test_a_row_that_was_altered_gives_nothing_and_is_recorded(tmp_path: Path, forge: Forge) -> None:
+    place = sqlite_place(tmp_path / "broker.db")
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            await approved(one)
+            assert one.gives == {"req-a"}
+            await tamper(place, *forge(one, await one.fresh()))
+            await one.grants.look()
+            assert one.gives == set()
+            assert one.machine.kinds("request_distrusted")
+            assert one.machine.kinds("grant_withdrawn")
+
+    asyncio.run(story())
+
+
+def test_a_row_that_was_made_up_gives_nothing_and_is_recorded_once(place: StatePlace, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            made_up = AccessRequest(terms(), Standing(RequestState.ACTIVE, 9, activated_at=NOW))
+
+            async def unrecorded() -> None:
+                return None
+
+            await one.parts.rows.add(made_up, unrecorded)
+            await one.grants.look()
+            await one.grants.look()
+            assert one.gives == set()
+            assert [record["code"] for record in one.machine.kinds("request_distrusted")] == ["no_approval"]
+
+    asyncio.run(story())
+
+
+def test_what_is_over_cannot_be_revived_even_after_a_restart(tmp_path: Path) -> None:
+    place = sqlite_place(tmp_path / "broker.db")
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            await approved(one)
+            await one.book.revoke(await one.fresh(), BO, "no more")
+            verifier = one.verifier
+        revive = update(REQUESTS).where(_HERE).values(state="active", ended_at=None, ended_by="", ended_why="")
+        await tamper(place, revive)
+        async with Broker(place, tmp_path, "one", (verifier,)) as again:
+            assert again.gives == set()
+            assert [record["code"] for record in again.machine.kinds("request_distrusted")] == ["revived"]
+            assert await again.state() == "revoked"
+
+    asyncio.run(story())
+
+
+def test_only_verdicts_of_known_brokers_count(tmp_path: Path) -> None:
+    place = sqlite_place(tmp_path / "broker.db")
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            await approved(one)
+            async with Broker(place, tmp_path, "knows", (one.verifier,)) as knows:
+                assert knows.gives == {"req-a"}
+            async with Broker(place, tmp_path, "stranger") as stranger:
+                assert stranger.gives == set()
+                assert stranger.machine.kinds("request_distrusted")
+
+    asyncio.run(story())
+
+
+def test_the_clock_starts_at_the_window_and_stops_at_its_end(place: StatePlace, tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            await approved(one, starts=int(NOW) + 100, ends=int(NOW) + 200)
+            assert (await one.state(), one.gives) == ("scheduled", set())
+            await one.at(NOW + 99.9)
+            assert one.gives == set()
+            await one.at(NOW + 100)
+            assert (await one.state(), one.gives) == ("active", {"req-a"})
+            await one.at(NOW + 200)
+            assert (await one.state(), one.gives) == ("expired", set())
+            with pytest.raises(RequestRefusedError, match="report_due"):
+                await one.book.create(terms("req-b", ends=int(NOW) + 900, chain="req-b"), submit=True)
+            await one.book.close(await one.fresh(), SUBJECT, "the coil is exchanged")
+            await one.book.create(terms("req-b", ends=int(NOW) + 900, chain="req-b"), submit=True)
+
+    asyncio.run(story())
+
+
+def test_eligibility_is_proven_again_at_the_window_and_whenever_it_changes(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            machine = one.machine
+            lock = Lock("lck-1", LockKind.SUBJECT, ANA, "why", "bo", NOW, "b")
+            machine.locks = LocksInForce((lock,))
+            with pytest.raises(RequestRefusedError, match="request_ineligible"):
+                await approved(one)
+            machine.locks = LocksInForce()
+            await approved(one, starts=int(NOW) + 100)
+            machine.locks = LocksInForce((lock,))
+            await one.at(NOW + 100)
+            assert (one.gives, one.grants.held_because("req-a")) == (set(), (Reason.LOCKED,))
+            machine.locks = LocksInForce()
+            await one.grants.look()
+            assert one.gives == {"req-a"}
+            acme = Organisation("acme", (), (), contract_until=NOW + 150)
+            machine.bring(replace(PLANT, revision="x", organisations=(acme, *PLANT.organisations[1:])))
+            await one.grants.look()
+            assert (one.gives, one.grants.held_because("req-a")) == (set(), (Reason.OUTSIDE_REACH,))
+            machine.bring(replace(PLANT, revision="y", devices=PLANT.devices[1:]))
+            await one.grants.look()
+            assert Reason.DEVICE_UNKNOWN in one.grants.held_because("req-a")
+            machine.bring(PLANT)
+            await one.grants.look()
+            assert one.gives == {"req-a"}
+            machine.needed, machine.revision = 2, "r2"
+            await one.grants.look()
+            assert (one.gives, one.grants.held_because("req-a")) == (set(), (Reason.APPROVALS_MISSING,))
+
+    asyncio.run(story())
+
+
+def test_an_approver_who_is_locked_has_approved_nothing(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one)
+            one.machine.locks = LocksInForce((Lock("lck-1", LockKind.SUBJECT, BO.id, "stolen", "di", NOW, "b"),))
+            await one.grants.look()
+            assert one.gives == set()
+
+    asyncio.run(story())
+
+
+def test_nothing_is_approved_or_given_that_cannot_be_recorded(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await one.book.create(terms(starts=int(NOW) + 100), submit=True)
+            one.machine.closed = True
+            with pytest.raises(RequestRefusedError, match="review_refused"):
+                await one.book.review(await one.fresh(), BO, Verdict.APPROVE, "")
+            with pytest.raises(LedgerUnavailableError):
+                await one.book.withdraw(await one.fresh(), SUBJECT, "")
+            assert (await one.state(), (await one.fresh()).notes) == ("pending", ())
+            one.machine.closed = False
+            await one.book.review(await one.fresh(), BO, Verdict.APPROVE, "")
+            one.machine.closed = True
+            await one.at(NOW + 100)
+            assert one.gives == set()
+            one.machine.closed = False
+            await one.grants.look()
+            assert one.gives == {"req-a"}
+
+    asyncio.run(story())
+
+
+def test_without_the_state_nothing_new_is_given_and_a_revocation_holds_all_the_same(tmp_path: Path) -> None:
+    place = sqlite_place(tmp_path / "broker.db")
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            await approved(one)
+            (tmp_path / "broker.db").rename(tmp_path / "away.db")
+            (tmp_path / "broker.db").mkdir()
+            request = one.grants.request("req-a")
+            assert request is not None
+            view = await one.book.revoke(request, BO, "no more")
+            assert (view.shared, view.in_force, one.gives) == (False, False, set())
+            with pytest.raises(StateUnavailableError):
+                await one.book.create(terms("req-b", chain="req-b"), submit=True)
+            (tmp_path / "broker.db").rmdir()
+            (tmp_path / "away.db").rename(tmp_path / "broker.db")
+            await one.grants.look()
+            assert await one.state() == "revoked"
+            assert one.machine.kinds("request_distrusted") == []
+            assert any(r["to"] == "revoked" and r["by"] == BO.id for r in one.machine.kinds("request_changed"))
+
+    asyncio.run(story())
+
+
+def test_what_prolongs_access_uses_nothing_up_again_and_reports_for_both(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one, single_use=True)
+            longer = replace(terms(single_use=True), id="req-b", extends="req-a", ends=int(NOW) + 7200)
+            await one.book.create(longer, submit=True)
+            await one.book.review(await one.fresh("req-b"), CY, Verdict.APPROVE, "")
+            assert one.gives == {"req-a", "req-b"}
+            assert await one.parts.rows.claim("req-a", "req-a", ("plant/ahu-1 setpoint = 21",), "x", NOW)
+            answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+            session: Any = SimpleNamespace(device_key="plant/ahu-1", id="ses-1")
+            one.book.uses.claim(session, write("21"), "req-b", answer.set_result)
+            assert await answer == Reason.GRANT_USED
+            await one.at(NOW + 3600)
+            assert (await one.state(), one.gives) == ("expired", {"req-b"})
+            await one.book.create(terms("req-c", ends=int(NOW) + 9000, chain="req-c"), submit=False)
+
+    asyncio.run(story())
