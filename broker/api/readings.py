@@ -58,14 +58,18 @@ class Why:
         return document
 
 
+# A grant for single use refuses after the policy has allowed.
+_USED = frozenset({Reason.GRANT_USED, Reason.OUTSIDE_PLAN})
+
+
 def why_refused(refused: Refused) -> Why:
     """A refusal in the words of the problem table."""
     denied = next((d for d in refused.decisions if not d.allow), None)
     for word in (Reason.LEDGER_CLOSED, Reason.LEDGER_PAUSED):
         if word in refused.reasons:
             return Why(word.value, refused.reasons, denied)
-    waits = WAITS_FOR_PERSON.intersection(refused.reasons)
-    return Why("denied" if denied is not None or waits else "not_sent", refused.reasons, denied)
+    refusing = (WAITS_FOR_PERSON | _USED).intersection(refused.reasons)
+    return Why("denied" if denied is not None or refusing else "not_sent", refused.reasons, denied)
 
 
 def why_failed(finding: Answered) -> Why:

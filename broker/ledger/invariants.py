@@ -4,6 +4,7 @@
 - a session is opened by an allowing decision of its own, once, while the broker runs, and closed once;
 - every allow of an operation or session has an open window or a standing grant in its input, the window open at its
   `now`;
+- what the grant of a request allowed, it allowed while that grant was in force on this broker;
 - every intent lies inside its session and cites a decision on an operation of that session;
 - in a session of the broker's own, to undo what somebody left, nothing but that is done: outside freezes, a place is
   looked at, exactly the value before is put back, or exactly one priority released;
@@ -29,6 +30,7 @@ from broker.errors import IntegrityError
 from broker.ledger.armings import Armings, Reliance
 from broker.ledger.canonical import canonical
 from broker.ledger.emergency_rules import Emergencies
+from broker.ledger.giving import Giving
 from broker.model.decision import EntryPoint
 from broker.model.leave import Undone
 from broker.model.vocabulary import EndReason, RecordKind, Result
@@ -119,10 +121,13 @@ class Invariants:
         self._used_invitations: set[str] = set()
         self._armings = Armings()
         self._emergencies = Emergencies()
+        self._giving = Giving()
         self._rules: dict[str, Callable[[Record], None]] = {
             RecordKind.BROKER_STARTED.value: self._broker_started,
             RecordKind.BROKER_STOPPED.value: self._broker_stopped,
             RecordKind.LOGGED_OUT.value: self._logout_told,
+            RecordKind.GRANT_GIVEN.value: self._giving.given,
+            RecordKind.GRANT_WITHDRAWN.value: lambda record: self._giving.withdrawn(record, self._time or 0.0),
             RecordKind.SESSION_OPENED.value: self._session_opened,
             RecordKind.SESSION_CLOSED.value: self._session_closed,
             RecordKind.SESSION_PAUSED.value: self._session_paused,
@@ -203,6 +208,7 @@ class Invariants:
         self._running = self._known_start = True
         self._closed.clear()
         self._armings.began()
+        self._giving.began()
         self._leaves.clear()
 
     def _broker_stopped(self, record: Record) -> None:
@@ -272,6 +278,8 @@ class Invariants:
                 _require_undo(record["input"])
             else:
                 _require_access(record["input"])
+                if self._known_start:
+                    self._giving.require(record["input"], record["answer"]["rule"])
                 decision.reliance = self._armings.shown(record["input"], record["answer"]["obligations"])
         self._decisions[self._index] = decision
         self._cited_by.setdefault(decision.session, []).append(self._index)

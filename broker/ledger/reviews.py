@@ -6,7 +6,7 @@ canonical JSON that names the request and the digest of its terms.
 
 import base64
 from collections.abc import Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from hashlib import sha256
 from typing import Any
 
@@ -24,6 +24,14 @@ FIRST_LINE = "otbroker-approval/v1"
 _KEYS = frozenset(
     {"request", "terms", "reviewer", "verdict", "comment", "groups", "time", "ledger", "index"},
 )
+
+
+_LISTS = ("devices", "points", "actions", "plan")
+_TYPES: dict[str, type] = {
+    **{field.name: str for field in fields(Terms) if field.name not in _LISTS},
+    **dict.fromkeys(("starts", "ends", "created_at"), int),
+    **dict.fromkeys(("single_use", "supervised"), bool),
+}
 
 
 def terms_document(terms: Terms) -> dict[str, Any]:
@@ -51,7 +59,7 @@ def decode_terms(raw: bytes) -> Terms:
                 "plan": tuple(PlannedWrite(**write) for write in document["plan"]),
             }
         )
-        if encode_terms(terms) == raw:
+        if encode_terms(terms) == raw and all(type(document[name]) is kind for name, kind in _TYPES.items()):
             return terms
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
