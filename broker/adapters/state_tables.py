@@ -135,3 +135,27 @@ EMERGENCIES = Table(
     Column("document", Text, nullable=False),
     Column("close_asked_by", String(400), nullable=False),
 )
+
+PROPOSALS = Table(
+    "proposals",
+    METADATA,
+    Column("id", String(64), primary_key=True),
+    Column("act", String(64), nullable=False),
+    Column("parameters", Text, nullable=False),
+    Column("proposed_by", String(400), nullable=False),
+    Column("proposed_at", Double, nullable=False),
+    Column("until", Double, nullable=False),
+    Column("why", String(400), nullable=False),
+    Column("ended_as", String(32), nullable=False),
+    Column("ended_by", String(400), nullable=False),
+    Column("ended_at", Double, nullable=True),
+    Column("warrant", Text, nullable=False),
+)
+
+PROPOSAL_APPROVALS = Table(
+    "proposal_approvals",
+    METADATA,
+    Column("proposal", String(64), primary_key=True),
+    Column("approver", String(400), primary_key=True),
+    Column("note", Text, nullable=False),
+)

@@ -42,6 +42,7 @@ _PARAMETERS = {
     "device": "A device of the site, by its id.",
     "index": "The index of a record, from 0.",
     "id": "A decision, by the id that refusals quote.",
+    "revision": "Revision of a policy, whole.",
     "session": "An open session, by its id.",
     "approval": "Id of an approval: `arm-…`.",
     "request": "An access request, by its id.",

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from aiohttp import web
 
 from broker.api.people_ports import People
+from broker.api.proposal_ports import Policies, Proposals
 from broker.api.request_ports import RequestBook
 from broker.engine.events import Finding, Refused, Seen
 from broker.engine.sessions import Session
@@ -315,6 +316,14 @@ class Gate(Protocol):
     @property
     def break_glass(self) -> BreakGlassBook:
         """Emergencies."""
+
+    @property
+    def policies(self) -> Policies:
+        """The policy in force, the one that waits, and those before."""
+
+    @property
+    def proposals(self) -> Proposals:
+        """Acts that more than one person must want."""
 
     def calendar_state(self, device: Device, organisation: str) -> CalendarState:
         """What is open, frozen and next."""

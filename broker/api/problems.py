@@ -82,6 +82,12 @@ KINDS: dict[str, Kind] = {
         404, "There is no such leave, or somebody has taken note of it.", "See what was left with `otb leave ls`."
     ),
     "emergency_unknown": Kind(404, "There is no such emergency.", "See which there are: `otb break-glass ls`."),
+    "policy_unknown": Kind(
+        404,
+        "No policy of this revision is known.",
+        "See which are known with `otb policy ls`; give the whole revision.",
+    ),
+    "proposal_unknown": Kind(404, "There is no such proposal.", "See which there are with `otb proposals ls`."),
     "lock_unknown": Kind(404, "There is no such lock, or it no longer holds.", "See which hold with `otb lock ls`."),
     "request_unknown": Kind(
         404, "There is no such access request, or you may not see it.", "Look at the list of your access requests."
@@ -197,6 +203,15 @@ KINDS: dict[str, Kind] = {
         "The ticket system did not say whether the ticket is good; nothing was asked for.",
         "Try again later, or tell the owner of the site.",
     ),
+    "policy_follows_files": Kind(
+        409, "The policy in force follows its files.", "Change the files, or set policy.activation: review."
+    ),
+    "policy_not_waiting": Kind(
+        409,
+        "This revision neither waits nor was in force before, or it is in force now.",
+        "See with `otb policy ls` what can be activated.",
+    ),
+    "proposal_over": Kind(409, "The proposal is no longer open.", "See how it ended; propose the act anew."),
     "state_unavailable": Kind(
         503,
         "The state, which says what is locked and asked for, cannot be reached.",

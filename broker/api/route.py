@@ -18,6 +18,7 @@ _PARAMETERS = {
     "device": r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?",
     "index": r"(?:0|[1-9][0-9]{0,15})",
     "id": r"[A-Za-z0-9-]{1,64}",
+    "revision": r"[A-Za-z0-9_-]{43}",
     "session": r"ses-[a-z0-9]{1,60}",
     "approval": r"arm-[a-z0-9]{1,60}",
     "request": r"req-[a-z0-9]{1,60}",

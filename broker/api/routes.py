@@ -7,6 +7,7 @@ from broker.api.evidence_routes import EVIDENCE_ROUTES
 from broker.api.leave_routes import LEAVE_ROUTES
 from broker.api.lock_routes import LOCK_ROUTES
 from broker.api.people_routes import PEOPLE_ROUTES
+from broker.api.proposal_routes import POLICY_ROUTES, PROPOSAL_ROUTES
 from broker.api.request_routes import REQUEST_ROUTES
 from broker.api.route import CertificateAlone, DecidedBy, Effect, Route
 from broker.api.session_routes import SESSION_ROUTES
@@ -179,6 +180,8 @@ ROUTES: tuple[Route, ...] = (
     *REQUEST_ROUTES,
     *BREAK_GLASS_ROUTES,
     *TICKET_ROUTES,
+    *POLICY_ROUTES,
+    *PROPOSAL_ROUTES,
     *EVIDENCE_ROUTES,
     Route(
         name="openapi",

@@ -113,11 +113,16 @@ def admin_question(
     resource: Mapping[str, object],
     session: SessionFacts,
 ) -> Document:
-    """May this subject use this function? `resource`: what it is about, texts by name; `subject` is whose it is."""
+    """May this subject use this function? `resource`: what it is about, texts or tuples of them by name; `subject`
+    is whose it is.
+    """
     return compose(
         now,
         caller_part(subject, organisation, session),
-        {"permission": permission, "resource": dict(resource)},
+        {
+            "permission": permission,
+            "resource": {k: list(v) if isinstance(v, tuple) else v for k, v in resource.items()},
+        },
     )
 
 

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import logging
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from broker.adapters.private_files import write_private
 from broker.cli.config_files import raise_if_any
 from broker.cli.inventory_files import read_inventory
 from broker.cli.policies import shipped_policies
+from broker.errors import ConfigError
 from broker.model.place import Inventory, Organisation
 from broker.settings.broker_file import Settings
 from broker.settings.canonical import decode_inventory, encode_inventory
@@ -23,6 +25,9 @@ IN_FORCE = "inventory-in-force.json"
 APPROVED = "applied-revision"
 SETTINGS = "settings-revision"
 ARCHIVE = "archive"
+POLICIES = "policies-in-force.json"
+MOST_POLICIES = 200
+_REVISION = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class FileSources:
@@ -124,6 +129,36 @@ class FileSources:
         """Archive the policies by their revision."""
         encoded = orjson.dumps({"data": files.data, "modules": files.modules}, option=orjson.OPT_SORT_KEYS)
         self._keep_once(f"policy-{files.revision}.json", encoded)
+
+    def archived_policies(self, revision: str) -> PolicyFiles | None:
+        """What was archived under that revision; None unless it is there and whole."""
+        if not _REVISION.fullmatch(revision):
+            return None
+        try:
+            encoded = (self._archive / f"policy-{revision}.json").read_bytes()
+        except FileNotFoundError:
+            return None
+        if base64.urlsafe_b64encode(hashlib.sha256(encoded).digest()).rstrip(b"=").decode() != revision:
+            log.error("policy %s in the archive is not what its name says", revision)
+            return None
+        found = orjson.loads(encoded)
+        return PolicyFiles(found["modules"], found["data"], revision)
+
+    def policies_in_force(self) -> tuple[tuple[str, float], ...]:
+        """Revisions that came into force and when, the newest last. Raises ConfigError."""
+        path = self._state_dir / POLICIES
+        try:
+            return tuple((str(revision), float(at)) for revision, at in orjson.loads(path.read_bytes()))
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, TypeError) as error:
+            public = "Which policies were in force cannot be read."
+            raise ConfigError("policies_unreadable", public, f"{path}: {error}") from None
+
+    def remember_policy(self, revision: str, at: float) -> None:
+        """Add to the revisions that came into force."""
+        kept = (*self.policies_in_force(), (revision, at))[-MOST_POLICIES:]
+        write_private(self._state_dir / POLICIES, orjson.dumps(kept) + b"\n")
 
     def _keep_once(self, name: str, octets: bytes) -> None:
         if not self._archive.is_dir():

@@ -67,6 +67,8 @@ class Gate:
         self.people = people
         self.requests = requests
         self.break_glass = break_glass
+        self.policies: Any = None
+        self.proposals: Any = None
         self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
 
     @property

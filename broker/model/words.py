@@ -96,7 +96,8 @@ REASONS: dict[Reason, Words] = {
     Reason.LOCKED: Words("A lock refuses you, or what you want to reach.", _ASK_ABOUT_LOCK),
     Reason.SITE_ISOLATED: Words("The site is isolated: nobody but those named for emergencies.", _ASK_ABOUT_ISOLATION),
     Reason.SECOND_PERSON_NEEDED: Words(
-        "Whoever set this cannot lift it.", "Ask a second person who may lift locks to do it."
+        "It takes another person: whoever set, proposed or approved it already is not a second one.",
+        "Ask somebody else who may do this.",
     ),
     Reason.DUTIES_CONFLICT: Words(
         "A role of yours excludes this: auditors change nothing, and who writes the policy approves nothing.",
@@ -309,6 +310,10 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.BREAK_GLASS_REFUSED: "Attempts to open an emergency that did not: sums by subject and cause.",
     RecordKind.BREAK_GLASS_ENDED: "An emergency ended; its review is open.",
     RecordKind.BREAK_GLASS_REVIEWED: "Somebody signed the review of an emergency; it takes two people.",
+    RecordKind.POLICY_PROPOSED: "The policy's files changed, and wait for people to activate them.",
+    RecordKind.PROPOSAL_CREATED: "Somebody proposed an act that more than one person must want.",
+    RecordKind.PROPOSAL_APPROVED: "One person approved a proposal.",
+    RecordKind.PROPOSAL_ENDED: "Enough people approved a proposal, or somebody refused it.",
     RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
     RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",
     RecordKind.EVIDENCE_VIEWED: "Somebody looked at the evidence.",

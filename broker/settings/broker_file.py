@@ -64,6 +64,8 @@ class PolicySection(Section):
     """The OPA server, for `engine: opa`."""
     folder: Folder = ""
     """Folder of the Rego files; without it, the library that comes with the broker."""
+    activation: Literal["apply", "review"] = "apply"
+    """`apply`: changed files come into force at once; `review`: when enough people have activated their revision."""
     embedded_deadline_milliseconds: Milliseconds = 50
     """Time for one evaluation by the embedded engine; later means denied."""
     opa_deadline_milliseconds: Milliseconds = 250

@@ -19,7 +19,7 @@ from broker.adapters.state_leaves import DebtJournal, LeaveFile
 from broker.adapters.upstreams import Upstreams
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
-from broker.errors import LedgerUnavailableError, PeerError, UnavailableError
+from broker.errors import LedgerUnavailableError, PeerError
 from broker.identity.certificate import Trust, fingerprint
 from broker.ledger import records
 from broker.ledger.notes import verifier_of
@@ -39,6 +39,7 @@ from broker.listeners.supervision import Supervision
 from broker.listeners.tls import TlsConnection
 from broker.listeners.watch import Watch
 from broker.model.place import Inventory
+from broker.model.proposal import ProposalAct
 from broker.model.subject import ProofKind, Subject
 from broker.model.vocabulary import EndReason, RecordKind
 from broker.settings.broker_file import Settings
@@ -55,7 +56,10 @@ from broker.wiring.modbus_listeners import ModbusListeners
 from broker.wiring.notices import Notices
 from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
 from broker.wiring.people.parts import People, people
+from broker.wiring.policy_review import PolicyReview
+from broker.wiring.proposals import ProposalBook
 from broker.wiring.reload import Reload, Sources
+from broker.wiring.request_parts import verifiers
 from broker.wiring.requests import request_book
 from broker.wiring.retention import retain
 
@@ -114,8 +118,10 @@ class Broker:
         self.interpreters = Interpreters()
         self.watch = Watch(self.clock, self.ledger, self.desk, self.register, self.identity_refusals)
         self.modbus = self._new_modbus_listeners()
-        self.reload = self._new_reload()
         self.state = StateDatabase(state_place(self.settings))
+        self.proposals = self._new_proposals()
+        self.policies = self._new_policies()
+        self.reload = self._new_reload()
         self.locks = self._new_locks()
         self.emergencies = Emergencies(settings, sources, self.clock, self.ledger, self.desk, self.register, self.state)
         self.break_glass = self.emergencies.book
@@ -182,12 +188,29 @@ class Broker:
             self.register,
             self.authenticator,
             self.upstreams,
-            self.policy,
+            self.policies,
             self._sources,
             review_gains=self.settings.reload.gains == "review",
             invalid_stop_seconds=self.settings.reload.invalid_stop_seconds,
             trust_changed=self._trust_changed,
             follow=self.modbus.follow,
+        )
+
+    def _new_proposals(self) -> ProposalBook:
+        ledger = self.settings.ledger
+        key = ledger_key(ledger)
+        known = verifiers(ledger.origin, key, self.settings.state.brokers)
+        return ProposalBook(self.clock, self.ledger, self.state, random_id, ledger.origin, key, known)
+
+    def _new_policies(self) -> PolicyReview:
+        return PolicyReview(
+            self.clock,
+            self.ledger,
+            self.policy,
+            self._sources,
+            review=self.settings.policy.activation == "review",
+            warrants=lambda: self.proposals.warrants(ProposalAct.POLICY_ACTIVATE),
+            in_force=self._look_again,
         )
 
     def _new_locks(self) -> LockKeeper:
@@ -233,7 +256,9 @@ class Broker:
             self.supervision,
         )
         books = (self.locks, self.leaves, self.break_glass, self.people, self.requests)
-        return Gate(parts, RunningLedgerView(self.ledger), self.readiness, *books)
+        gate = Gate(parts, RunningLedgerView(self.ledger), self.readiness, *books)
+        gate.policies, gate.proposals = self.policies, self.proposals
+        return gate
 
     async def start(self) -> None:
         """Ledger first (orphan intents get their outcome before anybody can connect), listeners last."""
@@ -242,7 +267,7 @@ class Broker:
         self.export.start()
         await self.notices.start()
         await self.keys.start()
-        await self._publish_policy()
+        await self.policies.start()
         await self._record_start()
         await self.host_commands.start()
         await self.reload.remember()
@@ -340,14 +365,6 @@ class Broker:
         """How old the newest checkpoint is; 0 before the first."""
         return self.clock.monotonic() - self._checkpoint_at if self._checkpoint_at else 0.0
 
-    async def _publish_policy(self) -> None:
-        files = await asyncio.to_thread(self._sources.policies)
-        await asyncio.to_thread(self._sources.archive_policies, files)
-        try:
-            await self.policy.publish(files.modules, files.data, files.revision)
-        except UnavailableError as error:
-            log.error("the policy is not published yet, everything is denied until it is: %s", error)
-
     async def _record_start(self) -> None:
         """What is in force from here on. Settings are read at the start only, so it is here that they change."""
         revision, previous = await asyncio.to_thread(self._sources.keep_settings, self.settings)
@@ -394,6 +411,11 @@ class Broker:
     def _keys_changed(self) -> None:
         """An issuer has other keys, or its keys have become too old: look at who came with its tokens."""
         self.register.examine_all(EndReason.TOKEN_KEY_WITHDRAWN)
+
+    def _look_again(self, cause: EndReason) -> None:
+        """Every lease dies, every session is looked at."""
+        self.desk.epoch += 1
+        self.register.examine_all(cause)
 
     def _trust_changed(self, inventory: Inventory) -> None:
         self.modbus.renew(inventory)

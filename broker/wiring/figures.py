@@ -56,6 +56,6 @@ def figures(broker: Broker) -> Figures:
         "break_glass_parts_left": {(): broker.break_glass.parts_left},
         "break_glass_refused": {(): broker.break_glass.refusals.total},
         "gains_waiting": {(): float(bool(broker.reload.waiting_revision))},
-        "policy_age_seconds": {(): broker.clock.monotonic() - broker.reload.policy_since},
+        "policy_age_seconds": {(): broker.clock.monotonic() - broker.policies.since},
         "inventory_age_seconds": {(): broker.clock.monotonic() - broker.reload.inventory_since},
     }

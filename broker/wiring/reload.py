@@ -9,7 +9,7 @@ from broker.access.losses import losses_only
 from broker.adapters.policy_files import PolicyFiles
 from broker.adapters.upstreams import Upstreams
 from broker.engine.in_force import InForce
-from broker.engine.ports import Clock, Ledger, PolicyEngine
+from broker.engine.ports import Clock, Ledger
 from broker.errors import BrokerError, ConfigError, LedgerUnavailableError, Problem
 from broker.identity.certificate import Trust
 from broker.ledger import records
@@ -17,16 +17,17 @@ from broker.listeners.authentication import Authenticator
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_register import SessionRegister
 from broker.model.place import Inventory
-from broker.model.vocabulary import EndReason, RecordKind
+from broker.model.vocabulary import EndReason
 from broker.settings.broker_file import Settings
 from broker.wiring.inventory_changes import InventoryChange, InventoryChanges
+from broker.wiring.policy_review import PolicyReview, PolicySources
 
 log = logging.getLogger(__name__)
 INVALID = "files have been invalid for too long"
 KEPT = "copy in the state folder"
 
 
-class Sources(Protocol):
+class Sources(PolicySources, Protocol):
     """The files behind; every method reads files and is called from a worker thread."""
 
     def inventory_mark(self) -> str:
@@ -40,9 +41,6 @@ class Sources(Protocol):
 
     def inventory(self) -> Inventory:
         """Read the inventory. Raises ConfigError."""
-
-    def policies(self) -> PolicyFiles:
-        """Read the policies. Raises ConfigError."""
 
     def keep(self, inventory: Inventory) -> None:
         """Remember the inventory in force for the next start, and archive it by its revision."""
@@ -58,9 +56,6 @@ class Sources(Protocol):
 
     def emergency_policies(self) -> PolicyFiles:
         """The library that comes with the broker, which decides in emergencies. Raises ConfigError."""
-
-    def archive_policies(self, files: PolicyFiles) -> None:
-        """Archive the policies by their revision."""
 
 
 class Reload:
@@ -78,7 +73,7 @@ class Reload:
         register: SessionRegister,
         authenticator: Authenticator,
         upstreams: Upstreams,
-        policy: PolicyEngine,
+        policies: PolicyReview,
         sources: Sources,
         *,
         review_gains: bool,
@@ -92,7 +87,7 @@ class Reload:
         self._register = register
         self._authenticator = authenticator
         self._upstreams = upstreams
-        self._policy = policy
+        self._policies = policies
         self._sources = sources
         self._review_gains = review_gains
         self._invalid_stop_seconds = invalid_stop_seconds
@@ -106,7 +101,7 @@ class Reload:
         self._unkept: tuple[Inventory, bool] | None = None
         self._invalid_since: dict[str, float] = {}
         self.waiting_revision = ""
-        self.inventory_since = self.policy_since = clock.monotonic()
+        self.inventory_since = clock.monotonic()
 
     @property
     def invalid(self) -> tuple[str, ...]:
@@ -117,8 +112,11 @@ class Reload:
     def state(self) -> str:
         """The files in a few words: what is invalid, and which gains somebody has yet to approve."""
         words = f"invalid: {', '.join(self.invalid)}" if self.invalid else "valid"
-        waiting = f"gains of inventory revision {self.waiting_revision} wait for `otbroker config apply`"
-        return f"{words}; {waiting}" if self.waiting_revision else words
+        if self.waiting_revision:
+            words += f"; gains of inventory revision {self.waiting_revision} wait for `otbroker config apply`"
+        if self._policies.waiting:
+            words += f"; policy revision {self._policies.waiting} waits for `otb policy activate`"
+        return words
 
     def begin(self, change: InventoryChange) -> None:
         """What is in force from the start on, after what was when the broker last ran: told once the ledger is open."""
@@ -148,7 +146,6 @@ class Reload:
             # Without it the next start would take everything for new and approved: then rather no start.
             await asyncio.to_thread(self._sources.keep, self._begun.in_force)
         self._inventory_seen = await asyncio.to_thread(self._inventory_marks)
-        self._policy_seen = await asyncio.to_thread(self._sources.policy_mark) if self._policy.revision else ""
         self._certificates_seen = await asyncio.to_thread(self._sources.certificate_mark)
 
     async def run(self, poll_seconds: float) -> None:
@@ -173,8 +170,9 @@ class Reload:
             self._inventory_seen = marks
         await self._follow(self._desk.in_force.inventory)
         mark = await asyncio.to_thread(self._sources.policy_mark)
-        if mark != self._policy_seen and await self._attempt("policy", self._take_policy):
+        if mark != self._policy_seen and await self._attempt("policy", self._policies.take):
             self._policy_seen = mark
+        await self._attempt("activation", self._policies.activate)
         mark = await asyncio.to_thread(self._sources.certificate_mark)
         if mark != self._certificates_seen:
             self._certificates_seen = mark
@@ -238,25 +236,6 @@ class Reload:
         else:
             self._unkept = None
             self._invalid_since.pop(KEPT, None)
-
-    async def _take_policy(self) -> None:
-        files = await asyncio.to_thread(self._sources.policies)
-        previous = self._policy.revision
-        if files.revision == previous:
-            return
-        await asyncio.to_thread(self._sources.archive_policies, files)
-        await self._policy.publish(files.modules, files.data, files.revision)
-        self.policy_since = self._clock.monotonic()
-        self._record_policy(files.revision, previous)
-        self._in_force(EndReason.POLICY_CHANGED)
-
-    def _record_policy(self, revision: str, previous: str) -> None:
-        now, kind = self._clock.now(), RecordKind.POLICY_CHANGED
-        try:
-            self._ledger.append(records.changed(kind, now, revision=revision, previous=previous))
-        except LedgerUnavailableError:
-            log.error("a change was not recorded: the ledger is closed")
-        log.info("%s: revision %s in force", kind.value, revision)
 
     def _in_force(self, cause: EndReason) -> None:
         """Every lease dies, every session is looked at."""

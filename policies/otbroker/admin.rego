@@ -49,12 +49,13 @@ for_roles := {
 		"break_glass.read",
 		"config.read",
 		"decision.explain",
-		"leave.read",
 		"invitation.read",
+		"leave.read",
 		"ledger.read",
 		"lock.read",
 		"people.read",
 		"policy.read",
+		"proposal.read",
 		"requests.read",
 		"sessions.read",
 		"sessions.watch",
@@ -65,6 +66,10 @@ for_roles := {
 		"break_glass.close",
 		"break_glass.read",
 		"break_glass.review",
+		"ca.approvers",
+		"ca.issue",
+		"ca.rotate",
+		"ca.sign",
 		"config.apply",
 		"config.read",
 		"leave.acknowledge",
@@ -73,6 +78,13 @@ for_roles := {
 		"lock.read",
 		"lock.set",
 		"operation.approve",
+		"policy.activate",
+		"policy.approve",
+		"policy.read",
+		"proposal.approve",
+		"proposal.create",
+		"proposal.read",
+		"proposal.refuse",
 		"request.review",
 		"request.revoke",
 		"requests.read",
@@ -84,19 +96,27 @@ for_roles := {
 		"sessions.watch",
 		"site.isolate",
 	},
-	"policy-author": {"config.read", "policy.read"},
+	"policy-author": {
+		"config.read",
+		"policy.read",
+		"proposal.read",
+	},
 	"security": {
 		"approvals.read",
 		"break_glass.close",
 		"break_glass.read",
 		"break_glass.review",
+		"ca.approvers",
+		"ca.issue",
+		"ca.rotate",
+		"ca.sign",
 		"config.read",
 		"decision.explain",
-		"leave.acknowledge",
-		"leave.read",
 		"invitation.create",
 		"invitation.read",
 		"invitation.revoke",
+		"leave.acknowledge",
+		"leave.read",
 		"ledger.read",
 		"lock.lift",
 		"lock.read",
@@ -104,7 +124,13 @@ for_roles := {
 		"operation.approve",
 		"people.read",
 		"people.revoke",
+		"policy.activate",
+		"policy.approve",
 		"policy.read",
+		"proposal.approve",
+		"proposal.create",
+		"proposal.read",
+		"proposal.refuse",
 		"request.review",
 		"request.revoke",
 		"requests.read",
@@ -160,6 +186,38 @@ for_second_persons := {"operation.approve", "sessions.supervise"}
 reasons contains "second_person_needed" if {
 	input.permission == "invitation.create"
 	input.resource.invitee == input.subject.id
+}
+
+# Whoever has proposed or approved something already is not one more who wants it.
+reasons contains "second_person_needed" if {
+	input.permission in {"policy.approve", "proposal.approve"}
+	is_array(input.resource.approved_by)
+	input.subject.id in input.resource.approved_by
+}
+
+# Machines are not people.
+reasons contains "second_person_needed" if {
+	input.permission in {"policy.approve", "proposal.approve", "proposal.create"}
+	input.subject.kind != "person"
+}
+
+# How many people must want what no one does alone: their approvals are proven, and whoever proposed is one of them.
+people_needed := {
+	"ca.approvers": 2,
+	"ca.issue": 2,
+	"ca.rotate": 2,
+	"ca.sign": 2,
+	"policy.activate": 2,
+}
+
+reasons contains "second_person_needed" if {
+	needed := people_needed[input.permission]
+	count(people) < needed
+}
+
+people contains person if {
+	is_array(input.resource.approved_by)
+	some person in input.resource.approved_by
 }
 
 reasons contains reason if some reason in data.site.admin.reasons

@@ -259,3 +259,39 @@ test_people_see_their_own_emergencies if {
 	decided("break_glass.read", {"kind": "emergencies", "subject": given.session.subject.id}, {}).rule == "own"
 	decided("break_glass.read", {"kind": "emergencies"}, {}).reasons == ["role_missing"]
 }
+
+approvals(people) := {"kind": "policy", "id": "r", "approved_by": people}
+
+test_nobody_activates_a_policy_alone if {
+	security := object.union(owner, {"roles": ["security"]})
+	ana := given.session.subject.id
+	decided("policy.approve", approvals([]), security).allow
+	decided("policy.approve", approvals(["bo@owner.example"]), security).allow
+	decided("policy.approve", approvals([ana]), security).reasons == ["second_person_needed"]
+	every permission in {"policy.activate", "ca.issue", "ca.rotate", "ca.sign", "ca.approvers"} {
+		decided(permission, approvals([]), security).reasons == ["second_person_needed"]
+		decided(permission, {"kind": "policy"}, security).reasons == ["second_person_needed"]
+		decided(permission, approvals([ana]), security).reasons == ["second_person_needed"]
+		decided(permission, approvals([ana, ana]), security).reasons == ["second_person_needed"]
+		decided(permission, approvals([ana, "bo@owner.example"]), security).allow
+		decided(permission, approvals([ana, "bo@owner.example"]), {"roles": ["security"]}).reasons == ["role_missing"]
+	}
+}
+
+test_who_proposed_does_not_approve if {
+	operator := object.union(owner, {"roles": ["operator"]})
+	proposal := {"kind": "proposal", "id": "prp-a", "act": "ca.issue"}
+	decided("proposal.create", proposal, operator).allow
+	asked := object.union(proposal, {"approved_by": [given.session.subject.id]})
+	decided("proposal.approve", asked, operator).reasons == ["second_person_needed"]
+	decided("proposal.approve", object.union(proposal, {"approved_by": ["bo@owner.example"]}), operator).allow
+	decided("proposal.create", proposal, owner).reasons == ["duties_conflict", "role_missing"]
+	decided("proposal.read", {}, owner).rule == "role/auditor"
+}
+
+test_machines_approve_nothing if {
+	machine := object.union(owner, {"roles": ["operator"], "kind": "service"})
+	every permission in {"policy.approve", "proposal.approve", "proposal.create"} {
+		decided(permission, approvals([]), machine).reasons == ["second_person_needed"]
+	}
+}

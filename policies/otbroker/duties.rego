@@ -29,6 +29,10 @@ looking := {
 # What lets others do what they asked for: not for those who write the policy by which it is judged.
 approving := {
 	"operation.approve",
+	"ca.approvers",
+	"ca.issue",
+	"ca.rotate",
+	"ca.sign",
 	"policy.activate",
 	"policy.approve",
 	"proposal.approve",

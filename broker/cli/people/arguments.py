@@ -8,6 +8,7 @@ from typing import Any
 import shtab
 
 from broker.cli.completion import HELP, describe_completion
+from broker.cli.people.administrator_arguments import add_policy, add_proposals
 from broker.cli.people.break_glass_arguments import add_break_glass
 from broker.cli.people.exits import MEANINGS
 from broker.cli.people.login_arguments import add_login
@@ -52,6 +53,8 @@ def parser() -> argparse.ArgumentParser:
     _add_leaves(commands)
     add_people(commands, _command, _file, _seconds)
     add_break_glass(commands, _command, _file)
+    add_policy(commands, _command)
+    add_proposals(commands, _command, _file)
     _add_audit(commands)
     _add_profile(commands)
     add_login(commands, _command, _file, _seconds)

@@ -97,6 +97,12 @@ def _listed(record: Document, name: str) -> str:
     return ", ".join(map(str, found)) if isinstance(found, list) else ""
 
 
+def _proposal(record: Document) -> str:
+    parameters = record.get("parameters")
+    told = " ".join(f"{n}={v}" for n, v in parameters.items()) if isinstance(parameters, dict) else ""
+    return f"{record.get('proposal')} {record.get('act')} {told}".rstrip()
+
+
 def _host_command(record: Document) -> str:
     if "count" in record:
         return f"{record['count']} lines that nobody can read"
@@ -197,6 +203,10 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
         f"{r.get('emergency')}" + (f" by {r['by']}" if r.get("by") else ", its time is over")
     ),
     "break_glass_reviewed": lambda r: f"{r.get('emergency')} by {r.get('by')}: {r.get('comment')}",
+    "policy_proposed": lambda r: f"{r.get('revision')} waits, {r.get('in_force')} is in force",
+    "proposal_created": lambda r: _why(f"{_proposal(r)} by {r.get('by') or 'files of the host'}", r),
+    "proposal_approved": lambda r: f"{_proposal(r)} by {r.get('by')}",
+    "proposal_ended": lambda r: _why(f"{_proposal(r)} {r.get('as')} by {r.get('by')}", r),
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -194,6 +194,20 @@ def _scoped_roles() -> list[Asked]:
             given.admin_question(word, site, subject=replace(given.SUBJECT, roles=roles), organisation=owner),
         )
         for word, site, roles in product(["sessions.end", "ledger.read", "policy.approve", "me.read"], sites, held)
+    ] + [
+        (
+            EntryPoint.ADMIN,
+            given.admin_question(
+                word,
+                {"approved_by": people},
+                subject=replace(given.SUBJECT, roles=("security",)),
+                organisation=owner,
+            ),
+        )
+        for word, people in product(
+            ["policy.approve", "policy.activate", "ca.sign", "proposal.approve"],
+            [(), (given.SUBJECT.id,), (given.SUBJECT.id, "bo@owner.example"), ("x", "y", "z")],
+        )
     ]
 
 

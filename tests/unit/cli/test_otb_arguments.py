@@ -67,6 +67,16 @@ EXAMPLES = [
     "invite revoke inv-a",
     "people ls",
     "people revoke eve@northwind.example --why left",
+    "policy ls",
+    "policy show",
+    "policy diff",
+    "policy activate REVISION",
+    "proposals ls",
+    "proposals create --file FILE --why why",
+    "proposals show prp-1",
+    "proposals approve prp-1",
+    "proposals refuse prp-1 --why no",
+    "proposals warrant prp-1 --out FILE",
     "audit search",
     "audit show 3",
     "audit checkpoint",
@@ -80,6 +90,19 @@ EXAMPLES = [
 
 
 TWO_WORDS = ("approvals", "audit", "break-glass", "invite", "leave", "lock", "people", "profile", "request", "sessions")
+TWO_WORDS = (
+    "approvals",
+    "audit",
+    "break-glass",
+    "invite",
+    "leave",
+    "lock",
+    "people",
+    "policy",
+    "profile",
+    "proposals",
+    "sessions",
+)
 
 
 @pytest.mark.parametrize("line", EXAMPLES)

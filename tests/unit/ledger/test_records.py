@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.ledger import emergency_records, records, request_records
+from broker.ledger import emergency_records, proposal_records, records, request_records
 from broker.ledger.canonical import canonical
 from broker.model.vocabulary import RecordKind
 
@@ -207,6 +207,14 @@ def every_kind() -> dict[str, bytes]:
             NOW, subject="ana", organisation="acme", occasion="renewal", certificate={"serial": "1f", "not_after": NOW}
         ),
         records.factor_refused(NOW, subject="ana@acme.example", count=3, first=NOW, last=NOW),
+        proposal_records.policy_proposed(NOW, revision="b", in_force="a"),
+        proposal_records.proposal_created(
+            NOW, proposal="prp-1", act="ca.sign", parameters={"csr": "x"}, by="bo", until=NOW, why="rotation"
+        ),
+        proposal_records.proposal_approved(NOW, proposal="prp-1", act="ca.sign", parameters={"csr": "x"}, by="cy"),
+        proposal_records.proposal_ended(
+            NOW, proposal="prp-1", act="ca.sign", ended_as="approved", by="cy", approved_by=("bo", "cy"), why=""
+        ),
         records.host_command(
             NOW, id="cmd-1", at=NOW, command="ledger erase", about={"n": "1"}, outcome="done", claimed_by={"uid": "0"}
         ),

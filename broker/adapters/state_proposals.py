@@ -1,0 +1,105 @@
+"""Proposals and their approvals as rows of the state. Believes nothing that it reads: others verify the notes."""
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, select, update
+
+from broker.adapters.state_database import StateDatabase
+from broker.adapters.state_tables import PROPOSAL_APPROVALS, PROPOSALS
+from broker.model.proposal import Proposal, ProposalAct, ProposalEnd
+
+MOST_LISTED = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalRow:
+    """A proposal as the database has it; `approvals` are signed notes by person, `warrant` is one too."""
+
+    proposal: Proposal
+    approvals: tuple[tuple[str, str], ...]
+    ended_as: ProposalEnd | None
+    ended_by: str
+    ended_at: float | None
+    warrant: str
+
+
+class ProposalRows:
+    """Every call raises StateUnavailableError if the state cannot be reached in time.
+
+    What is passed as `recorded` records an act once its row is taken and before it is committed.
+    """
+
+    def __init__(self, database: StateDatabase) -> None:
+        self._database = database
+
+    async def newest(self, most: int = MOST_LISTED) -> tuple[ProposalRow, ...]:
+        """The newest proposals."""
+        return await self._read(PROPOSALS.c.id != "", most)
+
+    async def proposal(self, identifier: str) -> ProposalRow | None:
+        """The proposal of that id."""
+        return next(iter(await self._read(PROPOSALS.c.id == identifier, 1)), None)
+
+    async def of_act(self, act: ProposalAct, most: int = MOST_LISTED) -> tuple[ProposalRow, ...]:
+        """The newest proposals of an act."""
+        return await self._read(PROPOSALS.c.act == act.value, most)
+
+    async def add(self, proposal: Proposal, recorded: Callable[[], object]) -> bool:
+        """Store a proposal; False if it is there already."""
+        row = asdict(proposal) | {"act": proposal.act.value, "parameters": json.dumps(dict(proposal.parameters))}
+        row |= {"ended_as": "", "ended_by": "", "ended_at": None, "warrant": ""}
+        async with self._database.connection() as connection:
+            if not await self._database.insert(connection, PROPOSALS, (row,)):
+                return False
+            recorded()
+            await self._database.commit(connection)
+        return True
+
+    async def approve(self, proposal: str, by: str, recorded: Callable[[], str]) -> bool:
+        """Store one person's approval, the note that `recorded` gives; False if it is there already."""
+        row = {"proposal": proposal, "approver": by, "note": ""}
+        mine = (PROPOSAL_APPROVALS.c.proposal == proposal) & (PROPOSAL_APPROVALS.c.approver == by)
+        async with self._database.connection() as connection:
+            if not await self._database.insert(connection, PROPOSAL_APPROVALS, (row,)):
+                return False
+            await connection.execute(update(PROPOSAL_APPROVALS).where(mine).values(note=recorded()))
+            await self._database.commit(connection)
+        return True
+
+    async def end(
+        self, proposal: str, ended_as: ProposalEnd, by: str, at: float, warrant: str, recorded: Callable[[], object]
+    ) -> bool:
+        """End a proposal; False if it has ended already, so that of two at one time one does it."""
+        open_still = (PROPOSALS.c.id == proposal) & (PROPOSALS.c.ended_as == "")
+        ending = update(PROPOSALS).where(open_still)
+        ending = ending.values(ended_as=ended_as.value, ended_by=by, ended_at=at, warrant=warrant)
+        async with self._database.connection() as connection:
+            if (await connection.execute(ending)).rowcount != 1:
+                return False
+            recorded()
+            await self._database.commit(connection)
+        return True
+
+    async def _read(self, wanted: ColumnElement[bool], most: int) -> tuple[ProposalRow, ...]:
+        query = select(PROPOSALS).where(wanted).order_by(PROPOSALS.c.proposed_at.desc(), PROPOSALS.c.id).limit(most)
+        async with self._database.connection() as connection:
+            rows = (await connection.execute(query)).all()
+            of_these = PROPOSAL_APPROVALS.c.proposal.in_([row.id for row in rows])
+            notes = (await connection.execute(select(PROPOSAL_APPROVALS).where(of_these))).all()
+        return tuple(_rows(rows, notes))
+
+
+def _rows(rows: Iterable[Row[Any]], notes: Iterable[Row[Any]]) -> Iterable[ProposalRow]:
+    by_proposal: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for note in notes:
+        by_proposal[note.proposal].append((note.approver, note.note))
+    for row in rows:
+        fields = {name: row._mapping[name] for name in Proposal.__dataclass_fields__}
+        parameters = tuple(sorted(json.loads(row.parameters).items()))
+        proposal = Proposal(**fields | {"act": ProposalAct(row.act), "parameters": parameters})
+        end = ProposalEnd(row.ended_as) if row.ended_as else None
+        yield ProposalRow(proposal, tuple(by_proposal[row.id]), end, row.ended_by, row.ended_at, row.warrant)

@@ -1,0 +1,80 @@
+"""Acts that more than one person must want: proposed, approved, and then carried out once."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+Parameters = tuple[tuple[str, str], ...]
+"""What exactly is to be done, names in order; whoever approves approves just this."""
+
+
+class ProposalAct(StrEnum):
+    """What can be proposed; the word is also the permission that says whether enough people want it."""
+
+    POLICY_ACTIVATE = "policy.activate"
+    CA_ISSUE = "ca.issue"
+    CA_ROTATE = "ca.rotate"
+    CA_SIGN = "ca.sign"
+    CA_APPROVERS = "ca.approvers"
+
+
+class ProposalEnd(StrEnum):
+    """How a proposal ended."""
+
+    APPROVED = "approved"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A proposal as it was made. Times are epoch seconds; `proposed_by` is "" for files that were changed on a host."""
+
+    id: str
+    act: ProposalAct
+    parameters: Parameters
+    proposed_by: str
+    proposed_at: float
+    until: float
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """One person's approval of just these parameters, as record `index` of the ledger `broker` holds it."""
+
+    proposal: str
+    act: ProposalAct
+    parameters: Parameters
+    by: str
+    at: float
+    broker: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Warrant:
+    """That enough people have approved: what allows the act, once, until then."""
+
+    proposal: str
+    act: ProposalAct
+    parameters: Parameters
+    proposed_by: str
+    approved_by: tuple[str, ...]
+    at: float
+    until: float
+    broker: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A proposal as it stands: who has approved it (proven), how it ended, and the signed note that is its warrant."""
+
+    proposal: Proposal
+    approved_by: tuple[str, ...] = ()
+    ended_as: ProposalEnd | None = None
+    ended_by: str = ""
+    ended_at: float | None = None
+    warrant: str = ""
+
+    def open_at(self, now: float) -> bool:
+        """Whether it can still be approved or refused."""
+        return self.ended_as is None and now < self.proposal.until

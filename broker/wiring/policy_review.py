@@ -1,0 +1,180 @@
+"""Which policy is in force: what its files say, or what people have activated (`policy.activation: review`).
+
+In review, changed files wait: they are checked, archived and recorded, and come into force when a warrant names exactly
+their revision. So does a revision that was in force before. What was in force last stays at a start.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Protocol
+
+from broker.adapters.policy_files import PolicyFiles
+from broker.adapters.rego_channel import check_policy
+from broker.engine.ports import Clock, Ledger, PolicyEngine
+from broker.errors import ConfigError, LedgerUnavailableError, StateUnavailableError, UnavailableError
+from broker.ledger import records
+from broker.ledger.proposal_records import policy_proposed
+from broker.model.proposal import Warrant
+from broker.model.vocabulary import EndReason, RecordKind
+
+log = logging.getLogger(__name__)
+InForceSince = tuple[str, float]
+
+
+class PolicySources(Protocol):
+    """The policy's files, and what is kept of them; every method reads files and is called from a worker thread."""
+
+    def policies(self) -> PolicyFiles:
+        """Read the policies. Raises ConfigError."""
+
+    def archive_policies(self, files: PolicyFiles) -> None:
+        """Archive the policies by their revision."""
+
+    def archived_policies(self, revision: str) -> PolicyFiles | None:
+        """What was archived under that revision; None unless it is there and whole."""
+
+    def policies_in_force(self) -> tuple[InForceSince, ...]:
+        """Revisions that came into force and when (epoch seconds), the newest last. Raises ConfigError."""
+
+    def remember_policy(self, revision: str, at: float) -> None:
+        """Add to these."""
+
+
+class PolicyReview:
+    """One per broker."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        ledger: Ledger,
+        policy: PolicyEngine,
+        sources: PolicySources,
+        *,
+        review: bool,
+        warrants: Callable[[], Awaitable[Sequence[Warrant]]],
+        in_force: Callable[[EndReason], None],
+    ) -> None:
+        self._clock = clock
+        self._ledger = ledger
+        self._policy = policy
+        self._sources = sources
+        self.review = review
+        self._warrants = warrants
+        self._in_force = in_force
+        self._history: tuple[InForceSince, ...] = ()
+        self._missing = ""
+        self._turn = asyncio.Lock()
+        self.waiting = ""
+        """The revision of the files that wait for people."""
+        self.since = clock.monotonic()
+
+    @property
+    def revision(self) -> str:
+        """What is in force."""
+        return self._policy.revision
+
+    @property
+    def history(self) -> tuple[InForceSince, ...]:
+        """What has been in force, the newest last."""
+        return self._history
+
+    def may_be_activated(self, revision: str) -> bool:
+        """Only what waits, or was in force before, and not what is."""
+        return revision != self.revision and revision in {self.waiting, *(known for known, _ in self._history)}
+
+    async def files(self, revision: str) -> PolicyFiles | None:
+        """What was archived under that revision."""
+        return await asyncio.to_thread(self._sources.archived_policies, revision)
+
+    async def start(self) -> None:
+        """Publish what is to be in force from the start. Raises ConfigError."""
+        self._history = await asyncio.to_thread(self._sources.policies_in_force)
+        files = await asyncio.to_thread(self._first)
+        await asyncio.to_thread(self._sources.archive_policies, files)
+        try:
+            await self._policy.publish(files.modules, files.data, files.revision)
+        except UnavailableError as error:
+            log.error("the policy is not published yet, everything is denied until it is: %s", error)
+            return
+        await self._remember(files.revision, self._clock.now())
+
+    def _first(self) -> PolicyFiles:
+        """What was in force last, if people decide about that; else what the files say."""
+        if not self.review or not self._history:
+            return self._sources.policies()
+        revision = self._history[-1][0]
+        files = self._sources.archived_policies(revision)
+        if files is None:
+            hint = f"put policy-{revision}.json back into the archive, or start once with policy.activation: apply"
+            raise ConfigError("policy_lost", "The policy that was in force is no longer in the archive.", hint)
+        return files
+
+    async def take(self) -> None:
+        """The files have changed: into force, or in review to those who wait. Raises BrokerError."""
+        async with self._turn:
+            await self._take()
+
+    async def _take(self) -> None:
+        if not self.revision:  # nothing could be published at the start
+            await self._bring(await asyncio.to_thread(self._first), self._clock.now())
+        files = await asyncio.to_thread(self._sources.policies)
+        if files.revision == self.revision:
+            self.waiting = ""
+            return
+        await asyncio.to_thread(self._sources.archive_policies, files)
+        if not self.review:
+            await self._bring(files, self._clock.now())
+        elif files.revision != self.waiting:
+            await check_policy(files.modules, files.data)
+            self._ledger.append(policy_proposed(self._clock.now(), revision=files.revision, in_force=self.revision))
+            log.warning("policy revision %s waits for people to activate it", files.revision)
+            self.waiting = files.revision
+
+    async def activate(self) -> None:
+        """Bring into force what people have activated since. Raises BrokerError."""
+        if self.review and self._history:
+            async with self._turn:
+                await self._activate()
+
+    async def _activate(self) -> None:
+        try:
+            warrants = await self._warrants()
+        except StateUnavailableError:
+            return  # what is in force stays
+        for warrant in warrants[:1]:
+            revision = dict(warrant.parameters).get("revision", "")
+            if revision == self.revision or warrant.at <= self._history[-1][1]:
+                return
+            files = await asyncio.to_thread(self._sources.archived_policies, revision)
+            if files is not None and self.may_be_activated(revision):
+                await self._bring(files, warrant.at)
+            elif self._missing != revision:
+                log.error("policy revision %s was activated, and this broker has never had it", revision)
+                self._missing = revision
+
+    async def _bring(self, files: PolicyFiles, at: float) -> None:
+        previous = self.revision
+        await self._policy.publish(files.modules, files.data, files.revision)
+        self.since = self._clock.monotonic()
+        self.waiting = "" if self.waiting == files.revision else self.waiting
+        self._record(files.revision, previous)
+        self._in_force(EndReason.POLICY_CHANGED)
+        await self._remember(files.revision, at)
+
+    async def _remember(self, revision: str, at: float) -> None:
+        if self._history and self._history[-1][0] == revision:
+            return
+        self._history = (*self._history, (revision, at))
+        try:
+            await asyncio.to_thread(self._sources.remember_policy, revision, at)
+        except OSError as error:
+            log.error("that policy revision %s is in force cannot be kept for the next start: %s", revision, error)
+
+    def _record(self, revision: str, previous: str) -> None:
+        now, kind = self._clock.now(), RecordKind.POLICY_CHANGED
+        try:
+            self._ledger.append(records.changed(kind, now, revision=revision, previous=previous))
+        except LedgerUnavailableError:
+            log.error("a change was not recorded: the ledger is closed")
+        log.info("%s: revision %s in force", kind.value, revision)

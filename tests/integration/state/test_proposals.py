@@ -1,0 +1,166 @@
+"""Proposals in both databases: one person counts once, enough people warrant once, and nobody can be made up."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from itertools import count
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import insert, update
+
+from broker.adapters.state_database import StateDatabase, StatePlace
+from broker.adapters.state_tables import PROPOSAL_APPROVALS, PROPOSALS
+from broker.ledger.approvals import verify
+from broker.ledger.notes import verifier_of
+from broker.model.proposal import ProposalAct, ProposalEnd, Warrant
+from broker.wiring.proposals import ProposalBook
+
+ORIGINS = ("one.example/ledger", "two.example/ledger")
+KEYS = {origin: Ed25519PrivateKey.generate() for origin in (*ORIGINS, "evil.example/ledger")}
+REVISION = (("revision", "r" * 43),)
+BO, CY, EVE = "bo@plant.example", "cy@plant.example", "eve@plant.example"
+
+
+class Clock:
+    time = 1_800_000_000.5
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+
+class LedgerDouble:
+    def __init__(self) -> None:
+        self.records: list[bytes] = []
+
+    def append(self, record: bytes, *, intent: bool = False) -> int:
+        self.records.append(record)
+        return len(self.records) - 1
+
+    def settle(self, durable: bool, settled: object) -> bool:
+        return True
+
+    def of(self, kind: str) -> int:
+        return sum(f'"kind":"{kind}"'.encode() in record for record in self.records)
+
+
+def book(database: StateDatabase, origin: str = ORIGINS[0]) -> tuple[ProposalBook, LedgerDouble]:
+    numbers, ledger = count(), LedgerDouble()
+    known = [verifier_of(name, KEYS[name]) for name in ORIGINS]
+    made = ProposalBook(
+        Clock(), ledger, database, lambda kind: f"{kind}-{origin[:3]}{next(numbers)}", origin, KEYS[origin], known
+    )
+    return made, ledger
+
+
+def using(place: StatePlace, use: Callable[[StateDatabase, StateDatabase], Awaitable[None]]) -> None:
+    async def run() -> None:
+        one, two = StateDatabase(place), StateDatabase(place)
+        try:
+            for database in (one, two):  # within one process migrations are no race
+                async with database.connection():
+                    pass
+            await use(one, two)
+        finally:
+            await one.close()
+            await two.close()
+
+    asyncio.run(run())
+
+
+def test_one_person_counts_once_however_often_and_wherever(place: StatePlace) -> None:
+    async def use(one: StateDatabase, two: StateDatabase) -> None:
+        (here, ledger), (there, ledger_there) = book(one), book(two, ORIGINS[1])
+        opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
+        await asyncio.gather(*(who.approve(opened, BO) for who in (here, there) for _ in range(4)))
+        standing = await here.standing(opened.proposal.id)
+        assert standing is not None and standing.approved_by == (BO,)
+        assert ledger.of("proposal_approved") + ledger_there.of("proposal_approved") == 1
+
+    using(place, use)
+
+
+def test_two_who_come_first_at_one_time_mean_the_same_proposal(place: StatePlace) -> None:
+    async def use(one: StateDatabase, two: StateDatabase) -> None:
+        (here, _), (there, _) = book(one), book(two, ORIGINS[1])
+        opened = await asyncio.gather(
+            *(who.open_for(ProposalAct.POLICY_ACTIVATE, REVISION) for who in (here, there) * 2)
+        )
+        assert len({standing.proposal.id for standing in opened}) == 1
+        other = await here.open_for(ProposalAct.POLICY_ACTIVATE, (("revision", "s" * 43),))
+        assert other.proposal.id != opened[0].proposal.id
+
+    using(place, use)
+
+
+def test_of_two_last_approvals_at_one_time_one_warrants(place: StatePlace) -> None:
+    async def use(one: StateDatabase, two: StateDatabase) -> None:
+        (here, ledger), (there, ledger_there) = book(one), book(two, ORIGINS[1])
+        opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
+        first, second = await asyncio.gather(here.approve(opened, BO), there.approve(opened, CY))
+        both = max(first, second, key=lambda standing: len(standing.approved_by))
+        assert both.approved_by == (BO, CY)
+        ended = await asyncio.gather(*(who.warrant(both, BO) for who in (here, there) * 3))
+        assert sum(standing is not None for standing in ended) == 1
+        assert ledger.of("proposal_ended") + ledger_there.of("proposal_ended") == 1
+        (warrant,) = await there.warrants(ProposalAct.POLICY_ACTIVATE)
+        assert (warrant.approved_by, warrant.parameters) == ((BO, CY), REVISION)
+        again = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
+        assert (again.proposal.id != opened.proposal.id, again.approved_by) == (True, ())
+
+    using(place, use)
+
+
+def test_what_was_refused_is_not_warranted(place: StatePlace) -> None:
+    async def use(one: StateDatabase, _: StateDatabase) -> None:
+        here, ledger = book(one)
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
+        assert asked.approved_by == (BO,)
+        refused = await here.refuse(asked, CY, "not today")
+        assert refused is not None and refused.ended_as is ProposalEnd.REFUSED
+        assert await here.warrant(asked, CY) is None
+        assert await here.warrants(ProposalAct.CA_SIGN) == ()
+        assert ledger.of("proposal_created") == ledger.of("proposal_ended") == 1
+
+    using(place, use)
+
+
+def test_whoever_writes_the_database_makes_nobody_up(place: StatePlace) -> None:
+    async def use(one: StateDatabase, two: StateDatabase) -> None:
+        (here, _), (evil, _) = book(one), book(two, "evil.example/ledger")
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
+        other = await here.create(ProposalAct.CA_SIGN, (("csr", "y"),), EVE, "another")
+        await evil.approve(asked, EVE)
+        async with one.connection() as connection:
+            notes = (await connection.execute(PROPOSAL_APPROVALS.select())).all()
+            eves = next(row.note for row in notes if row.proposal == other.proposal.id)
+            bos = next(row.note for row in notes if row.approver == BO)
+            for approver, note in ((CY, bos), ("dan@plant.example", "no note"), (f"{EVE} ", eves)):
+                row = {"proposal": asked.proposal.id, "approver": approver, "note": note}
+                await connection.execute(insert(PROPOSAL_APPROVALS).values(**row))
+            await one.commit(connection)
+        standing = await here.standing(asked.proposal.id)
+        assert standing is not None and standing.approved_by == (BO,)
+        async with one.connection() as connection:
+            changed = update(PROPOSALS).where(PROPOSALS.c.id == asked.proposal.id)
+            await connection.execute(changed.values(parameters='{"csr":"z"}', ended_as="approved", warrant=bos))
+            await one.commit(connection)
+        standing = await here.standing(asked.proposal.id)
+        assert standing is not None and standing.approved_by == ()
+        assert await here.warrants(ProposalAct.CA_SIGN) == ()
+
+    using(place, use)
+
+
+def test_a_warrant_of_a_broker_that_is_not_known_counts_for_nothing(place: StatePlace) -> None:
+    async def use(one: StateDatabase, two: StateDatabase) -> None:
+        (here, _), (evil, _) = book(one), book(two, "evil.example/ledger")
+        opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
+        ended = await evil.warrant(opened, EVE)
+        assert ended is not None
+        key = verifier_of("evil.example/ledger", KEYS["evil.example/ledger"])
+        assert verify(Warrant, ended.warrant, [key]).broker == "evil.example/ledger"
+        assert await here.warrants(ProposalAct.POLICY_ACTIVATE) == ()
+
+    using(place, use)
