@@ -13,17 +13,29 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from broker.adapters.authority.certificates import PrivateKey, make_key
 from broker.adapters.authority.folder import AuthorityFolder, KeyFacts
-from broker.adapters.authority.register import Issued, locked
+from broker.adapters.authority.register import Issued, RegisterFile, locked
 from broker.adapters.authority.root import REASONS, Root, create_root, read_certificate
 from broker.adapters.authority.rotation import create_folder, request_authority, take_authority, take_root_list
 from broker.adapters.authority.standing import standing
 from broker.adapters.development_ca import encode_key
 from broker.adapters.host_journal import HostJournal
 from broker.adapters.private_files import write_private, write_public
+from broker.cli.ca_warrants import (
+    add_two_person,
+    digest,
+    exactly,
+    key_digest,
+    only_proposed,
+    read_approvers,
+    set_approvers,
+    use_warrant,
+)
 from broker.cli.ca_words import print_standing, tell
 from broker.cli.passphrases import GivenSecrets
 from broker.errors import ConfigError
-from broker.identity.issuance import PROFILES, decode_terms, verify_request
+from broker.identity.issuance import PROFILES, decode_request, decode_terms, public_key_of, verify_request
+from broker.ledger.notes import decode_vkey
+from broker.model.proposal import ProposalAct
 
 Subparsers = Any  # argparse names its own type privately
 _DURATION = re.compile(r"([1-9]\d{0,4})([smhd])", re.ASCII)
@@ -55,6 +67,7 @@ def add_ca_commands(subparsers: Subparsers) -> None:
     crl = _command(commands, "crl", _crl, "publish fresh revocation lists of all issuing authorities")
     crl.add_argument("--root-crl", metavar="FILE", help="take in this newer list of the root too")
     _add_rotate(commands)
+    _add_approvers(commands)
     _add_root_commands(commands)
     _command(commands, "status", _status, "what ends when, and what to do next; exit status 1 if it is overdue")
 
@@ -66,7 +79,7 @@ def _command(
     parser.add_argument("folder", type=Path, metavar="DIR", help="folder of the root" if root else _FOLDER_HELP)
     parser.add_argument("--format", choices=("text", "json"), default="text")
     parser.set_defaults(run=_reporting(run))
-    if name != "status" and not root:
+    if name not in {"status", "approvers"} and not root:
         parser.add_argument("--passphrase-file", metavar="FILE", help="of the issuing keys (default: asked for)")
         parser.add_argument("--pin-file", metavar="FILE", help="of the token that holds the key (default: asked for)")
     if root or name in {"init", "rotate"}:
@@ -129,6 +142,7 @@ def _add_issue(commands: Subparsers) -> None:
     key.add_argument("--csr", type=Path, metavar="FILE", help="request, PEM or DER")
     key.add_argument("--key-out", type=Path, metavar="FILE", help="make a key and write it here, without passphrase")
     issue.add_argument("--out", type=Path, required=True, metavar="FILE", help="certificate and chain, PEM")
+    add_two_person(issue)
 
 
 def _add_revoke(commands: Subparsers) -> None:
@@ -151,16 +165,32 @@ def _add_rotate(commands: Subparsers) -> None:
         help="it issues once every broker has fetched its list (default: 1h)",
     )
     _add_token(rotate)
+    add_two_person(rotate)
 
 
 def _add_root_commands(commands: Subparsers) -> None:
     sign = _command(commands, "sign", _sign, "offline: the root signs a new issuing authority", root=True)
     sign.add_argument("--csr", type=Path, required=True, metavar="FILE", help="as `ca rotate --request` wrote it")
     sign.add_argument("--out", type=Path, required=True, metavar="FILE")
+    add_two_person(sign)
     root_crl = _command(commands, "root-crl", _root_crl, "offline: the root's next revocation list", root=True)
     root_crl.add_argument("--revoke", metavar="SERIAL", help="revoke this issuing authority, and all it issued")
     root_crl.add_argument("--reason", choices=tuple(REASONS), default="unspecified")
     root_crl.add_argument("--out", type=Path, required=True, metavar="FILE")
+
+
+def _add_approvers(commands: Subparsers) -> None:
+    text = "ask two people: issue, rotate and sign only with a warrant of these brokers"
+    approvers = _command(commands, "approvers", _approvers, text)
+    approvers.add_argument(
+        "--public-key",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="public key of a broker's ledger; repeatable; without any, nobody is asked any more",
+    )
+    add_two_person(approvers)
 
 
 def _add_token(command: argparse.ArgumentParser) -> None:
@@ -223,6 +253,18 @@ def _issue(arguments: argparse.Namespace) -> int:
         )
         key = _new_key(arguments)
         public_key = key.public_key() if key else verify_request(_read(arguments.csr), terms)
+        exact = exactly(
+            authority.root,
+            profile=arguments.profile,
+            names=" ".join(sorted(arguments.name)),
+            addresses=" ".join(sorted(arguments.address)),
+            modbus_role=arguments.modbus_role,
+            lifetime=arguments.lifetime,
+            key="new" if key else key_digest(public_key),
+        )
+        if only_proposed(arguments, ProposalAct.CA_ISSUE, exact):
+            return tell({"proposed": arguments.propose}, arguments.format)
+        use_warrant(authority.folder, authority.register, arguments, ProposalAct.CA_ISSUE, exact, time.time())
         chain = authority.issue(terms, public_key, time.time())
         if key:
             write_private(arguments.key_out, encode_key(key))
@@ -263,15 +305,50 @@ def _rotate(arguments: argparse.Namespace) -> int:
     now = time.time()
     with locked(_existing(arguments.folder)):
         authority = AuthorityFolder(arguments.folder, _secrets(arguments))
+        if arguments.request:
+            write_public(arguments.request, request_authority(authority, _key_facts(arguments)))
+            return tell({"request": arguments.request}, arguments.format)
+        if _only_rotation_proposed(arguments, authority, now):
+            return tell({"proposed": arguments.propose}, arguments.format)
         if arguments.certificate:
             return _take(arguments, authority, read_certificate(arguments.certificate), now)
         request = request_authority(authority, _key_facts(arguments))
-        if arguments.request:
-            write_public(arguments.request, request)
-            return tell({"request": arguments.request}, arguments.format)
         certificate = Root(arguments.root, _root_secrets(arguments)).certify(request, now)
         authority = AuthorityFolder(arguments.folder, authority.secrets)
         return _take(arguments, authority, certificate, now)
+
+
+def _only_rotation_proposed(arguments: argparse.Namespace, authority: AuthorityFolder, now: float) -> bool:
+    """Whether a rotation was only to be proposed; else it is warranted, if it has to be. Raises BrokerError."""
+    if arguments.root and read_approvers(arguments.root):
+        hint = "go the way by --request, `ca sign` and --certificate"
+        raise ConfigError("warrant_missing", "The root asks two people before it signs.", hint)
+    key = _key_facts(arguments)
+    answer = arguments.certificate and digest(read_certificate(arguments.certificate).public_bytes(Encoding.DER))
+    exact = exactly(
+        authority.root,
+        certificate=answer,
+        issue_after=arguments.issue_after,
+        key=" ".join(filter(None, (key.kind, key.module, key.token))),
+    )
+    if only_proposed(arguments, ProposalAct.CA_ROTATE, exact):
+        return True
+    use_warrant(authority.folder, authority.register, arguments, ProposalAct.CA_ROTATE, exact, now)
+    return False
+
+
+def _approvers(arguments: argparse.Namespace) -> int:
+    folder = _existing(arguments.folder)
+    keys = tuple(sorted(decode_vkey(_read(path).decode(errors="replace")).vkey for path in arguments.public_key))
+    with locked(folder):
+        root = read_certificate(folder / "root.pem")
+        exact = exactly(root, keys=" ".join(keys))
+        if only_proposed(arguments, ProposalAct.CA_APPROVERS, exact):
+            return tell({"proposed": arguments.propose}, arguments.format)
+        register = RegisterFile(folder / "register.jsonl")
+        use_warrant(folder, register, arguments, ProposalAct.CA_APPROVERS, exact, time.time())
+        set_approvers(folder, keys)
+    return tell({"approvers": len(keys)}, arguments.format)
 
 
 def _take(arguments: argparse.Namespace, authority: AuthorityFolder, certificate: x509.Certificate, now: float) -> int:
@@ -283,8 +360,12 @@ def _take(arguments: argparse.Namespace, authority: AuthorityFolder, certificate
 
 def _sign(arguments: argparse.Namespace) -> int:
     with locked(_existing(arguments.folder)):
-        root = Root(arguments.folder, _root_secrets(arguments))
-        certificate = root.certify(_read(arguments.csr), time.time())
+        root, request = Root(arguments.folder, _root_secrets(arguments)), _read(arguments.csr)
+        exact = exactly(root.certificate, key=key_digest(public_key_of(decode_request(request))))
+        if only_proposed(arguments, ProposalAct.CA_SIGN, exact):
+            return tell({"proposed": arguments.propose}, arguments.format)
+        use_warrant(arguments.folder, root.register, arguments, ProposalAct.CA_SIGN, exact, time.time())
+        certificate = root.certify(request, time.time())
         write_public(arguments.out, certificate.public_bytes(Encoding.PEM))
     return tell({"certificate": arguments.out, "serial": f"{certificate.serial_number:x}"}, arguments.format)
 

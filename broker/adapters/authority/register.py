@@ -53,8 +53,18 @@ class Listed:
     next_update: float
 
 
-Entry = Issued | Revoked | Listed
-_KINDS: dict[str, type[Entry]] = {"issued": Issued, "revoked": Revoked, "listed": Listed}
+@dataclass(frozen=True, slots=True)
+class Warranted:
+    """A warrant that was used, once: what for, and who had approved it."""
+
+    at: float
+    proposal: str
+    act: str
+    approved_by: str
+
+
+Entry = Issued | Revoked | Listed | Warranted
+_KINDS: dict[str, type[Entry]] = {"issued": Issued, "revoked": Revoked, "listed": Listed, "warranted": Warranted}
 _WORDS = {kind: word for word, kind in _KINDS.items()}
 
 

@@ -72,7 +72,7 @@ class Root:
         self._signer = Signer(self.certificate, FileKey(folder / "root.key", secrets).load())
         if self._signer.key.public_key() != self.certificate.public_key():
             raise ConfigError("key_unusable", "The root's key does not belong to its certificate.", str(folder))
-        self._register = RegisterFile(folder / "register.jsonl")
+        self.register = RegisterFile(folder / "register.jsonl")
         self._serial = f"{self.certificate.serial_number:x}"
 
     def certify(self, raw_request: bytes, now: float) -> x509.Certificate:
@@ -89,20 +89,20 @@ class Root:
         name = authority_name(self.facts.organisation, title)
         key = public_key_of(request)
         certificate = make_issuing(name, key, self._signer, now, ISSUING_LIFETIME, self.facts.spaces)
-        self._register.append(issued_entry(self._serial, certificate, "issuing", (title,), now))
+        self.register.append(issued_entry(self._serial, certificate, "issuing", (title,), now))
         return certificate
 
     def revoke(self, serial: str, reason: str, now: float) -> None:
         """Revoke an issuing authority and all below it. Raises IssuanceError `serial_unknown`."""
-        record_revocation(self._register, serial, reason, now)
+        record_revocation(self.register, serial, reason, now)
 
     def publish(self, now: float) -> x509.CertificateRevocationList:
         """The root's next list, in `crl.pem` of its folder."""
-        revoked = [entry for entry in self._register.entries if isinstance(entry, Revoked)]
+        revoked = [entry for entry in self.register.entries if isinstance(entry, Revoked)]
         entries = [revoked_entry(int(entry.serial, 16), entry.at, REASONS[entry.reason]) for entry in revoked]
-        number = next_number(self._register.entries, self._serial)
+        number = next_number(self.register.entries, self._serial)
         crl = make_crl(self._signer, entries, number, now, ROOT_LIST_LIFETIME)
-        self._register.append(Listed(now, self._serial, number, now + ROOT_LIST_LIFETIME.total_seconds()))
+        self.register.append(Listed(now, self._serial, number, now + ROOT_LIST_LIFETIME.total_seconds()))
         write_public(self._folder / "crl.pem", crl.public_bytes(Encoding.PEM))
         return crl
 

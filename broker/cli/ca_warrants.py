@@ -1,0 +1,115 @@
+"""What an authority asks two people for: `--propose FILE` says what would be done, `--warrant FILE` lets it be done.
+
+An authority that has `approvers` (public keys of brokers' ledgers, one a line) issues, rotates and signs only with a
+warrant of one of these brokers for exactly these parameters. Revoking and publishing lists only take away, and need
+none.
+"""
+
+import argparse
+import json
+from base64 import urlsafe_b64encode
+from hashlib import sha256
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from broker.adapters.authority.register import RegisterFile, Warranted
+from broker.adapters.private_files import write_public
+from broker.errors import ConfigError, IntegrityError
+from broker.identity.issuance import PublicKey
+from broker.ledger.approvals import verify
+from broker.ledger.notes import Verifier, decode_vkey
+from broker.model.proposal import Parameters, ProposalAct, Warrant
+
+APPROVERS = "approvers"
+_LARGEST_NOTE = 65_536
+
+
+def add_two_person(command: argparse.ArgumentParser) -> None:
+    """Add the options of a command that may take two people."""
+    how = command.add_mutually_exclusive_group()
+    how.add_argument(
+        "--propose", type=Path, metavar="FILE", help="do nothing; write what would be done, for `otb proposals create`"
+    )
+    how.add_argument("--warrant", type=Path, metavar="FILE", help="of an approved proposal (`otb proposals warrant`)")
+
+
+def exactly(authority: x509.Certificate, **told: object) -> Parameters:
+    """The parameters of an act of the authority below that root."""
+    named = {name: "" if value is None else str(value) for name, value in told.items()}
+    return tuple(sorted((named | {"authority": digest(authority.public_bytes(Encoding.DER))}).items()))
+
+
+def digest(octets: bytes) -> str:
+    """SHA-256, base64url without padding."""
+    return urlsafe_b64encode(sha256(octets).digest()).rstrip(b"=").decode()
+
+
+def key_digest(key: PublicKey) -> str:
+    """That of a public key (SubjectPublicKeyInfo)."""
+    return digest(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo))
+
+
+def read_approvers(folder: Path) -> tuple[Verifier, ...]:
+    """The keys of the brokers whose warrants an authority asks for; none: it asks for none. Raises BrokerError."""
+    try:
+        lines = (folder / APPROVERS).read_text(encoding="ascii").splitlines()
+    except FileNotFoundError:
+        return ()
+    return tuple(decode_vkey(line) for line in lines if line.strip())
+
+
+def only_proposed(arguments: argparse.Namespace, act: ProposalAct, parameters: Parameters) -> bool:
+    """Whether the command was only to say what it would do, and has."""
+    if arguments.propose is None:
+        return False
+    document = {"act": act.value, "parameters": dict(parameters)}
+    write_public(arguments.propose, json.dumps(document, indent=2, sort_keys=True).encode() + b"\n")
+    return True
+
+
+def use_warrant(
+    folder: Path,
+    register: RegisterFile,
+    arguments: argparse.Namespace,
+    act: ProposalAct,
+    parameters: Parameters,
+    now: float,
+) -> None:
+    """Go on only with a warrant, if the authority asks for one; it is used up, durably. Raises BrokerError."""
+    approvers = read_approvers(folder)
+    if not approvers:
+        return
+    if arguments.warrant is None:
+        hint = "write it with --propose FILE, have it approved (`otb proposals`), and give its --warrant FILE"
+        raise ConfigError("warrant_missing", "This authority does this only when two people want it.", hint)
+    warrant = verify(Warrant, _text(arguments.warrant), approvers)
+    if (warrant.act, warrant.parameters) != (act, parameters):
+        differing = sorted({name for name, _ in {*warrant.parameters} ^ {*parameters}}) or ["the act"]
+        raise _refused("it is for something else", ", ".join(differing))
+    if not warrant.at - 300 <= now < warrant.until:
+        raise _refused("it has run out")
+    used = {entry.proposal for entry in register.entries if isinstance(entry, Warranted)}
+    if warrant.proposal in used:
+        raise _refused("it has been used", warrant.proposal)
+    register.append(Warranted(now, warrant.proposal, act.value, ", ".join(warrant.approved_by)))
+
+
+def set_approvers(folder: Path, keys: tuple[str, ...]) -> None:
+    """From now on ask for warrants of these brokers; none: for none."""
+    write_public(folder / APPROVERS, "".join(f"{key}\n" for key in keys).encode())
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file.read(_LARGEST_NOTE).decode()
+    except OSError as error:
+        raise ConfigError("file_unreadable", f"{path} cannot be read.", error.strerror or "") from None
+    except UnicodeDecodeError:
+        raise IntegrityError("warrant_malformed", "the file is no warrant", str(path)) from None
+
+
+def _refused(why: str, detail: str = "") -> IntegrityError:
+    return IntegrityError("warrant_refused", f"The warrant counts for nothing here: {why}.", detail)
