@@ -89,7 +89,6 @@ EXAMPLES = [
 ]
 
 
-TWO_WORDS = ("approvals", "audit", "break-glass", "invite", "leave", "lock", "people", "profile", "request", "sessions")
 TWO_WORDS = (
     "approvals",
     "audit",
@@ -101,6 +100,7 @@ TWO_WORDS = (
     "policy",
     "profile",
     "proposals",
+    "request",
     "sessions",
 )
 
