@@ -1,17 +1,18 @@
 """`sessions watch`: who reads, and who writes what, as it happens; a line an event."""
 
 import argparse
-from contextlib import nullcontext
+from contextlib import aclosing, nullcontext
 from urllib.parse import urlencode
 
-from broker.cli.people.approving import Questions, asking
+from broker.cli.people.approving import asking
 from broker.cli.people.client import Client
-from broker.cli.people.exits import CommandError, Document, Exit
+from broker.cli.people.exits import Document, Exit
 from broker.cli.people.moments import clock_time
 from broker.cli.people.problem_words import entries
 from broker.cli.people.record_words import address_words
 from broker.cli.people.screen import Screen
 from broker.cli.people.sessions import session_path
+from broker.cli.people.unbroken import unbroken
 
 _PROOFS = frozenset(
     {
@@ -29,24 +30,16 @@ async def watch(arguments: argparse.Namespace, client: Client, screen: Screen) -
     """Show events until the session, or one's own access, ends; with a fresh token it goes on."""
     place = session_path(arguments.session) if arguments.session else "/v1/sessions"
     at_site = f"?{urlencode({'site': arguments.site})}" if arguments.site and not arguments.session else ""
-    async with asking(client, screen) if arguments.approve else nullcontext() as questions:
-        while True:
-            presented = client.bearer()
-            ending = await _show(client, f"{place}/events{at_site}", screen, questions)
-            if ending.get("reason") != "token_expired" or client.bearer() == presented:
-                return _status(ending, bool(arguments.session))
-
-
-async def _show(client: Client, path: str, screen: Screen, questions: Questions | None) -> Document:
-    """Show events until there are no more; the last one, which says why."""
-    async for kind, event in client.events(path):
-        screen.line({"type": kind, **event})
-        screen.say(*sentence(kind, event))
-        if questions is not None:
-            questions.notice(event)
-        if kind == "ending":
-            return event
-    raise CommandError("connection_failed", "The broker's events broke off.", "Watch again.")
+    asked = asking(client, screen) if arguments.approve else nullcontext()
+    async with asked as questions, aclosing(unbroken(client, f"{place}/events{at_site}")) as events:
+        async for kind, event in events:
+            screen.line({"type": kind, **event})
+            screen.say(*sentence(kind, event))
+            if questions is not None:
+                questions.notice(event)
+            if kind == "ending":
+                return _status(event, bool(arguments.session))
+    raise AssertionError("a stream ends with a word or with an error")
 
 
 def sentence(kind: str, event: Document) -> tuple[str, str]:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from broker.cli.people import unbroken
 from broker.cli.people.client import read_events
 from broker.cli.people.exits import CommandError, Exit
 from broker.cli.people.sessions import _facts, _row, session_path
@@ -59,27 +60,99 @@ def test_what_no_broker_sends_is_refused(line):
 
 
 class ClientDouble:
-    """Streams that end, one after the other; each call of `bearer` takes the next token."""
+    """Streams that begin one after the other; of each the events come when they are put into its queue."""
 
-    def __init__(self, tokens, *streams):
-        self._tokens, self._streams = list(tokens), list(streams)
+    def __init__(self):
+        self.token = "one"
+        self.streams = []
+        self.closed = []
 
     def bearer(self):
-        return {"Authorization": self._tokens.pop(0)}
+        return {"Authorization": self.token}
 
     async def events(self, path):
-        for event in self._streams.pop(0):
-            yield event
+        stream = asyncio.Queue()
+        self.streams.append(stream)
+        try:
+            while (event := await stream.get()) is not None:
+                yield event
+        finally:
+            self.closed.append(stream)
+
+    def tell(self, place, kind, **event):
+        self.streams[place].put_nowait((kind, event))
 
 
-def test_watching_goes_on_with_a_fresh_token_and_ends_without_one():
-    expired = ("ending", {"reason": "token_expired", "own_access": True})
-    client = ClientDouble(["one", "two", "two", "two"], [("watching", {}), expired], [("watching", {}), expired])
-    shown = []
-    screen = SimpleNamespace(line=shown.append, say=lambda *_: None)
+EXPIRED = {"reason": "token_expired", "own_access": True}
+
+
+async def until(condition):
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+def watched(monkeypatch, story):
+    """What was shown while a story was played with the client, and the exit status."""
+    monkeypatch.setattr(unbroken, "LOOK_SECONDS", 0.01)
+    client, shown = ClientDouble(), []
+    screen = SimpleNamespace(line=lambda event: shown.append(event["type"]), say=lambda *_: None)
     arguments = SimpleNamespace(session="", site="", approve=False)
-    assert asyncio.run(watch(arguments, client, screen)) is Exit.NOT_AUTHENTICATED
-    assert [event["type"] for event in shown] == ["watching", "ending"] * 2
+
+    async def played():
+        watching = asyncio.create_task(watch(arguments, client, screen))
+        await until(lambda: client.streams)
+        client.tell(0, "watching")
+        await story(client, shown)
+        return await watching
+
+    return shown, asyncio.run(played())
+
+
+def test_watching_goes_on_with_a_fresh_token_without_a_gap_and_ends_without_one(monkeypatch):
+    async def story(client, shown):
+        client.token = "two"
+        await until(lambda: len(client.streams) == 2)
+        client.tell(0, "operation")
+        client.tell(0, "ending", **EXPIRED)
+        await until(lambda: shown == ["watching", "operation"])
+        client.tell(1, "watching")
+        await until(lambda: client.closed == [client.streams[0]])
+        client.tell(1, "ending", **EXPIRED)
+
+    shown, status = watched(monkeypatch, story)
+    assert shown == ["watching", "operation", "watching", "ending"]
+    assert status is Exit.NOT_AUTHENTICATED
+
+
+def test_a_second_stream_that_is_refused_ends_nothing_while_the_first_goes_on(monkeypatch):
+    async def story(client, shown):
+        client.token = "two"
+        await until(lambda: len(client.streams) == 2)
+        client.streams[1].put_nowait(None)
+        await until(lambda: client.closed == [client.streams[1]])
+        client.tell(0, "operation")
+        client.tell(0, "ending", **EXPIRED)
+
+    assert watched(monkeypatch, story) == (["watching", "operation", "ending"], Exit.NOT_AUTHENTICATED)
+
+
+def test_an_end_that_no_fresh_token_helps_is_the_end(monkeypatch):
+    async def story(client, shown):
+        client.token = "two"
+        await until(lambda: len(client.streams) == 2)
+        client.tell(0, "ending", reason="policy_changed", own_access=True)
+
+    assert watched(monkeypatch, story) == (["watching", "ending"], Exit.DENIED)
+
+
+def test_events_that_break_off_are_an_error(monkeypatch):
+    async def story(client, shown):
+        client.streams[0].put_nowait(None)
+
+    with pytest.raises(CommandError) as caught:
+        watched(monkeypatch, story)
+    assert caught.value.code == "connection_failed"
 
 
 def test_an_operation_is_a_sentence_with_value_and_unit():
