@@ -148,6 +148,7 @@ def test_without_the_state_it_holds_here_and_may_be_told_again(
             other = Surroundings()
             async with other.keeper(postgresql_place):
                 await until(lambda: other.logged_out.ends(session("u-1").token))
+            await until(lambda: not keeper._unstored)
             with pytest.raises(TokenError):
                 await keeper.take("u-1")
         assert len(at.recorded) == 1
