@@ -217,7 +217,7 @@ class Development:
             ]
             if name == VENDOR and self.options.inventory is None:
                 lines += [f"    sponsor: {SPONSOR}", "    allowed: {sites: [plant]}"]
-        text = "\n".join(lines) + "\n" + organisation_yaml(invited, SPONSOR)
+        text = "\n".join(lines) + "\n" + organisation_yaml(invited, SPONSOR, self.options.inventory is None)
         write_private(place / "organisations.yaml", text.encode())
 
     def _organisations(self) -> tuple[Organisation, ...]:

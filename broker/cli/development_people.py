@@ -33,8 +33,8 @@ def make_authority(folder: Path, now: float) -> Path:
     return folder
 
 
-def organisation_yaml(authority: Path, sponsor: str) -> str:
-    """Its entry in the inventory."""
+def organisation_yaml(authority: Path, sponsor: str, plant: bool) -> str:
+    """Its entry in the inventory; whether that has the simulated `plant`, for which it may ask."""
     lines = [
         f"  - id: {INVITED}",
         f'    anchors: ["{authority / "root.pem"}"]',
@@ -42,7 +42,7 @@ def organisation_yaml(authority: Path, sponsor: str) -> str:
         "    crl_required: true",
         "    namespaces: [" + ", ".join(f'"{pattern}"' for pattern in NAMESPACES) + "]",
         f"    sponsor: {sponsor}",
-        "    allowed: {sites: [plant]}",
+        *(["    allowed: {sites: [plant]}"] if plant else []),
     ]
     return "\n".join(lines) + "\n"
 
