@@ -161,6 +161,8 @@ def test_keys_change_without_an_outage(plant: Plant) -> None:
     plant.provider.change(keys=["two"])
     until(lambda: plant.me(old).reasons == ["token_key_unknown"], 15)
     assert plant.me(otb.token).status == 200
+    plant.provider.change(keys=["one", "two"])
+    until(lambda: plant.me(old).status == 200, 15)
 
 
 @pytest.mark.parametrize(
