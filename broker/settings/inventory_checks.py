@@ -88,7 +88,8 @@ def _allowed_findings(organisation: OrganisationEntry, names: Names) -> Iterator
     scope = organisation.allowed
     if scope is None:
         return
-    yield from (finding.under(("allowed",)) for finding in _scope_findings(scope, names))
+    if names.sites:  # a folder of organisations alone knows no sites
+        yield from (finding.under(("allowed",)) for finding in _scope_findings(scope, names))
     if scope.organisations:
         yield Finding(("allowed", "organisations"), "an organisation's own reach names no organisations")
     if not (scope.sites or scope.devices or scope.labels):
