@@ -69,6 +69,14 @@ class CertificateOffice:
         known = self._desk.in_force.inventory.organisations
         return tuple(organisation for organisation in known if organisation.id in self._authorities)
 
+    @property
+    def unanchored(self) -> tuple[str, ...]:
+        """Organisations that it cannot issue for, because the inventory does not name the authority's root."""
+        domains = ((name, self._authenticator.trust.domain(name)) for name in self._authorities)
+        return tuple(
+            name for name, domain in domains if domain is None or self._authorities[name].anchor not in domain.anchors
+        )
+
     def require_eligible(self, subject: str, organisation: str, fingerprint: str = "") -> Organisation:
         """That a subject may be given a certificate now: its name, its contract, no lock. Raises EnrolmentError."""
         found = next((known for known in self.organisations if known.id == organisation), None)

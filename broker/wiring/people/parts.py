@@ -1,5 +1,6 @@
 """All parts about people of one broker, made from its settings."""
 
+import logging
 import os
 from dataclasses import dataclass
 from functools import partial
@@ -28,6 +29,7 @@ from broker.wiring.people.known import KnownCertificates
 from broker.wiring.people.membership import Membership
 from broker.wiring.people.under_way import UnderWay
 
+log = logging.getLogger(__name__)
 _LONGEST_SECRET = 1024
 
 
@@ -59,6 +61,8 @@ class People:
 
     async def start(self) -> None:
         """Know what was issued, and keep what follows from it in step."""
+        for organisation in self.office.unanchored:
+            log.error("no certificates for %s: its anchors in the inventory lack its authority's root", organisation)
         self.known.beside = self._beside
         await self.known.start()
 

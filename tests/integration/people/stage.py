@@ -114,7 +114,7 @@ class Stage:
     def organisation(self, **changes: Any) -> Organisation:
         anchor, crl = (self.authority_folder / name for name in ("root.pem", "crl.pem"))
         facts: dict[str, Any] = {"crls": (crl.read_bytes(),), "crl_required": True, "sponsor": BO}
-        return Organisation(NORTHWIND, (anchor.read_text(),), SPACES, **facts | changes)
+        return Organisation(NORTHWIND, **{"anchors": (anchor.read_text(),), "namespaces": SPACES} | facts | changes)
 
     # What people do
 

@@ -21,7 +21,17 @@ from broker.model.enrolment import MOST_TRIES, InvitationState
 from broker.model.lock import Lock, LockKind
 from broker.model.subject import ProofKind
 from broker.wiring.people.under_way import SECONDS
-from tests.integration.people.stage import BO, EVE, NORTHWIND, Somebody, Stage, played, refusal, request_of
+from tests.integration.people.stage import (
+    BO,
+    EVE,
+    NORTHWIND,
+    Somebody,
+    Stage,
+    make_authority,
+    played,
+    refusal,
+    request_of,
+)
 from tests.totp import code_at
 
 DAY = 86_400.0
@@ -240,6 +250,21 @@ def test_contract_lock_and_inventory_are_looked_at_in_both_steps(sqlite: StatePl
         stage.authenticator.replace_trust(Trust((replace(whole[0], namespaces=("*@elsewhere.example",)),)))
         assert await refusal(eve.begin(code)) == "invitation_refused"
         assert "person_enrolled" not in world.kinds()
+
+    played(sqlite, tmp_path, story)
+
+
+def test_an_authority_whose_root_the_inventory_does_not_name_issues_nothing(sqlite: StatePlace, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        assert stage.people.office.unanchored == ()
+        other = make_authority(tmp_path / "other", stage.world.wall)
+        trust = Trust((stage.organisation(anchors=((other / "root.pem").read_text(),), crls=(), crl_required=False),))
+        stage.authenticator.replace_trust(trust)
+        assert stage.people.office.unanchored == (NORTHWIND,)
+        code, eve = await stage.invite(), Somebody(stage)
+        assert await refusal(eve.enrol(code)) == "certificate_untrusted"
+        assert stage.people.known.of(EVE) == ()
+        assert "certificate_issued" not in stage.world.kinds()
 
     played(sqlite, tmp_path, story)
 
