@@ -16,7 +16,7 @@ from broker.api.idempotency import IdempotencyStore
 from broker.api.json_text import json_octets
 from broker.api.openapi import openapi_octets
 from broker.api.ports import Authenticator, Gate, IdentityRefused, Logouts, Tunnels
-from broker.api.problems import Problem
+from broker.api.problems import Problem, timestamp
 from broker.api.reception import bearer_token, check_headers, parse_body, parse_query, read_body, refuse_body
 from broker.api.route import CertificateAlone, DecidedBy, Effect, Route
 from broker.api.routes import ROUTES
@@ -28,6 +28,7 @@ from broker.model.trust import Requirement
 from broker.model.vocabulary import RecordKind
 
 log = logging.getLogger(__name__)
+ACCESS_ENDS = "Otbroker-Access-Ends"
 _MISSING = frozenset({"certificate_missing", "token_missing", "proof_missing"})
 _TOKEN_WANTED = (Requirement.TOKEN, Requirement.BOTH)
 _ROUTE = web.RequestKey("route", str)
@@ -240,9 +241,14 @@ class Api:
         if route.decided_by is DecidedBy.ADMIN:
             await call.require(route.permission, _resource(route, call.parameters))
         answer = await _recorded(route, call)
+        response: web.StreamResponse
         if isinstance(answer, web.StreamResponse):
-            return answer
-        return web.Response(body=json_octets(answer), headers={"Content-Type": "application/json"})
+            response = answer
+        else:
+            response = web.Response(body=json_octets(answer), headers={"Content-Type": "application/json"})
+        if call.ends is not None and not response.prepared:
+            response.headers[ACCESS_ENDS] = timestamp(call.ends[0])
+        return response
 
 
 async def _recorded(route: Route, call: Call) -> Any:

@@ -17,6 +17,7 @@ from broker.engine.sessions import Session
 from broker.model.decision import Decision
 from broker.model.place import Device
 from broker.model.subject import Subject
+from broker.model.vocabulary import EndReason
 
 LISTENER = "https"
 ALWAYS = {"Cache-Control": "no-store", "Server": "otbroker", "X-Content-Type-Options": "nosniff"}
@@ -58,6 +59,7 @@ class Call:
     """A call whose caller is proven and whose parts are valid; `body` and `query` are of the route's models.
 
     `administers` is the permission whose use is recorded as `administered`, "" if its acts have records of their own.
+    `ends` is when and why the access of its session ends, if that is soon.
     """
 
     shared: Shared
@@ -69,6 +71,7 @@ class Call:
     query: Any = None
     body: Any = None
     body_octets: bytes = b""
+    ends: tuple[float, EndReason] | None = None
     viewed: bool = False
     begun: dict[str, Any] | None = None
 
@@ -102,6 +105,7 @@ class Call:
         admitted = await self.gate.admit(self.subject, device, LISTENER, self.peer, self.request.protocol)
         if isinstance(admitted, Refused):
             raise refusal(admitted.reasons, admitted.decisions)
+        self.ends = self.gate.supervision.ends_soon(admitted)
         return admitted
 
     async def permission(self, permission: str, resource: dict[str, Any]) -> Decision:

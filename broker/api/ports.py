@@ -148,6 +148,9 @@ class Supervision(Protocol):
     def outlook(self, session: Session) -> Outlook:
         """A session as it stands."""
 
+    def ends_soon(self, session: Session) -> tuple[float, EndReason] | None:
+        """When and why its access ends, if that is within a quarter of an hour."""
+
     def pause(self, session: Session, by: Subject, why: str) -> None:
         """Refuse its operations without cutting; nothing if it is paused already."""
 

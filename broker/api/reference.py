@@ -53,6 +53,8 @@ scale of 0.1. Names given twice, NaN, and fields that are not described are erro
 most {points} points a call, {calls} calls of a subject at a time, {body_seconds:g} s for a body to arrive and
 {read_seconds:g} s for a read.
 
+In the last quarter of an hour before access ends, answers about a device say when in the header `Otbroker-Access-Ends`.
+
 Raw Modbus addresses are zero-based, as on the wire. A device that you may not see does not exist for you: 404
 `device_unknown` in both cases.
 

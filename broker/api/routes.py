@@ -136,7 +136,8 @@ ROUTES: tuple[Route, ...] = (
             "Subprotocol `otb.modbus.v1`. Binary frames are a Modbus/TCP octet stream, cut anywhere; every request in "
             "it is decided and recorded. Text frames are control messages in JSON. The broker sends "
             '`{"type":"denied","reasons":[…],"decision_id":…,"approval":…,"next_window":…}` beside the exception that '
-            'the stream carries, and `{"type":"ending","reason":…,"text":…,"at":…}` before it closes. You may send '
+            'the stream carries, `{"type":"warning","reason":…,"text":…,"at":…,"seconds":…}` 15 and 5 minutes before '
+            'access ends, and `{"type":"ending","reason":…,"text":…,"at":…}` before it closes. You may send '
             '`{"type":"renew","token":"…"}` with a fresh token of the same subject, which the broker answers with '
             '`{"type":"renewed"}` or `{"type":"renew_refused","code":…}`; a token of another subject ends the tunnel.'
         ),

@@ -42,7 +42,8 @@ Finding = Refused | Answered
 class Seen:
     """What a watcher is told of a session, at `time` (epoch seconds): a request and what came of it, or a change.
 
-    `change` is `opened`, `paused`, `resumed` or `closed`, empty for a request; `by` is who made it, if a person did.
+    `change` is `opened`, `paused`, `resumed`, `ends_soon` or `closed`, empty for a request; `by` is who made it, if
+    a person did.
     """
 
     time: float

@@ -24,7 +24,8 @@ class Session:
     `look_at` (epoch seconds) is when its end must be examined again. `device_key` is the device's, ready to hand.
     `barred` is the `Reason` word for which nothing is relayed now, empty while operations may be. `observer`, there
     only while somebody watches, is told of each request: result, code, reasons of a denial. `watched_by` are those who
-    supervise it now. `errand` is there in sessions of the broker's own alone. `emergency` is the id of the
+    supervise it now. `warn`, there where the way can carry it, tells its caller when and why access ends
+    soon. `errand` is there in sessions of the broker's own alone. `emergency` is the id of the
     emergency in which it was opened, on which alone it rests.
     """
 
@@ -44,6 +45,7 @@ class Session:
     barred: str = ""
     watched_by: tuple[str, ...] = ()
     observer: "Observer | None" = None
+    warn: Callable[[float, EndReason], None] | None = None
     errand: Errand | None = None
     emergency: str = ""
     device_key: str = field(init=False)
@@ -122,15 +124,22 @@ def look_again_at(session: Session, situation: Situation) -> float:
 
 def foreseen_end(session: Session, situation: Situation) -> tuple[float, EndReason] | None:
     """When and why this session will end as things stand, None if nothing foreseen does. No freeze is foreseen."""
-    ends = [proof_end(session.subject, situation.contract_until)]
+    when, why = min(proof_end(session.subject, situation.contract_until), access_end(session, situation))
+    return None if when == NEVER else (when, why)
+
+
+def access_end(session: Session, situation: Situation) -> tuple[float, EndReason]:
+    """When and why the access itself ends as things stand, however long its subject may prove itself."""
+    ends = [(NEVER, EndReason.GRANT_ENDED)]
+    if situation.contract_until is not None:
+        ends.append((situation.contract_until, EndReason.CONTRACT_ENDED))
     others = prolonged(situation.grants, session.relied_on)
     for grant in situation.grants:
         if grant.id in session.relied_on and grant.id not in others:
             if not session.emergency and not _needs_no_window(grant):
                 ends.append((_last_window_end(grant, situation.calendar.open), EndReason.WINDOW_CLOSED))
             ends.append((NEVER if grant.not_after is None else grant.not_after, EndReason.GRANT_ENDED))
-    when, why = min(ends)
-    return None if when == NEVER else (when, why)
+    return min(ends)
 
 
 def _last_window_end(grant: Grant, opened: Iterable[Interval]) -> float:

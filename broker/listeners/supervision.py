@@ -7,7 +7,7 @@ import logging
 from dataclasses import dataclass
 
 from broker.engine.ports import Clock, Ledger
-from broker.engine.sessions import Session, foreseen_end, proof_end
+from broker.engine.sessions import Session, access_end, foreseen_end, proof_end
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
 from broker.listeners.decision_desk import DecisionDesk
@@ -18,6 +18,7 @@ from broker.model.vocabulary import EndReason, RecordKind
 
 log = logging.getLogger(__name__)
 MARK_SECONDS = 5.0
+WARN_SECONDS = (900.0, 300.0)
 Marks = tuple[float, dict[str, int]]
 
 
@@ -56,6 +57,7 @@ class Supervision:
         self._watchers = Watchers(clock)
         self._marks: tuple[Marks, Marks] = ((clock.now(), {}), (clock.now(), {}))
         self._timer: asyncio.TimerHandle | None = None
+        self._warned: dict[str, tuple[float, float]] = {}
         register.followers.append(self._changed)
 
     def start(self) -> None:
@@ -174,8 +176,32 @@ class Supervision:
         self._ledger.append(records.session_act(kind, self._clock.now(), session=session.id, by=by.id, why=why))
         self._ledger.settle(True, _ignore)
 
+    def ends_soon(self, session: Session) -> tuple[float, EndReason] | None:
+        """When and why its access ends, if that is within a quarter of an hour."""
+        now = self._clock.now()
+        if session.look_at - now > WARN_SECONDS[0]:
+            return None
+        when, why = access_end(session, self._desk.situation_of(session, now))
+        return (when, why) if now < when <= now + WARN_SECONDS[0] else None
+
+    def _warn(self) -> None:
+        """Tell a quarter of an hour and five minutes before access ends, each once for one end."""
+        now, told = self._clock.now(), {}
+        for session in self._register.sessions():
+            ends = self.ends_soon(session)
+            if ends is None:
+                continue
+            mark = min(seconds for seconds in WARN_SECONDS if ends[0] - now <= seconds)
+            told[session.id] = (ends[0], mark)
+            if self._warned.get(session.id) != told[session.id]:
+                self._watchers.tell(session, "ends_soon")
+                if session.warn is not None:
+                    session.warn(*ends)
+        self._warned = told
+
     def _mark(self) -> None:
         self.start()
+        self._warn()
         counts = {session.id: session.operations for session in self._register.sessions()}
         self._marks = self._marks[1], (self._clock.now(), counts)
 

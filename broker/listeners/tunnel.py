@@ -190,6 +190,7 @@ class Tunnel(asyncio.Protocol):
         self._timer = loop.call_later(HEARTBEAT_SECONDS, self._beat)
         self._begun = True
         self._stream = self._listener.entered(self, session)
+        session.warn = self._warn
         if early:
             self.data_received(early)
 
@@ -337,6 +338,13 @@ class Tunnel(asyncio.Protocol):
             self._heard = not listening
             self._transport.write(encode_frame(Opcode.PING, b""))
             self._timer = loop.call_later(HEARTBEAT_SECONDS, self._beat)
+
+    def _warn(self, when: float, why: EndReason) -> None:
+        """Access ends soon; the caller may ask for more in time."""
+        left, words = max(0, int(when - time.time())), END_REASONS[why]
+        text = f"Access ends at {_stamp(when)}. {words.what_to_do}"
+        told = {"type": "warning", "reason": why.value, "text": text, "at": _stamp(when), "seconds": left}
+        self._tell(told)
 
     def _end(self, reason: EndReason, code: CloseCode) -> None:
         """Tell the reason and close; before the handshake was answered there is nobody to tell."""

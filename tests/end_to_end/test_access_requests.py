@@ -97,10 +97,12 @@ def test_a_revocation_cuts_what_relies_on_it_with_the_true_reason_and_wants_a_re
 
 
 def test_access_ends_when_it_ends(plant: Development) -> None:
-    request = approved(plant, seconds=3)
+    request = approved(plant, seconds=9)
+    assert write(plant).headers["Otbroker-Access-Ends"]
     with TunnelCaller(plant, "vendor-ana", "plant/ahu-1") as tunnel:
         assert tunnel.ask(FAN_ON) == FAN_ON
-        told = tunnel.tells("ending", seconds=8.0)
+        assert tunnel.tells("warning", seconds=8.0)["reason"] == "grant_ended"
+        told = tunnel.tells("ending", seconds=12.0)
         assert (told["reason"], told["type"]) == ("grant_ended", "ending")
     until(lambda: plant.api().get(f"/v1/requests/{request}").body["request"]["state"] == "expired")
     finish(plant, request)

@@ -16,6 +16,7 @@ class SupervisionDouble:
         self._pauses = {}
         self.watchers = Watchers(SimpleNamespace(now=lambda: NOW))
         self.lost = None
+        self.soon = None
         self.policy = "policy-1"
         self.acts = []
         self.left = []
@@ -31,6 +32,9 @@ class SupervisionDouble:
             paused=self._pauses.get(session.id),
             supervised=False,
         )
+
+    def ends_soon(self, session):
+        return self.soon
 
     def pause(self, session, by, why):
         self.acts.append(("pause", session.id, by.id, why))

@@ -369,3 +369,13 @@ def test_who_misses_events_keeps_up_no_more_until_they_are_told():
 
     asyncio.run(takes())
     assert watcher.keeps_up
+
+
+def test_the_end_of_access_is_told_a_quarter_of_an_hour_and_five_minutes_before_once_each() -> None:
+    stage, told = Stage(), []
+    stage.register.give("requests", (replace(GRANT, id="req-1", not_after=NOW + 1000),))
+    stage.session.warn = lambda when, why: told.append((when - NOW, why))
+    for stage.time in (NOW, NOW + 99, NOW + 100, NOW + 105, NOW + 699, NOW + 700, NOW + 705, NOW + 999):
+        stage.supervision._warn()
+    assert told == [(1000, EndReason.GRANT_ENDED)] * 2
+    assert stage.supervision.ends_soon(stage.session) == (NOW + 1000, EndReason.GRANT_ENDED)
