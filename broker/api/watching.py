@@ -26,15 +26,15 @@ SUPERVISOR_HEARTBEAT_SECONDS = 2.0
 SUPERVISOR_SILENT_SECONDS = 4.0
 BATCH = 64
 DESCRIPTION = (
-    "Server-sent events (`text/event-stream`), their data JSON in ASCII. `watching` comes first. `operation` tells who "
-    "asked what of which device, the values written (in engineering units; none of confidential points, and never what "
-    "was read) and the result; `session` that one was opened, paused, resumed, ends soon or was closed. `lost` has the "
-    "`count` of events that came faster than you took them. `ending` comes last, with the `reason`: the end of the "
-    "session or of the broker, or (`own_access`) of your own access, within a second. Nothing is repeated after a "
-    "reconnection. At most 16 watch at once, 4 times one subject; to watch is to view evidence and is recorded as such, "
-    "and so is its end. Who watches and has the permission `sessions.supervise` (`supervises`) is a supervisor of all that it "
-    "watches but its own, as long as it takes what it is told: sessions under a supervised grant end within a second "
-    "after the last one has left."
+    "Server-sent events (`text/event-stream`), their data JSON in ASCII. `watching` comes first. `operation` tells "
+    "who asked what of which device, the values written (in engineering units; none of confidential points, and "
+    "never what was read) and the result; `session` that one was opened, paused, resumed, ends soon or was closed. "
+    "`lost` has the `count` of events that came faster than you took them. `ending` comes last, with the `reason`: "
+    "the end of the session or of the broker, or (`own_access`) of your own access, within a second. Nothing is "
+    "repeated after a reconnection. At most 16 watch at once, 4 times one subject; to watch is to view evidence and "
+    "is recorded as such, and so is its end. Who watches and has the permission `sessions.supervise` (`supervises`) "
+    "is a supervisor of all that it watches but its own, as long as it takes what it is told: sessions under a "
+    "supervised grant end within a second after the last one has left."
 )
 
 
