@@ -23,6 +23,7 @@ from broker.api.routes import ROUTES
 from broker.api.strangers import Strangers
 from broker.api.under_way import UnderWay
 from broker.errors import BrokerError, LedgerUnavailableError, PeerError, UnavailableError
+from broker.identity.codes import token_error
 from broker.model.subject import Subject, SubjectKind
 from broker.model.trust import Requirement
 from broker.model.vocabulary import RecordKind
@@ -142,6 +143,7 @@ class Api:
         self._calls_of[subject.id] += 1
         try:
             call = await self._call(request, connection, subject, route, parameters)
+            self._require_still_sufficient(request, subject)
             async with asyncio.timeout(None if route.streams else self._limits.call_seconds + call.wait_seconds):
                 return await self._handled(route, call)
         except TimeoutError:
@@ -195,6 +197,12 @@ class Api:
             if match:
                 return route.certificate_alone is CertificateAlone.ALWAYS
         return False
+
+    def _require_still_sufficient(self, request: web.BaseRequest, subject: Subject) -> None:
+        """A body may take its time to arrive, and the emergency that stood for a token be over. Raises Problem."""
+        waived = self._requirement in _TOKEN_WANTED and bearer_token(request) is None
+        if waived and not self._certificate_suffices(request, subject):
+            raise _unproven(token_error("token_missing"))
 
     def _route(self, request: web.BaseRequest) -> tuple[Route, dict[str, str]]:
         path = path_of(request)

@@ -1,5 +1,7 @@
 """Break-glass through the API: who needs no token where, what is refused and how, and that no part is ever shown."""
 
+import asyncio
+
 import pytest
 
 from broker.api import break_glass_models
@@ -56,6 +58,25 @@ def test_a_certificate_alone_reaches_the_site_of_ones_emergency_and_nothing_else
             document = await told(answer, status)
             if status == 401:
                 assert [reason["code"] for reason in document["reasons"]] == ["token_missing"]
+
+    run(story())
+
+
+def test_a_body_that_arrives_after_the_end_of_the_emergency_needs_a_token_again(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client(token=None) as client:
+            stage.gate.break_glass.holders = {"ana@acme.example": "plant"}
+
+            async def slowly():
+                yield b'{"points": '
+                while not stage.gate.break_glass.looked:
+                    await asyncio.sleep(0.01)
+                stage.gate.break_glass.holders = {}
+                yield b'["supply-temp"]}'
+
+            headers = {"Content-Type": "application/json"}
+            document = await told(await client.post(READ, data=slowly(), headers=headers), 401)
+            assert [reason["code"] for reason in document["reasons"]] == ["token_missing"]
 
     run(story())
 

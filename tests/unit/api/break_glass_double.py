@@ -33,6 +33,7 @@ class BreakGlassDouble:
         self.emergencies = (OURS,)
         self.elsewhere = (THEIRS,)
         self.holders = {}
+        self.looked = 0
         self.refusal = None
         self.asked = []
         self.state = True
@@ -41,6 +42,7 @@ class BreakGlassDouble:
         return NOW
 
     def holds(self, subject, site):
+        self.looked += 1
         return subject.id in self.holders and site in ("", self.holders[subject.id])
 
     async def open(self, subject, site, why, minutes, raw_parts, peer):
