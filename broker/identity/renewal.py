@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from broker.errors import IssuanceError
 from broker.identity.enrolment_codes import enrolment_error
 from broker.identity.issuance import decode_request
-from broker.identity.profile import X509_ERRORS
+from broker.identity.profile import X509_ERRORS, sound_key
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _LARGEST_CERTIFICATE = 32 * 1024
@@ -57,10 +57,8 @@ def _signed(certificate: x509.Certificate, raw_request: bytes) -> bytes:
 
 
 def _verifier(certificate: x509.Certificate) -> _Verify:
-    try:
-        key = certificate.public_key()
-    except X509_ERRORS:
-        key = None
+    # Anybody may present a certificate of his own making: what a key may cost is looked at before it is used.
+    key = certificate.public_key() if sound_key(certificate) else None
     if isinstance(key, rsa.RSAPublicKey):
         rsa_key = key
         return lambda signature, signed: rsa_key.verify(signature, signed, padding.PKCS1v15(), hashes.SHA256())

@@ -17,7 +17,11 @@ START = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 
 
 def certificate_of(key: PrivateKey | ed25519.Ed25519PrivateKey) -> x509.Certificate:
-    builder = x509.CertificateBuilder().subject_name(NAME).issuer_name(NAME).public_key(key.public_key())
+    return certificate_with(key.public_key())
+
+
+def certificate_with(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey) -> x509.Certificate:
+    builder = x509.CertificateBuilder().subject_name(NAME).issuer_name(NAME).public_key(key)
     builder = builder.serial_number(1).not_valid_before(START).not_valid_after(START + datetime.timedelta(1))
     signer = ec.generate_private_key(ec.SECP256R1())
     return builder.sign(signer, hashes.SHA256())
@@ -65,3 +69,9 @@ def test_what_is_no_certificate_is_refused(raw: str) -> None:
     with pytest.raises(EnrolmentError) as refused:
         decode_old_certificate(raw)
     assert refused.value.code == "renewal_refused"
+
+
+def test_a_key_that_is_dear_to_verify_is_not_used() -> None:
+    dear = rsa.RSAPublicNumbers((1 << 63) + 1, (1 << 16_383) + 1).public_key()
+    with pytest.raises(IssuanceError):
+        verify_possession(certificate_with(dear), request_of(NEW), b"x" * 2048)
