@@ -3,10 +3,10 @@
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Row, func, select
+from sqlalchemy import Row, func, select, update
 
 from broker.adapters.state_database import StateDatabase
-from broker.adapters.state_tables import CERTIFICATES
+from broker.adapters.state_tables import CERTIFICATES, PEOPLE
 from broker.model.enrolment import EnrolledCertificate
 
 
@@ -16,12 +16,21 @@ class CertificateRows:
     def __init__(self, database: StateDatabase) -> None:
         self._database = database
 
-    async def add(self, certificate: EnrolledCertificate) -> None:
-        """Store a certificate before it is handed out."""
+    async def add(self, certificate: EnrolledCertificate, invitation: str = "") -> bool:
+        """Store a certificate before it is handed out.
+
+        One that rests on an invitation is not stored, and the answer is False, unless who enrolled by it is in force:
+        the update holds his row, so that whoever revokes him, or lets him enrol anew, finds this certificate too.
+        """
         row = asdict(certificate) | {"methods": " ".join(certificate.methods)}
+        mine = (PEOPLE.c.subject == certificate.subject) & (PEOPLE.c.invitation == invitation)
+        holding = update(PEOPLE).where(mine, PEOPLE.c.revoked_at.is_(None)).values(invitation=invitation)
         async with self._database.connection() as connection:
+            if invitation and not (await connection.execute(holding)).rowcount:
+                return False
             await self._database.insert(connection, CERTIFICATES, (row,))
             await self._database.commit(connection)
+        return True
 
     async def certificate(self, fingerprint: str) -> EnrolledCertificate | None:
         """The one of that fingerprint."""

@@ -39,9 +39,10 @@ class PersonRows:
             used = await connection.execute(_use(person.invitation, person.enrolled_at))
             if not used.rowcount:
                 return False
+            # The person first: certificates are stored by who holds that row, and none must be missed.
+            await connection.execute(delete(PEOPLE).where(PEOPLE.c.subject == person.subject))
             await connection.execute(_revoke_certificates(person.subject, person.enrolled_at))
             await connection.execute(delete(FACTORS).where(FACTORS.c.subject == person.subject))
-            await connection.execute(delete(PEOPLE).where(PEOPLE.c.subject == person.subject))
             await self._database.insert(connection, PEOPLE, (asdict(person),))
             await self._database.insert(connection, FACTORS, (asdict(factor) | {"kind": factor.kind.value},))
             await self._database.commit(connection)

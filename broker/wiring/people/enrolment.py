@@ -125,7 +125,7 @@ class Enrolment:
         record = records.person_enrolled(now, subject=person.subject, factor=factor.kind.value, **told)
         await record_durably(self._ledger, record)
         log.info("%s of %s has enrolled by %s", person.subject, person.organisation, person.invitation)
-        return await self._issued(begun, "enrolment", proven)
+        return await self._issued(begun, "enrolment", proven, invitation.id)
 
     # From the certificate before
 
@@ -151,6 +151,8 @@ class Enrolment:
     ) -> IssuedCertificate:
         """The factor is proven, and everything else holds still."""
         begun = self._under_way.tried(ticket, enrols=False)
+        # The person before the certificate: if he enrols anew after this, the certificate is found revoked below.
+        person = await self._people.person(begun.subject)
         await self._renewable(begun.certificate)
         self._office.require_eligible(begun.subject, begun.organisation, begun.certificate)
         if begun.challenge:
@@ -159,7 +161,8 @@ class Enrolment:
             proven = await self._factors.verify(begun.subject, raw_code)
         self._under_way.done(ticket)
         await self._renewable(begun.certificate)
-        return await self._issued(begun, "renewal", proven)
+        assert person is not None
+        return await self._issued(begun, "renewal", proven, person.invitation)
 
     async def renew_service(self, subject: Subject, raw_request: str) -> IssuedCertificate:
         """A service renews by its certificate that is good now, under the same name and role, and not too often."""
@@ -217,9 +220,9 @@ class Enrolment:
         ticket = self._under_way.add(begun)
         return Offer(ticket, begun.subject, begun.organisation, kind, SECONDS, uri, options)
 
-    async def _issued(self, begun: Begun, occasion: str, proven: ProvenFactor) -> IssuedCertificate:
+    async def _issued(self, begun: Begun, occasion: str, proven: ProvenFactor, invitation: str) -> IssuedCertificate:
         terms = self._office.terms(PERSON, begun.subject, begun.organisation, self._certificate_seconds)
-        return await self._office.issue(terms, begun.request, begun.organisation, occasion, proven)
+        return await self._office.issue(terms, begun.request, begun.organisation, occasion, proven, invitation)
 
     def _count_service(self, subject: str) -> None:
         now = self._clock.monotonic()

@@ -111,9 +111,18 @@ class CertificateOffice:
         return entry
 
     async def issue(
-        self, terms: Terms, raw_request: bytes, organisation: str, occasion: str, factor: ProvenFactor | None
+        self,
+        terms: Terms,
+        raw_request: bytes,
+        organisation: str,
+        occasion: str,
+        factor: ProvenFactor | None,
+        invitation: str = "",
     ) -> IssuedCertificate:
-        """Sign, check, record, store; only then is it handed out. Raises BrokerError."""
+        """Sign, check, record, store; only then is it handed out. Raises BrokerError.
+
+        A person's rests on the invitation by which he enrolled; if that has ended meanwhile, he gets none.
+        """
         public_key, subject = verify_request(raw_request, terms), terms.names[0].text
         new = await _used(asyncio.to_thread(self._sign, organisation, terms, public_key))
         try:
@@ -125,7 +134,8 @@ class CertificateOffice:
                 self._clock.now(), subject=subject, organisation=organisation, occasion=occasion, certificate=told
             )
             await record_durably(self._ledger, record)
-            await self._known.add(certificate)
+            if not await self._known.add(certificate, invitation):
+                raise enrolment_error("renewal_refused", "the person was revoked, or has enrolled anew")
         except BaseException:
             await self._take_back(new, organisation)
             raise

@@ -72,10 +72,15 @@ class KnownCertificates:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    async def add(self, certificate: EnrolledCertificate) -> None:
-        """Know a new certificate, here at once and elsewhere from the state. Raises StateUnavailableError."""
-        await self._rows.add(certificate)
-        self._known[certificate.fingerprint] = certificate
+    async def add(self, certificate: EnrolledCertificate, invitation: str) -> bool:
+        """Know a new certificate, here at once and elsewhere from the state; False if who enrolled by that invitation
+        ("": a service) is in force no longer. Raises StateUnavailableError.
+        """
+        if not await self._rows.add(certificate, invitation):
+            return False
+        # Somebody may have been revoked, and that been learnt, since it was stored.
+        self._known.setdefault(certificate.fingerprint, certificate)
+        return True
 
     async def stored(self, fingerprint: str) -> EnrolledCertificate | None:
         """A certificate, over or not, if its seal holds. Raises StateUnavailableError."""

@@ -115,6 +115,35 @@ def test_whoever_is_revoked_has_nothing_left_and_is_revoked_once(place: StatePla
     using(place, use)
 
 
+def test_whoever_is_revoked_or_enrols_anew_while_a_certificate_is_made_does_not_get_it(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        rows, people, certificates = InvitationRows(database), PersonRows(database), CertificateRows(database)
+        for identifier in ("inv-a", "inv-b"):
+            await rows.add(replace(INVITATION, id=identifier))
+        await people.enrol(PERSON, FACTOR)
+        assert await certificates.add(CERTIFICATE, "inv-a")
+        await people.enrol(replace(PERSON, invitation="inv-b"), replace(FACTOR, id="fac-b"))
+        assert not await certificates.add(replace(CERTIFICATE, fingerprint="fq"), "inv-a")
+        await people.revoke(PERSON.subject, "bo", "left", NOW + 9)
+        assert not await certificates.add(replace(CERTIFICATE, fingerprint="fr"), "inv-b")
+        assert await certificates.certificate("fq") is await certificates.certificate("fr") is None
+
+    using(place, use)
+
+
+def test_no_certificate_that_is_stored_while_its_person_is_revoked_is_left(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        people, certificates = PersonRows(database), CertificateRows(database)
+        await InvitationRows(database).add(INVITATION)
+        await people.enrol(PERSON, FACTOR)
+        made = [certificates.add(replace(CERTIFICATE, fingerprint=f"fp-{n}"), "inv-a") for n in range(8)]
+        revoking = people.revoke(PERSON.subject, "bo", "left", NOW + 9)
+        await asyncio.gather(*made[:4], revoking, *made[4:])
+        assert all(found.revoked_at == NOW + 9 for found in await certificates.changed(0.0, NOW))
+
+    using(place, use)
+
+
 def test_of_many_tries_of_a_factor_each_is_counted_and_a_step_counts_once(place: StatePlace) -> None:
     async def use(database: StateDatabase) -> None:
         await InvitationRows(database).add(INVITATION)
