@@ -16,6 +16,7 @@ from broker.adapters.authority.register import locked
 from broker.adapters.state_database import StatePlace, sqlite_place
 from broker.identity.certificate import Trust, fingerprint
 from broker.identity.issuance import decode_terms
+from broker.model.enrolment import EnrolledCertificate
 from broker.model.lock import Lock, LockKind
 from broker.model.subject import ProofKind, Subject
 from broker.wiring.people.enrolment import MOST_SERVICE_RENEWALS
@@ -68,6 +69,30 @@ def test_of_many_renewals_with_one_code_one_succeeds(place: StatePlace, tmp_path
         codes = sorted(getattr(answer, "code", "renewed") for answer in tried)
         assert codes == ["factor_refused"] * 3 + ["renewed"]
         assert stage.world.kinds().count("certificate_issued") == 2
+
+    played(place, tmp_path, story)
+
+
+def test_whoever_is_revoked_while_his_certificate_is_made_does_not_get_it(
+    place: StatePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(stage: Stage) -> None:
+        eve = await stage.enrolled()
+        stage.world.pass_time(60)
+        people, store, made = stage.people, stage.people.known.add, []
+        person = await people.membership.person(EVE)
+        assert person is not None
+
+        async def store_later(certificate: EnrolledCertificate, invitation: str) -> bool:
+            made.append(certificate.fingerprint)
+            assert await people.membership.revoke(person, BO, "left")
+            return await store(certificate, invitation)
+
+        monkeypatch.setattr(people.known, "add", store_later)
+        assert await refusal(eve.renew()) == "renewal_refused"
+        assert people.known.of(EVE) == ()
+        assert await people.known.stored(made[0]) is None
+        assert await refusal(people.office.good(made[0], NORTHWIND)) == "renewal_refused"
 
     played(place, tmp_path, story)
 
