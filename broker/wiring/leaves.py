@@ -6,16 +6,15 @@ due. What is in the way (a freeze, a lock, an isolation, a ledger that is closed
 
 import asyncio
 import logging
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 
-from broker.access.debts import due_after, relies
 from broker.adapters.state_leaves import DebtJournal, LeaveFile
 from broker.engine.events import Answered, Refused
 from broker.engine.in_force import ITSELF
 from broker.engine.ports import Clock, Ledger
-from broker.engine.sessions import Session, in_force, prolonged
+from broker.engine.sessions import Session
 from broker.engine.undoing import End, undo
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
@@ -27,6 +26,7 @@ from broker.model.place import Device
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import EndReason, Reason
 from broker.settings.broker_file import LeaveSection
+from broker.wiring.leave_timing import Endings
 
 log = logging.getLogger(__name__)
 LISTENER = "leave"
@@ -34,11 +34,9 @@ LOOK_SECONDS = 0.25
 AGAIN_SECONDS = 5.0
 ATTEMPTS = 3
 LEAVE_SECONDS = 60.0
-UNDER_WAY_SECONDS = 30.0
 MOST_AT_ONCE = 8
 MOST_POINTS = 100
 MOST_UNSETTLED = 1000
-Who = tuple[str, str]
 # What passes by itself, so that it is waited for instead of being counted as an attempt.
 _PASSING = frozenset(
     {
@@ -55,19 +53,6 @@ _PASSING = frozenset(
         Reason.POLICY_UNAVAILABLE,
     }
 )
-
-
-@dataclass(slots=True)
-class _End:
-    """The end of the access that a debt came from: why, when (monotonic seconds), and what was tried since."""
-
-    why: EndReason
-    at: float
-    ended: float
-    due_at: float | None = None
-    attempts: int = 0
-    again_at: float = 0.0
-    waits_for: str = ""
 
 
 class LeaveKeeper:
@@ -98,14 +83,13 @@ class LeaveKeeper:
         self._settings = settings
         self._origin = origin
         self._fingerprint = fingerprint
-        self._ends: dict[tuple[str, str, str, int], _End] = {}
+        self._endings = Endings(clock, desk, register, journal, settings.grace_seconds)
         self._unsettled: dict[str, Leave] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
         self._keeping: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self.results: Counter[str] = Counter()
-        register.followers.append(self._session_changed)
 
     async def start(self) -> None:
         """Take up what the last run left. Raises ConfigError."""
@@ -130,7 +114,7 @@ class LeaveKeeper:
 
     def debts(self) -> tuple[tuple[Debt, str], ...]:
         """What is owed now, each with what it waits for."""
-        return tuple((debt, self._waits_for(debt)) for debt in self._journal.debts.all())
+        return tuple((debt, self._endings.waits_for(debt)) for debt in self._journal.debts.all())
 
     async def acknowledge(self, leave: Leave, by: str, why: str) -> None:
         """Somebody has taken note. Raises LedgerUnavailableError: no record, no act."""
@@ -138,28 +122,6 @@ class LeaveKeeper:
         self._ledger.settle(True, _ignore)
         self._unsettled.pop(leave.id, None)
         await self._keep()
-
-    def _waits_for(self, debt: Debt) -> str:
-        end = self._ends.get(debt.place)
-        if end is None:
-            return "the end of the access"
-        if debt.device in self._running:
-            return "the device"
-        if end.due_at is None:
-            return "the debtor, who may come back"
-        return end.waits_for or "the next attempt"
-
-    def _session_changed(self, session: Session) -> None:
-        """A session of a debtor has ended: remember why."""
-        if session.ended is None or session.errand is not None:
-            return
-        for debt in self._journal.debts.all():
-            who = (debt.subject.id, debt.device) == (session.subject.id, session.device_key)
-            if who and relies(debt, session.relied_on):
-                self._ends[debt.place] = self._end(session.ended)
-
-    def _end(self, why: EndReason) -> _End:
-        return _End(why, self._clock.monotonic(), self._clock.now())
 
     def _turn(self) -> None:
         self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._turn)
@@ -171,64 +133,9 @@ class LeaveKeeper:
             log.exception("debts could not be looked at")
 
     def _look(self) -> None:
-        debts = self._journal.debts.all()
-        self._ends = {debt.place: end for debt in debts if (end := self._ends.get(debt.place))}
-        due: defaultdict[Who, list[Debt]] = defaultdict(list)
-        if not debts:
-            return
-        live: defaultdict[Who, list[Session]] = defaultdict(list)
-        for session in self._register.sessions():
-            live[session.subject.id, session.device_key].append(session)
-        for debt in debts:
-            who = debt.subject.id, debt.device
-            if any(self._goes_on(debt, session) for session in live[who]):
-                self._ends.pop(debt.place, None)
-            elif debt.device not in self._running and self._is_due(debt):
-                due[who].append(debt)
-        for (_, device), owed in due.items():
+        for (_, device), owed in self._endings.due(self._running).items():
             if device not in self._running and len(self._running) < MOST_AT_ONCE:
                 self._begin(device, owed[:MOST_POINTS])
-
-    def _goes_on(self, debt: Debt, session: Session) -> bool:
-        """Whether the access that a debt came from goes on in this session, by a grant that prolongs another too."""
-        if relies(debt, session.relied_on):
-            return True
-        situation = self._desk.situation(session.subject, session.device, self._clock.now())
-        if not relies(debt, prolonged(situation.grants, session.relied_on)):
-            return False
-        self._journal.prolong(debt, session.relied_on)
-        return True
-
-    def _is_due(self, debt: Debt) -> bool:
-        """Whether something is to be done about a debt whose debtor has no session any more."""
-        end = self._ends.setdefault(debt.place, self._end(EndReason.BROKER_KILLED))
-        now = self._clock.monotonic()
-        if debt.under_way and now < end.at + UNDER_WAY_SECONDS:
-            return False
-        if end.due_at is None:
-            gone = self._gone(debt)
-            if gone is None and now < end.at + due_after(end.why, self._settings.grace_seconds):
-                return False
-            end.why, end.due_at = gone or end.why, now
-        return now >= end.again_at
-
-    def _gone(self, debt: Debt) -> EndReason | None:
-        """Why somebody who is away has no access to come back to."""
-        device = self._desk.in_force.device(debt.device)
-        if device is None:
-            return EndReason.INVENTORY_CHANGED
-        if self._desk.locks.on_session(debt.subject, device, "") is not None:
-            return EndReason.LOCKED
-        if self._desk.locks.isolation(device.site) is not None:
-            return EndReason.SITE_ISOLATED
-        situation = self._desk.situation(debt.subject, device, self._clock.now())
-        here = in_force(situation)
-        if relies(debt, here | prolonged(situation.grants, here)):
-            return None
-        if situation.calendar.frozen:
-            return EndReason.FREEZE_STARTED
-        known = {grant.id for grant in situation.grants}
-        return EndReason.GRANT_ENDED if debt.grants.isdisjoint(known) else EndReason.WINDOW_CLOSED
 
     def _begin(self, key: str, debts: Sequence[Debt]) -> None:
         device = self._desk.in_force.device(key)
@@ -258,7 +165,7 @@ class LeaveKeeper:
         """Nothing can be done now; after too long nobody waits any more."""
         given_up = []
         for debt in debts:
-            end = self._ends.setdefault(debt.place, self._end(EndReason.BROKER_KILLED))
+            end = self._endings.of(debt)
             end.waits_for = obstacle
             since = end.at if end.due_at is None else end.due_at
             if self._clock.monotonic() >= since + self._settings.give_up_seconds:
@@ -268,8 +175,7 @@ class LeaveKeeper:
 
     async def _undo_all(self, device: Device, debts: Sequence[Debt]) -> None:
         """One attempt at everything that one subject owes at one device."""
-        why = self._why(debts[0])
-        errand = Errand(self._chance("lve"), debts[0].subject, why)
+        errand = Errand(self._chance("lve"), debts[0].subject, self._endings.of(debts[0]).why.value)
         opened = await self._open(device, errand)
         if isinstance(opened, Refused):
             self._try_again(debts, ", ".join(opened.reasons), passing=not _PASSING.isdisjoint(opened.reasons))
@@ -279,6 +185,9 @@ class LeaveKeeper:
         )
         try:
             await self._undo_each(opened, debts)
+        except Exception:
+            log.exception("an attempt to undo something failed; there will be another", extra={"session": opened.id})
+            self._try_again(debts, EndReason.BROKER_FAULT, passing=False)
         finally:
             timer.cancel()
             self._register.close(opened, EndReason.LEAVE_OVER)
@@ -291,7 +200,8 @@ class LeaveKeeper:
                 continue
             result, detail = await self._run(session, debt)
             if result is None:
-                result = self._failed(debt, detail, passing=session.ended is not None)
+                passing = session.ended is not None or not _PASSING.isdisjoint(detail.split(", "))
+                result = self._failed(debt, detail, passing)
             if result is not None:
                 ends.append((debt, result, detail))
             if session.ended is not None:
@@ -307,7 +217,7 @@ class LeaveKeeper:
 
     def _failed(self, debt: Debt, detail: str, passing: bool) -> Undone | None:
         """An attempt that sent nothing: None if there will be another."""
-        end = self._ends.setdefault(debt.place, self._end(EndReason.BROKER_KILLED))
+        end = self._endings.of(debt)
         end.attempts += not passing
         end.again_at, end.waits_for = self._clock.monotonic() + AGAIN_SECONDS, detail
         if passing:
@@ -332,10 +242,10 @@ class LeaveKeeper:
     def _finish(self, debt: Debt, ends: Iterable[tuple[Debt, Undone, str]], session: Session | None = None) -> None:
         """Record what became of debts, list what somebody has to look after, and strike them out."""
         found = tuple(ends)
-        end = self._ends.get(debt.place) or self._end(EndReason.BROKER_KILLED)
+        end = self._endings.of(debt)
         identifier = session.errand.leave if session is not None and session.errand else self._chance("lve")
         points = tuple(PointLeft(d.point, d.undo, d.priority, result, detail) for d, result, detail in found)
-        leave = Leave(identifier, debt.subject.id, debt.device, self._why(debt), end.ended, self._clock.now(), points)
+        leave = Leave(identifier, debt.subject.id, debt.device, end.why.value, end.ended, self._clock.now(), points)
         if not self._record(leave, session):
             return
         self.results.update(point.result.value for point in points)
@@ -385,10 +295,6 @@ class LeaveKeeper:
                 await asyncio.to_thread(self._file.write, leaves)
             except OSError as error:
                 log.error("leaves that left something cannot be kept: %s", error)
-
-    def _why(self, debt: Debt) -> str:
-        end = self._ends.get(debt.place)
-        return (end.why if end is not None else EndReason.BROKER_KILLED).value
 
     def _itself(self) -> Subject:
         """The broker as a subject, proven by nothing but that it is this broker, and for no longer than a leave."""

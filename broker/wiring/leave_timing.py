@@ -1,0 +1,137 @@
+"""When an access has ended, so that what was left has to be undone: at once, or after a grace to come back in."""
+
+from collections import defaultdict
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from broker.access.debts import due_after, relies
+from broker.adapters.state_leaves import DebtJournal
+from broker.engine.ports import Clock
+from broker.engine.sessions import Session, in_force, prolonged
+from broker.listeners.decision_desk import DecisionDesk
+from broker.listeners.session_register import SessionRegister
+from broker.model.leave import Debt
+from broker.model.vocabulary import EndReason
+
+UNDER_WAY_SECONDS = 30.0
+Who = tuple[str, str]
+
+
+@dataclass(slots=True)
+class End:
+    """The end of the access that a debt came from: why, when (`at` monotonic, `ended` epoch seconds), since when the
+    debt is due, and what was tried and is waited for since.
+    """
+
+    why: EndReason
+    at: float
+    ended: float
+    due_at: float | None = None
+    attempts: int = 0
+    again_at: float = 0.0
+    waits_for: str = ""
+
+
+class Endings:
+    """Follows the sessions of debtors. After a restart nobody has a session, and everybody may come back."""
+
+    def __init__(
+        self, clock: Clock, desk: DecisionDesk, register: SessionRegister, journal: DebtJournal, grace_seconds: float
+    ) -> None:
+        self._clock = clock
+        self._desk = desk
+        self._register = register
+        self._journal = journal
+        self._grace_seconds = grace_seconds
+        self._ends: dict[tuple[str, str, str, int], End] = {}
+        register.followers.append(self._session_changed)
+
+    def of(self, debt: Debt) -> End:
+        """The end of the access that a debt came from."""
+        end = self._ends.get(debt.place)
+        if end is None:
+            end = self._ends[debt.place] = self._new(EndReason.BROKER_KILLED)
+        return end
+
+    def waits_for(self, debt: Debt) -> str:
+        """What a debt waits for, in words."""
+        end = self._ends.get(debt.place)
+        if end is None:
+            return "the end of the access"
+        if end.due_at is None:
+            return "the debtor, who may come back"
+        return end.waits_for or "its turn"
+
+    def due(self, busy: Collection[str]) -> dict[Who, list[Debt]]:
+        """Debts for which something is to be done now, by subject and device, but for devices that are busy."""
+        debts = self._journal.debts.all()
+        self._ends = {debt.place: self._ends[debt.place] for debt in debts if debt.place in self._ends}
+        found: defaultdict[Who, list[Debt]] = defaultdict(list)
+        live = self._live() if debts else {}
+        for debt in debts:
+            who = debt.subject.id, debt.device
+            if any(self._goes_on(debt, session) for session in live.get(who, ())):
+                self._ends.pop(debt.place, None)
+            elif debt.device not in busy and self._is_due(debt):
+                found[who].append(debt)
+        return found
+
+    def _live(self) -> dict[Who, list[Session]]:
+        live: defaultdict[Who, list[Session]] = defaultdict(list)
+        for session in self._register.sessions():
+            live[session.subject.id, session.device_key].append(session)
+        return live
+
+    def _session_changed(self, session: Session) -> None:
+        """The register's word. Why the last session of an access ended decides how long a debt waits."""
+        if session.ended is None or session.errand is not None:
+            return
+        for debt in self._journal.debts.all():
+            who = debt.subject.id, debt.device
+            if who == (session.subject.id, session.device_key) and relies(debt, session.relied_on):
+                self._ends[debt.place] = self._new(session.ended)
+
+    def _new(self, why: EndReason) -> End:
+        return End(why, self._clock.monotonic(), self._clock.now())
+
+    def _goes_on(self, debt: Debt, session: Session) -> bool:
+        """Whether the access that a debt came from goes on in this session, by a grant that prolongs another too."""
+        if relies(debt, session.relied_on):
+            return True
+        situation = self._desk.situation(session.subject, session.device, self._clock.now())
+        if not relies(debt, prolonged(situation.grants, session.relied_on)):
+            return False
+        self._journal.prolong(debt, session.relied_on)
+        return True
+
+    def _is_due(self, debt: Debt) -> bool:
+        """Whether something is to be done about a debt whose debtor has no session any more."""
+        end, now = self.of(debt), self._clock.monotonic()
+        if debt.under_way and now < end.at + UNDER_WAY_SECONDS:
+            return False
+        if end.due_at is None:
+            gone = self._gone(debt)
+            if gone is None and now < end.at + due_after(end.why, self._grace_seconds):
+                return False
+            end.due_at = now
+            if due_after(end.why, 1.0) and gone is not None:
+                end.why = gone
+        return now >= end.again_at
+
+    def _gone(self, debt: Debt) -> EndReason | None:
+        """Why somebody who is away has no access to come back to."""
+        device = self._desk.in_force.device(debt.device)
+        if device is None:
+            return EndReason.INVENTORY_CHANGED
+        if self._desk.locks.on_session(debt.subject, device, "") is not None:
+            return EndReason.LOCKED
+        if self._desk.locks.isolation(device.site) is not None:
+            return EndReason.SITE_ISOLATED
+        situation = self._desk.situation(debt.subject, device, self._clock.now())
+        here = in_force(situation)
+        if relies(debt, here | prolonged(situation.grants, here)):
+            return None
+        if situation.calendar.frozen:
+            return EndReason.FREEZE_STARTED
+        known = {grant.id for grant in situation.grants}
+        return EndReason.GRANT_ENDED if debt.grants.isdisjoint(known) else EndReason.WINDOW_CLOSED
