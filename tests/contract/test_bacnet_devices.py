@@ -13,6 +13,7 @@ from broker.model.operation import Relayed, Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.bacnet.meaning import compose_read, compose_write, errors_of
+from broker.wire.meaning import compose_look, compose_undo, values_of
 from tests.integration.upstreams.asking import asked, upstreams
 
 INSTANCE = 1001
@@ -116,6 +117,26 @@ def test_a_write_at_a_priority_holds_until_it_is_released(name: str) -> None:
         assert await read(ask, device, SETPOINT) == {"setpoint": "20.3"}
         assert (await ask(compose_write(device, SETPOINT, None, 10))).result == Result.DONE
         assert await read(ask, device, SETPOINT) == {"setpoint": "19.5"}
+
+    with_device(name, test)
+
+
+@every_device
+@pytest.mark.parametrize(("commanded", "value"), [(SETPOINT, "20.5"), (OCCUPIED, "inactive")])
+def test_one_priority_is_looked_at_in_the_words_in_which_it_is_written(name: str, commanded: Point, value: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        async def held(priority: int) -> str:
+            look = compose_look(device, commanded, priority)
+            relayed = await ask(look)
+            assert relayed.result == Result.DONE
+            return dict(values_of(device, look, relayed.payload))[commanded.id]
+
+        assert await held(10) == "null"
+        assert (await ask(compose_write(device, commanded, value, 10))).result == Result.DONE
+        assert await held(10) == value
+        assert await held(9) == "null"
+        assert (await ask(compose_undo(device, commanded, None, 10))).result == Result.DONE
+        assert await held(10) == "null"
 
     with_device(name, test)
 

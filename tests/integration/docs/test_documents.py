@@ -29,7 +29,7 @@ _FILE = re.compile(r"[\w-]+(?:/[\w.-]+)+\.(?:py|rego|json|md|nft|yaml|service|tx
 _DOTTED = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
 _COMMAND = re.compile(r"""(?:^|[|&(;'] *|until |-- )(otb|otbroker)( [^|&;>)\n]*)""")
 _PARSERS = {"otbroker": otbroker.parser, "otb": otb_parser}
-_SUFFIXES = (".pub", ".key", ".pem", ".yaml")
+_SUFFIXES = (".pub", ".key", ".pem", ".yaml", ".rego")
 _MADE_BY_READERS = (
     "policies/data.json",
     "policies/site/",

@@ -9,7 +9,7 @@ from typing import Any
 
 from broker.model.decision import EntryPoint
 from broker.model.operation import Operation, Touch
-from broker.model.place import Grant, GrantKind, PlannedWrite
+from broker.model.place import Grant, GrantKind, OnLeave, PlannedWrite
 from broker.model.schedule import CalendarState, Interval
 from broker.model.vocabulary import Action
 from tests.unit.authz import given
@@ -53,7 +53,8 @@ JUNK: list[Any] = [
 
 def well_typed() -> list[Asked]:
     """Every rule of the library is touched, most of them from both sides."""
-    return [*_values(), *_priorities(), *_surroundings(), *_operations(), *_sessions(), *_admin(), *_reviews()]
+    asked = [*_values(), *_priorities(), *_surroundings(), *_operations(), *_sessions(), *_admin()]
+    return [*asked, *_reviews(), *_leaves()]
 
 
 def broken(count: int) -> list[Asked]:
@@ -235,6 +236,25 @@ def _reviews() -> list[Asked]:
     oneself = given.review_question(terms=replace(given.TERMS, subject=given.REVIEWER.id))
     service = given.review_question(reviewer=replace(given.REVIEWER, kind="service"))
     return [*asked, (EntryPoint.REVIEW, oneself), (EntryPoint.REVIEW, service)]
+
+
+def _leaves() -> list[Asked]:
+    """What the broker itself asks: to open a session, to look, to put back and to release, rightly and wrongly."""
+    put = [replace(given.ADJUST, touches=(Touch(given.SETPOINT, True, value),)) for value in ("19.5", "19.50", "21.5")]
+    frozen = replace(given.CALENDAR, frozen=(HOLIDAYS,))
+    released = replace(given.DEBT, point=given.ZONE.id, undo=OnLeave.RELEASE, priority=12, before="")
+    release = replace(given.ZONE_WRITE, touches=(Touch(given.ZONE, True, "null"),))
+    slot = replace(given.ZONE_WRITE, action=Action.VIEW, service="read-property", priority=None)
+    operations = [None, given.VIEW, *put, release, replace(release, priority=11), given.ZONE_WRITE, slot]
+    debts = [None, given.DEBT, released, replace(given.DEBT, point="other")]
+    asked = []
+    for operation, debt, calendar in product(operations, debts, (given.CALENDAR, frozen)):
+        errand = replace(given.ERRAND, debt=debt)
+        asked.append((EntryPoint.LEAVE, given.leave_question(operation, errand=errand, calendar=calendar)))
+    asked.append((EntryPoint.LEAVE, given.leave_question(put[0], subject=given.SUBJECT)))
+    marks = [replace(given.SETPOINT, on_leave=mark) for mark in OnLeave]
+    asked += [_operation(replace(given.ADJUST, touches=(Touch(point, True, "20"),))) for point in marks]
+    return asked
 
 
 def _operation(operation: Operation, **changes: Any) -> Asked:

@@ -18,6 +18,7 @@ from broker.model.place import (
     EndpointBudget,
     Inventory,
     ModbusTcpWay,
+    OnLeave,
     Organisation,
     Point,
     Protocol,
@@ -148,6 +149,17 @@ def test_narrower_limits_hold_at_once_and_wider_ones_wait() -> None:
     new = inventory(devices=(device(points=(point(minimum=Decimal(12), maximum=Decimal(30)),)),))
     (held,) = losses_only(old, new).devices[0].points
     assert (held.minimum, held.maximum) == (Decimal(12), Decimal(20))
+
+
+def test_that_a_value_is_undone_holds_at_once_and_that_it_is_kept_waits() -> None:
+    kept, restored = (
+        inventory(devices=(device(points=(point(on_leave=on),)),)) for on in (OnLeave.KEEP, OnLeave.RESTORE)
+    )
+    for old, new in ((kept, restored), (restored, kept)):
+        assert losses_only(old, new).devices[0].points[0].on_leave is OnLeave.RESTORE
+    assert not any(change.gained and "setpoint" in change.points for change in access_changes(kept, restored))
+    (gain,) = (change for change in access_changes(restored, kept) if change.gained and change.points)
+    assert gain.terms == ("setpoint: on leave restore → keep",)
 
 
 def test_a_point_that_became_of_another_class_is_read_only_until_approved() -> None:

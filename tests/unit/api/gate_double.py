@@ -13,6 +13,7 @@ from broker.identity.enrolment_codes import enrolment_error
 from broker.listeners.approvals import Approvals
 from broker.model.decision import Decision
 from broker.model.enrolment import ProvenFactor
+from broker.model.leave import Debt, Leave, PointLeft, Undone
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import BacnetProperty, Relayed
 from broker.model.place import (
@@ -22,6 +23,7 @@ from broker.model.place import (
     Inventory,
     ModbusAddress,
     ModbusTcpWay,
+    OnLeave,
     Point,
     Protocol,
     Table,
@@ -139,6 +141,7 @@ class GateDouble:
         self.ledger_view = LedgerDouble()
         self.supervision = SupervisionDouble(self)
         self.locks = LocksDouble()
+        self.leaves = LeavesDouble()
         self.persons = {}
         self.recorded = []
         self.approvals = self._new_approvals()
@@ -332,6 +335,25 @@ class LocksDouble:
         present = lock in self.held
         self.held = [held for held in self.held if held is not lock]
         return present
+
+
+class LeavesDouble:
+    """One leave that left something, and one debt; takes note of what it is told."""
+
+    def __init__(self):
+        point = PointLeft("setpoint", OnLeave.RESTORE, None, Undone.FAILED, "device_down")
+        self.unsettled = (Leave("lve-1", "eve@acme.example", "plant/ahu-1", "locked", 1.0, 2.0, (point,)),)
+        eve = Subject("eve@acme.example", SubjectKind.PERSON, "acme")
+        place = ("plant/ahu-1", "setpoint", OnLeave.RESTORE, None)
+        self.owed = Debt(eve, *place, "18", ("20",), ("21",), frozenset(), "ses-1", 7, 3.0)
+        self.noted = []
+
+    def debts(self):
+        return ((self.owed, "the end of the access"),)
+
+    async def acknowledge(self, leave, by, why):
+        self.noted.append((leave.id, by, why))
+        self.unsettled = ()
 
 
 class StreamDouble:

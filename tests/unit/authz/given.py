@@ -1,5 +1,6 @@
 """One subject, device, operation and calendar to start from, and the policy library as it would be published."""
 
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 from broker.adapters.policy_files import PolicyFiles, read_policies
 from broker.authz import question, review
 from broker.model.access_request import Reviewer, Terms
+from broker.model.leave import Debt, Errand
 from broker.model.operation import BacnetProperty, ModbusRange, Operation, Touch
 from broker.model.place import (
     BacnetAddress,
@@ -14,6 +16,7 @@ from broker.model.place import (
     Grant,
     ModbusAddress,
     ModbusTcpWay,
+    OnLeave,
     Organisation,
     PlannedWrite,
     Point,
@@ -132,6 +135,31 @@ def review_question(**changes: Any) -> dict[str, Any]:
         "reviewer_organisation": OWNER,
     }
     return review.review_question(**{**asked, **changes})
+
+
+ITSELF_PROOF = Proof(ProofKind.BROKER, "b/ledger", "otbroker:b/ledger", "k" * 43, NOW, NOW + 120)
+ITSELF = Subject("otbroker:b/ledger", SubjectKind.SERVICE, "broker.itself", proofs=(ITSELF_PROOF,))
+DEBT = Debt(
+    SUBJECT,
+    DEVICE.key,
+    SETPOINT.id,
+    OnLeave.RESTORE,
+    None,
+    "19.5",
+    ("21.5",),
+    (),
+    frozenset({"adjust"}),
+    "ses-1",
+    3,
+    NOW,
+)
+ERRAND = Errand("lve-1", SUBJECT, "window_closed", DEBT)
+
+
+def leave_question(operation: Operation | None = None, **changes: Any) -> dict[str, Any]:
+    own = {"subject": ITSELF, "organisation": Organisation("broker.itself", (), (), owner=True), "grants": ()}
+    errand = ERRAND if operation is not None else replace(ERRAND, debt=None)
+    return question.leave_question(operation=operation, **{**SURROUNDINGS, **own, "errand": errand, **changes})
 
 
 def library() -> PolicyFiles:
