@@ -14,7 +14,7 @@ from broker.errors import ConfigError, TokenError
 from broker.identity import compact
 from broker.identity.json_object import JsonObject, decode_json_object
 from broker.identity.keys import KeySet, parse_key_set
-from broker.identity.token import _signed
+from broker.identity.signature import _signed
 
 FOLDER = Path(__file__).parents[3] / ".tools" / "wycheproof"
 # Of the keys and algorithms that we believe: everything else (symmetric keys) proves nobody here.
