@@ -54,7 +54,7 @@ JUNK: list[Any] = [
 def well_typed() -> list[Asked]:
     """Every rule of the library is touched, most of them from both sides."""
     asked = [*_values(), *_priorities(), *_surroundings(), *_operations(), *_sessions(), *_admin()]
-    return [*asked, *_reviews(), *_leaves()]
+    return [*asked, *_reviews(), *_leaves(), *_emergencies()]
 
 
 def broken(count: int) -> list[Asked]:
@@ -254,6 +254,24 @@ def _leaves() -> list[Asked]:
     asked.append((EntryPoint.LEAVE, given.leave_question(put[0], subject=given.SUBJECT)))
     marks = [replace(given.SETPOINT, on_leave=mark) for mark in OnLeave]
     asked += [_operation(replace(given.ADJUST, touches=(Touch(point, True, "20"),))) for point in marks]
+    return asked
+
+
+def _emergencies() -> list[Asked]:
+    """What the fixed policy is asked: sessions and operations of an emergency, in and out of a freeze, and beyond."""
+    actions = (Action.VIEW, Action.ADJUST, Action.CONTROL)
+    grant = replace(given.GRANTS[1], kind=GrantKind.EMERGENCY, actions=actions, points=())
+    over = replace(grant, not_after=given.NOW - 5)
+    calendars = [replace(given.CALENDAR, frozen=frozen) for frozen in ((), (HOLIDAYS,))]
+    too_high = replace(given.ADJUST, touches=(Touch(given.SETPOINT, True, "99"),))
+    undescribed = replace(given.ADJUST, described=False)
+    grave = replace(given.ADJUST, action=Action.CONFIG)
+    asked: list[Asked] = []
+    for calendar, held in product(calendars, [(grant,), (over,), ()]):
+        asked.append((EntryPoint.EMERGENCY, given.session_question(calendar=calendar, grants=held)))
+        for operation in (given.VIEW, given.ADJUST, too_high, undescribed, grave):
+            question = given.operation_question(operation, calendar=calendar, grants=held)
+            asked.append((EntryPoint.EMERGENCY, question))
     return asked
 
 
