@@ -8,7 +8,9 @@ therefore no decision.
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from graphlib import CycleError, TopologicalSorter
 from typing import Any, Final
 
 from broker.adapters.opa_connection import OddReplyError, OpaConnection, PolicyRejectedError
@@ -19,6 +21,8 @@ PREFIX: Final = "otb/"
 WRAPPER: Final = "otb/published"
 PACKAGE: Final = "otbroker_published"
 OURS: Final = re.compile(r"^[ \t]*package[ \t]+(otbroker|site|otbroker_published)\b", re.MULTILINE)
+_PACKAGE: Final = re.compile(r"^package[ \t]+([\w.]+)", re.MULTILINE)
+_MENTIONED: Final = re.compile(r"\bdata\.(\w+\.\w+)")
 PATHS: Final = {point: f"{PACKAGE}/{point.value.replace('.', '_')}" for point in ENTRY_POINTS}
 
 
@@ -70,9 +74,11 @@ async def bring(connection: OpaConnection, bundle: OpaBundle) -> None:
     """Replace whatever policy the server holds. Raises PolicyRejectedError, with the server in between."""
     held = await connection.modules()
     await connection.delete_module(WRAPPER)
-    await _each_in_some_order(connection, dict.fromkeys(_ours(held), None))
+    old, new = {name: held[name] for name in _ours(held)}, dict(bundle.identified)
+    del new[WRAPPER]
+    await _each(connection, dict.fromkeys(reversed(_by_dependence(old)), None))
     await connection.put_data(bundle.data)
-    await _each_in_some_order(connection, {k: v for k, v in bundle.identified.items() if k != WRAPPER})
+    await _each(connection, {name: new[name] for name in _by_dependence(new)})
     await connection.put_module(WRAPPER, bundle.identified[WRAPPER])
 
 
@@ -91,8 +97,24 @@ def _ours(held: dict[str, str]) -> list[str]:
     return [name for name, text in held.items() if name.startswith(PREFIX) or OURS.search(text)]
 
 
-async def _each_in_some_order(connection: OpaConnection, changes: dict[str, str | None]) -> None:
-    """Put or (None) delete modules; the server wants those first on which others depend, so try until all are done."""
+def _by_dependence(modules: Mapping[str, str]) -> list[str]:
+    """The modules, those first on which others depend, as far as their texts tell: every change that the server must
+    refuse costs it a compilation.
+    """
+    packages = {name: found.group(1) for name, text in modules.items() if (found := _PACKAGE.search(text))}
+    mentioned = {name: set(_MENTIONED.findall(text)) for name, text in modules.items()}
+    needed = {
+        name: {other for other, package in packages.items() if other != name and package in mentioned[name]}
+        for name in modules
+    }
+    try:
+        return list(TopologicalSorter(needed).static_order())
+    except CycleError:
+        return list(modules)
+
+
+async def _each(connection: OpaConnection, changes: Mapping[str, str | None]) -> None:
+    """Put or (None) delete modules in this order; those that the server does not want yet, again after the others."""
     waiting = changes
     while waiting:
         refused: dict[str, str | None] = {}
