@@ -1,7 +1,7 @@
 """What the API needs of the rest of the broker, named by role; wiring passes the real parts."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from aiohttp import web
@@ -46,6 +46,10 @@ class Filters:
     oldest_first: bool = False
     cursor: int | None = None
     limit: int = 50
+
+    def going_on(self, cursor: int | None) -> "Filters":
+        """The same from there."""
+        return replace(self, cursor=cursor)
 
 
 @dataclass(frozen=True, slots=True)

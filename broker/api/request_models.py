@@ -7,7 +7,7 @@ from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstra
 from broker.access.plain_text import unreadable_because
 from broker.api.models import Asked, Name, Reason, Told, Value
 from broker.model.access_request import RequestState, Verdict
-from broker.model.vocabulary import Action
+from broker.model.vocabulary import Action, Result
 
 MOST_DEVICES = 64
 MOST_PLANNED = 256
@@ -212,3 +212,22 @@ class RequestActAnswer(Told):
     """A request as it is after the act."""
 
     request: RequestEntry
+
+
+class DoneEntry(Told):
+    """One write: the values that were decided (none of confidential points), its result, and the outcome's record."""
+
+    device: str
+    service: str
+    values: dict[str, str]
+    result: Result
+    code: str
+    at: str
+    index: int
+
+
+class DoneEntries(Told):
+    """The writes that rested on a request's grant, oldest first; `more`: there are more than these 256."""
+
+    done: list[DoneEntry]
+    more: bool

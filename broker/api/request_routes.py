@@ -5,7 +5,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from broker.api import request_models, requests
+from broker.api import request_done, request_models, requests
 from broker.api.call import Call
 from broker.api.route import DecidedBy, Effect, Route
 from broker.model.vocabulary import RecordKind
@@ -100,6 +100,19 @@ REQUEST_ROUTES: tuple[Route, ...] = (
         handler=requests.request,
         answer=request_models.RequestAnswer,
         problems=("request_unknown", "state_unavailable"),
+    ),
+    Route(
+        name="request_done",
+        method="GET",
+        path="/v1/requests/{request}/done",
+        permission=requests.READ,
+        decided_by=DecidedBy.ADMIN_ON_RESOURCE,
+        effect=Effect.EVIDENCE,
+        summary="What was written under a request, out of this broker's ledger",
+        handler=request_done.done,
+        answer=request_models.DoneEntries,
+        problems=("request_unknown", "state_unavailable", "ledger_closed", "deadline_passed"),
+        description="To hold against the plan. Looking is recorded as a view of evidence.",
     ),
     _act(
         "submit",

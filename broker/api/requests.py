@@ -49,7 +49,7 @@ async def create(call: Call) -> dict[str, Any]:
 
 async def request(call: Call) -> dict[str, Any]:
     """One request, and what the caller may do as its reviewer."""
-    view = await _permitted(call, READ)
+    view = await permitted(call, READ)
     outlook = None
     if view.request.standing.state is RequestState.PENDING and view.request.terms.subject != call.subject.id:
         answer = (await call.gate.requests.may_review(view.request, call.subject)).answer
@@ -96,7 +96,7 @@ async def close(call: Call) -> dict[str, Any]:
 async def extend(call: Call) -> dict[str, Any]:
     """Ask for the same until later."""
     asked: ExtendCall = call.body
-    found = (await _permitted(call, READ)).request
+    found = (await permitted(call, READ)).request
     await call.require(CREATE, {"kind": "request", "subject": found.terms.subject})
     if found.terms.subject != call.subject.id:
         raise Problem("permission_denied")
@@ -105,7 +105,7 @@ async def extend(call: Call) -> dict[str, Any]:
     return await _acted(call, call.gate.requests.create(extended(call, found, asked), submit=True))
 
 
-async def _permitted(call: Call, permission: str) -> RequestView:
+async def permitted(call: Call, permission: str) -> RequestView:
     """The request that the path names, for whom the policy lets do this with it. Raises Problem."""
     try:
         found = await call.gate.requests.request(call.parameters["request"])
@@ -118,7 +118,7 @@ async def _permitted(call: Call, permission: str) -> RequestView:
 
 
 async def _to_act_on(call: Call, permission: str) -> AccessRequest:
-    found = (await _permitted(call, permission)).request
+    found = (await permitted(call, permission)).request
     if call.body.version not in (None, found.standing.version):
         raise Problem("request_changed")
     return found

@@ -93,6 +93,9 @@ def test_the_work_of_a_vendor_from_the_request_to_the_report(plant: Development)
     assert (closed["state"], closed["report"], closed["report_due"]) == ("closed", "the fan runs", False)
     with plant.modbus() as caller:
         assert caller.ask(FAN_ON) == REFUSED
+    shown = otb(plant, "secops-bo", "request", "show", request)
+    assert [(write["values"], write["result"]) for write in shown["done"]] == [({"fan-command": "1"}, "done")]
+    assert plant.eventually("evidence_viewed", subject="bo@plant.example", what=f"request_done {request}")
     changes = plant.records("request_changed", request=request)
     assert [record["to"] for record in changes][-1] == "closed"
     (reviewed,) = plant.records("request_reviewed", request=request)

@@ -60,11 +60,22 @@ def facts(request: Document) -> Iterator[tuple[str, Cell]]:
     yield from _end(request)
 
 
+def done(answer: Document) -> Iterator[tuple[str, Cell]]:
+    """What was written under the request, to be held against its plan."""
+    for write in entries(answer.get("done")):
+        values = write.get("values")
+        told = ", ".join(f"{point} = {value}" for point, value in values.items()) if isinstance(values, dict) else ""
+        result = str(write.get("result", ""))
+        words = f"{write.get('device', '')} {told or write.get('service', '')}: {result}, {moment(write.get('at'))}"
+        yield "done", (words, "" if result == "done" else "yellow")
+    if answer.get("more"):
+        yield "done", "and more: `otb audit search`"
+
+
 def _end(request: Document) -> Iterator[tuple[str, Cell]]:
     if request.get("ended_at"):
         why = f": {request['ended_why']}" if request.get("ended_why") else ""
         yield "ended", f"{moment(request['ended_at'])} by {request.get('ended_by', '')}{why}"
-    yield from (("done", _done(write)) for write in entries(request.get("done")))
     if request.get("report"):
         yield "report", str(request["report"])
 
@@ -72,12 +83,6 @@ def _end(request: Document) -> Iterator[tuple[str, Cell]]:
 def _planned(write: Document) -> Cell:
     told = f"{write.get('device', '')} {write.get('point', '')} = {number_text(write.get('value'))}"
     return (f"{told} (used)", "dim") if write.get("used") else told
-
-
-def _done(write: Document) -> Cell:
-    told = f"{write.get('device', '')} {write.get('point', '')} = {number_text(write.get('value'))}"
-    result = str(write.get("result", ""))
-    return f"{told}: {result}, {moment(write.get('at'))}", "" if result == "done" else "yellow"
 
 
 def _review(review: Document) -> tuple[str, Cell]:

@@ -12,7 +12,7 @@ from broker.cli.people.devices import device_key
 from broker.cli.people.exits import CommandError, Document, Exit
 from broker.cli.people.moments import distance, moment, rfc3339
 from broker.cli.people.problem_words import entries, reason_lines
-from broker.cli.people.request_words import COLUMNS, facts, row
+from broker.cli.people.request_words import COLUMNS, done, facts, row
 from broker.cli.people.screen import Screen
 from broker.cli.people.values import parse_value
 
@@ -33,8 +33,11 @@ async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> E
 async def show(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
     """One of them."""
     answer = await client.get(_path(arguments.request))
+    request = _request(answer)
+    if request.get("activated_at"):
+        answer |= await client.get(f"{_path(arguments.request)}/done")
     screen.document(answer)
-    screen.facts(facts(_request(answer)))
+    screen.facts([*facts(request), *done(answer)])
     _tell_outlook(answer, screen)
     return Exit.DONE
 

@@ -26,6 +26,8 @@ VIEWS = [
     if r.method == "GET" and r.name not in {"tunnel", "session", "approval", "calendar"} and not r.streams
 ]
 NAMES = {"site": "plant", "device": "ahu-1", "index": 1, "id": "dec-abc", "session": "ses-a", "approval": "arm-a"}
+BODIES = {"ticket_event": {"state": "closed"}}
+NAMES |= {"request": "req-1", "revision": "r" * 43, "ticket": "WO-4711"}
 
 
 async def told(response, status=200):
@@ -82,7 +84,7 @@ def test_every_admin_route_asks_the_policy_for_its_own_permission(pki, run):
                 stage.gate.asked.clear()
                 stage.gate.unpermitted = {route.permission}
                 path = route.path.format(**NAMES)
-                body = {} if route.body is None else {"json": {"message": "why"}}
+                body = {} if route.body is None else {"json": BODIES.get(route.name, {"message": "why"})}
                 problem = await told(await client.request(route.method, path, **body), 403)
                 assert problem["code"] == "permission_denied"
                 assert problem["reasons"][0]["code"] == "role_missing"

@@ -34,6 +34,7 @@ from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.modbus.pdu import decode_request
 from tests.unit.api.break_glass_double import BreakGlassDouble
+from tests.unit.api.proposals_double import PoliciesDouble, ProposalsDouble
 from tests.unit.api.requests_double import RequestsDouble
 from tests.unit.api.supervision_double import SupervisionDouble
 
@@ -148,6 +149,7 @@ class GateDouble:
         self.people = PeopleDouble()
         self.requests = RequestsDouble()
         self.break_glass = BreakGlassDouble()
+        self.proposals, self.policies = ProposalsDouble(), PoliciesDouble()
         self.denial = Reason.ROLE_MISSING
 
     def _new_approvals(self):
