@@ -23,6 +23,7 @@ from broker.api.routes import ROUTES
 from broker.api.strangers import Strangers
 from broker.api.under_way import UnderWay
 from broker.errors import BrokerError, LedgerUnavailableError, PeerError, UnavailableError
+from broker.identity.binding import stands_for_both
 from broker.identity.codes import token_error
 from broker.model.subject import Subject, SubjectKind
 from broker.model.trust import Requirement
@@ -200,7 +201,8 @@ class Api:
 
     def _require_still_sufficient(self, request: web.BaseRequest, subject: Subject) -> None:
         """A body may take its time to arrive, and the emergency that stood for a token be over. Raises Problem."""
-        waived = self._requirement in _TOKEN_WANTED and bearer_token(request) is None
+        wanted = self._requirement in _TOKEN_WANTED and bearer_token(request) is None
+        waived = wanted and not (self._requirement is Requirement.BOTH and stands_for_both(subject))
         if waived and not self._certificate_suffices(request, subject):
             raise _unproven(token_error("token_missing"))
 

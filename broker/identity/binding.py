@@ -15,7 +15,7 @@ def bind(requirement: Requirement, certificate: Subject | None, token: Subject |
     if certificate is None and requirement in (Requirement.CERTIFICATE, Requirement.BOTH):
         raise certificate_error("certificate_missing")
     wants_token = requirement is Requirement.TOKEN or (
-        requirement is Requirement.BOTH and not _stands_for_both(certificate)
+        requirement is Requirement.BOTH and not stands_for_both(certificate)
     )
     if token is None and wants_token:
         raise token_error("token_missing")
@@ -27,7 +27,8 @@ def bind(requirement: Requirement, certificate: Subject | None, token: Subject |
     return subject
 
 
-def _stands_for_both(certificate: Subject | None) -> bool:
+def stands_for_both(certificate: Subject | None) -> bool:
+    """Whether a certificate alone proves as much as one with a token: we issued it after a second factor."""
     return certificate is not None and all(proof.authenticated_at is not None for proof in certificate.proofs)
 
 

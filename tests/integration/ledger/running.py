@@ -81,7 +81,7 @@ def decision(session: str, entry_point: str) -> bytes:
         session=session,
         entry_point=entry_point,
         input=OPEN,
-        answer={"allow": True},
+        answer={"allow": True, "reasons": [], "obligations": [], "rule": "grant/g"},
         revision="r",
         allow=True,
         reasons=(),
