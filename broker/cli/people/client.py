@@ -59,7 +59,7 @@ class Client:
         target = f"{path}?{urlencode(query)}" if query else path
         try:
             async with self._opened().get(
-                self.access.api + target, headers=self.bearer(), allow_redirects=False
+                self.access.api + target, headers=self.bearer(), allow_redirects=False, ssl=self._tls.context()
             ) as response:
                 octets = await _bounded(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:

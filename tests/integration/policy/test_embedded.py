@@ -63,12 +63,10 @@ def test_it_allows_and_denies() -> None:
     run(scenario)
 
 
-def test_without_a_policy_or_an_entry_point_nothing_is_decided() -> None:
+def test_without_a_policy_nothing_is_decided() -> None:
     async def scenario() -> None:
         engine = EmbeddedPolicyEngine()
         assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_unavailable"
-        async with engine_with() as engine:
-            assert code(await ask(engine, EntryPoint.REVIEW, given.session_question())) == "policy_unavailable"
 
     run(scenario)
 
