@@ -29,7 +29,7 @@ def test_a_step_is_recorded_and_ends_sessions_and_a_clock_behind_opens_nothing(s
     )
     with development.modbus("bms-sync") as caller:
         caller.ask(read_registers(0))
-        session = development.records("session_opened", listener="modbus_tls")[-1]["session"]
+        session = development.eventually("session_opened", listener="modbus_tls")["session"]
         moved.write_text("+90\n")
         assert caller.closed_within(3) < 1.0
     step = development.eventually("clock_stepped")
