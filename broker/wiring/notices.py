@@ -111,7 +111,10 @@ class Notices:
             return
         self._seen = self._ledger.size
         self._kept = await asyncio.to_thread(self._positions.read)
-        self._tasks.append(asyncio.create_task(self._begin(dict(self._kept), self._seen)))
+        since = {outbox.state.name: self._kept.get(outbox.state.name, self._seen) for outbox in self._outboxes}
+        # Where a new channel begins is kept before anything is recorded: a kill before its first notice loses none.
+        await self._write(since)
+        self._tasks.append(asyncio.create_task(self._begin(since, self._seen)))
         self._tasks.append(asyncio.create_task(self._look_at_parts()))
 
     def recorded(self, index: int, record: bytes) -> None:
@@ -139,9 +142,9 @@ class Notices:
 
     async def _begin(self, since: dict[str, int], upto: int) -> None:
         """First what the last run left, then what comes."""
-        found = await asyncio.to_thread(self._left_behind, min(since.values(), default=upto), upto)
+        found = await asyncio.to_thread(self._left_behind, min(since.values()), upto)
         for outbox in self._outboxes:
-            outbox.precede(n for n in found if (n.index or 0) >= since.get(outbox.state.name, upto))
+            outbox.precede(n for n in found if (n.index or 0) >= since[outbox.state.name])
             self._tasks.append(asyncio.create_task(outbox.run()))
         self._begun = True
         self._tasks.append(asyncio.create_task(self._keep_positions()))
@@ -171,7 +174,11 @@ class Notices:
     async def _keep(self) -> None:
         positions = {outbox.state.name: outbox.next_index(self._seen) for outbox in self._outboxes}
         # Before what the last run left is in the queues, only its positions are right.
-        if positions == self._kept or not self._begun:
+        if self._begun:
+            await self._write(positions)
+
+    async def _write(self, positions: dict[str, int]) -> None:
+        if positions == self._kept:
             return
         try:
             await asyncio.to_thread(self._positions.write, positions)

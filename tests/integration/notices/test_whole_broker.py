@@ -74,7 +74,7 @@ def test_an_alarm_survives_that_the_broker_is_killed(tmp_path: Path) -> None:
             await program.wait()
             receiver.answer = lambda attempt: 204
             async with running(tmp_path, webhook(tmp_path, receiver.url)):
-                await until(lambda: receiver.bodies)
+                await until(lambda: locks_told(receiver))
             assert locks_told(receiver) == ["lck-1"]
 
     asyncio.run(scene())
@@ -98,3 +98,13 @@ def test_an_operator_tries_the_channels_and_sees_which_does_not_take_notices(
     assert lines[0].startswith("hook-0: taken by webhook http://127.0.0.1:")
     assert lines[1].startswith("hook-1: NOT TAKEN by ")
     assert lines[1].endswith("it answered 401")
+
+
+def test_where_a_new_channel_begins_is_kept_before_anything_is_recorded(tmp_path: Path) -> None:
+    async def scene() -> None:
+        async with receiving() as receiver, running(tmp_path, webhook(tmp_path, receiver.url)) as broker:
+            (kept,) = tmp_path.rglob("notices.json")
+            assert set(json.loads(kept.read_text()).values()) <= {broker.ledger.size, 0}
+            assert receiver.bodies == []
+
+    asyncio.run(scene())
