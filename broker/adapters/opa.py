@@ -171,7 +171,8 @@ class OpaPolicyEngine:
         while True:
             if self.well:
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(self._ill.wait(), self._audit_seconds)
+                    async with asyncio.timeout(self._audit_seconds):
+                        await self._ill.wait()
             else:
                 await asyncio.sleep(pause)
             async with self._publishing:

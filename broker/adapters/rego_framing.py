@@ -14,14 +14,7 @@ from typing import Final
 from broker.model.decision import EntryPoint
 
 LENGTH: Final = struct.Struct(">I")
-ENTRY_POINTS: Final = (
-    EntryPoint.OPERATION,
-    EntryPoint.SESSION,
-    EntryPoint.ADMIN,
-    EntryPoint.LEAVE,
-    EntryPoint.REVIEW,
-    EntryPoint.EMERGENCY,
-)
+ENTRY_POINTS: Final = tuple(EntryPoint)
 MAX_LOAD_OCTETS: Final = 16 << 20
 
 

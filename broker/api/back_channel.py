@@ -5,7 +5,6 @@ The token is the whole proof: nobody logs in here, and what the form says beside
 
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from urllib.parse import parse_qsl
 
@@ -15,6 +14,7 @@ from broker.api.call import LISTENER, path_of
 from broker.api.ports import IdentityRefused, Logouts
 from broker.api.problems import Problem
 from broker.api.reception import refuse_encoding, whole_body
+from broker.api.source_pace import SourcePace
 from broker.errors import StateUnavailableError, TokenError
 
 PATH = "/v1/backchannel-logout"
@@ -22,7 +22,6 @@ LARGEST_FORM = 16_384
 FORM_SECONDS = 5.0
 PER_SECOND = 50.0
 BURST = 200.0
-MOST_SOURCES = 1024
 _FORM_TYPE = re.compile(r"application/x-www-form-urlencoded *(?:; *charset=[\"\w-]+ *)?", re.ASCII | re.IGNORECASE)
 
 
@@ -34,8 +33,7 @@ class BackChannel:
     ) -> None:
         self._logouts = logouts
         self._identity_refused = identity_refused
-        self._monotonic = monotonic
-        self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._pace = SourcePace(BURST, PER_SECOND, monotonic)
 
     def is_meant(self, request: web.BaseRequest) -> bool:
         """Whether a request is for here."""
@@ -45,7 +43,7 @@ class BackChannel:
         """200 once the logout has taken effect (2.8). Raises Problem."""
         if request.method != "POST":
             raise Problem("method_not_allowed", headers={"Allow": "POST"})
-        if not self._admits(peer.rpartition(":")[0]):
+        if not self._pace.admits(peer):
             raise Problem("too_many_calls", headers={"Retry-After": "1"})
         raw_token = await _logout_token(request)
         try:
@@ -56,17 +54,6 @@ class BackChannel:
         except StateUnavailableError:
             raise Problem("unavailable", "It holds on this broker, and is not stored yet.") from None
         return web.Response()
-
-    def _admits(self, source: str) -> bool:
-        """A bucket of tries for each address; addresses that are not heard of for long make room."""
-        now = self._monotonic()
-        left, at = self._sources.pop(source, (BURST, now))
-        left = min(BURST, left + (now - at) * PER_SECOND)
-        admitted = left >= 1.0
-        self._sources[source] = (left - admitted, now)
-        if len(self._sources) > MOST_SOURCES:
-            self._sources.popitem(last=False)
-        return admitted
 
 
 async def _logout_token(request: web.BaseRequest) -> str:

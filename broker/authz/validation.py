@@ -11,14 +11,7 @@ from broker.model.decision import EntryPoint
 MAX_COMPLAINT_CHARACTERS = 300
 # A question goes into one ledger record, of 65,535 octets at most, together with its answer.
 MAX_QUESTION_OCTETS = 60_000
-ENTRY_POINTS = (
-    EntryPoint.OPERATION,
-    EntryPoint.SESSION,
-    EntryPoint.ADMIN,
-    EntryPoint.LEAVE,
-    EntryPoint.REVIEW,
-    EntryPoint.EMERGENCY,
-)
+ENTRY_POINTS = tuple(EntryPoint)
 
 
 def schema(name: str) -> dict[str, Any]:

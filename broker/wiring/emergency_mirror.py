@@ -57,7 +57,8 @@ class EmergencyMirror:
             except Exception:
                 log.exception("emergencies could not be shown to other brokers")
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._woken.wait()
 
     async def _look(self, rows: EmergencyRows) -> None:
         stored = {found.id: (found, asked_by) for found, asked_by in await rows.emergencies()}

@@ -7,7 +7,6 @@ alone, so that whoever is cut off from it can only take away, never give back.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import asdict
 
 from broker.access.locks import LocksInForce, merged
@@ -21,6 +20,7 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_register import STATE_STALE, SessionRegister
 from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.vocabulary import EndReason
+from broker.wiring.state_follower import StateFollower
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
@@ -51,10 +51,10 @@ class LockKeeper:
         self._chance = chance
         self._journal = journal
         self._origin = origin
-        self._woken = asyncio.Event()
-        database.changed.append(self._woken.set)
         self._rows = LockRows(database)
-        self._heartbeat_seconds = HEARTBEAT_SECONDS if database.shared else OWN_FILE_HEARTBEAT_SECONDS
+        heartbeat = HEARTBEAT_SECONDS if database.shared else OWN_FILE_HEARTBEAT_SECONDS
+        # Whatever goes wrong there, the view of the state grows old meanwhile, and sessions end.
+        self._follower = StateFollower(database, heartbeat, self._look, "the state could not be looked at")
         self._held: dict[str, Lock] = {}
         self._kept: tuple[Lock, ...] = ()
         self._turn = asyncio.Lock()
@@ -63,7 +63,6 @@ class LockKeeper:
         self._trouble = "not read yet"
         self._journal_trouble = ""
         self._timer: asyncio.TimerHandle | None = None
-        self._task: asyncio.Task[None] | None = None
 
     @property
     def readiness(self) -> tuple[bool, str]:
@@ -83,16 +82,13 @@ class LockKeeper:
         self._enforce()
         await self._look()
         self._watch()
-        self._task = asyncio.create_task(self._run())
+        self._follower.start()
 
     async def stop(self) -> None:
         """Look no more."""
         if self._timer is not None:
             self._timer.cancel()
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._follower.stop()
 
     def locks(self) -> tuple[Lock, ...]:
         """Those that hold, the oldest first."""
@@ -132,17 +128,6 @@ class LockKeeper:
             lifted = await self._rows.lift(lock, by, self._clock.now())
         await self._look()
         return lifted
-
-    async def _run(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self._heartbeat_seconds)
-            self._woken.clear()
-            try:
-                await self._look()
-            except Exception:
-                # Whatever it is, the view of the state grows old meanwhile, and sessions end.
-                log.exception("the state could not be looked at")
 
     async def _look(self) -> None:
         """Read the state, store what it does not have, and let both take effect."""

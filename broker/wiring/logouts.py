@@ -3,10 +3,8 @@
 What is remembered is in the state that brokers share, for as long as any token may live.
 """
 
-import asyncio
 import logging
 from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import asdict
 
 from broker.adapters.state_database import StateDatabase
@@ -21,6 +19,7 @@ from broker.listeners.session_register import SessionRegister
 from broker.model.logout import Logout
 from broker.model.subject import ProofKind
 from broker.model.vocabulary import EndReason
+from broker.wiring.state_follower import StateFollower
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
@@ -47,25 +46,21 @@ class LogoutKeeper:
         self._register = register
         self._shared = database.shared
         self._rows = LogoutRows(database)
-        self._woken = asyncio.Event()
-        database.changed.append(self._woken.set)
         self._known: dict[str, float] = {}
         self._unstored: dict[str, Logout] = {}
         self._read_at: float | None = None
-        self._task: asyncio.Task[None] | None = None
+        pace = LOOK_SECONDS if self._shared else RETRY_SECONDS
+        self._follower = StateFollower(database, pace, self._look, "logouts could not be looked at")
 
     async def start(self) -> None:
         """Take what the state remembers, then follow it."""
         self._register.shut_for.add(UNREAD)
         await self._look()
-        self._task = asyncio.create_task(self._run())
+        self._follower.start()
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._follower.stop()
 
     async def take(self, raw_token: str) -> None:
         """Let a logout take effect, here first.
@@ -80,16 +75,6 @@ class LogoutKeeper:
             self._unstored[logout.id] = logout
             self._hold((logout,))
         await self._store()
-
-    async def _run(self) -> None:
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), LOOK_SECONDS if self._shared else RETRY_SECONDS)
-            self._woken.clear()
-            try:
-                await self._look()
-            except Exception:
-                log.exception("logouts could not be looked at")
 
     async def _look(self) -> None:
         """Learn what other brokers took, store what the state did not take; a state of our own is read once."""

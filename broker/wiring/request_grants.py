@@ -111,7 +111,8 @@ class RequestGrants:
     async def _run(self) -> None:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), TURN_SECONDS)
+                async with asyncio.timeout(TURN_SECONDS):
+                    await self._woken.wait()
             try:
                 if self._woken.is_set() or self._parts.clock.monotonic() >= self._look_at:
                     self._woken.clear()

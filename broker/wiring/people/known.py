@@ -5,10 +5,8 @@ factor that stood before it, and a certificate that was revoked counts no longer
 so. The certificate itself is never asked about either.
 """
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 from broker.adapters.sealing_key import SealingKey
 from broker.adapters.state_certificates import CertificateRows
@@ -16,6 +14,7 @@ from broker.adapters.state_database import StateDatabase
 from broker.engine.ports import Clock
 from broker.errors import StateUnavailableError
 from broker.model.enrolment import EnrolledCertificate
+from broker.wiring.state_follower import StateFollower
 
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 0.5
@@ -39,9 +38,8 @@ class KnownCertificates:
         self._latest = 0.0
         self._forgotten_at = clock.now()
         self._read = False
-        self._woken = asyncio.Event()
-        database.changed.append(self._woken.set)
-        self._task: asyncio.Task[None] | None = None
+        complaint = "what was issued could not be looked at"
+        self._follower = StateFollower(database, HEARTBEAT_SECONDS, self._follow, complaint)
         self.beside: Callable[[], Awaitable[None]] | None = None
         """What else is done whenever the state may have changed."""
 
@@ -63,14 +61,11 @@ class KnownCertificates:
     async def start(self) -> None:
         """Read what is there; without the state, as soon as it is."""
         await self.look()
-        self._task = asyncio.create_task(self._run())
+        self._follower.start()
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
+        await self._follower.stop()
 
     async def add(self, certificate: EnrolledCertificate, invitation: str) -> bool:
         """Know a new certificate, here at once and elsewhere from the state; False if who enrolled by that invitation
@@ -127,16 +122,9 @@ class KnownCertificates:
     def _sealed(self, certificate: EnrolledCertificate) -> bool:
         return self._sealing_key.bears(certificate.seal, "certificate", *certificate.terms)
 
-    async def _run(self) -> None:
+    async def _follow(self) -> None:
         """Changes are announced where several brokers share the state; where none does, nobody else makes any."""
-        while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), HEARTBEAT_SECONDS)
-            self._woken.clear()
-            try:
-                if self._shared or not self._read:
-                    await self.look()
-                if self.beside is not None:
-                    await self.beside()
-            except Exception:
-                log.exception("what was issued could not be looked at")
+        if self._shared or not self._read:
+            await self.look()
+        if self.beside is not None:
+            await self.beside()

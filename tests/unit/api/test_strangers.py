@@ -5,7 +5,8 @@ from contextlib import ExitStack
 import pytest
 
 from broker.api.problems import Problem
-from broker.api.strangers import BURST, MOST_AT_ONCE, MOST_SOURCES, PER_SECOND, Strangers
+from broker.api.source_pace import MOST_SOURCES
+from broker.api.strangers import BURST, MOST_AT_ONCE, PER_SECOND, Strangers
 
 
 class Clock:
@@ -55,4 +56,4 @@ def test_no_more_addresses_are_remembered_than_there_is_room_for():
     for number in range(MOST_SOURCES + 50):
         with strangers.admitted(f"2001:db8::{number:x}:1"):
             pass
-    assert len(strangers._sources) == MOST_SOURCES
+    assert len(strangers._pace._sources) == MOST_SOURCES
