@@ -21,7 +21,10 @@ from broker.errors import StateUnavailableError
 
 CHANNEL = "otbroker_state"
 ANSWER_SECONDS = 2.0
+MIGRATION_SECONDS = 60.0
 MIGRATION_LOCK = 0x07B_0CE7
+_MIGRATING_SHARED = text(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+_MIGRATING_ALONE = text("BEGIN IMMEDIATE")
 _FAULTS = (SQLAlchemyError, PostgresError, InterfaceError, CommandError, OSError, TimeoutError, ValueError)
 
 
@@ -44,7 +47,8 @@ def sqlite_place(path: Path) -> StatePlace:
 
 
 class StateDatabase:
-    """Every use has two seconds and raises StateUnavailableError; the next one connects anew.
+    """Every use has two seconds and raises StateUnavailableError; the next one connects anew. Only making or changing
+    the tables, once, may take a minute, during which the others wait.
 
     `changed` are called when another broker says that it changed something (PostgreSQL only). That is a hint: whoever
     must know asks again at his own pace.
@@ -58,6 +62,7 @@ class StateDatabase:
         self._watching: AsyncConnection | None = None
         self._watch_turn = asyncio.Lock()
         self._tables_are_there = False
+        self._making: asyncio.Task[None] | None = None
 
     @asynccontextmanager
     async def connection(self) -> AsyncIterator[AsyncConnection]:
@@ -87,6 +92,9 @@ class StateDatabase:
 
     async def close(self) -> None:
         """Let go of all connections."""
+        if self._making is not None:
+            self._making.cancel()
+            await asyncio.wait([self._making])
         await self._forget()
         await self._engine.dispose()
 
@@ -94,23 +102,37 @@ class StateDatabase:
     async def _asking(self, connect: Callable[[], Any]) -> AsyncIterator[AsyncConnection]:
         """A connection to tables as they must be. Raises StateUnavailableError."""
         try:
-            async with asyncio.timeout(ANSWER_SECONDS):
+            if not self._tables_are_there:
                 await self._see_to_tables()
-                async with connect() as connection:
-                    yield connection
+            async with asyncio.timeout(ANSWER_SECONDS), connect() as connection:
+                yield connection
         except _FAULTS as error:
             await self._forget()
             raise StateUnavailableError("state_unavailable", "The state cannot be reached.", _told(error)) from None
 
     async def _see_to_tables(self) -> None:
-        """After each new start of the database or of the broker: it may be another one, or an old one."""
-        if not self._tables_are_there:
-            async with self._connect() as connection, connection.begin():
-                if self.shared:
-                    await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": MIGRATION_LOCK})
-                if await connection.run_sync(_version) != self._head:
-                    await connection.run_sync(upgrade)
-            self._tables_are_there = True
+        """After each new start of the database or of the broker: it may be another one, or an old one.
+
+        Once for all who ask meanwhile: Alembic keeps what it is doing in variables of its module.
+        """
+        if self._making is None:
+            self._making = asyncio.create_task(self._make_tables())
+            self._making.add_done_callback(self._made)
+        await asyncio.shield(self._making)
+
+    async def _make_tables(self) -> None:
+        async with asyncio.timeout(ANSWER_SECONDS) as limit, self._connect() as connection, connection.begin():
+            # Another broker that is at it is waited for; and what is cut short, by a kill too, leaves nothing behind.
+            await connection.execute(_MIGRATING_SHARED if self.shared else _MIGRATING_ALONE)
+            if await connection.run_sync(_version) != self._head:
+                limit.reschedule(asyncio.get_running_loop().time() + MIGRATION_SECONDS)
+                await connection.run_sync(upgrade)
+        self._tables_are_there = True
+
+    def _made(self, making: asyncio.Task[None]) -> None:
+        self._making = None
+        if not making.cancelled():
+            making.exception()  # those who waited have it, if any did
 
     @asynccontextmanager
     async def _listen(self) -> AsyncIterator[AsyncConnection]:

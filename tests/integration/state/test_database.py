@@ -1,6 +1,7 @@
 """What the state keeps, in both databases; and how its tables come and go."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import create_async_engine
 
+from broker.adapters import state_database
 from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
 from broker.adapters.state_locks import LockRows
 from broker.adapters.state_migrations import downgrade, head, upgrade
@@ -101,6 +103,42 @@ def test_brokers_that_start_together_make_the_tables_once(place: StatePlace) -> 
             await database.close()
 
     asyncio.run(run())
+
+
+def test_whoever_asks_while_the_tables_are_made_waits_for_them(place: StatePlace) -> None:
+    async def use(rows: LockRows) -> None:
+        assert await asyncio.gather(*(rows.locks((), NOW) for _ in range(16))) == [()] * 16
+
+    with_database(place, use)
+
+
+def test_making_the_tables_may_take_longer_than_an_answer(place: StatePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def slowly(connection: Connection) -> None:
+        upgrade(connection)
+        time.sleep(1.2)
+
+    monkeypatch.setattr(state_database, "ANSWER_SECONDS", 1.0)
+    monkeypatch.setattr(state_database, "upgrade", slowly)
+
+    async def use(rows: LockRows) -> None:
+        assert await rows.locks((), NOW) == ()
+
+    with_database(place, use)
+
+
+def test_tables_half_made_are_made_anew(place: StatePlace, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(connection: Connection) -> None:
+        upgrade(connection, "0003")
+        raise OSError("in the middle")
+
+    async def use(rows: LockRows) -> None:
+        with monkeypatch.context() as trouble:
+            trouble.setattr(state_database, "upgrade", broken)
+            with pytest.raises(StateUnavailableError, match="in the middle"):
+                await rows.locks((), NOW)
+        assert await rows.locks((), NOW) == ()
+
+    with_database(place, use)
 
 
 def test_tables_of_a_later_broker_are_not_touched(place: StatePlace) -> None:
