@@ -19,6 +19,9 @@ from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.parts import listener_context, renew_context
 
 LISTENER = "https"
+# aiohttp waits so long twice, and never for what it does not take any more, such as a body that follows its head: all
+# callers must be cut within a second of the stop.
+CLOSE_SECONDS = 0.3
 
 
 class HttpsApi:
@@ -89,7 +92,7 @@ class HttpsApi:
     async def close(self) -> None:
         """End what is kept alive."""
         if self._https is not None:
-            await self._https.close(1.0)
+            await self._https.close(CLOSE_SECONDS)
 
     def close_all(self) -> None:
         """Close what is still connected."""
