@@ -11,8 +11,8 @@ from broker.adapters.break_glass_file import BreakGlassFile, Kept
 from broker.adapters.clock import random_id
 from broker.adapters.private_files import write_private
 from broker.adapters.sealed_parts import seal_parts
-from broker.cli.config_commands import DEFAULT_SETTINGS
 from broker.cli.config_files import load_settings
+from broker.cli.program import DEFAULT_SETTINGS
 from broker.errors import ConfigError
 from broker.model.emergency import Seal
 from broker.model.parts import MOST_PARTS

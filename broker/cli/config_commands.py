@@ -22,6 +22,7 @@ from broker.cli.config_files import (
 )
 from broker.cli.inventory_files import read_inventory
 from broker.cli.policies import policy_folder, policy_problems
+from broker.cli.program import DEFAULT_SETTINGS
 from broker.cli.webhook_secrets import secret_problems
 from broker.cli.window_import import describe_import, run_import
 from broker.errors import ConfigError, Problem
@@ -31,7 +32,6 @@ from broker.settings.reference import json_schema, markdown
 if TYPE_CHECKING:
     from broker.identity.profile import Finding
 
-DEFAULT_SETTINGS = "/etc/otbroker/broker.yaml"
 _MAXIMUM_CERTIFICATE_OCTETS = 1024 * 1024
 _KINDS = ("settings", "inventory")
 

@@ -6,9 +6,9 @@ import json
 from typing import Any
 
 from broker.adapters.clock import SystemClock, random_id
-from broker.cli.config_commands import DEFAULT_SETTINGS
 from broker.cli.config_files import load_settings
 from broker.cli.people.safe_text import escape
+from broker.cli.program import DEFAULT_SETTINGS
 from broker.errors import ConfigError
 from broker.wiring.notices import try_channels
 

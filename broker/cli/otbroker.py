@@ -1,52 +1,38 @@
 """`otbroker`: the server and its operator's commands."""
 
 import argparse
+import importlib
 import logging
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import Any
 
-from broker.api.openapi import openapi_octets
-from broker.api.reference import api_reference
-from broker.cli.break_glass_commands import add_break_glass_commands
-from broker.cli.ca_commands import add_ca_commands
 from broker.cli.completion import HELP, describe_completion, print_completion
-from broker.cli.config_commands import DEFAULT_SETTINGS, add_config_commands
-from broker.cli.config_files import describe
-from broker.cli.development import Development, DevelopmentOptions
-from broker.cli.greeting import greeting
-from broker.cli.ledger_commands import add_ledger_commands
-from broker.cli.notify_commands import add_notify_commands
-from broker.cli.program import ShowVersion, until_unread
-from broker.cli.serving import run_loop, run_until_signal, serve, set_up_logging
-from broker.cli.walkthrough import walk_through
+from broker.cli.program import DEFAULT_SETTINGS, ShowVersion, until_unread
 from broker.errors import BrokerError, ConfigError
-from broker.settings.broker_file import LoggingSection
-from broker.wiring import inventory_changes, reload
 
 DEFAULT_FOLDER = ".dev"
+Commands = Any  # argparse names its own type privately
 
 
-def parser() -> argparse.ArgumentParser:
-    """The whole command line of `otbroker`."""
-    root = argparse.ArgumentParser(prog="otbroker", description="Zero-trust OT access broker.")
-    root.add_argument("--version", action=ShowVersion)
-    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+def _elsewhere(place: str) -> Callable[[Commands], None]:
+    """Commands that a function of another module adds, `module:function` below `broker.cli`."""
+    module, _, function = place.partition(":")
+
+    def add(commands: Commands) -> None:
+        getattr(importlib.import_module(f"broker.cli.{module}"), function)(commands)
+
+    return add
+
+
+def _add_serve(commands: Commands) -> None:
     serving = commands.add_parser("serve", help="run the broker", description="Run the broker until SIGTERM.")
     serving.add_argument("--config", default=DEFAULT_SETTINGS, metavar="FILE", help="settings (default: %(default)s)")
-    serving.set_defaults(run=lambda arguments: serve(arguments.config))
-    _add_dev(commands)
-    add_config_commands(commands)
-    add_ledger_commands(commands)
-    add_ca_commands(commands)
-    add_notify_commands(commands)
-    add_break_glass_commands(commands)
-    _add_api(commands)
-    _add_completion(commands)
-    return root
+    serving.set_defaults(run=_serve)
 
 
-def _add_dev(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_dev(commands: Commands) -> None:
     dev = commands.add_parser(
         "dev",
         help="a broker with a simulated building, on loopback",
@@ -62,16 +48,39 @@ def _add_dev(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") ->
     dev.set_defaults(run=_dev)
 
 
-def _add_api(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_api(commands: Commands) -> None:
     api = commands.add_parser("api", help="what the API serves", description="Print what the API serves.")
     api.add_argument("what", choices=("openapi", "reference"), help="OpenAPI 3.1 as JSON, or a page as Markdown")
     api.set_defaults(run=_api)
 
 
-def _add_completion(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+def _add_completion(commands: Commands) -> None:
     completion = commands.add_parser("completion", help=HELP, description=f"{HELP[0].upper()}{HELP[1:]}.")
     describe_completion(completion, "otbroker")
     completion.set_defaults(run=_completion)
+
+
+COMMANDS: dict[str, Callable[[Commands], None]] = {
+    "serve": _add_serve,
+    "dev": _add_dev,
+    "config": _elsewhere("config_commands:add_config_commands"),
+    "ledger": _elsewhere("ledger_commands:add_ledger_commands"),
+    "ca": _elsewhere("ca_commands:add_ca_commands"),
+    "notify": _elsewhere("notify_commands:add_notify_commands"),
+    "break-glass": _elsewhere("break_glass_commands:add_break_glass_commands"),
+    "api": _add_api,
+    "completion": _add_completion,
+}
+
+
+def parser(names: Collection[str] = tuple(COMMANDS)) -> argparse.ArgumentParser:
+    """The whole command line of `otbroker`, or of these commands only: the code of the others is not loaded."""
+    root = argparse.ArgumentParser(prog="otbroker", description="Zero-trust OT access broker.")
+    root.add_argument("--version", action=ShowVersion)
+    commands = root.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in names:
+        COMMANDS[name](commands)
+    return root
 
 
 def _completion(arguments: argparse.Namespace) -> int:
@@ -80,11 +89,27 @@ def _completion(arguments: argparse.Namespace) -> int:
 
 
 def _api(arguments: argparse.Namespace) -> int:
+    from broker.api.openapi import openapi_octets
+    from broker.api.reference import api_reference
+
     print(openapi_octets().decode() if arguments.what == "openapi" else api_reference(), end="")
     return 0
 
 
+def _serve(arguments: argparse.Namespace) -> int:
+    from broker.cli.serving import serve
+
+    return serve(arguments.config)
+
+
 def _dev(arguments: argparse.Namespace) -> int:
+    from broker.cli.development import Development, DevelopmentOptions
+    from broker.cli.greeting import greeting
+    from broker.cli.serving import run_loop, run_until_signal, set_up_logging
+    from broker.cli.walkthrough import walk_through
+    from broker.settings.broker_file import LoggingSection
+    from broker.wiring import inventory_changes, reload
+
     set_up_logging(LoggingSection(level="warning"))
     for telling in (reload, inventory_changes):  # what comes into force, one line each
         logging.getLogger(telling.__name__).setLevel(logging.INFO)
@@ -117,11 +142,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     return until_unread(lambda: _main(argv))
 
 
+def _needed(first: str) -> Collection[str]:
+    """The commands whose code a command line needs: its own, none for the version, all to help or to complain."""
+    if first in COMMANDS:
+        return (first,)
+    return () if first == "--version" else tuple(COMMANDS)
+
+
 def _main(argv: Sequence[str] | None) -> int:
-    arguments = parser().parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    arguments = parser(_needed(given[0] if given else "")).parse_args(given)
     try:
         return int(arguments.run(arguments))
     except ConfigError as error:
+        from broker.cli.config_files import describe
+
         for problem in error.problems:
             print(describe(problem), file=sys.stderr)
         if not error.problems:

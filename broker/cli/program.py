@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+DEFAULT_SETTINGS = "/etc/otbroker/broker.yaml"
+
 
 class ShowVersion(argparse.Action):
     """`--version`; the installed package is only asked when somebody wants to know."""

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.config_commands import DEFAULT_SETTINGS
 from broker.cli.otbroker import parser
+from broker.cli.program import DEFAULT_SETTINGS
 from broker.cli.walkthrough import counted
 from tests.integration.wiring.reviewing import GAIN, INVENTORY
 
