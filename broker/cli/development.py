@@ -92,12 +92,14 @@ class Development:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._lock = FolderLock(self.folder)
         (self.folder / "dev.json").unlink(missing_ok=True)
+        if self.options.inventory is None:
+            self._start_simulators()
         authorities = {name: create_authority(self.folder / "ca" / name, name, self._now) for name in (OWNER, VENDOR)}
         self._issue(authorities)
         self._make_ledger_key()
         self._copy_policies()
         if self.options.inventory is None:
-            self._write_building(self._start_simulators())
+            self._write_building(self._simulated())
         invited = make_authority(self.folder / "ca" / INVITED, self._now)
         self._write_organisations(authorities, invited)
         self._write_settings()
@@ -182,19 +184,25 @@ class Development:
             if not target.exists() and not path.name.endswith(("_test.rego", "emergency.rego")):
                 write_private(target, path.read_bytes())
 
-    def _start_simulators(self) -> Endpoints:
-        tty = self.folder / "chiller-1.tty"
-        tty.unlink(missing_ok=True)
+    @property
+    def _tty(self) -> Path:
+        return self.folder / "chiller-1.tty"
+
+    def _start_simulators(self) -> None:
+        self._tty.unlink(missing_ok=True)
         command = [sys.executable, "-m", "broker.adapters.simulators"]
-        command += ["--plc", "0", "--meter", "0", "--bacnet", "0", "--rtu", str(tty)]
+        command += ["--plc", "0", "--meter", "0", "--bacnet", "0", "--rtu", str(self._tty)]
         self._simulators = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def _simulated(self) -> Endpoints:
+        assert self._simulators is not None
         assert self._simulators.stdout is not None
         ready_in_time, _, _ = select.select([self._simulators.stdout], [], [], SIMULATOR_START_SECONDS)
         line = self._simulators.stdout.readline() if ready_in_time else ""
         if not line:
             raise UnavailableError("simulators", "The simulated devices did not start.")
         ready = json.loads(line)
-        return Endpoints(ready["plc"][0], ready["meter"][0], ready["bacnet"][0], str(tty))
+        return Endpoints(ready["plc"][0], ready["meter"][0], ready["bacnet"][0], str(self._tty))
 
     def _write_building(self, at: Endpoints) -> None:
         write_private(self.folder / "inventory" / "devices.yaml", devices_yaml(at).encode())
