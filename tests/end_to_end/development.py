@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ from broker.adapters.ledger_reader import verify_directory
 from broker.cli.development import ISSUERS
 from broker.identity.certificate import fingerprint
 from tests.end_to_end.modbus_caller import ModbusCaller
+from tests.preloaded import ForkedBroker, launcher
 
 START_SECONDS = 60.0
 STOP_SECONDS = 20.0
@@ -58,19 +59,23 @@ class Answer:
 class Development:
     """A running development broker; `stop` ends it in order and proves its ledger."""
 
-    def __init__(
-        self, folder: Path, *options: str, environment: Mapping[str, str] | None = None, prefix: Iterable[str] = ()
-    ) -> None:
+    def __init__(self, folder: Path, *options: str, environment: Mapping[str, str] | None = None) -> None:
+        """`environment`, over that of the tests, needs a start by the command itself."""
         self.folder = folder
         self.log = folder.with_name(folder.name + ".log")
-        self._log_file = self.log.open("ab")
-        command = [*prefix, sys.executable, "-m", "broker.cli.otbroker", "dev", "--dir", str(folder), *options]
-        self.process = subprocess.Popen(
-            command, stdout=self._log_file, stderr=self._log_file, env={**os.environ, **(environment or {})}
-        )
+        self.process = self._started(["dev", "--dir", str(folder), *options], environment)
         self.facts: dict[str, Any] = {}
         self.minted: set[str] = set()
         self._stopped = False
+
+    def _started(
+        self, arguments: list[str], environment: Mapping[str, str] | None = None
+    ) -> subprocess.Popen[bytes] | ForkedBroker:
+        if environment is None:
+            return launcher().start(arguments, self.log)
+        command = [sys.executable, "-m", "broker.cli.otbroker", *arguments]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
 
     def wait(self) -> "Development":
         """Until the broker says that it serves."""
@@ -99,8 +104,7 @@ class Development:
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"the broker did not stop:\n{self.logged()}") from None
-        self._log_file.close()
-        assert status == 0, self.logged()
+        assert status == 0, f"exit status {status}:\n{self.logged()}"
         assert "Traceback" not in self.logged(), self.logged()
         self.verify()
         self.verify_silence()

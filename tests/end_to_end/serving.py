@@ -1,7 +1,6 @@
 """`otbroker serve` in the folder of a development broker, with settings of one's own."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -33,9 +32,7 @@ class Serving(Development):
             known.write_text(json.dumps(facts))
         self.facts = json.loads(known.read_text())
         self._told = len(self.logged()) if self.log.exists() else 0
-        self._log_file = self.log.open("ab")
-        command = [sys.executable, "-m", "broker.cli.otbroker", "serve", "--config", str(folder / "broker.yaml")]
-        self.process = subprocess.Popen(command, stdout=self._log_file, stderr=self._log_file, env=dict(os.environ))
+        self.process = self._started(["serve", "--config", str(folder / "broker.yaml")])
         self._stopped = False
 
     def _made(

@@ -7,22 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.crash.preloaded import Launcher
 from tests.end_to_end.crash.rig import Broker, RecordingDevice
 
 
-@pytest.fixture(scope="session")
-def launcher() -> Iterator[Launcher]:
-    launcher = Launcher()
-    yield launcher
-    launcher.close()
-
-
 @pytest.fixture
-def broker(tmp_path: Path, launcher: Launcher) -> Iterator[Broker]:
+def broker(tmp_path: Path) -> Iterator[Broker]:
     """Not started yet; killed at the end if it still runs."""
     device = RecordingDevice()
-    broker = Broker(tmp_path, device, launcher)
+    broker = Broker(tmp_path, device)
     try:
         yield broker
     finally:

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from broker.adapters.ledger_reader import verify_directory
-from tests.end_to_end.crash.preloaded import ForkedBroker, Launcher
 from tests.end_to_end.development import until
 from tests.end_to_end.modbus_caller import digest_of
+from tests.preloaded import ForkedBroker, launcher
 
 START_SECONDS = 60.0
 STOP_SECONDS = 30.0
@@ -202,9 +202,8 @@ class Broker:
     """`otbroker dev` on one folder, started and ended as often as a test wants; `prefix` runs it under another
     program."""
 
-    def __init__(self, folder: Path, device: RecordingDevice, launcher: Launcher) -> None:
+    def __init__(self, folder: Path, device: RecordingDevice) -> None:
         self.folder = folder
-        self._launcher = launcher
         self.state = folder / "state"
         self.ledger = self.state / "ledger"
         self.inventory = folder / "inventory"
@@ -248,7 +247,7 @@ class Broker:
         self.facts = {}
         self._log_began = self._log.stat().st_size if self._log.exists() else 0
         if not prefix:
-            self._process = self._launcher.start(self.arguments(), self._log)
+            self._process = launcher().start(self.arguments(), self._log)
             return
         with self._log.open("ab") as log:
             self._process = subprocess.Popen([*prefix, *self.command()], stdout=log, stderr=log)

@@ -17,6 +17,7 @@ import pytest
 
 from broker.cli.otb import main
 from tests.end_to_end.modbus_caller import frame
+from tests.preloaded import ForkedBroker, launcher
 
 START_SECONDS = 60
 ROOT = Path(__file__).parents[3]
@@ -27,7 +28,7 @@ class Plant:
     """The folder of a running development broker."""
 
     folder: Path
-    process: subprocess.Popen
+    process: ForkedBroker
 
     @property
     def facts(self):
@@ -41,15 +42,14 @@ class Plant:
 
 
 def start_plant(folder, *options):
-    command = [sys.executable, "-m", "broker.cli.otbroker", "dev", "--dir", str(folder), *options]
-    log = (folder.parent / f"{folder.name}.log").open("w")
-    process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+    log = folder.parent / f"{folder.name}.log"
+    process = launcher().start(["dev", "--dir", str(folder), *options], log)
     deadline = time.monotonic() + START_SECONDS
     awaited = (folder / "dev.json", folder / "ledger" / "checkpoint")
     while not all(path.exists() for path in awaited):
         if process.poll() is not None or time.monotonic() > deadline:
             stop(process)
-            raise AssertionError(f"the broker did not start: {Path(log.name).read_text()[-2000:]}")
+            raise AssertionError(f"the broker did not start: {log.read_text()[-2000:]}")
         time.sleep(0.05)
     return Plant(folder, process)
 
