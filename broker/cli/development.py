@@ -96,7 +96,7 @@ class Development:
             self._start_simulators()
         authorities = {name: create_authority(self.folder / "ca" / name, name, self._now) for name in (OWNER, VENDOR)}
         self._issue(authorities)
-        self._make_ledger_key()
+        key = self._make_ledger_key()
         self._copy_policies()
         if self.options.inventory is None:
             self._write_building(self._simulated())
@@ -104,6 +104,7 @@ class Development:
         self._write_organisations(authorities, invited)
         self._write_settings()
         loaded = load_settings(self.folder / "broker.yaml")
+        self._write_public_key(key, loaded.settings.ledger.origin)
         organisations = None if self.options.inventory is None else self.folder / "organisations"
         self.broker, _ = prepare(loaded, organisations)
         return self.broker
@@ -166,7 +167,7 @@ class Development:
         for name, issuer in ISSUERS.items():
             self._issuers[name] = create_token_issuer(self.folder / "issuers" / name, issuer)
 
-    def _make_ledger_key(self) -> None:
+    def _make_ledger_key(self) -> Ed25519PrivateKey:
         path = self.folder / "ledger.key"
         if path.exists():
             key = load_pem_private_key(path.read_bytes(), None)
@@ -174,7 +175,11 @@ class Development:
         else:
             key = Ed25519PrivateKey.generate()
             write_private(path, key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        write_private(self.folder / "ledger.pub", verifier_of(ORIGIN, key).vkey.encode() + b"\n")
+        self._write_public_key(key, ORIGIN)
+        return key
+
+    def _write_public_key(self, key: Ed25519PrivateKey, origin: str) -> None:
+        write_private(self.folder / "ledger.pub", verifier_of(origin, key).vkey.encode() + b"\n")
 
     def _copy_policies(self) -> None:
         """The shipped library, to be edited, without what is fixed; what is there already is left as it is."""
