@@ -34,6 +34,7 @@ bench: $(VENV)/.test peers
 peers: $(VENV)/.test .tools/opa
 	sh tests/setup/install-peers
 	sh tests/setup/install-vectors $(WYCHEPROOF_VERSION)
+	sh tests/setup/install-path-vectors $(PY)
 
 # Generated reference pages; `make check` fails if they are out of date.
 docs: $(VENV)/.test

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from broker.errors import CertificateError
-from broker.identity.anchors import Path, TrustDomain, decode_names, issued
+from broker.identity.anchors import POLICY_CONSTRAINTS_REFUSED, Path, TrustDomain, decode_names, issued
 from broker.identity.certificate import Trust, decode_presented
 from broker.identity.codes import certificate_error
 from broker.identity.modbus_role import ROLE_OID, decode_role
@@ -122,6 +122,8 @@ def _authority_extension(extension: x509.Extension[x509.ExtensionType]) -> Itera
         yield Finding(_UNTRUSTED, "its basicConstraints are not critical with CA:TRUE", remedy)
     if isinstance(value, x509.KeyUsage) and not value.key_cert_sign:
         yield Finding(_UNTRUSTED, "its key usage lacks keyCertSign", remedy)
+    if isinstance(value, x509.PolicyConstraints):
+        yield Finding(_UNTRUSTED, POLICY_CONSTRAINTS_REFUSED, remedy)
     if isinstance(value, x509.AuthorityKeyIdentifier) and not _plain_key_identifier(value):
         yield Finding(_UNTRUSTED, "its authority key identifier is more or less than the key identifier", remedy)
     usages = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}

@@ -134,9 +134,11 @@ CA_EXPIRED = authority("acme expired", ROOT, ends=NOW - 1)
 CA_SERVERS = authority("acme servers", ROOT, extra=[(SERVER, False)])
 PATH_ZERO = authority("acme zero", ROOT, path_length=0)
 BELOW_ZERO = authority("acme below zero", PATH_ZERO)
+POLICY_CONSTRAINED = authority("acme policies", ROOT, extra=[(x509.PolicyConstraints(0, None), False)])
 UNKNOWN_CRITICAL = [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.50316.999"), b"\x05\x00"), True)]
 
 HOSTILE = {
+    "policies constrained": (leaf(POLICY_CONSTRAINED, ANA), [POLICY_CONSTRAINED], "certificate_untrusted"),
     "expired": (leaf(ISSUING, ANA, ends=NOW - 1), [ISSUING], "certificate_expired"),
     "expires this second": (leaf(ISSUING, ANA, ends=NOW), [ISSUING], "certificate_expired"),
     "from tomorrow": (leaf(ISSUING, ANA, starts=NOW + DAY), [ISSUING], "certificate_not_yet_valid"),
