@@ -73,10 +73,14 @@ KINDS: dict[str, Kind] = {
         "Check the id; of very many denials in a minute only the first are recorded one by one.",
     ),
     "session_unknown": Kind(
-        404, "There is no such session, or you may not see it.", "Look at the open sessions: `otb sessions ls`."
+        404,
+        "There is no such session at this broker, or you may not see it.",
+        "Look at the open sessions: `otb sessions ls`, at the broker that its subject uses if there are several.",
     ),
     "approval_unknown": Kind(
-        404, "There is no such approval, or it is over, or you may not see it.", "See what waits: `otb approvals ls`."
+        404,
+        "There is no such approval at this broker, or it is over, or you may not see it.",
+        "See what waits: `otb approvals ls`, at the broker where it was asked for if there are several.",
     ),
     "leave_unknown": Kind(
         404, "There is no such leave, or somebody has taken note of it.", "See what was left with `otb leave ls`."

@@ -59,7 +59,7 @@ class SessionEntry(Told):
 
 
 class Sessions(Told):
-    """Open sessions: all, if you may see all; else those at the sites whose sessions you may see, and your own."""
+    """Open sessions of this broker: all, if you may see all; else those of the sites that you may see, and your own."""
 
     scope: Literal["all", "sites", "own"]
     sessions: list[SessionEntry]

@@ -22,7 +22,9 @@ _RENEW_CERTIFICATE = "Get a new certificate from your organisation and connect a
 _CONNECT_AGAIN = "Connect again; if you are refused, the answer says why."
 _ASK_ABOUT_LOCK = "Ask the owner of the site; nothing helps but that the lock is lifted or ends."
 _ASK_ABOUT_ISOLATION = "Ask the owner of the site; nothing helps but that two people end the isolation."
-_ASK_SECOND_PERSON = "Ask whoever supervises to look at the approval (`otb approvals ls`), then do the same again."
+_ASK_SECOND_PERSON = (
+    "Ask whoever supervises to look at the approval at this broker (`otb approvals ls`), then do the same again."
+)
 _STATE_COMES_BACK = "Tell the operator of the broker; sessions are accepted again as soon as the state is there."
 
 REASONS: dict[Reason, Words] = {
@@ -116,7 +118,7 @@ REASONS: dict[Reason, Words] = {
     ),
     Reason.SUPERVISOR_MISSING: Words(
         "Your grant holds only while a supervisor watches your session, and nobody does.",
-        "Stay connected and ask the owner of the site to watch: `otb sessions watch`.",
+        "Stay connected and ask the owner of the site to watch at this broker: `otb sessions watch`.",
     ),
     Reason.REVIEW_OF_ONESELF: Words("Nobody reviews a request of his own.", "Let somebody else review it."),
     Reason.APPROVALS_MISSING: Words(

@@ -25,6 +25,7 @@ from broker.wiring.tickets import TicketDesk
 
 log = logging.getLogger(__name__)
 MOST_PROVEN = 4096
+SIGNED_BY_OTHERS = "signed_by_others"
 
 
 @dataclass(slots=True)
@@ -75,6 +76,8 @@ class RequestParts:
         self.distrusted.add((request, why))
         log.critical("the state says of request %s what cannot be true: %s", request, why)
         code, _, detail = why.partition(": ")
+        if code == SIGNED_BY_OTHERS:
+            log.critical("is the public key of that verdict's broker missing in the setting state.brokers?")
         try:
             record = request_records.request_distrusted(self.clock.now(), request=request, code=code, detail=detail)
             self.ledger.append(record)
@@ -83,14 +86,20 @@ class RequestParts:
             log.error("that request %s cannot be believed was not recorded: the ledger is closed", request)
 
 
-def verifiers(origin: str, key: Ed25519PrivateKey, others: Iterable[str]) -> tuple[Verifier, ...]:
-    """The keys whose verdicts count here: this broker's own, and those of others. Raises ConfigError."""
-    found = [verifier_of(origin, key)]
-    for text in others:
+def verifiers(origin: str, key: Ed25519PrivateKey, brokers: Iterable[str]) -> tuple[Verifier, ...]:
+    """The keys whose verdicts count here: this broker's own, which may be listed, and others'. Raises ConfigError."""
+    own = verifier_of(origin, key)
+    found = [own]
+    for text in brokers:
         try:
-            found.append(decode_vkey(text))
+            verifier = decode_vkey(text)
         except IntegrityError as error:
             raise ConfigError("broker_key", "A broker's public key cannot be used.", f"{text}: {error}") from None
+        if verifier == own:
+            continue
+        if verifier.name == origin:  # a record is cited by origin and index: two ledgers of one name would be one
+            raise ConfigError("broker_key", "Another broker has the same ledger.origin.", text)
+        found.append(verifier)
     return tuple(found)
 
 
@@ -112,7 +121,7 @@ class ReviewTrust:
                     raise IntegrityError("review_of_another", "the verdict is another reviewer's")
                 found.append(review)
             except IntegrityError as error:
-                self._distrust(request.id, f"{error.code}: a verdict said to be of {reviewer}")
+                self._distrust(request.id, f"{error.code}: a verdict said to be of {reviewer}{_signer(error)}")
         return tuple(found)
 
     def approvals(self, request: AccessRequest) -> tuple[Review, ...]:
@@ -128,3 +137,8 @@ class ReviewTrust:
                 self._proven.clear()
             known = self._proven[key] = verify_review(note, request.terms, self._verifiers)
         return known
+
+
+def _signer(error: IntegrityError) -> str:
+    """What to say of who signed, where that is no broker that is known here."""
+    return f", {error.detail}" if error.code == SIGNED_BY_OTHERS else ""

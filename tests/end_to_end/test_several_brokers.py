@@ -19,12 +19,18 @@ from tests.end_to_end.development import VENDOR, Development, until
 from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
 from tests.end_to_end.modbus_caller import write_register
 from tests.end_to_end.test_access_requests import act, later, post
+from tests.end_to_end.test_live_control import watching
+from tests.end_to_end.test_locks import session_of
 from tests.end_to_end.tunnel_caller import TunnelCaller
 from tests.postgresql import Postgresql, running
 
 SETPOINT, REFUSED = write_register(10, 190), b"\x86\x01"
 CUT_SECONDS = 1.0
 DATABASE = "several"
+SITE = """package site.operation
+
+obligations contains "second_person" if input.operation.values["supply-temp-setpoint"] == "20.5"
+"""
 # `override` is grave: the shipped policy asks for somebody of security and an operator.
 GRAVE = {"actions": ["view", "adjust", "override"]}
 
@@ -42,9 +48,10 @@ class Brokers:
 
 
 def make_key(folder: Path, origin: str) -> str:
-    """The key of a ledger to be, in the folder of its broker; the public one."""
+    """The key of a ledger to be, in the folder of its broker, beside a policy; the public one."""
     key = Ed25519PrivateKey.generate()
-    folder.mkdir(mode=0o700)
+    (folder / "policies").mkdir(mode=0o700, parents=True)
+    (folder / "policies" / "site.rego").write_text(SITE)
     write_private(folder / "ledger.key", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     return verifier_of(origin, key).vkey
 
@@ -216,6 +223,42 @@ def test_a_row_that_was_forged_in_the_database_gives_nothing_at_either_broker(br
         assert write(development, 22)[1] == ["outside_plan"]
         assert development.records("grant_given", grant=forged) == []
     query(DATABASE, f"DELETE FROM requests WHERE id = '{forged}'")
+    close(brokers.one, request)
+
+
+def test_what_waits_for_a_person_is_at_the_broker_that_was_asked_and_the_other_says_so(brokers: Brokers) -> None:
+    request, setpoint = approved(brokers), write_register(10, 205)
+    with brokers.one.modbus() as tool:
+        assert tool.ask(setpoint) == REFUSED
+        (waiting,) = brokers.one.api("secops-bo").get("/v1/approvals").body["approvals"]
+        assert brokers.other.api("secops-bo").get("/v1/approvals").body["approvals"] == []
+        path = f"/v1/approvals/{waiting['id']}/approve"
+        refused = post(brokers.other, "secops-bo", path, {"why": "agreed"})
+        assert (refused.status, refused.body["code"]) == (404, "approval_unknown")
+        assert "at this broker" in refused.body["title"]
+        assert "where it was asked for" in refused.body["what_to_do"]
+        assert tool.ask(setpoint) == REFUSED
+        assert post(brokers.one, "secops-bo", path, {"why": "agreed"}).status == 200
+        assert tool.ask(setpoint) == setpoint
+    close(brokers.one, request)
+
+
+def test_live_sessions_are_seen_ended_and_supervised_at_the_broker_that_serves_them(brokers: Brokers) -> None:
+    request = approved(brokers, supervised=True)
+    with watching(brokers.other), brokers.one.modbus() as tool:
+        assert tool.ask(SETPOINT) == REFUSED
+        assert write(brokers.one)[1] == ["supervisor_missing"]
+        assert write(brokers.other) == (200, [])
+        session = session_of(brokers.one, tool)["session"]
+        shown = brokers.other.api("secops-bo").get("/v1/sessions").body["sessions"]
+        assert session not in [each["id"] for each in shown]
+        refused = post(brokers.other, "secops-bo", f"/v1/sessions/{session}/end", {"why": "enough"})
+        assert (refused.status, refused.body["code"]) == (404, "session_unknown")
+        assert "at this broker" in refused.body["title"]
+        with watching(brokers.one):
+            assert tool.ask(SETPOINT) == SETPOINT
+            assert post(brokers.one, "secops-bo", f"/v1/sessions/{session}/end", {"why": "enough"}).status == 200
+            assert tool.closed_within(CUT_SECONDS) < CUT_SECONDS
     close(brokers.one, request)
 
 

@@ -26,7 +26,8 @@ async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> E
     found = entries(answer.get("approvals"))
     screen.table(("APPROVAL", "STATE", "SUBJECT", "DEVICE", "WHAT", "LACKS", "ENDS"), [_row(each) for each in found])
     if not found:
-        screen.say("Nothing waits." if answer.get("scope") != "own" else "Nothing of yours waits.")
+        waits = "Nothing of yours waits" if answer.get("scope") == "own" else "Nothing waits"
+        screen.say(f"{waits} at this broker.")
     return Exit.DONE
 
 

@@ -14,7 +14,7 @@ from broker.cli.people.screen import Cell, Screen
 LONGEST_ID = 64
 LONGEST_WHY = 200
 _COLUMNS = ("SESSION", "STATE", "SUBJECT", "DEVICE", "LISTENER", "PEER", "GRANTS", "ENDS", "OPS", "OPS/S", "REFUSALS")
-_NONE = {"own": "No session of yours is open.", "sites": "No session that you may see is open."}
+_NONE = {"own": "No session of yours is open at this broker.", "sites": "No session that you may see is open here."}
 _STYLES = {"running": "green", "paused": "yellow", "ended": "red"}
 
 
@@ -25,7 +25,7 @@ async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> E
     rows = [_row(session) for session in entries(answer.get("sessions"))]
     screen.table(_COLUMNS, rows, right=(8, 9, 10))
     if not rows:
-        screen.say(_NONE.get(str(answer.get("scope")), "No session is open."))
+        screen.say(_NONE.get(str(answer.get("scope")), "No session is open at this broker."))
     return Exit.DONE
 
 

@@ -14,13 +14,15 @@ from sqlalchemy import delete, update
 from broker.access.locks import LocksInForce
 from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
 from broker.adapters.state_tables import REQUEST_REVIEWS, REQUESTS
-from broker.errors import LedgerUnavailableError, RequestRefusedError, StateUnavailableError
+from broker.errors import ConfigError, LedgerUnavailableError, RequestRefusedError, StateUnavailableError
+from broker.ledger.notes import verifier_of
 from broker.ledger.reviews import encode_terms, sign_review
 from broker.model.access_request import AccessRequest, RequestState, Standing, Verdict
 from broker.model.lock import Lock, LockKind
 from broker.model.operation import ModbusRange, Operation, Request, Touch
 from broker.model.place import Organisation, Table
 from broker.model.vocabulary import Action, Reason
+from broker.wiring.request_parts import verifiers
 from broker.wiring.requests import reviewer_of
 from tests.integration.state.request_stage import ANA, BO, CY, DI, NOW, PLANT, Broker, person, terms
 from tests.unit.access.inventories import point
@@ -223,7 +225,9 @@ def test_what_is_over_cannot_be_revived_even_after_a_restart(tmp_path: Path) -> 
     asyncio.run(story())
 
 
-def test_only_verdicts_of_known_brokers_count(tmp_path: Path) -> None:
+def test_only_verdicts_of_known_brokers_count_and_others_are_named(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     place = sqlite_place(tmp_path / "broker.db")
 
     async def story() -> None:
@@ -233,9 +237,20 @@ def test_only_verdicts_of_known_brokers_count(tmp_path: Path) -> None:
                 assert knows.gives == {"req-a"}
             async with Broker(place, tmp_path, "stranger") as stranger:
                 assert stranger.gives == set()
-                assert stranger.machine.kinds("request_distrusted")
+                codes = {record["code"]: record for record in stranger.machine.kinds("request_distrusted")}
+                assert "signed by one.example/ledger, not by stranger.example" in codes["signed_by_others"]["detail"]
+                assert "state.brokers" in caplog.text
 
     asyncio.run(story())
+
+
+def test_a_broker_may_be_in_its_own_list_and_no_other_has_its_origin() -> None:
+    one, other = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    names = "one.example/ledger", "other.example/ledger"
+    keys = [verifier_of(name, key).vkey for name, key in zip(names, (one, other), strict=True)]
+    assert [verifier.vkey for verifier in verifiers(names[0], one, keys)] == keys
+    with pytest.raises(ConfigError, match=r"same ledger\.origin"):
+        verifiers(names[0], one, [verifier_of(names[0], other).vkey])
 
 
 def test_the_clock_starts_at_the_window_and_stops_at_its_end(place: StatePlace, tmp_path: Path) -> None:
