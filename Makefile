@@ -4,6 +4,8 @@
 VENV := .venv
 PY := $(VENV)/bin/python
 OPA_VERSION := v1.22.2
+# One more than two cores have: many tests wait. Tests of one file share their brokers, so they stay together.
+WORKERS := 3
 WYCHEPROOF_VERSION := v0.0.0-20260902155932-3fa63dd0344a
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
@@ -13,7 +15,7 @@ demo: $(VENV)/.runtime
 	$(VENV)/bin/otbroker dev --walkthrough
 
 test: check peers
-	$(PY) -m pytest -m "not soak" --ignore tests/unit tests
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak" --ignore tests/unit tests
 
 check: $(VENV)/.test policy-check
 	$(PY) -m ruff format --check --quiet broker tests certs

@@ -15,8 +15,10 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import NoReturn, TextIO
 
 
 class ForkedBroker:
@@ -60,6 +62,7 @@ class Launcher:
 
     def start(self, arguments: Sequence[str], log: Path) -> ForkedBroker:
         """`otbroker` with these arguments; what it says is appended to `log`."""
+        log.touch(0o600)  # whoever waits for a word of it may read at once
         pid = self.order({"start": list(arguments), "log": str(log), "environment": dict(os.environ)})
         assert pid is not None
         return ForkedBroker(self, pid)
@@ -80,11 +83,47 @@ def launcher() -> Launcher:
     return Launcher()
 
 
+class _ForkedSimulators:
+    """The simulated devices, another fork; the part of `Popen` that `otbroker dev` uses."""
+
+    def __init__(self, command: Sequence[str], **_: object) -> None:
+        reading, self.stdin = _pipe()
+        self.stdout, writing = _pipe()
+        self.pid = os.fork()
+        if self.pid:
+            reading.close()
+            writing.close()
+            return
+        os.dup2(reading.fileno(), 0)
+        os.dup2(writing.fileno(), 1)
+        os.closerange(3, 256)
+        _end(functools.partial(_simulate, command))
+
+    def wait(self, _: float | None = None) -> None:
+        os.waitpid(self.pid, 0)
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+
+def _pipe() -> tuple[TextIO, TextIO]:
+    reading, writing = os.pipe()
+    return os.fdopen(reading), os.fdopen(writing, "w")
+
+
+def _simulate(command: Sequence[str]) -> int:
+    from broker.adapters.simulators.__main__ import main
+
+    sys.argv = list(command[2:])
+    main()
+    return 0
+
+
 def _serve() -> None:
     # All that a development broker imports, early or late.
     import broker.adapters.bacnet_ip
     import broker.adapters.modbus_serial
-    import broker.adapters.simulators
+    import broker.adapters.simulators.__main__
     import broker.cli.development
     import broker.cli.greeting
     import broker.cli.serving
@@ -107,18 +146,27 @@ def _fork(arguments: list[str], log: str, environment: dict[str, str]) -> int:
     pid = os.fork()
     if pid:
         return pid
+    from broker.cli import development
     from broker.cli.otbroker import main
 
+    development.subprocess = SimpleNamespace(
+        Popen=_ForkedSimulators, PIPE=subprocess.PIPE, TimeoutExpired=subprocess.TimeoutExpired
+    )  # type: ignore[assignment]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.environ.clear()
+    os.environ.update(environment)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    said = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(said, 1)
+    os.dup2(said, 2)
+    _end(lambda: main(arguments))
+
+
+def _end(work: Callable[[], int]) -> NoReturn:
+    """What a fork does, to its end."""
     status = 1
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        os.environ.clear()
-        os.environ.update(environment)
-        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        said = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-        os.dup2(said, 1)
-        os.dup2(said, 2)
-        status = main(arguments)
+        status = work()
     except BaseException:
         traceback.print_exc()
     finally:

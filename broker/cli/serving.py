@@ -126,6 +126,7 @@ def _collect_seldom() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.enable()
     gc.set_threshold(ALLOCATIONS_TO_COLLECT_AFTER, 10, 10)
 
 

@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -202,33 +202,46 @@ def test_an_isolation_spares_whom_the_policy_names_and_takes_two_people_to_lift(
     assert {r["reason"] for r in plant.records("session_closed") if r.get("detail") == lock} == {"site_isolated"}
 
 
-def test_an_isolation_spares_whom_the_site_s_own_policy_names(plant: Development) -> None:
+@contextmanager
+def spared_by_policy(plant: Development, subject: str) -> Iterator[Path]:
+    """The site's own policy names a subject for emergencies; the file in which it does."""
     path = plant.folder / "policies" / "site.rego"
-    path.write_text(f'package site.admin\n\nemergency["plant"] := ["{ANA}"]\n')
+    with until_changed(plant):
+        path.write_text(f'package site.admin\n\nemergency["plant"] := ["{subject}"]\n')
     try:
-        plant.eventually("policy_changed")
+        yield path
+    finally:
+        with until_changed(plant):
+            path.unlink()
+
+
+@contextmanager
+def until_changed(plant: Development) -> Iterator[None]:
+    """What is done meanwhile to the policy's files is in force afterwards."""
+    changed = len(plant.records("policy_changed"))
+    yield
+    until(lambda: len(plant.records("policy_changed")) > changed, 20)
+
+
+def test_an_isolation_spares_whom_the_site_s_own_policy_names(plant: Development) -> None:
+    with spared_by_policy(plant, ANA) as path:
         with plant.modbus() as spared, plant.modbus("bms-sync") as caller:
             assert spared.ask(SETPOINT) == SETPOINT
             assert caller.ask(READ)[0] == 3
             lock = post(plant, "secops-bo", "/v1/sites/plant/isolate", WHY).body["lock"]["id"]
             assert caller.closed_within(CUT_SECONDS) < CUT_SECONDS
             assert spared.ask(SETPOINT) == SETPOINT
-            path.write_text('package site.admin\n\nemergency["mill"] := []\n')
-            assert spared.closed_within(CUT_SECONDS) < CUT_SECONDS
+            with until_changed(plant):
+                path.write_text('package site.admin\n\nemergency["mill"] := []\n')
+                assert spared.closed_within(CUT_SECONDS) < CUT_SECONDS
         assert plant.api().read("plant/ahu-1", "supply-temp").reasons == ["site_isolated"]
-    finally:
-        path.unlink()
     lifted_behind_the_brokers_back(plant, lock)
     until(lambda: plant.api("secops-bo").get("/v1/locks").body["locks"] == [])
     assert plant.eventually("lock_lifted", lock=lock)["by"] == "a DBA"
 
 
 def test_whom_an_isolation_spares_is_cut_all_the_same_when_its_grant_is_locked(plant: Development) -> None:
-    path = plant.folder / "policies" / "site.rego"
-    changed = len(plant.records("policy_changed"))
-    path.write_text(f'package site.admin\n\nemergency["plant"] := ["{ANA}"]\n')
-    try:
-        until(lambda: len(plant.records("policy_changed")) > changed)
+    with spared_by_policy(plant, ANA):
         with plant.modbus() as spared:
             assert spared.ask(SETPOINT) == SETPOINT
             session = session_of(plant, spared)["session"]
@@ -237,8 +250,6 @@ def test_whom_an_isolation_spares_is_cut_all_the_same_when_its_grant_is_locked(p
             set_lock(plant, "grant", "ana-adjust")
             assert spared.closed_within(CUT_SECONDS) < CUT_SECONDS
         assert plant.eventually("session_closed", session=session)["reason"] == "locked"
-    finally:
-        path.unlink()
     lifted_behind_the_brokers_back(plant, lock)
     until(lambda: all(held["id"] != lock for held in plant.api("secops-bo").get("/v1/locks").body["locks"]))
 

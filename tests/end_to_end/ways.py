@@ -42,7 +42,8 @@ class Ways:
     def __enter__(self) -> "Ways":
         enter, development = self._stack.enter_context, self._development
         self.modbus = enter(development.modbus(self._who))
-        assert self.modbus.ask(SETPOINT) == SETPOINT
+        reply = self.modbus.ask(SETPOINT)
+        assert reply == SETPOINT, (reply, development.records("decision", "session_opened")[-3:])
         self.tunnel = enter(TunnelCaller(development, self._who, DEVICE, self._token))
         assert self.tunnel.ask(SETPOINT) == SETPOINT
         self._api = enter(self._caller().kept())

@@ -212,6 +212,7 @@ def test_a_token_of_another_subject_ends_the_tunnel(pki, run):
         (client_frame(1, b"{" * 16_385), EndReason.LIMIT_EXCEEDED, 1009),
         (b"\x82\xff" + b"\x7f" * 8, EndReason.LIMIT_EXCEEDED, 1009),
     ],
+    ids=["not masked", "not JSON", "too large a text", "too large a frame"],
 )
 def test_frames_that_are_not_acceptable_end_the_tunnel(octets, reason, code, pki, run):
     async def story():

@@ -153,10 +153,10 @@ def test_a_damaged_ledger_is_refused_and_the_first_bad_record_named(otb, plant, 
     shutil.copytree(plant.folder / "ledger", ledger)
     key = plant.folder / "ledger.pub"
     if damage == "record":
-        bundle = next(path for path in sorted(ledger.rglob("entries/**/*")) if path.is_file())
-        octets = bytearray(bundle.read_bytes())
-        octets[40] ^= 1
-        bundle.write_bytes(octets)
+        for bundle in (path for path in ledger.rglob("entries/**/*") if path.is_file()):
+            octets = bytearray(bundle.read_bytes())
+            octets[40] ^= 1
+            bundle.write_bytes(octets)
     elif damage == "checkpoint":
         (ledger / "checkpoint").write_text("nonsense")
     else:
