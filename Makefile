@@ -7,6 +7,7 @@ OPA_VERSION := v1.22.2
 # One more than two cores have: many tests wait. Tests of one file share their brokers, so they stay together.
 WORKERS := 3
 WYCHEPROOF_VERSION := v0.0.0-20260902155932-3fa63dd0344a
+BETTERTLS_VERSION := v0.0.0-20250909192348-e1e99e353074
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
 .PHONY: demo test check policy-check soak bench peers docs lock clean
@@ -36,7 +37,7 @@ bench: $(VENV)/.test peers
 peers: $(VENV)/.test .tools/opa
 	sh tests/setup/install-peers
 	sh tests/setup/install-vectors $(WYCHEPROOF_VERSION)
-	sh tests/setup/install-path-vectors $(PY)
+	sh tests/setup/install-path-vectors $(PY) $(BETTERTLS_VERSION)
 
 # Generated reference pages; `make check` fails if they are out of date.
 docs: $(VENV)/.test
