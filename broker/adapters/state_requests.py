@@ -6,17 +6,18 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, or_, select, update
+from sqlalchemy import ColumnElement, Row, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import REQUEST_REVIEWS, REQUEST_USES, REQUESTS
-from broker.errors import IntegrityError
+from broker.errors import IntegrityError, StateUnavailableError
 from broker.ledger.reviews import decode_terms, encode_terms
 from broker.model.access_request import AccessRequest, RequestState, Standing, Terms
 
 log = logging.getLogger(__name__)
 MOST_LISTED = 500
+MOST_LIVING = 5000
 Recorded = Callable[[], Awaitable[tuple[str, str] | None]]
 """Records an act before it is committed; gives a reviewer and his signed note if it was a review."""
 
@@ -32,10 +33,18 @@ class RequestRows:
         self._unreadable = unreadable
 
     async def living(self, states: Collection[RequestState], held: Collection[str]) -> tuple[AccessRequest, ...]:
-        """The requests in these states, and whatever is known of those that the asker holds."""
+        """The requests in these states, and whatever is known of those that the asker holds. Too many of them count as
+        a state that cannot be read: whatever a table is filled with, looking at it must stay quick.
+        """
         wanted = or_(REQUESTS.c.state.in_([state.value for state in states]), REQUESTS.c.id.in_(held))
         async with self._database.watch() as connection:
-            return await self._read(connection, wanted, None)
+            many = select(func.count()).select_from(
+                select(REQUESTS.c.id).where(wanted).limit(MOST_LIVING + 1).subquery()
+            )
+            if (await connection.execute(many)).scalar_one() > MOST_LIVING:
+                detail = f"more than {MOST_LIVING} requests are not over"
+                raise StateUnavailableError("state_unavailable", "The state cannot be reached.", detail)
+            return await self._read(connection, wanted, MOST_LIVING)
 
     async def of_subject(self, subject: str, most: int = MOST_LISTED) -> tuple[AccessRequest, ...]:
         """The newest requests of a subject."""
@@ -97,7 +106,7 @@ class RequestRows:
             await self._database.commit(connection)
 
     async def _read(
-        self, connection: AsyncConnection, wanted: ColumnElement[bool], most: int | None
+        self, connection: AsyncConnection, wanted: ColumnElement[bool], most: int
     ) -> tuple[AccessRequest, ...]:
         query = select(REQUESTS).where(wanted).order_by(REQUESTS.c.starts.desc(), REQUESTS.c.id).limit(most)
         rows = (await connection.execute(query)).all()

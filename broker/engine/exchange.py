@@ -83,15 +83,17 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
     before: Values = ()
     owed: tuple[Debt, ...] = ()
     obliged: tuple[Obligation, ...] = ()
-    armed = False
+    armed = spends = False
     for decision in decisions:
-        if decision.spends and not claimed:
-            return (yield from _spend(session, request, decisions))
+        if decision.spends:
+            spends = True
         obliged += decision.obligations
         if decision.armed:
             armed = True
     if obliged and (lacks := _lacks(decisions)):
         return (yield from _wait(session, request, decisions, lacks))
+    if spends and not claimed:
+        return (yield from _spend(session, request, decisions))
     if obliged:
         met = yield from _meet(session, request, decisions, obliged)
         if met is None:

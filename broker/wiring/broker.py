@@ -339,6 +339,7 @@ class Broker:
             "disclosures": (not self.disclosures.trouble, self.disclosures.trouble or "written"),
             "policy": self._policy_readiness(),
             "state": self.locks.readiness,
+            "requests": self.requests.readiness,
             "break_glass": self.break_glass.readiness,
             "files": (not self.reload.invalid, self.reload.state),
             "host_commands": self.host_commands.readiness,

@@ -11,27 +11,25 @@ from contextlib import suppress
 from dataclasses import replace
 
 from broker.access.eligibility import ineligible_because
-from broker.access.requests import GRANTED, LIVING, Party, after, by_the_clock, groups_suffice
+from broker.access.requests import GRANTED, LIVING, Party, after, by_the_clock
 from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.ledger import request_records
 from broker.ledger.reviews import terms_digest
-from broker.model.access_request import AccessRequest, Ending, RequestAct, RequestState, Review, Terms
-from broker.model.decision import ReviewAnswer
+from broker.model.access_request import AccessRequest, Ending, RequestAct, RequestState, Terms
 from broker.model.place import Grant
 from broker.model.vocabulary import Reason
+from broker.wiring.request_approvals import RequestApprovals
 from broker.wiring.request_parts import RequestParts
 
 log = logging.getLogger(__name__)
 SOURCE = "requests"
 TURN_SECONDS = 0.25
+MOST_ASKED_AT_ONCE = 8
 HEARTBEAT_SECONDS = 0.5
 OWN_FILE_HEARTBEAT_SECONDS = 2.0
 STALE_SECONDS = 5.0
 REMEMBERED_SECONDS = 86_400.0
-ANSWERS_SECONDS = 60.0
 BROKER = "broker"
-# An engine that does not answer again leaves what it said before under the same policy: operations are denied anyway.
-_NO_ANSWER = frozenset({Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE, Reason.LEDGER_CLOSED})
 
 
 class RequestGrants:
@@ -47,14 +45,26 @@ class RequestGrants:
         self._kept: tuple[Ending, ...] = ()
         self._given: dict[str, Grant] = {}
         self._held: dict[str, tuple[str, ...]] = {}
-        self._answers: dict[tuple[object, ...], tuple[float, ReviewAnswer]] = {}
+        self._approvals = RequestApprovals(parts)
         self._turn = asyncio.Lock()
         self._writing = asyncio.Lock()
         self._read_at = float("-inf")
+        self._keeping_trouble = ""
         self._look_at = 0.0
         self._due = 0.0
         self._epoch = 0
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def readiness(self) -> tuple[bool, str]:
+        """Whether requests are followed and what is over is kept, and in what state that is."""
+        stale = "not read for more than 5 s, so none gives anything" if self._is_stale else ""
+        trouble = "; ".join(filter(None, (stale, self._keeping_trouble)))
+        return not trouble, trouble or f"read, {len(self._given)} give something"
+
+    @property
+    def _is_stale(self) -> bool:
+        return self._parts.clock.monotonic() - self._read_at > STALE_SECONDS
 
     async def start(self) -> None:
         """Take what is over from the last run, then what the state has. Raises ConfigError."""
@@ -113,6 +123,7 @@ class RequestGrants:
             with suppress(TimeoutError):
                 async with asyncio.timeout(TURN_SECONDS):
                     await self._woken.wait()
+            self._hold_if_stale()
             try:
                 if self._woken.is_set() or self._parts.clock.monotonic() >= self._look_at:
                     self._woken.clear()
@@ -122,7 +133,7 @@ class RequestGrants:
                         await self._take_effect()
                     await self._keep()
             except Exception:
-                # Whatever it is: what is in force ends by its own time, by locks, or with the state's age.
+                # Whatever it is: what is in force ends by its own time, by locks, or with the age of what was read.
                 log.exception("requests could not be looked at")
 
     async def _learn(self, found: tuple[AccessRequest, ...]) -> None:
@@ -137,7 +148,17 @@ class RequestGrants:
                 await self._end_again(request, over)
             else:
                 living[request.id] = request
-        self._living = living
+        # Some may have ended while others were ended again.
+        self._living = {key: request for key, request in living.items() if key not in self._over}
+        ended = {key: (self._over[key].state.value,) for key in self._given if key in self._over}
+        self._give([grant for key, grant in self._given.items() if key in self._living], ended)
+
+    def _hold_if_stale(self) -> None:
+        """Somebody may have revoked what this broker could not read for too long."""
+        if self._given and self._is_stale:
+            log.error("requests were last read more than %d seconds ago: they give nothing", STALE_SECONDS)
+            self._held |= dict.fromkeys(self._given, (Reason.STATE_STALE,))
+            self._give((), self._held)
 
     async def _end_again(self, request: AccessRequest, over: Ending) -> None:
         """The state does not have yet, or no longer has, that a request is over."""
@@ -158,13 +179,14 @@ class RequestGrants:
     async def _take_effect(self) -> None:
         """Give what is proven and due, take away what is not, and go on with what the time has changed."""
         parts, now = self._parts, self._parts.clock.now()
-        held: dict[str, tuple[str, ...]] = {}
+        due = [r for r in self._living.values() if r.standing.state in GRANTED and self._is_time(r.terms, now)]
+        turns = asyncio.Semaphore(MOST_ASKED_AT_ONCE)
+        why = await asyncio.gather(*(self._held_because(request, now, turns) for request in due))
+        held = {request.id: reasons for request, reasons in zip(due, why, strict=True)}
         wanted: dict[str, Grant] = {}
-        for request in tuple(self._living.values()):
-            if request.standing.state in GRANTED and self._is_time(request.terms, now):
-                held[request.id] = why = await self._held_because(request, now)
-                if not why and (request.id in self._given or await self._record_given(request)):
-                    wanted[request.id] = request.terms.grant()
+        for request in due:
+            if not held[request.id] and (request.id in self._given or await self._record_given(request)):
+                wanted[request.id] = request.terms.grant()
         self._held = held
         self._give([grant for key, grant in wanted.items() if key in self._living], self._held)
         self._epoch, self._due = parts.desk.epoch, self._next_due(now)
@@ -195,40 +217,14 @@ class RequestGrants:
                 moments.append(self._opening(request.terms, now))
         return min((moment for moment in moments if moment > now), default=float("inf"))
 
-    async def _held_because(self, request: AccessRequest, now: float) -> tuple[str, ...]:
-        parts = self._parts
-        if request.id not in self._given and parts.clock.monotonic() - self._read_at > STALE_SECONDS:
+    async def _held_because(self, request: AccessRequest, now: float, turns: asyncio.Semaphore) -> tuple[str, ...]:
+        if self._is_stale:
             return (Reason.STATE_STALE,)
-        found = ineligible_because(request.terms, parts.surroundings, now)
-        return found or await self._unapproved_because(request)
-
-    async def _unapproved_because(self, request: AccessRequest) -> tuple[str, ...]:
-        """Whether enough of those who signed may still approve it."""
-        approvals = self._parts.trust.approvals(request)
-        if not approvals:
-            self._parts.distrust(request.id, "no_approval: it is said to be approved, and nobody signed that")
-        answers = [await self._answer(request.terms, review) for review in approvals]
-        allowing = tuple(answer.groups for answer in answers if answer.allow)
-        needed = max((answer.needed for answer in answers), default=1)
-        return () if groups_suffice(allowing, needed) else (Reason.APPROVALS_MISSING,)
-
-    async def _answer(self, terms: Terms, review: Review) -> ReviewAnswer:
-        """What the policy says of one approval; asked again when anything that it rests on changes, and each minute."""
-        parts = self._parts
-        if parts.desk.locks.on_request(review.reviewer.id, review.reviewer.organisation, ()) is not None:
-            return ReviewAnswer(False, (Reason.LOCKED,))
-        key = terms, review.note, parts.review_desk.rests_on
-        known = self._answers.get(key)
-        now = parts.clock.monotonic()
-        if known is None or now - known[0] >= ANSWERS_SECONDS:
-            self._answers = {k: kept for k, kept in self._answers.items() if now - kept[0] < ANSWERS_SECONDS}
-            answer = (await parts.review_desk.ask(terms, review.reviewer)).answer
-            if _NO_ANSWER.isdisjoint(answer.reasons):
-                known = now, answer
-            elif known is None:
-                return answer
-            self._answers[key] = known
-        return known[1]
+        found = ineligible_because(request.terms, self._parts.surroundings, now)
+        if found:
+            return found
+        async with turns:
+            return await self._approvals.missing_because(request)
 
     async def _record_given(self, request: AccessRequest) -> bool:
         """Whether it is on record that the grant comes into force; without, it does not."""
@@ -315,8 +311,9 @@ class RequestGrants:
                 await asyncio.to_thread(self._parts.journal.write, over)
             except OSError as error:
                 log.error("the requests that are over cannot be kept: %s", error)
+                self._keeping_trouble = f"what is over cannot be kept: {error}"
                 return
-            self._kept = over
+            self._kept, self._keeping_trouble = over, ""
 
 
 async def _nothing() -> None:

@@ -12,6 +12,7 @@ from broker.access.eligibility import Surroundings
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_request_journal import RequestJournal
 from broker.adapters.state_requests import RequestRows
+from broker.adapters.state_use_journal import UseJournal
 from broker.engine.ports import Clock, Ledger
 from broker.errors import ConfigError, IntegrityError, LedgerUnavailableError
 from broker.ledger import request_records
@@ -40,6 +41,7 @@ class RequestParts:
     chance: Callable[[str], str]
     database: StateDatabase
     journal: RequestJournal
+    use_journal: UseJournal
     origin: str
     key: Ed25519PrivateKey
     verifiers: tuple[Verifier, ...]

@@ -1,14 +1,16 @@
 """Takes up the uses of grants for single use, in the state that brokers share, before anything is relayed.
 
-A use is taken up by a row that can be there once. Nothing that may have been sent gives it back.
+A use is taken up by a row that can be there once. Nothing that may have been sent gives it back, and what this broker
+took up it remembers by itself: whoever deletes the row gets no second use of it here.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from typing import Any
 
 from broker.access.uses import uses_of
+from broker.adapters.state_use_journal import Use
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.ledger import request_records
@@ -18,6 +20,8 @@ from broker.wiring.request_grants import RequestGrants
 from broker.wiring.request_parts import RequestParts
 
 log = logging.getLogger(__name__)
+REMEMBERED_SECONDS = 90 * 86_400.0
+"""How long after a grant's end: it may have been prolonged, and what prolongs it uses up the same."""
 CLAIMED, RETURNED = "claimed", "returned"
 
 
@@ -28,6 +32,12 @@ class RequestUses:
         self._parts = parts
         self._grants = grants
         self._tasks: set[asyncio.Task[None]] = set()
+        self._taken: dict[Use, float] = {}
+        self._keeping = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Remember what was taken up before. Raises ConfigError."""
+        self._taken = await asyncio.to_thread(self._parts.use_journal.read)
 
     def claim(self, session: Session, request: Request, grant: str, claimed: Callable[[str], None]) -> None:
         """Take up what the request uses; `claimed` is told "", or the `Reason` word for which it may not be sent."""
@@ -57,15 +67,19 @@ class RequestUses:
         uses = uses_of(asked.terms.grant(), session.device_key, request)
         if uses is None:
             return Reason.OUTSIDE_PLAN
+        chain, now = asked.terms.chain, parts.clock.now()
+        if any((chain, use) in self._taken for use in uses):
+            return Reason.GRANT_USED
         try:
-            now = parts.clock.now()
-            if not await parts.rows.claim(asked.terms.chain, identifier, uses, parts.origin, now):
+            if not await parts.rows.claim(chain, identifier, uses, parts.origin, now):
                 return Reason.GRANT_USED
         except StateUnavailableError:
             return Reason.STATE_STALE
         try:
+            await self._remember(chain, uses, asked.terms.ends + REMEMBERED_SECONDS)
             await self._record(session, identifier, uses, CLAIMED)
-        except LedgerUnavailableError:
+        except (LedgerUnavailableError, OSError) as error:
+            log.error("that %s was used could not be kept, so nothing is sent: %s", identifier, error)
             return Reason.LEDGER_CLOSED
         return ""
 
@@ -77,8 +91,24 @@ class RequestUses:
         try:
             await self._record(session, identifier, uses, RETURNED)
             await self._parts.rows.give_back(asked.terms.chain, identifier, uses)
-        except (LedgerUnavailableError, StateUnavailableError) as error:
+            await self._forget(asked.terms.chain, uses)
+        except (LedgerUnavailableError, StateUnavailableError, OSError) as error:
             log.warning("a use of %s stays taken up, though nothing was sent: %s", identifier, error)
+
+    async def _remember(self, chain: str, uses: Iterable[str], until: float) -> None:
+        """Keep on the disk what was taken up, and that before anything is intended. Raises OSError."""
+        now = self._parts.clock.now()
+        async with self._keeping:
+            self._taken = {use: end for use, end in self._taken.items() if now < end}
+            self._taken |= {(chain, use): until for use in uses}
+            await asyncio.to_thread(self._parts.use_journal.write, self._taken)
+
+    async def _forget(self, chain: str, uses: Iterable[str]) -> None:
+        """What was not sent may be taken up again. Raises OSError, and after a restart it may not."""
+        async with self._keeping:
+            for use in uses:
+                self._taken.pop((chain, use), None)
+            await asyncio.to_thread(self._parts.use_journal.write, self._taken)
 
     async def _record(self, session: Session, grant: str, uses: tuple[str, ...], result: str) -> None:
         now, use = self._parts.clock.now(), "; ".join(uses)

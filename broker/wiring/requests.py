@@ -22,6 +22,7 @@ from broker.access.requests import (
 from broker.adapters.clock import random_id
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_request_journal import RequestJournal
+from broker.adapters.state_use_journal import UseJournal
 from broker.engine.ports import Clock, Ledger, PolicyEngine
 from broker.errors import RequestRefusedError, StateUnavailableError
 from broker.ledger import request_records
@@ -77,8 +78,14 @@ class RequestBook:
         self._grants = grants
         self.uses = RequestUses(parts, grants)
 
+    @property
+    def readiness(self) -> tuple[bool, str]:
+        """Whether requests are followed, and in what state that is."""
+        return self._grants.readiness
+
     async def start(self) -> None:
         """Take into force what is approved. Raises ConfigError."""
+        await self.uses.start()
         await self._grants.start()
 
     async def stop(self) -> None:
@@ -146,6 +153,7 @@ class RequestBook:
         self._require_allowed(decision)
         if verdict is Verdict.APPROVE:
             self._require_eligible(terms)
+            self._require_reports(terms, await parts.rows.of_subject(terms.subject))
             groups = [
                 review_decision.answer.groups for review_decision in [await self._again(terms, r) for r in earlier]
             ]
@@ -307,11 +315,16 @@ class RequestBook:
         if terms.ends <= self._parts.clock.now():
             raise RequestRefusedError("request_time", "It would be over before it begins.")
         mine = await self._parts.rows.of_subject(terms.subject)
+        self._require_reports(terms, mine)
+        if sum(r.standing.state in LIVING for r in mine) >= MOST_LIVING_OF_SUBJECT:
+            raise RequestRefusedError("too_many_requests")
+
+    @staticmethod
+    def _require_reports(terms: Terms, mine: tuple[AccessRequest, ...]) -> None:
+        """What is over must be reported on before the next is handed in, and before it is approved."""
         owed = [one for one in debts(mine) if one != terms.extends]
         if owed:
             raise RequestRefusedError("report_due", f"Close {', '.join(owed)} with a report first.")
-        if sum(r.standing.state in LIVING for r in mine) >= MOST_LIVING_OF_SUBJECT:
-            raise RequestRefusedError("too_many_requests")
 
     def _changed(
         self, request: AccessRequest, act: str, by: str, previous: str, *, terms: bool = False, why: str = ""
@@ -349,6 +362,7 @@ def request_book(
         random_id,
         database,
         RequestJournal(Path(settings.state_dir) / "requests.json"),
+        UseJournal(Path(settings.state_dir) / "uses.json"),
         settings.ledger.origin,
         key,
         verifiers(settings.ledger.origin, key, settings.state.brokers),

@@ -15,8 +15,9 @@ from broker.access.locks import LocksInForce
 from broker.adapters.clock import random_id
 from broker.adapters.state_database import StateDatabase, StatePlace
 from broker.adapters.state_request_journal import RequestJournal
+from broker.adapters.state_use_journal import UseJournal
 from broker.engine.in_force import InForce
-from broker.errors import LedgerUnavailableError
+from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.ledger.notes import Verifier, verifier_of
 from broker.listeners.review_desk import ReviewDesk
 from broker.model.access_request import Terms
@@ -109,7 +110,9 @@ class Machine:
         roles = json.loads(question)["reviewer"]["roles"]
         groups = [role for role in roles if role in ("operator", "security")]
         told = {"allow": bool(groups), "reasons": [] if groups else ["role_missing"], "groups": groups}
-        answer = b"" if self.silent else json.dumps(told | {"needed": self.needed, "rule": "x"}).encode()
+        answer: Any = json.dumps(told | {"needed": self.needed, "rule": "x"}).encode()
+        if self.silent:
+            answer = PolicyUnavailableError("policy_late", "The policy did not answer in time.")
         asyncio.get_running_loop().call_soon(answered, answer)
 
     def bring(self, plant: Inventory) -> None:
@@ -139,6 +142,7 @@ class Broker:
             random_id,
             self.database,
             RequestJournal(folder / f"{name}.json"),
+            UseJournal(folder / f"{name}-uses.json"),
             self.origin,
             self.key,
             (self.verifier, *knows),
@@ -148,6 +152,7 @@ class Broker:
         self.book = RequestBook(self.parts, self.grants)
 
     async def __aenter__(self) -> "Broker":
+        await self.book.uses.start()
         self.grants._kept = self.parts.journal.read()
         self.grants._over = {ending.request: ending for ending in self.grants._kept}
         await self.grants.look()

@@ -12,12 +12,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, update
 
 from broker.access.locks import LocksInForce
+from broker.access.requests import LIVING
+from broker.adapters import state_requests
 from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
-from broker.adapters.state_tables import REQUEST_REVIEWS, REQUESTS
+from broker.adapters.state_tables import REQUEST_REVIEWS, REQUEST_USES, REQUESTS
 from broker.errors import ConfigError, LedgerUnavailableError, RequestRefusedError, StateUnavailableError
 from broker.ledger.notes import verifier_of
 from broker.ledger.reviews import encode_terms, sign_review
-from broker.model.access_request import AccessRequest, RequestState, Standing, Verdict
+from broker.model.access_request import AccessRequest, Ending, RequestState, Standing, Verdict
 from broker.model.lock import Lock, LockKind
 from broker.model.operation import ModbusRange, Operation, Request, Touch
 from broker.model.place import Organisation, Table
@@ -31,8 +33,9 @@ SUBJECT = person(ANA, organisation="acme")
 
 
 async def approved(broker: Broker, **changes: Any) -> None:
-    await broker.book.create(terms(**changes), submit=True)
-    await broker.book.review(await broker.fresh(), BO, Verdict.APPROVE, "")
+    asked = terms(**changes)
+    await broker.book.create(asked, submit=True)
+    await broker.book.review(await broker.fresh(asked.id), BO, Verdict.APPROVE, "")
 
 
 async def outcomes(*acts: Any) -> list[str]:
@@ -116,6 +119,29 @@ def test_a_single_use_is_taken_up_once_by_whomever(place: StatePlace, tmp_path: 
             winner.book.uses.give_back(session, write("21"), "req-a")  # type: ignore[arg-type]
             await winner.book.uses.settled()
             assert sorted(await asyncio.gather(claim(one), claim(two))) == ["", Reason.GRANT_USED]
+
+    asyncio.run(story())
+
+
+def test_a_use_whose_row_was_deleted_is_not_taken_up_again_where_it_was_even_after_a_restart(tmp_path: Path) -> None:
+    session = SimpleNamespace(device_key="plant/ahu-1", id="ses-1")
+    place = sqlite_place(tmp_path / "broker.db")
+
+    async def claim(broker: Broker) -> str:
+        answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        broker.book.uses.claim(session, write("21"), "req-a", answer.set_result)  # type: ignore[arg-type]
+        return await answer
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            await approved(one, single_use=True)
+            assert await claim(one) == ""
+            await tamper(place, delete(REQUEST_USES))
+            assert await claim(one) == Reason.GRANT_USED
+            knows = (one.verifier,)
+        async with Broker(place, tmp_path, knows=knows) as again:
+            assert again.gives == {"req-a"}
+            assert await claim(again) == Reason.GRANT_USED
 
     asyncio.run(story())
 
@@ -358,6 +384,116 @@ def test_without_the_state_nothing_new_is_given_and_a_revocation_holds_all_the_s
             assert await one.state() == "revoked"
             assert one.machine.kinds("request_distrusted") == []
             assert any(r["to"] == "revoked" and r["by"] == BO.id for r in one.machine.kinds("request_changed"))
+
+    asyncio.run(story())
+
+
+def test_what_ends_while_others_are_looked_at_is_over(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one)
+            await approved(one, identifier="req-b", chain="req-b")
+            revived = (await one.fresh("req-b")).standing
+            one.grants._over["req-b"] = Ending("req-b", RequestState.REVOKED, NOW, BO.id, "", NOW + 3600, stored=False)
+            change, meanwhile = one.parts.rows.change, Ending("req-a", RequestState.REVOKED, NOW, BO.id, "", NOW + 3600)
+
+            async def changing(identifier: str, *arguments: Any) -> bool:
+                await one.grants.end(meanwhile)
+                return await change(identifier, *arguments)
+
+            one.parts.rows.change = changing  # type: ignore[method-assign]
+            await one.grants.look()
+            assert revived.state is not RequestState.REVOKED
+            assert (one.gives, one.grants.request("req-a")) == (set(), None)
+            assert len(one.machine.kinds("grant_given")) == 2
+
+    asyncio.run(story())
+
+
+def test_what_could_not_be_read_for_five_seconds_gives_nothing_until_it_is(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one)
+            living = one.parts.rows.living
+
+            async def broken(*_: object) -> Any:
+                raise RuntimeError("whatever it is")
+
+            one.parts.rows.living = broken  # type: ignore[method-assign]
+            one.machine.ticks += 4.9
+            one.grants._hold_if_stale()
+            assert (one.gives, one.grants.readiness[0]) == ({"req-a"}, True)
+            one.machine.ticks += 0.2
+            one.grants._hold_if_stale()
+            assert (one.gives, one.grants.readiness[0]) == (set(), False)
+            assert one.grants.held_because("req-a") == (Reason.STATE_STALE,)
+            one.parts.rows.living = living  # type: ignore[method-assign]
+            await one.grants.look()
+            assert (one.gives, one.grants.readiness[0]) == ({"req-a"}, True)
+
+    asyncio.run(story())
+
+
+def test_an_engine_that_says_nothing_any_more_holds_grants_after_a_minute_and_five_seconds(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one)
+            one.machine.silent = True
+            for seconds, gives in ((59, {"req-a"}), (64, {"req-a"}), (66, set())):
+                await one.at(NOW + seconds)
+                assert one.gives == gives, seconds
+            one.machine.silent = False
+            await one.grants.look()
+            assert one.gives == {"req-a"}
+
+    asyncio.run(story())
+
+
+def test_a_table_filled_with_requests_is_a_state_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_requests, "MOST_LIVING", 2)
+
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            for name in "abc":
+                await one.parts.rows.living(LIVING, ())
+                await one.book.create(terms(f"req-{name}", chain=f"req-{name}"), submit=True)
+            with pytest.raises(StateUnavailableError):
+                await one.parts.rows.living(LIVING, ())
+
+    asyncio.run(story())
+
+
+def test_an_end_that_cannot_be_kept_is_told_and_kept_when_it_can_be(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one)
+            (tmp_path / "one.json").unlink(missing_ok=True)
+            (tmp_path / "one.json").mkdir()
+            await one.book.revoke(await one.fresh(), BO, "no more")
+            ready, words = one.grants.readiness
+            assert not ready
+            assert "cannot be kept" in words
+            (tmp_path / "one.json").rmdir()
+            await one.grants.look()
+            assert one.grants.readiness[0]
+            assert [ending.request for ending in one.parts.journal.read()] == ["req-a"]
+
+    asyncio.run(story())
+
+
+def test_whoever_owes_a_report_is_approved_nothing_else(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one)
+            await one.book.create(terms("req-b", chain="req-b"), submit=True)
+            await one.book.revoke(await one.fresh(), BO, "no more")
+            with pytest.raises(RequestRefusedError, match="report_due"):
+                await one.book.review(await one.fresh("req-b"), BO, Verdict.APPROVE, "")
+            await one.book.close(await one.fresh(), SUBJECT, "half of it done")
+            await one.book.review(await one.fresh("req-b"), BO, Verdict.APPROVE, "")
+            assert one.gives == {"req-b"}
 
     asyncio.run(story())
 

@@ -6,6 +6,7 @@ import pytest
 
 from broker.engine.events import Answered, Refused
 from broker.engine.exchange import exchange, exchange_whole
+from broker.model.decision import Obligation
 from broker.model.operation import Relayed
 from broker.model.vocabulary import Action, Reason, Result
 from tests.unit.engine.playbook import DONE, Playbook, allow, deny, request, session
@@ -23,6 +24,14 @@ def test_the_use_is_taken_up_before_anything_is_intended_or_sent() -> None:
     book, finding = play()
     assert book.names() == ["Decide", "ClaimUse", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"]
     assert isinstance(finding, Answered)
+
+
+def test_while_a_person_is_waited_for_nothing_is_taken_up() -> None:
+    waiting = replace(ONCE, obligations=(Obligation.SECOND_PERSON,))
+    book, finding = play(Decide=lambda _: waiting)
+    assert book.names()[:2] == ["Decide", "AskApproval"]
+    assert "ClaimUse" not in book.names()
+    assert isinstance(finding, Refused)
 
 
 @pytest.mark.parametrize("word", [Reason.GRANT_USED, Reason.STATE_STALE, Reason.OUTSIDE_PLAN])
