@@ -18,12 +18,12 @@ from cryptography.x509.verification import (
 from broker.errors import CertificateError, ConfigError
 from broker.identity.codes import certificate_error
 from broker.identity.names import Name, NameForm, decode_name, decode_namespace
-from broker.identity.profile import X509_ERRORS, has, read_whole, sound_key
+from broker.identity.profile import X509_ERRORS, binds_policies, read_whole, sound_key
 from broker.identity.revocation import RevocationList, decode_crls
 from broker.model.place import Organisation
 
 MOST_INTERMEDIATES = 4
-POLICY_CONSTRAINTS_REFUSED = "an authority constrains certificate policies, which are not followed here"
+POLICIES_REFUSED = "it constrains or maps certificate policies, which are not followed here"
 Path = tuple[x509.Certificate, ...]
 
 
@@ -69,9 +69,8 @@ class TrustDomain:
             path = self._build(leaf, others, now, self.organisation.max_path_length)
         except (VerificationError, *X509_ERRORS) as error:
             raise self._no_path(leaf, others, now, str(error)) from None
-        # RFC 5280, 6.1.4 (i): policies are not followed here, so nobody may ask for it, be it marked critical or not.
-        if any(has(authority.extensions, x509.PolicyConstraints) for authority in path[1:-1]):
-            raise certificate_error("certificate_untrusted", POLICY_CONSTRAINTS_REFUSED)
+        if any(binds_policies(member) for member in path[:-1]):
+            raise certificate_error("certificate_untrusted", POLICIES_REFUSED)
         return path
 
     def verify_name(self, leaf: x509.Certificate) -> Name:

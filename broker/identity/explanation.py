@@ -7,12 +7,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from broker.errors import CertificateError
-from broker.identity.anchors import POLICY_CONSTRAINTS_REFUSED, Path, TrustDomain, decode_names, issued
+from broker.identity.anchors import POLICIES_REFUSED, Path, TrustDomain, decode_names, issued
 from broker.identity.certificate import Trust, decode_presented
 from broker.identity.codes import certificate_error
 from broker.identity.modbus_role import ROLE_OID, decode_role
 from broker.identity.names import Name
-from broker.identity.profile import X509_ERRORS, Finding, has, key_findings, leaf_findings, sound_hash
+from broker.identity.profile import X509_ERRORS, Finding, binds_policies, has, key_findings, leaf_findings, sound_hash
 
 _REMEDIES = {
     "certificate_malformed": "give the file as PEM (leaf first, then its authorities) or as one DER certificate",
@@ -78,6 +78,8 @@ def _profile(certificate: x509.Certificate) -> Iterator[Finding]:
         yield Finding(_UNTRUSTED, "it is not an X.509 version 3 certificate", "reissue as version 3")
     if not sound_hash(certificate):
         yield Finding(_UNTRUSTED, "it is signed with something other than SHA-2", "reissue, signed with SHA-256")
+    if binds_policies(certificate):
+        yield Finding(_UNTRUSTED, POLICIES_REFUSED, "present a chain without policy constraints and mappings")
     for extension in certificate.extensions:
         if extension.critical and not isinstance(extension.value, _KNOWN_EXTENSIONS):
             marked = " (Modbus role)" if extension.oid == ROLE_OID else ""
@@ -122,8 +124,6 @@ def _authority_extension(extension: x509.Extension[x509.ExtensionType]) -> Itera
         yield Finding(_UNTRUSTED, "its basicConstraints are not critical with CA:TRUE", remedy)
     if isinstance(value, x509.KeyUsage) and not value.key_cert_sign:
         yield Finding(_UNTRUSTED, "its key usage lacks keyCertSign", remedy)
-    if isinstance(value, x509.PolicyConstraints):
-        yield Finding(_UNTRUSTED, POLICY_CONSTRAINTS_REFUSED, remedy)
     if isinstance(value, x509.AuthorityKeyIdentifier) and not _plain_key_identifier(value):
         yield Finding(_UNTRUSTED, "its authority key identifier is more or less than the key identifier", remedy)
     usages = {ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE}

@@ -11,12 +11,13 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from broker.identity.rsa_keys import sound_rsa_key
 
 _SOUND_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _CURVES = (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1)
+_POLICY_BINDINGS = (ExtensionOID.POLICY_CONSTRAINTS, ExtensionOID.POLICY_MAPPINGS, ExtensionOID.INHIBIT_ANY_POLICY)
 
 
 # All that cryptography raises for octets that are not what they should be; a TypeError comes of odd types in a name.
@@ -82,6 +83,15 @@ def sound_hash(
         return isinstance(signed.signature_hash_algorithm, _SOUND_HASHES)
     except UnsupportedAlgorithm:
         return False
+
+
+def binds_policies(certificate: x509.Certificate) -> bool:
+    """Whether a path with it is valid for certain policies only (RFC 5280, 6.1.4 (a), (i), (j) and 6.1.5 (b)).
+
+    Policies are not followed here, so no certificate of a path may, an end entity's included; path validation passes
+    over what is not marked critical. `certificatePolicies` alone binds nothing while nobody asks for a policy.
+    """
+    return any(extension.oid in _POLICY_BINDINGS for extension in certificate.extensions)
 
 
 def read_whole(certificate: x509.Certificate) -> x509.Certificate:

@@ -10,12 +10,15 @@ own document; it is at its default settings here (any policy will do, none has t
 from collections import Counter
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.verification import Criticality, ExtensionPolicy
 
 from broker.errors import CertificateError, ConfigError
-from broker.identity.anchors import POLICY_CONSTRAINTS_REFUSED
-from broker.identity.certificate import Trust
-from broker.identity.revocation import decode_crls
+from broker.identity import anchors
+from broker.identity.anchors import POLICIES_REFUSED
+from broker.identity.certificate import Trust, decode_presented
+from broker.identity.revocation import decode_crls, verify_unrevoked
 from broker.model.place import Organisation
 from tests.integration.identity.pkits import FOLDER, NAMESPACES, NOW, Suite
 
@@ -32,7 +35,7 @@ EXCEPTIONS = {
 }
 # Valid and refused: a part of the refusal, why our profile is stricter, and how many there are.
 STRICTER = (
-    (POLICY_CONSTRAINTS_REFUSED, "policies are not followed (RFC 5280, 6.1.4 (i))", 5),
+    (POLICIES_REFUSED, "policies are not followed (RFC 5280, 6.1.4 (i))", 5),
     ("unaccounted-for critical extensions", "policy mappings and constraints, critical (RFC 5280, 4.2)", 19),
     ("Forbidden public key algorithm", "DSA", 1),
     ("no interior errors", "names are compared octet by octet, without case and spaces (RFC 5280, 7.1)", 5),
@@ -116,6 +119,37 @@ def test_what_pkits_calls_valid_is_believed_or_refused_for_a_known_reason(verdic
     assert {name: refused[name] for name, parts in reasons.items() if len(parts) != 1} == {}
     assert Counter(parts[0] for parts in reasons.values()) == {part: count for part, _, count in STRICTER}
     assert len(valid) - len(refused) == 34
+
+
+def test_no_invalid_path_is_believed_with_the_end_entity_in_its_own_octets_either(
+    suite: Suite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was issued again may have a date, a serial or a signature of another form than NIST's.
+
+    Put aside here: the extended key usage and the alternative name that NIST's end entities lack.
+    """
+    names = ExtensionPolicy.webpki_defaults_ee().may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
+    monkeypatch.setattr(anchors, "_LEAF_POLICY", names)
+    (domain,) = trust(suite, tuple(usable(suite).values())).domains
+    said: dict[str, str] = {}
+    for name in suite.names:
+        try:
+            vector = suite.vector(name)
+            leaf, others = decode_presented(vector.leaf.public_bytes(Encoding.DER), vector.presented)
+            verify_unrevoked(domain.verify_path(leaf, others, NOW), domain.crls, True, NOW)
+            said[name] = BELIEVED
+        except ValueError:
+            said[name] = "unreadable"
+        except CertificateError as error:
+            said[name] = error.code
+    assert {name for name in said if is_invalid(name) and said[name] == BELIEVED} == EXCEPTIONS
+    assert {name: said[name] for name in UNTRIED} == {
+        "ValidDSAParameterInheritanceTest5": "unreadable",
+        "InvalidNegativeSerialNumberTest15": "certificate_untrusted",  # a negative serial is refused before any list
+    }
+    # One fewer than issued again: dates before 2050 must be UTCTime (RFC 5280, 4.1.2.5).
+    assert said["ValidGeneralizedTimenotBeforeDateTest4"] == "certificate_untrusted"
+    assert Counter(is_invalid(name) for name in said if said[name] == BELIEVED) == {False: 33, True: 1}
 
 
 def test_what_revocation_lists_alone_refuse_is_believed_without_them(suite: Suite, verdicts: dict[str, str]) -> None:

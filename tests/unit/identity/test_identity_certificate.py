@@ -4,7 +4,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -134,11 +134,21 @@ CA_EXPIRED = authority("acme expired", ROOT, ends=NOW - 1)
 CA_SERVERS = authority("acme servers", ROOT, extra=[(SERVER, False)])
 PATH_ZERO = authority("acme zero", ROOT, path_length=0)
 BELOW_ZERO = authority("acme below zero", PATH_ZERO)
-POLICY_CONSTRAINED = authority("acme policies", ROOT, extra=[(x509.PolicyConstraints(0, None), False)])
+EXPLICIT_POLICY = [(x509.PolicyConstraints(0, None), False)]
+# From anyPolicy to another, which RFC 5280, 4.2.1.5 forbids.
+ANY_POLICY_MAPPED = x509.UnrecognizedExtension(
+    ExtensionOID.POLICY_MAPPINGS, bytes.fromhex("3014 3012 0604551d2000 060a60864801650302013001")
+)
+POLICY_CONSTRAINED = authority("acme policies", ROOT, extra=EXPLICIT_POLICY)
+POLICY_MAPPED = authority("acme mapped policies", ROOT, extra=[(ANY_POLICY_MAPPED, False)])
+POLICY_INHIBITED = authority("acme inhibited policies", ROOT, extra=[(x509.InhibitAnyPolicy(0), False)])
 UNKNOWN_CRITICAL = [(x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.4.1.50316.999"), b"\x05\x00"), True)]
 
 HOSTILE = {
     "policies constrained": (leaf(POLICY_CONSTRAINED, ANA), [POLICY_CONSTRAINED], "certificate_untrusted"),
+    "policies constrained by the leaf": (leaf(ISSUING, ANA, extra=EXPLICIT_POLICY), [ISSUING], "certificate_untrusted"),
+    "policies mapped": (leaf(POLICY_MAPPED, ANA), [POLICY_MAPPED], "certificate_untrusted"),
+    "policies inhibited": (leaf(POLICY_INHIBITED, ANA), [POLICY_INHIBITED], "certificate_untrusted"),
     "expired": (leaf(ISSUING, ANA, ends=NOW - 1), [ISSUING], "certificate_expired"),
     "expires this second": (leaf(ISSUING, ANA, ends=NOW), [ISSUING], "certificate_expired"),
     "from tomorrow": (leaf(ISSUING, ANA, starts=NOW + DAY), [ISSUING], "certificate_not_yet_valid"),
