@@ -19,13 +19,16 @@ from tests.end_to_end.development import VENDOR, Development, until
 from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
 from tests.end_to_end.modbus_caller import write_register
 from tests.end_to_end.test_access_requests import act, later, post
-from tests.end_to_end.test_live_control import watching
+from tests.end_to_end.test_break_glass import OPENER, opened, part_of_readiness, seal
+from tests.end_to_end.test_live_control import run, watching
 from tests.end_to_end.test_locks import session_of
 from tests.end_to_end.tunnel_caller import TunnelCaller
 from tests.postgresql import Postgresql, running
 
 SETPOINT, REFUSED = write_register(10, 190), b"\x86\x01"
 CUT_SECONDS = 1.0
+# The state is too old after five seconds; a busy machine gets more before it fails a test.
+STALE_SECONDS = 15.0
 DATABASE = "several"
 SITE = """package site.operation
 
@@ -83,7 +86,11 @@ def brokers(postgresql: Postgresql, tmp_path_factory: pytest.TempPathFactory) ->
     folders = [place / name for name in ("one", "other")]
     keys = [make_key(folder, f"{folder.name}.example/ledger") for folder in folders]
     for folder in folders:
-        settings = {"ledger": {"origin": f"{folder.name}.example/ledger"}, "state": {"brokers": keys}}
+        settings = {
+            "ledger": {"origin": f"{folder.name}.example/ledger"},
+            "state": {"brokers": keys},
+            "break_glass": {"sites": ["plant"]},
+        }
         folder.with_name(f"{folder.name}.yaml").write_text(json.dumps(settings))
     state = postgresql.make_database(DATABASE)
     found = Brokers(postgresql, device, *(start_broker(folder, inventory, state) for folder in folders))
@@ -278,3 +285,41 @@ def test_what_a_killed_broker_approved_is_given_by_the_other_and_by_it_when_it_i
     assert write(brokers.other) == (200, [])
     close(brokers.other, request)
     until(lambda: write(brokers.one)[1] == ["action_not_granted"])
+
+
+def test_a_database_that_stops_ends_what_was_asked_for_at_both_brokers_and_its_return_gives_it_again(
+    brokers: Brokers, tmp_path: Path
+) -> None:
+    request, waiting = approved(brokers), ask(brokers.one)
+    envelopes = seal(brokers.one, tmp_path / "envelopes")
+    with brokers.one.modbus() as tool, TunnelCaller(brokers.other, "vendor-ana", "plant/ahu-1") as tunnel:
+        assert tunnel.ask(SETPOINT) == tool.ask(SETPOINT) == SETPOINT
+        session = session_of(brokers.one, tool)["session"]
+        seen = len(brokers.device.writes_seen)
+        brokers.postgresql.stop()
+        try:
+            refused = post(brokers.other, "secops-bo", f"/v1/requests/{waiting}/review", {"verdict": "approve"})
+            assert (refused.status, refused.body["code"]) == (503, "state_unavailable")
+            tool.closed_within(STALE_SECONDS)
+            tunnel.ended(STALE_SECONDS)
+            assert tunnel.tells("ending")["reason"] == "state_stale"
+            assert brokers.one.eventually("session_closed", session=session)["reason"] == "state_stale"
+            for development in brokers.both:
+                assert write(development) == (503, ["state_stale"])
+                assert development.ops("/readyz")[0] == 503
+                assert not part_of_readiness(development, "state")["ready"]
+            assert brokers.device.writes_seen[seen:] == []
+            emergency = opened(brokers.one, *envelopes[:2])["id"]
+            with brokers.one.modbus(OPENER) as saviour:
+                assert saviour.ask(SETPOINT) == SETPOINT
+        finally:
+            brokers.postgresql.start()
+    for development in brokers.both:
+        until(lambda development=development: development.ops("/readyz")[0] == 200, STALE_SECONDS)
+        until(lambda development=development: write(development) == (200, []), STALE_SECONDS)
+        assert development.records("grant_given", grant=waiting) == []
+    assert run(brokers.one, "break-glass", "close", emergency, who="secops-bo").returncode == 0
+    approve(brokers.other, waiting)
+    close(brokers.one, request)
+    until(lambda: all(in_force(development, waiting) for development in brokers.both))
+    close(brokers.one, waiting)
