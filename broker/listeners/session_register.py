@@ -185,14 +185,14 @@ class SessionRegister:
             elif self._examine(session, now):
                 self._ask_again(session, cause)
 
-    def give(self, source: str, grants: Iterable[Grant]) -> None:
-        """These are the grants of that source from now on: end what relied on one that is gone."""
+    def give(self, source: str, grants: Iterable[Grant], gone: EndReason = EndReason.GRANT_ENDED) -> None:
+        """These are the grants of that source from now on: end what relied on one that is gone, for that reason."""
         before, now = self._desk.given, self._clock.now()
         self._desk.give(source, grants)
         for session in self.sessions():
             asked = session.subject, session.device, now
             if before.for_(*asked) != self._desk.given.for_(*asked):
-                self._examine(session, now)
+                self._examine(session, now, gone)
 
     def enforce_locks(self) -> None:
         """After locks were set: end what they name. The policy is asked about sessions that lost a grant, and once for
@@ -270,7 +270,7 @@ class SessionRegister:
         elif self._ledger.settle(False, recorded):
             opened(session)
 
-    def _examine(self, session: Session, now: float) -> bool:
+    def _examine(self, session: Session, now: float, gone: EndReason = EndReason.GRANT_ENDED) -> bool:
         """Whether the session may go on; if so, when to look again is noted."""
         proven = self._prove_again(session.subject, now)
         if isinstance(proven, EndReason):
@@ -280,8 +280,9 @@ class SessionRegister:
         situation = self._desk.situation_of(session, now)
         reason = end_of(session, situation)
         if reason is not None:
-            if reason is EndReason.GRANT_ENDED and not self._desk.locks.grants.isdisjoint(session.relied_on):
-                reason = EndReason.LOCKED
+            if reason is EndReason.GRANT_ENDED:
+                locked = not self._desk.locks.grants.isdisjoint(session.relied_on)
+                reason = EndReason.LOCKED if locked else gone
             self.end(session, reason)
             return False
         session.look_at = look_again_at(session, situation)

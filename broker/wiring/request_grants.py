@@ -17,7 +17,7 @@ from broker.ledger import request_records
 from broker.ledger.reviews import terms_digest
 from broker.model.access_request import AccessRequest, Ending, RequestAct, RequestState, Terms
 from broker.model.place import Grant
-from broker.model.vocabulary import Reason
+from broker.model.vocabulary import EndReason, Reason
 from broker.wiring.request_approvals import RequestApprovals
 from broker.wiring.request_parts import RequestParts
 
@@ -245,10 +245,13 @@ class RequestGrants:
         wanted = {grant.id: grant for grant in grants}
         if wanted == self._given:
             return
+        stale = False
         for gone in self._given.keys() - wanted.keys():
-            self._record_withdrawn(gone, why.get(gone, ()))
+            reasons = why.get(gone, ())
+            stale = stale or Reason.STATE_STALE in reasons
+            self._record_withdrawn(gone, reasons)
         self._given = wanted
-        self._parts.register.give(SOURCE, wanted.values())
+        self._parts.register.give(SOURCE, wanted.values(), EndReason.STATE_STALE if stale else EndReason.GRANT_ENDED)
 
     def _record_withdrawn(self, grant: str, reasons: tuple[str, ...]) -> None:
         """Recorded or not, it is taken away."""

@@ -24,7 +24,7 @@ from broker.model.access_request import Terms
 from broker.model.place import Grant, Inventory, Organisation, PlannedWrite
 from broker.model.schedule import Scope
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
-from broker.model.vocabulary import Action
+from broker.model.vocabulary import Action, EndReason
 from broker.wiring.request_grants import RequestGrants
 from broker.wiring.request_parts import RequestParts
 from broker.wiring.requests import RequestBook
@@ -102,7 +102,7 @@ class Machine:
     def settle(self, durable: bool, settled: Any) -> bool:
         return True
 
-    def give(self, source: str, grants: Iterable[Grant]) -> None:
+    def give(self, source: str, grants: Iterable[Grant], gone: EndReason = EndReason.GRANT_ENDED) -> None:
         self.given = self.given.replaced(source, grants)
         self.epoch += 1
 
