@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,7 +23,8 @@ from broker.ledger.reviews import encode_terms, sign_review
 from broker.model.access_request import AccessRequest, Ending, RequestState, Standing, Verdict
 from broker.model.lock import Lock, LockKind
 from broker.model.operation import ModbusRange, Operation, Request, Touch
-from broker.model.place import Organisation, Table
+from broker.model.place import Organisation, Scope, Table, Window
+from broker.model.schedule import Occurrence
 from broker.model.vocabulary import Action, Reason
 from broker.wiring.request_parts import verifiers
 from broker.wiring.requests import reviewer_of
@@ -294,6 +296,40 @@ def test_the_clock_starts_at_the_window_and_stops_at_its_end(place: StatePlace, 
                 await one.book.create(terms("req-b", ends=int(NOW) + 900, chain="req-b"), submit=True)
             await one.book.close(await one.fresh(), SUBJECT, "the coil is exchanged")
             await one.book.create(terms("req-b", ends=int(NOW) + 900, chain="req-b"), submit=True)
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("first", "openings"),
+    [
+        # In Berlin clocks go forward on 28 March 2027 and back on 31 October, at 01:00 UTC.
+        ("2027-03-27T04:00:00", ("2027-03-27T03:00:00+00:00", "2027-03-28T02:00:00+00:00")),
+        ("2027-10-30T04:00:00", ("2027-10-30T02:00:00+00:00", "2027-10-31T03:00:00+00:00")),
+    ],
+    ids=["forward", "back"],
+)
+def test_a_named_window_of_local_time_is_given_from_instant_to_instant_on_both_sides_of_a_change_of_clocks(
+    first: str, openings: tuple[str, ...], tmp_path: Path
+) -> None:
+    night = Window("night", Scope(sites=("plant",)), Occurrence(first, "Europe/Berlin", 1800, recurrence="FREQ=DAILY"))
+
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            one.machine.bring(replace(PLANT, revision="windows", windows=(night,)))
+            for number, opens in enumerate(datetime.fromisoformat(text).timestamp() for text in openings):
+                name = f"req-{number}"
+                await one.at(opens - 10800)  # before the change, for the second
+                found = one.machine.in_force.occurrence("night", PLANT.devices[0], "acme", one.machine.wall)
+                assert found is not None
+                assert (found.opens, found.closes) == (opens, opens + 1800)
+                asked = terms(name, window="night", starts=int(found.opens), ends=int(found.closes), chain=name)
+                await one.book.create(asked, submit=True)
+                await one.book.review(await one.fresh(name), BO, Verdict.APPROVE, "")
+                for moment, given in ((-1, set()), (0, {name}), (1799, {name}), (1800, set())):
+                    await one.at(opens + moment)
+                    assert one.gives == given, moment
+                await one.book.close(await one.fresh(name), SUBJECT, "the coil is exchanged")
 
     asyncio.run(story())
 
