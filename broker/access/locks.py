@@ -30,7 +30,9 @@ class LocksInForce:
         self._isolations: dict[str, Lock] = {}
         for lock in locks:
             if lock.isolation:
-                self._isolations[lock.target] = lock
+                # Of several the newest: an emergency passes what was there before it, never what came after.
+                known = self._isolations.setdefault(lock.target, lock)
+                self._isolations[lock.target] = max(known, lock, key=lambda each: each.set_at)
             else:
                 self._locks[lock.kind, lock.target] = lock
         self.grants = frozenset(target for kind, target in self._locks if kind is LockKind.GRANT)
@@ -63,7 +65,7 @@ class LocksInForce:
         return self._locks.get((LockKind.SITE, site))
 
     def isolation(self, site: str) -> Lock | None:
-        """The isolation of a site."""
+        """The isolation of a site, of several the newest."""
         return self._isolations.get(site)
 
     def _first(self, places: Iterable[tuple[LockKind, str]]) -> Lock | None:

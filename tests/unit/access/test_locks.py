@@ -93,3 +93,11 @@ HOLDS: list[tuple[Callable[[Lock], Lock], bool]] = [
 @pytest.mark.parametrize(("change", "holds"), HOLDS)
 def test_a_lock_holds_until_its_end_or_until_it_is_lifted(change: Callable[[Lock], Lock], holds: bool) -> None:
     assert change(lock(LockKind.SITE, "plant")).holds_at(NOW) is holds
+
+
+@given(st.permutations([0.0, 1.0, 2.0]))
+def test_of_several_isolations_the_newest_counts_in_whatever_order_they_come(ages: list[float]) -> None:
+    isolations = [lock(LockKind.SITE, "plant", isolation=True, id=f"lck-{age}", set_at=NOW + age) for age in ages]
+    found = LocksInForce(isolations).isolation("plant")
+    assert found is not None
+    assert found.set_at == NOW + 2
