@@ -23,7 +23,7 @@ check: $(VENV)/.test policy-check
 	$(PY) -m ruff check --quiet broker tests certs
 	$(PY) -m mypy --strict broker
 	$(VENV)/bin/lint-imports --no-logo
-	$(PY) -m pytest -q tests/unit
+	$(PY) -m pytest -q -n $(WORKERS) tests/unit
 
 policy-check: $(VENV)/.test .tools/opa
 	$(PY) -m tests.policy_checks

@@ -245,6 +245,8 @@ class RequestGrants:
         wanted = {grant.id: grant for grant in grants}
         if wanted == self._given:
             return
+        # What has run out, such as a window that a grant names, ends sessions for its own reason first.
+        self._parts.register.tick(self._parts.clock.now())
         stale = False
         for gone in self._given.keys() - wanted.keys():
             reasons = why.get(gone, ())

@@ -102,6 +102,9 @@ class Machine:
     def settle(self, durable: bool, settled: Any) -> bool:
         return True
 
+    def tick(self, now: float) -> None:
+        """There are no sessions."""
+
     def give(self, source: str, grants: Iterable[Grant], gone: EndReason = EndReason.GRANT_ENDED) -> None:
         self.given = self.given.replaced(source, grants)
         self.epoch += 1

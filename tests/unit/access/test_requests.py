@@ -69,7 +69,7 @@ def test_nobody_but_the_broker_gives_access_and_nobody_gives_it_but_after_approv
         (S.ACTIVE, 199, True, None),
         (S.ACTIVE, 199, False, None),
         (S.ACTIVE, 200, True, A.EXPIRE),
-        *((state, 500, False, None) for state in OVER),
+        *((state, 500, False, None) for state in sorted(OVER)),
     ],
 )
 def test_the_clock_starts_at_the_window_and_not_at_the_approval(

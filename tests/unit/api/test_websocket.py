@@ -104,6 +104,7 @@ def test_a_fragmented_text_is_one_message():
         bytes((0x82, 0x80 | 126)) + struct.pack(">H", 5) + b"mask" + b"x" * 5,
         bytes((0x82, 0x80 | 127)) + struct.pack(">Q", 200) + b"mask" + b"x" * 200,
     ],
+    ids=range(9),
 )
 def test_frames_that_break_the_standard_are_refused(octets):
     with pytest.raises(FrameError):
