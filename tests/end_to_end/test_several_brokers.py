@@ -288,6 +288,7 @@ def test_without_the_database_no_grant_begins_sessions_end_and_all_of_it_comes_b
     one = brokers.one
     envelopes = seal(one, tmp_path / "envelopes")
     one.eventually("break_glass_sealed")
+    waiting = ask(one)
     given, begins = approved(brokers), time.time() + 12
     later_on = ask(one, **{"from": later(12)})
     approve(brokers.other, later_on)
@@ -297,6 +298,8 @@ def test_without_the_database_no_grant_begins_sessions_end_and_all_of_it_comes_b
         brokers.postgresql.stop()
         assert time.time() < begins - 5, "what was read just before may begin for five seconds"
         try:
+            refused = post(brokers.other, "secops-bo", f"/v1/requests/{waiting}/review", {"verdict": "approve"})
+            assert (refused.status, refused.body["code"]) == (503, "state_unavailable")
             assert tool.closed_within(STALE_SECONDS)
             tunnel.ended(STALE_SECONDS)
             assert tunnel.tells("ending")["reason"] == "state_stale"
@@ -323,6 +326,7 @@ def test_without_the_database_no_grant_begins_sessions_end_and_all_of_it_comes_b
     assert post(one, "secops-bo", path, {}).status == 200
     for request in (given, later_on):
         close(one, request)
+    act(one, "vendor-ana", waiting, "withdraw")
 
 
 def in_force_again(development: Development, request: str) -> bool:
