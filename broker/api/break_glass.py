@@ -16,6 +16,7 @@ _NOT_OPENED = {
     OpeningRefusal.SITE_NOT_COVERED: "The settings do not let anybody open an emergency at this site.",
     OpeningRefusal.TOO_LONG: "The settings do not let anybody open an emergency for so long.",
     OpeningRefusal.LOCKED: "A lock refuses you, or the site.",
+    OpeningRefusal.NO_SESSIONS: "This broker opens no sessions now, not even in an emergency: its readiness says why.",
     OpeningRefusal.PARTS_MALFORMED: "A part is mistyped.",
     OpeningRefusal.PARTS_REFUSED: "These parts open nothing: they must be as many as needed, all different, of the "
     "newest seal, and never used before.",
@@ -100,7 +101,7 @@ def _resource(emergency: Emergency | None) -> dict[str, str]:
 def _not_opened(refused: NotOpened) -> Problem:
     if refused.because is OpeningRefusal.TOO_SOON:
         return Problem("too_many_attempts", headers={"Retry-After": str(int(refused.retry_seconds) + 1)})
-    unready = refused.because in (OpeningRefusal.NOT_SET_UP, OpeningRefusal.NOT_SEALED)
+    unready = refused.because in (OpeningRefusal.NOT_SET_UP, OpeningRefusal.NOT_SEALED, OpeningRefusal.NO_SESSIONS)
     return Problem("break_glass_unready" if unready else "break_glass_refused", _NOT_OPENED[refused.because])
 
 

@@ -23,6 +23,10 @@ from broker.model.vocabulary import EndReason, Reason
 
 SPARE_LOOKS = 1024
 STATE_STALE = "the state is too old"
+LOGOUTS_UNREAD = "logouts have not been read"
+FILES_INVALID = "files have been invalid for too long"
+SPARING_EMERGENCIES = frozenset({STATE_STALE, LOGOUTS_UNREAD, FILES_INVALID})
+"""What only says that the state or new files are not there: emergencies are for when they are not."""
 log = logging.getLogger(__name__)
 Cut = Callable[[EndReason], None]
 Opened = Callable[[Session | Refused], None]
@@ -52,6 +56,11 @@ class SessionRegister:
         self.opened = 0
         self._pace = SessionPace()
         self.followers: list[Callable[[Session], None]] = []
+
+    @property
+    def shut_for_emergencies(self) -> set[str]:
+        """For what not even a session of an emergency is opened."""
+        return self.shut_for - SPARING_EMERGENCIES
 
     def sessions(self) -> tuple[Session, ...]:
         """All that are open."""
@@ -290,8 +299,7 @@ class SessionRegister:
         return True
 
     def _shut_for(self, session: Session) -> set[str]:
-        """For what no such session is opened now: emergencies do without a state that is there."""
-        return self.shut_for - {STATE_STALE} if session.emergency else self.shut_for
+        return self.shut_for_emergencies if session.emergency else self.shut_for
 
     def _tell(self, session: Session) -> None:
         for follow in self.followers:

@@ -106,6 +106,7 @@ class OpeningRefusal(StrEnum):
     SITE_NOT_COVERED = "site_not_covered"
     TOO_LONG = "too_long"
     LOCKED = "locked"
+    NO_SESSIONS = "no_sessions"
     TOO_SOON = "too_soon"
     PARTS_MALFORMED = "parts_malformed"
     PARTS_REFUSED = "parts_refused"

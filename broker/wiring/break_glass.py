@@ -204,6 +204,8 @@ class BreakGlass:
                 return self._refuse(subject, asked, barred, wait)
             if not self._may_record():
                 raise LedgerUnavailableError("ledger_closed", "The ledger takes no records.")
+            if self._register.shut_for_emergencies:
+                return self._refuse(subject, asked, OpeningRefusal.NO_SESSIONS)
             await self._load_policy()
             self._pace.look(ticks)
             opened = await self._spend(asked, raw_parts)

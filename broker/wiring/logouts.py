@@ -15,7 +15,7 @@ from broker.identity.codes import token_error
 from broker.identity.logout import MOST_REMEMBERED, REMEMBERED_SECONDS
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
-from broker.listeners.session_register import SessionRegister
+from broker.listeners.session_register import LOGOUTS_UNREAD, SessionRegister
 from broker.model.logout import Logout
 from broker.model.subject import ProofKind
 from broker.model.vocabulary import EndReason
@@ -26,11 +26,10 @@ LOOK_SECONDS = 0.5
 RETRY_SECONDS = 2.0
 OVERLAP_SECONDS = 60.0
 """How far the clocks of brokers, and a statement that takes its time, may put `stored_at` behind what was read."""
-UNREAD = "logouts have not been read"
 
 
 class LogoutKeeper:
-    """One per broker. Until the state has been read once, no session is opened."""
+    """One per broker. Until the state has been read once, no session is opened but in emergencies."""
 
     def __init__(
         self,
@@ -54,7 +53,7 @@ class LogoutKeeper:
 
     async def start(self) -> None:
         """Take what the state remembers, then follow it."""
-        self._register.shut_for.add(UNREAD)
+        self._register.shut_for.add(LOGOUTS_UNREAD)
         await self._look()
         self._follower.start()
 
@@ -94,7 +93,7 @@ class LogoutKeeper:
         found = await self._rows.logouts(since, MOST_REMEMBERED)
         self._read_at = now
         self._hold((logout for logout in reversed(found) if logout.id not in self._known), record=not first)
-        self._register.shut_for.discard(UNREAD)
+        self._register.shut_for.discard(LOGOUTS_UNREAD)
 
     async def _store(self) -> None:
         waiting, now = tuple(self._unstored.values()), self._clock.now()

@@ -15,7 +15,7 @@ from broker.identity.certificate import Trust
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
 from broker.listeners.decision_desk import DecisionDesk
-from broker.listeners.session_register import SessionRegister
+from broker.listeners.session_register import FILES_INVALID, SessionRegister
 from broker.model.place import Inventory
 from broker.model.vocabulary import EndReason
 from broker.settings.broker_file import Settings
@@ -23,7 +23,6 @@ from broker.wiring.inventory_changes import InventoryChange, InventoryChanges
 from broker.wiring.policy_review import PolicyReview, PolicySources
 
 log = logging.getLogger(__name__)
-INVALID = "files have been invalid for too long"
 KEPT = "copy in the state folder"
 
 
@@ -254,9 +253,9 @@ class Reload:
     def _shut_if_invalid_too_long(self) -> None:
         now = self._clock.monotonic()
         if any(now - since >= self._invalid_stop_seconds for since in self._invalid_since.values()):
-            self._register.shut_for.add(INVALID)
+            self._register.shut_for.add(FILES_INVALID)
         else:
-            self._register.shut_for.discard(INVALID)
+            self._register.shut_for.discard(FILES_INVALID)
 
     def _inventory_marks(self) -> tuple[str, str]:
         return self._sources.inventory_mark(), self._sources.approved_revision()

@@ -86,17 +86,20 @@ def test_with_nothing_else_there_two_envelopes_open_the_plant_and_two_people_rev
     postgresql = next(postgresqls)
     port = free_port()
     with running_opa(port=port) as opa:
-        plant = start(
-            *plant_inventory(tmp_path / "inventory"),
-            *("--opa", f"http://127.0.0.1:{port}", "--state", postgresql.make_database("emergency")),
-        )
-        envelopes = seal(plant, tmp_path / "envelopes")
+        there = ("--opa", f"http://127.0.0.1:{port}", "--state", postgresql.make_database("emergency"))
+        options = (*plant_inventory(tmp_path / "inventory"), *there)
+        before = start(*options, name="plant")
+        envelopes = seal(before, tmp_path / "envelopes")
+        before.eventually("break_glass_sealed")
+        before.stop()
+        postgresql.stop()
+        plant = start(*options, name="plant")
         sealed = plant.eventually("break_glass_sealed")
         assert (sealed["parts"], sealed["needed"]) == (5, 2)
         assert read_alone(plant).status == 401
         opa.process.kill()
         opa.process.wait()
-    postgresql.stop()
+    assert "logouts have not been read" in part_of_readiness(plant, "sessions")["detail"]
     with plant.modbus() as vendor, plant.modbus(OPENER) as refused:
         assert refused.ask(READ) == b"\x83\x01"
         assert vendor.ask(READ) == b"\x83\x01"

@@ -95,6 +95,7 @@ def test_every_refusal_has_its_answer_and_shows_no_part(refusal, pki, run):
     status, code = {
         OpeningRefusal.NOT_SET_UP: (409, "break_glass_unready"),
         OpeningRefusal.NOT_SEALED: (409, "break_glass_unready"),
+        OpeningRefusal.NO_SESSIONS: (409, "break_glass_unready"),
         OpeningRefusal.TOO_SOON: (429, "too_many_attempts"),
     }.get(refusal, (403, "break_glass_refused"))
 

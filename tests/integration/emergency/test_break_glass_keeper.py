@@ -50,6 +50,7 @@ class Surroundings:
     in_force_now: EmergenciesInForce = field(default_factory=EmergenciesInForce)
     locks: LocksInForce = field(default_factory=LocksInForce)
     examined: int = 0
+    shut_for_emergencies: set[str] = field(default_factory=set)
     terms: EmergencyTerms | None = TERMS
 
     def now(self) -> float:
@@ -200,6 +201,19 @@ def test_a_closed_ledger_opens_nothing_and_spends_no_part(around: Surroundings) 
                 await opened(keeper, *parts[:2])
             assert keeper.parts_left == 4
             around.closed = False
+            await opened(keeper, *parts[:2])
+
+    asyncio.run(story())
+
+
+def test_a_broker_that_would_open_no_session_of_it_spends_no_part(around: Surroundings) -> None:
+    async def story() -> None:
+        parts = seal(around.folder)
+        async with around.keeper() as keeper:
+            around.shut_for_emergencies.add("the clock is behind the record")
+            assert await refused(keeper, *parts[:2]) is OpeningRefusal.NO_SESSIONS
+            assert keeper.parts_left == 4
+            around.shut_for_emergencies.clear()
             await opened(keeper, *parts[:2])
 
     asyncio.run(story())

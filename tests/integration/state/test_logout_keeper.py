@@ -14,9 +14,10 @@ from broker.adapters.state_database import StateDatabase, StatePlace
 from broker.adapters.state_logouts import LogoutRows
 from broker.errors import LedgerUnavailableError, StateUnavailableError, TokenError
 from broker.identity.logout import REMEMBERED_SECONDS, LoggedOut
+from broker.listeners.session_register import LOGOUTS_UNREAD
 from broker.model.logout import Logout
 from broker.model.subject import Proof, ProofKind
-from broker.wiring.logouts import UNREAD, LogoutKeeper
+from broker.wiring.logouts import LogoutKeeper
 
 NOW = 1_800_000_000.0
 ISSUER = "https://id.example"
@@ -166,7 +167,7 @@ def test_until_the_state_was_read_once_nobody_is_let_in(place: StatePlace, monke
         monkeypatch.setattr(LogoutRows, "logouts", fails)
         at = Surroundings(closed=True)
         async with at.keeper(place) as keeper:
-            assert at.shut_for == {UNREAD}
+            assert at.shut_for == {LOGOUTS_UNREAD}
             monkeypatch.setattr(LogoutRows, "logouts", read)
             await until(lambda: not at.shut_for)
             await keeper.take("u-1")

@@ -5,13 +5,14 @@ from types import SimpleNamespace
 from typing import Any
 
 import orjson
+import pytest
 
 from broker.access.emergencies import EmergenciesInForce
 from broker.access.locks import LocksInForce
 from broker.engine.events import Refused
 from broker.engine.sessions import Session, Situation
 from broker.listeners.decision_desk import DecisionDesk
-from broker.listeners.session_register import STATE_STALE, SessionRegister
+from broker.listeners.session_register import FILES_INVALID, LOGOUTS_UNREAD, STATE_STALE, SessionRegister
 from broker.model.decision import EntryPoint
 from broker.model.emergency import Emergency
 from broker.model.lock import Lock, LockKind
@@ -127,14 +128,27 @@ def test_closing_it_ends_its_sessions_at_once() -> None:
     assert plant.cut == [EndReason.GRANT_ENDED]
 
 
-def test_a_state_that_is_too_old_spares_it_and_nothing_else_does() -> None:
+def test_a_state_that_is_too_old_spares_it() -> None:
     plant = Plant()
     plant.register.shut_for.add(STATE_STALE)
     session = plant.open()
     assert isinstance(session, Session)
     plant.register.end_all_but_emergencies(EndReason.STATE_STALE)
     assert session.ended is None
-    plant.register.shut_for.add("the broker stops")
+
+
+@pytest.mark.parametrize("word", [STATE_STALE, LOGOUTS_UNREAD, FILES_INVALID])
+def test_a_state_or_files_that_cannot_be_read_bar_others_and_not_it(word: str) -> None:
+    plant = Plant()
+    plant.register.shut_for.add(word)
+    assert isinstance(plant.open(BO), Refused)
+    assert plant.asked == [], "not even the policy is asked"
+    assert isinstance(plant.open(), Session)
+
+
+def test_nothing_else_spares_it() -> None:
+    plant = Plant()
+    plant.register.shut_for |= {STATE_STALE, "the broker stops"}
     assert isinstance(plant.open(), Refused)
 
 
