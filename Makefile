@@ -16,7 +16,8 @@ demo: $(VENV)/.runtime
 	$(VENV)/bin/otbroker dev --walkthrough
 
 test: check peers
-	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak" --ignore tests/unit tests
+	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak and not alone" --ignore tests/unit tests
+	$(PY) -m pytest -m "alone and not soak" tests/end_to_end
 
 check: $(VENV)/.test policy-check
 	$(PY) -m ruff format --check --quiet broker tests certs

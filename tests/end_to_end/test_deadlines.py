@@ -15,16 +15,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import jwt
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from broker.adapters.authority.certificates import make_key, make_leaf
 from broker.adapters.development_ca import encode_key
+from broker.adapters.policy_files import read_policies
 from broker.cli.building import ANA, BMS
+from broker.cli.config_files import load_inventory
+from broker.cli.file_sources import IN_FORCE
 from broker.cli.policies import shipped_policies
 from broker.identity.issuance import PROFILES, Terms
 from broker.identity.names import decode_subject_id
+from broker.settings.canonical import decode_inventory
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.crash.evidence import records_on_disk
 from tests.end_to_end.development import VENDOR, Answer, Development, Persona, token_of, until
@@ -34,8 +39,12 @@ from tests.end_to_end.modbus_caller import Reply, frame, write_register
 from tests.end_to_end.test_live_control import watching
 from tests.end_to_end.ways import API, MODBUS, PATHS, STREAM, TUNNEL, Ways
 
+pytestmark = pytest.mark.alone
+
 SOON_SECONDS = 1.0
-LEAD_SECONDS = 4
+CLOCKS_SECONDS = 0.02
+"""How far what two clocks say of one moment may be apart."""
+LEAD_SECONDS = 6
 # A second is promised; a busy machine gets more before it fails a test.
 UNDONE_SECONDS = 8.0
 EVERYWHERE = {"sites": ["plant"]}
@@ -80,8 +89,17 @@ class Plant:
         text = self.organisations.read_text()
         self.organisations.write_text("".join(line for line in text.splitlines(True) if "contract_until" not in line))
         self.development.revoke(VENDOR)
+        until(self._is_in_force, 20)
         with self.development.api().kept() as caller:
             until(lambda: caller.write("plant/ahu-1", {"supply-temp-setpoint": 19}).status == 200, 20)
+
+    def _is_in_force(self) -> bool:
+        """Whether the broker works by what is in the files now."""
+        folder = self.development.folder
+        wanted = load_inventory(self.inventory, load_inventory(self.organisations.parent).organisations)
+        policies = json.loads(self.development.ops("/readyz")[1])["parts"]["policy"]["detail"]
+        kept = decode_inventory((folder / IN_FORCE).read_bytes())
+        return (kept.revision, policies) == (wanted.revision, read_policies(folder / "policies").revision)
 
 
 def in_a_while() -> datetime:
@@ -131,10 +149,10 @@ def persona(development: Development, seconds: float) -> Persona:
 
 
 def check(ways: Ways, began: float, reason: str, again: str, paths: tuple[str, ...] = PATHS) -> None:
-    """Each way was cut within a second of `began`, for this reason, and says so to whoever tries again."""
+    """Each way was cut within a second of `began`, not before, for this reason, and says so to whoever tries again."""
     for path in paths:
         at, told = ways.cut(path)
-        assert at - began < SOON_SECONDS, f"{path}: {at - began:.2f} s"
+        assert -CLOCKS_SECONDS < at - began < SOON_SECONDS, f"{path}: {at - began:.2f} s"
         assert ways.recorded(path) == reason, path
         if path == TUNNEL:
             assert told == reason
@@ -279,11 +297,11 @@ def test_a_certificate_that_expires(plant: Plant) -> None:
 
 
 def test_a_token_that_expires_where_tokens_are_asked_for(plant: Plant) -> None:
-    expires = int(time.time()) + LEAD_SECONDS
     token = token_of(plant.development, ANA, VENDOR, LEAD_SECONDS, "vendor-ana")
+    expires = jwt.decode(token, options={"verify_signature": False})["exp"]
     with Ways(plant.development, "vendor-ana", token) as ways:
         moment = expires - time.time() + time.monotonic()
-        check(ways, moment + 1, "token_expired", "token_expired", (TUNNEL, API, STREAM))
+        check(ways, moment, "token_expired", "token_expired", (TUNNEL, API, STREAM))
 
 
 def test_a_certificate_that_is_revoked(plant: Plant) -> None:

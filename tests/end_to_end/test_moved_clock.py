@@ -8,6 +8,8 @@ from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import Development, until
 from tests.end_to_end.modbus_caller import read_registers
 
+pytestmark = pytest.mark.alone
+
 # libfaketime 0.9.10 fails in clock_nanosleep, with which Python sleeps, once it has moved the clock.
 SLEEP = "import select, time\ntime.sleep = lambda seconds: select.select((), (), (), seconds)\n"
 LIBRARIES = sorted(Path("/usr/lib").glob("*/faketime/libfaketime.so.1"))

@@ -17,6 +17,8 @@ from tests.end_to_end.test_locks import CUT_SECONDS, lift, session_of, set_lock
 from tests.end_to_end.tunnel_caller import TunnelCaller
 from tests.postgresql import Postgresql, running
 
+pytestmark = pytest.mark.alone
+
 READ = read_registers(10)
 REFUSED_READ = b"\x83\x01"
 # The state is too old after five seconds; a busy machine gets more before it fails a test.

@@ -6,12 +6,16 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.crash.evidence import records_on_disk
 from tests.end_to_end.development import Development, in_background, until
 from tests.end_to_end.devices import ScriptedDevice, honest, modbus_device, write_inventory
 from tests.end_to_end.modbus_caller import digest_of, read_registers, write_register
 from tests.end_to_end.tunnel_caller import TunnelCaller
+
+pytestmark = pytest.mark.alone
 
 SLOW_SECONDS = 1.5
 

@@ -45,7 +45,8 @@ class Ways:
         reply = self.modbus.ask(SETPOINT)
         assert reply == SETPOINT, (reply, development.records("decision", "session_opened")[-3:])
         self.tunnel = enter(TunnelCaller(development, self._who, DEVICE, self._token))
-        assert self.tunnel.ask(SETPOINT) == SETPOINT
+        reply = self.tunnel.ask(SETPOINT)
+        assert reply == SETPOINT, (reply, self.tunnel.told)
         self._api = enter(self._caller().kept())
         assert self._write(self._api).status == 200
         peer = f"127.0.0.1:{self.modbus.local_port}"
