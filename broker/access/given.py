@@ -7,6 +7,7 @@ from broker.access.standing import StandingGrants, concerns
 from broker.model.decision import Decision
 from broker.model.place import Device, Grant
 from broker.model.subject import Subject
+from broker.model.vocabulary import Reason
 
 _NONE: Mapping[str, tuple[Grant, ...]] = {}
 
@@ -35,12 +36,19 @@ class GivenGrants:
         """Those that are a subject's, whenever and wherever they hold."""
         return tuple(grant for grant in self._by_id.values() if concerns(grant, subject))
 
-    def told_of_use(self, decision: Decision) -> Decision:
-        """An allow of a write that names the grant it uses up, if it does: never to be reused."""
-        grant = self._by_id.get(decision.rule.removeprefix("grant/"))
-        if grant is None or not grant.single_use:
+    @staticmethod
+    def told_of_use(decision: Decision, grants: tuple[Grant, ...]) -> Decision:
+        """An allow of a write that names which of the grants it uses up, if it does: never to be reused.
+
+        Where one of them can be used up, an answer that names none of them says too little to be believed.
+        """
+        if not any(grant.single_use for grant in grants):
             return decision
-        return replace(decision, spends=grant.id, valid_until=None)
+        name = decision.rule.removeprefix("grant/")
+        grant = next((grant for grant in grants if grant.id == name), None)
+        if grant is None:
+            return replace(decision, allow=False, reasons=(Reason.POLICY_ODD,), obligations=(), valid_until=None)
+        return replace(decision, spends=grant.id, valid_until=None) if grant.single_use else decision
 
     def for_(self, subject: Subject, device: Device, now: float) -> tuple[Grant, ...]:
         """Those that hold now for a subject on a device, by their ids."""

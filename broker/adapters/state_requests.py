@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.adapters.state_database import StateDatabase
@@ -50,6 +50,19 @@ class RequestRows:
         """The newest requests of a subject."""
         async with self._database.connection() as connection:
             return await self._read(connection, REQUESTS.c.subject == subject, most)
+
+    async def activated(self, subject: str) -> tuple[AccessRequest, ...]:
+        """The newest requests of a subject that gave something once, however many others he made."""
+        wanted = and_(REQUESTS.c.subject == subject, REQUESTS.c.activated_at.is_not(None))
+        async with self._database.connection() as connection:
+            return await self._read(connection, wanted, MOST_LISTED)
+
+    async def count(self, subject: str, states: Collection[RequestState]) -> int:
+        """How many requests of a subject are in these states."""
+        wanted = REQUESTS.c.subject == subject, REQUESTS.c.state.in_([state.value for state in states])
+        async with self._database.connection() as connection:
+            found = await connection.execute(select(func.count()).select_from(REQUESTS).where(*wanted))
+            return int(found.scalar_one())
 
     async def newest(self, most: int = MOST_LISTED) -> tuple[AccessRequest, ...]:
         """The newest requests of all."""

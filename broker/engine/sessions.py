@@ -20,7 +20,8 @@ class Session:
     """A session; mutable only through the functions of this module and the driver that owns it.
 
     `leases` maps an operation key (request digest and place) to a decision that may be reused; `epoch` is the state of
-    policy, inventory and locks in which they were taken. `relied_on` are the grants that an open window puts in force;
+    policy, inventory and locks in which they were taken. `relied_on` are the grants that an open window puts in force,
+    `viewing_by` those that give views without one, though not for ever;
     `look_at` (epoch seconds) is when its end must be examined again. `device_key` is the device's, ready to hand.
     `barred` is the `Reason` word for which nothing is relayed now, empty while operations may be. `observer`, there
     only while somebody watches, is told of each request: result, code, reasons of a denial. `watched_by` are those who
@@ -39,6 +40,7 @@ class Session:
     epoch: int = 0
     leases: dict[str, Decision] = field(default_factory=dict)
     relied_on: frozenset[str] = frozenset()
+    viewing_by: frozenset[str] = frozenset()
     look_at: float = NEVER
     operations: int = 0
     refusals: int = 0
@@ -103,12 +105,15 @@ def end_of(session: Session, situation: Situation) -> EndReason | None:
     calendar = situation.calendar
     relied_on = in_force(situation)
     lost = session.relied_on - relied_on - prolonged(situation.grants, relied_on)
+    viewing_by = frozenset(grant.id for grant in situation.grants if _gives_views_meanwhile(grant))
     if calendar.frozen and (lost or session.errand is not None or calendar.views_frozen):
         return EndReason.FREEZE_STARTED
     if lost:
         known = {grant.id for grant in situation.grants}
         return EndReason.WINDOW_CLOSED if lost & known else EndReason.GRANT_ENDED
-    session.relied_on = relied_on
+    if session.viewing_by - viewing_by - prolonged(situation.grants, viewing_by):
+        return EndReason.GRANT_ENDED
+    session.relied_on, session.viewing_by = relied_on, viewing_by
     return None
 
 
@@ -133,10 +138,11 @@ def access_end(session: Session, situation: Situation) -> tuple[float, EndReason
     ends = [(NEVER, EndReason.GRANT_ENDED)]
     if situation.contract_until is not None:
         ends.append((situation.contract_until, EndReason.CONTRACT_ENDED))
-    others = prolonged(situation.grants, session.relied_on)
+    bound = session.relied_on | session.viewing_by
+    others = prolonged(situation.grants, bound)
     for grant in situation.grants:
-        if grant.id in session.relied_on and grant.id not in others:
-            if not session.emergency and not _needs_no_window(grant):
+        if grant.id in bound and grant.id not in others:
+            if grant.id in session.relied_on and not session.emergency and not _needs_no_window(grant):
                 ends.append((_last_window_end(grant, situation.calendar.open), EndReason.WINDOW_CLOSED))
             ends.append((NEVER if grant.not_after is None else grant.not_after, EndReason.GRANT_ENDED))
     return min(ends)
@@ -168,8 +174,17 @@ def in_force(situation: Situation) -> frozenset[str]:
 
 def _gives_for_now(grant: Grant, open_now: frozenset[str]) -> bool:
     if _needs_no_window(grant):
-        return grant.not_after is not None or grant.kind is not GrantKind.STANDING
+        return _will_end(grant)
     return bool(open_now.intersection(grant.windows) if grant.windows else open_now)
+
+
+def _gives_views_meanwhile(grant: Grant) -> bool:
+    """Whether a grant that needs a window for the rest gives views without one, until it ends or is withdrawn."""
+    return not grant.windows and not _NEED_NO_WINDOW.isdisjoint(grant.actions) and _will_end(grant)
+
+
+def _will_end(grant: Grant) -> bool:
+    return grant.not_after is not None or grant.kind is not GrantKind.STANDING
 
 
 def _needs_no_window(grant: Grant) -> bool:

@@ -100,7 +100,7 @@ class DecisionDesk:
 
         def settle(decision: Decision) -> None:
             if self.given and errand is None and decision.allow and operation.writes:
-                decision = self.given.told_of_use(decision)
+                decision = self.given.told_of_use(decision, situation.grants)
             if armed:
                 decision = replace(decision, armed=armed)
             elif (

@@ -290,7 +290,7 @@ class SessionRegister:
         reason = end_of(session, situation)
         if reason is not None:
             if reason is EndReason.GRANT_ENDED:
-                locked = not self._desk.locks.grants.isdisjoint(session.relied_on)
+                locked = not self._desk.locks.grants.isdisjoint(session.relied_on | session.viewing_by)
                 reason = EndReason.LOCKED if locked else gone
             self.end(session, reason)
             return False

@@ -106,7 +106,7 @@ class RequestGrants:
     async def look(self) -> None:
         """Read the state, and let it take effect."""
         async with self._turn:
-            began = self._parts.clock.monotonic()
+            began, over = self._parts.clock.monotonic(), frozenset(self._over)
             self._look_at = began + self._heartbeat_seconds
             try:
                 found = await self._parts.rows.living(LIVING, tuple(self._living))
@@ -114,7 +114,7 @@ class RequestGrants:
                 log.debug("requests cannot be read: %s", error)
             else:
                 self._read_at = began
-                await self._learn(found)
+                await self._learn(found, over)
             await self._take_effect()
         await self._keep()
 
@@ -136,7 +136,8 @@ class RequestGrants:
                 # Whatever it is: what is in force ends by its own time, by locks, or with the age of what was read.
                 log.exception("requests could not be looked at")
 
-    async def _learn(self, found: tuple[AccessRequest, ...]) -> None:
+    async def _learn(self, found: tuple[AccessRequest, ...], over_before: frozenset[str]) -> None:
+        """Take what was read; what ended while it was read is said to go on there, and nobody revived it."""
         for gone in self._living.keys() - {request.id for request in found}:
             self._parts.distrust(gone, "row_missing: the state no longer has it")
         living = {}
@@ -144,7 +145,7 @@ class RequestGrants:
             over = self._over.get(request.id)
             if request.standing.state not in LIVING:
                 self._note_end(_ending(request))
-            elif over is not None:
+            elif over is not None and request.id in over_before:
                 await self._end_again(request, over)
             else:
                 living[request.id] = request

@@ -153,7 +153,7 @@ class RequestBook:
         self._require_allowed(decision)
         if verdict is Verdict.APPROVE:
             self._require_eligible(terms)
-            self._require_reports(terms, await parts.rows.of_subject(terms.subject))
+            await self._require_reports(terms)
             groups = [
                 review_decision.answer.groups for review_decision in [await self._again(terms, r) for r in earlier]
             ]
@@ -314,15 +314,14 @@ class RequestBook:
         self._require_eligible(terms)
         if terms.ends <= self._parts.clock.now():
             raise RequestRefusedError("request_time", "It would be over before it begins.")
-        mine = await self._parts.rows.of_subject(terms.subject)
-        self._require_reports(terms, mine)
-        if sum(r.standing.state in LIVING for r in mine) >= MOST_LIVING_OF_SUBJECT:
+        await self._require_reports(terms)
+        if await self._parts.rows.count(terms.subject, LIVING) >= MOST_LIVING_OF_SUBJECT:
             raise RequestRefusedError("too_many_requests")
 
-    @staticmethod
-    def _require_reports(terms: Terms, mine: tuple[AccessRequest, ...]) -> None:
+    async def _require_reports(self, terms: Terms) -> None:
         """What is over must be reported on before the next is handed in, and before it is approved."""
-        owed = [one for one in debts(mine) if one != terms.extends]
+        activated = await self._parts.rows.activated(terms.subject)
+        owed = [one for one in debts(activated) if one != terms.extends]
         if owed:
             raise RequestRefusedError("report_due", f"Close {', '.join(owed)} with a report first.")
 

@@ -446,6 +446,46 @@ def test_what_ends_while_others_are_looked_at_is_over(tmp_path: Path) -> None:
     asyncio.run(story())
 
 
+def test_what_ends_while_it_is_read_was_not_revived(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one)
+            living, request = one.parts.rows.living, await one.fresh()
+
+            async def read_first(*arguments: Any) -> Any:
+                found = await living(*arguments)
+                one.parts.rows.living = living  # type: ignore[method-assign]
+                await one.grants.end(Ending("req-a", RequestState.REVOKED, NOW, BO.id, "", NOW + 3600))
+                return found
+
+            one.parts.rows.living = read_first  # type: ignore[method-assign]
+            await one.grants.look()
+            assert request.standing.state is not RequestState.REVOKED
+            assert one.gives == set()
+            assert one.machine.kinds("request_distrusted") == []
+
+    asyncio.run(story())
+
+
+def test_a_report_owed_is_not_hidden_behind_drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(state_requests, "MOST_LISTED", 3)
+    monkeypatch.setattr(state_requests.RequestRows.of_subject, "__defaults__", (3,))
+    later = int(NOW) + 9000
+
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one)
+            for name in "bcde":
+                await one.book.create(
+                    terms(f"req-{name}", chain=f"req-{name}", starts=later, ends=later + 60), submit=False
+                )
+            await one.book.revoke(await one.fresh(), BO, "no more")
+            with pytest.raises(RequestRefusedError, match="report_due"):
+                await one.book.create(terms("req-f", chain="req-f"), submit=True)
+
+    asyncio.run(story())
+
+
 def test_what_could_not_be_read_for_five_seconds_gives_nothing_until_it_is(tmp_path: Path) -> None:
     async def story() -> None:
         async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:

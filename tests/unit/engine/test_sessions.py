@@ -70,6 +70,28 @@ def test_a_grant_that_is_gone_ends_what_relied_on_it():
     assert end_of(live, at(2, OPEN, VIEW)) is EndReason.GRANT_ENDED
 
 
+TIMED = replace(ADJUST, not_after=150.0)
+GIVEN = replace(ADJUST, kind=GrantKind.REQUEST)
+
+
+@pytest.mark.parametrize("calendar", [CLOSED, replace(FROZEN, open=())])
+@pytest.mark.parametrize("grant", [TIMED, GIVEN])
+def test_what_views_by_a_grant_that_ends_ends_with_it_though_no_window_is_open(grant, calendar):
+    live = session()
+    assert end_of(live, at(1, calendar, VIEW, grant)) is None
+    assert end_of(live, at(2, calendar, VIEW, grant)) is None
+    assert end_of(live, at(150, calendar, VIEW)) is EndReason.GRANT_ENDED
+
+
+def test_what_views_by_a_grant_outlives_its_window_and_is_told_when_the_grant_ends():
+    live = session()
+    assert end_of(live, at(1, CLOSED, TIMED)) is None
+    assert foreseen_end(live, at(1, CLOSED, TIMED)) == (150.0, EndReason.GRANT_ENDED)
+    prolonging = replace(TIMED, id="longer", not_after=300.0, extends="adjust")
+    assert end_of(live, at(150, CLOSED, prolonging)) is None
+    assert end_of(live, at(300, CLOSED)) is EndReason.GRANT_ENDED
+
+
 @pytest.mark.parametrize(
     ("proofs", "contract", "now", "reason"),
     [
