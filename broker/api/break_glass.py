@@ -72,6 +72,7 @@ async def review(call: Call) -> dict[str, Any]:
     asked: SigningCall = call.body
     emergency = _named(call)
     await call.require(REVIEW, _resource(emergency))
+    call.require_person()
     if emergency is None:
         raise Problem("emergency_unknown")
     if emergency not in call.gate.break_glass.emergencies:

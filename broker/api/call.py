@@ -16,8 +16,8 @@ from broker.engine.events import Refused
 from broker.engine.sessions import Session
 from broker.model.decision import Decision
 from broker.model.place import Device
-from broker.model.subject import Subject
-from broker.model.vocabulary import EndReason
+from broker.model.subject import Subject, SubjectKind
+from broker.model.vocabulary import EndReason, Reason
 
 LISTENER = "https"
 ALWAYS = {"Cache-Control": "no-store", "Server": "otbroker", "X-Content-Type-Options": "nosniff"}
@@ -121,6 +121,11 @@ class Call:
         if permission == self.administers:
             self.gate.record_act(self.subject, permission, resource, BEGUN)
             self.begun = resource
+
+    def require_person(self, other_than: str = "") -> None:
+        """Whatever the policy says, this takes a person, and another than that one. Raises Problem."""
+        if self.subject.kind is not SubjectKind.PERSON or self.subject.id == other_than:
+            raise Problem("permission_denied", reasons=(Reason.SECOND_PERSON_NEEDED,))
 
     async def sites(self, permission: str, kind: str, sites: Iterable[str]) -> frozenset[str] | None:
         """Of these sites those whose things of that kind the caller may do this with; None: all, of no site too.

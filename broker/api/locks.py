@@ -48,12 +48,14 @@ async def isolate(call: Call) -> dict[str, Any]:
 
 
 async def lift(call: Call) -> dict[str, Any]:
-    """Lift a lock; of an isolation the policy wants another person than the one who set it."""
+    """Lift a lock; of an isolation, only another person than the one who set it."""
     wanted = call.parameters["id"]
     lock = next((lock for lock in call.gate.locks.locks() if lock.id == wanted), None)
     await call.require(LIFT, {"kind": "lock", "id": wanted} | (_about(lock) if lock else {}))
     if lock is None:
         raise Problem("lock_unknown")
+    if lock.isolation:
+        call.require_person(other_than=lock.set_by)
     try:
         lifted = await call.gate.locks.lift(lock, call.subject.id)
     except StateUnavailableError:

@@ -182,6 +182,18 @@ reasons contains "second_person_needed" if {
 
 for_second_persons := {"operation.approve", "sessions.supervise"}
 
+# Machines neither sign reviews nor open what was isolated.
+reasons contains "second_person_needed" if {
+	input.permission == "break_glass.review"
+	input.subject.kind != "person"
+}
+
+reasons contains "second_person_needed" if {
+	input.permission == "lock.lift"
+	input.resource.isolation
+	input.subject.kind != "person"
+}
+
 # Whoever invited himself would hold a second key to his own name that nobody else has seen.
 reasons contains "second_person_needed" if {
 	input.permission == "invitation.create"

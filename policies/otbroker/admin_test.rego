@@ -155,6 +155,18 @@ test_an_isolation_is_lifted_by_a_second_person if {
 	decided("lock.lift", object.remove(isolation, ["isolation"]), security).allow
 }
 
+test_machines_neither_sign_reviews_nor_open_what_was_isolated if {
+	every role in ["operator", "security"] {
+		machine := object.union(owner, {"roles": [role], "kind": "service"})
+		isolation := {"kind": "lock", "isolation": "yes", "set_by": "bo@owner.example"}
+		decided("lock.lift", isolation, machine).reasons == ["second_person_needed"]
+		decided("lock.lift", object.remove(isolation, ["isolation"]), machine).allow
+		emergency := {"kind": "emergency", "site": "plant", "opened_by": "bo@owner.example"}
+		decided("break_glass.review", emergency, machine).reasons == ["second_person_needed"]
+		decided("break_glass.close", emergency, machine).allow
+	}
+}
+
 test_an_isolation_spares_whom_the_policy_names if {
 	plant := {"kind": "site", "site": "plant"}
 	decided("isolation.pass", plant, object.union(owner, {"roles": ["emergency"]})).rule == "role/emergency"

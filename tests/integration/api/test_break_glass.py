@@ -1,12 +1,14 @@
 """Break-glass through the API: who needs no token where, what is refused and how, and that no part is ever shown."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from broker.api import break_glass_models
 from broker.model.emergency import OpeningRefusal
-from tests.integration.api.stage import serving
+from broker.model.subject import SubjectKind
+from tests.integration.api.stage import TOKENS, serving
 from tests.integration.api.test_calls import READ, told
 from tests.unit.api.break_glass_double import OURS, PARTS
 
@@ -187,5 +189,17 @@ def test_a_review_takes_two_others_after_the_end(pki, run):
             assert (await sign(bo))["emergency"]["state"] == "reviewed"
             assert (await sign(bo, 409))["code"] == "signature_refused"
             assert (await sign(bo, 409, "emg-theirs"))["code"] == "emergency_elsewhere"
+
+    run(story())
+
+
+def test_no_machine_signs_a_review_whatever_the_policy_says(pki, run, monkeypatch):
+    async def story():
+        async with serving(pki) as stage, stage.client() as ana, stage.client("bo", "token-bo") as bo:
+            await told(await bo.post(f"{PATH}/emg-ours/close", json={}))
+            monkeypatch.setitem(TOKENS, "token-ana", replace(TOKENS["token-ana"], kind=SubjectKind.SERVICE))
+            problem = await told(await ana.post(f"{PATH}/emg-ours/review", json={"comment": "fine"}), 403)
+            assert [reason["code"] for reason in problem["reasons"]] == ["second_person_needed"]
+            assert stage.gate.break_glass.emergencies[0].signatures == ()
 
     run(story())

@@ -1,9 +1,13 @@
 """Locks as the API takes and tells them, with a book of locks in memory."""
 
+from dataclasses import replace
+
 import pytest
 
 from broker.api.lock_models import LiftAnswer, LockAnswer
-from tests.integration.api.stage import serving
+from broker.model.subject import SubjectKind
+from tests.integration.api.stage import TOKENS, serving
+from tests.unit.api.gate_double import ANA
 
 WHY = "smoke in the plant room"
 OF_CERTIFICATE = "0LWGm8PsyKmKkN80SLdLe8ooTkWxRnqZ8jrJ2Tdm5dI"
@@ -89,5 +93,18 @@ def test_without_the_state_locks_are_set_and_not_lifted(pki, run):
             problem = await posted(client, "/v1/locks/lck-1/lift", 503)
             assert problem["code"] == "state_unavailable"
             assert "postgres.internal" not in str(problem)
+
+    run(story())
+
+
+def test_an_isolation_takes_another_person_whatever_the_policy_says(pki, run, monkeypatch):
+    async def story():
+        async with serving(pki) as stage, stage.client() as ana, stage.client("bo", "token-bo") as bo:
+            monkeypatch.setitem(TOKENS, "token-ana", replace(ANA, kind=SubjectKind.SERVICE))
+            for client in (ana, bo):
+                problem = await posted(client, "/v1/locks/lck-2/lift", 403)
+                assert [reason["code"] for reason in problem["reasons"]] == ["second_person_needed"]
+            assert len(stage.gate.locks.locks()) == 2
+            await posted(ana, "/v1/locks/lck-1/lift")
 
     run(story())
