@@ -35,9 +35,12 @@ async def proposal(call: Call) -> dict[str, Any]:
 
 
 async def propose(call: Call) -> dict[str, Any]:
-    """Propose an act of an authority."""
+    """Propose an act of an authority, which is to approve it: nothing is stored of somebody who may not."""
     asked: ProposeCall = call.body
     await call.require(CREATE, {"kind": "proposal", "act": asked.act.value})
+    about = {"kind": "proposal", "act": asked.act.value, "proposed_by": call.subject.id}
+    await call.require(APPROVE, about | {"approved_by": ()})
+    await _enough(call, asked.act, about | {"approved_by": (call.subject.id,)})
     parameters = tuple(sorted(asked.parameters.items()))
     standing = await _state(call.gate.proposals.create(asked.act, parameters, call.subject.id, asked.why))
     return await _answer(call, standing)
@@ -141,18 +144,25 @@ async def _answer(call: Call, standing: Standing) -> dict[str, Any]:
 
 async def _warranted(call: Call, standing: Standing) -> tuple[Standing, list[str]]:
     """The proposal warranted if the policy says that enough people want it; else what it lacks. Raises Problem."""
-    act = standing.proposal.act
-    decision = await call.permission(act.value, {"kind": "proposal", "id": standing.proposal.id} | _about(standing))
-    if decision.reasons == (Reason.SECOND_PERSON_NEEDED,):
+    about = {"kind": "proposal", "id": standing.proposal.id} | _about(standing)
+    if not await _enough(call, standing.proposal.act, about):
         return standing, [Reason.SECOND_PERSON_NEEDED.value]
-    if not decision.allow:
-        raise refusal(decision.reasons, (decision,))
     ended = await _state(call.gate.proposals.warrant(standing, call.subject.id))
     # Somebody else was faster: then it is warranted, or refused.
     known = ended or await _state(call.gate.proposals.standing(standing.proposal.id)) or standing
     if not known.warrant:
         raise Problem("proposal_over")
     return known, []
+
+
+async def _enough(call: Call, act: ProposalAct, about: dict[str, Any]) -> bool:
+    """Whether enough people want an act, False if only another person is missing. Raises Problem."""
+    decision = await call.permission(act.value, about)
+    if decision.reasons == (Reason.SECOND_PERSON_NEEDED,):
+        return False
+    if not decision.allow:
+        raise refusal(decision.reasons, (decision,))
+    return True
 
 
 def _about(standing: Standing) -> dict[str, Any]:

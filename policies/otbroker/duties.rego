@@ -36,6 +36,7 @@ approving := {
 	"policy.activate",
 	"policy.approve",
 	"proposal.approve",
+	"proposal.create",
 	"request.review",
 }
 

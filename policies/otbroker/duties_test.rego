@@ -87,4 +87,5 @@ test_whoever_writes_the_policy_approves_nothing if {
 		}
 	}
 	reasons("sessions.end", plant, ["policy-author", "security"]) == []
+	reasons("proposal.create", {"kind": "proposal"}, ["policy-author", "operator"]) == ["duties_conflict"]
 }

@@ -1,19 +1,38 @@
 """Proposals and policies in memory, as far as views of them go."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
-from broker.model.proposal import Proposal, ProposalAct, Standing
+from broker.model.proposal import Proposal, ProposalAct, ProposalEnd, Standing
 
 REVISION = "r" * 43
 PROPOSAL = Proposal("dec-abc", ProposalAct.CA_SIGN, (("csr", "d"),), "bo@plant.example", 1_795_000_000.0, 4e9, "why")
 
 
 class ProposalsDouble:
+    """One proposal, which those in `approved_by` approved; what was `made` and `warranted` is kept."""
+
+    def __init__(self):
+        self.approved_by = ()
+        self.made, self.warranted = [], []
+
+    async def create(self, act, parameters, by, why):
+        self.made.append((act, parameters, by, why))
+        return Standing(replace(PROPOSAL, act=act, parameters=parameters, proposed_by=by), (by,))
+
+    async def approve(self, standing, by):
+        self.approved_by = (*self.approved_by, by)
+        return replace(standing, approved_by=self.approved_by)
+
+    async def warrant(self, standing, by):
+        self.warranted.append(standing.approved_by)
+        return replace(standing, ended_as=ProposalEnd.APPROVED, ended_by=by, ended_at=1_795_000_000.0, warrant="note")
+
     async def newest(self):
         return (Standing(PROPOSAL),)
 
     async def standing(self, identifier):
-        return Standing(PROPOSAL) if identifier == PROPOSAL.id else None
+        return Standing(PROPOSAL, self.approved_by) if identifier == PROPOSAL.id else None
 
     async def of_act(self, act):
         return ()
