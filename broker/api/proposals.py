@@ -6,12 +6,14 @@ Who may approve is one question to the policy; whether enough people have is ano
 import logging
 import time
 from collections.abc import Awaitable
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from broker.api.call import Call
 from broker.api.problems import Problem, refusal, timestamp
 from broker.api.proposal_models import ProposeCall
 from broker.errors import BrokerError, LedgerUnavailableError, StateUnavailableError
+from broker.model.lock import LockKind
 from broker.model.proposal import ProposalAct, Standing
 from broker.model.vocabulary import Reason
 
@@ -144,6 +146,7 @@ async def _answer(call: Call, standing: Standing) -> dict[str, Any]:
 
 async def _warranted(call: Call, standing: Standing) -> tuple[Standing, list[str]]:
     """The proposal warranted if the policy says that enough people want it; else what it lacks. Raises Problem."""
+    standing = _without_locked(call, standing)
     about = {"kind": "proposal", "id": standing.proposal.id} | _about(standing)
     if not await _enough(call, standing.proposal.act, about):
         return standing, [Reason.SECOND_PERSON_NEEDED.value]
@@ -153,6 +156,12 @@ async def _warranted(call: Call, standing: Standing) -> tuple[Standing, list[str
     if not known.warrant:
         raise Problem("proposal_over")
     return known, []
+
+
+def _without_locked(call: Call, standing: Standing) -> Standing:
+    """What counts when a warrant is made: not what somebody approved who is locked now."""
+    locked = {lock.target for lock in call.gate.locks.locks() if lock.kind is LockKind.SUBJECT}
+    return replace(standing, approved_by=tuple(by for by in standing.approved_by if by not in locked))
 
 
 async def _enough(call: Call, act: ProposalAct, about: dict[str, Any]) -> bool:

@@ -1,10 +1,11 @@
-"""Proposals through the API: who may not approve stores nothing."""
+"""Proposals through the API: who may not approve stores nothing, and who is locked counts for nothing."""
 
 import pytest
 
 from broker.model.proposal import ProposalAct
 from tests.integration.api.stage import serving
 from tests.integration.api.test_calls import told
+from tests.unit.api.proposals_double import PROPOSAL
 
 PATH = "/v1/proposals"
 PROPOSED = {"act": "ca.sign", "parameters": {"csr": "d"}, "why": "rotation"}
@@ -21,5 +22,19 @@ def test_nothing_is_stored_of_somebody_who_may_not_approve_what_he_proposes(pki,
             await told(await client.post(PATH, json=PROPOSED))
             made = (ProposalAct.CA_SIGN, (("csr", "d"),), "ana@acme.example", "rotation")
             assert stage.gate.proposals.made == [made]
+
+    run(story())
+
+
+def test_what_a_locked_person_approved_counts_for_nothing_when_the_warrant_is_made(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client() as client:
+            book = stage.gate.proposals
+            book.approved_by = ("eve@acme.example", "cy@plant.example")
+            assert any(lock.target == "eve@acme.example" for lock in stage.gate.locks.locks())
+            answer = await told(await client.post(f"{PATH}/{PROPOSAL.id}/approve", json={}))
+            assert stage.gate.asked[-1][2]["approved_by"] == ("cy@plant.example", "ana@acme.example")
+            assert book.warranted == [("cy@plant.example", "ana@acme.example")]
+            assert answer["proposal"]["approved_by"] == ["cy@plant.example", "ana@acme.example"]
 
     run(story())
