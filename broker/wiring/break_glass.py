@@ -79,7 +79,12 @@ class BreakGlass:
     def holding(self) -> tuple[Emergency, ...]:
         """Those that hold now: what is not in the ledger does not."""
         now = self._clock.now()
-        return tuple(found for found in self.emergencies if found.id in self._recorded and found.holds_at(now))
+        return tuple(found for found in self._ours if found.id in self._recorded and found.holds_at(now))
+
+    @property
+    def _ours(self) -> tuple[Emergency, ...]:
+        """Without those that the file has from another ledger: an emergency holds where it was opened alone."""
+        return tuple(found for found in self.emergencies if found.broker == self._origin)
 
     @property
     def parts_left(self) -> int:
@@ -119,7 +124,7 @@ class BreakGlass:
         if self._terms is not None:
             await self._load_policy()
             now = self._clock.now()
-            for emergency in [found for found in self.emergencies if found.holds_at(now)]:
+            for emergency in [found for found in self._ours if found.holds_at(now)]:
                 await self._begin(emergency, resumed=True)
         self._watch()
         self._tasks.add(asyncio.create_task(self._look()))
@@ -147,15 +152,16 @@ class BreakGlass:
         return await asyncio.shield(task)
 
     async def close(self, emergency: Emergency, by: str) -> None:
-        """End an emergency early: its sessions are cut before this returns.
+        """End an emergency early, also one that was kept and not recorded: its sessions are cut before this returns.
 
         One of another broker it closes within some seconds. Raises StateUnavailableError if that cannot be told.
         """
-        if emergency.broker != self._origin and self.close_elsewhere is not None:
-            await self.close_elsewhere(emergency, by)
-        elif emergency.id in {found.id for found in self.holding}:
-            self._end(replace(emergency, ended_at=self._clock.now(), ended_by=by))
+        own = next((found for found in self.emergencies if found.id == emergency.id), None)
+        if own is not None and own.ended_at is None:
+            self._end(replace(own, ended_at=self._clock.now(), ended_by=by))
             await self._journal.keep()
+        if self.close_elsewhere is not None and emergency.id in {found.id for found in self.elsewhere}:
+            await self.close_elsewhere(emergency, by)
 
     async def sign(self, emergency: Emergency, by: str, comment: str) -> Emergency | SigningRefusal:
         """Sign the review of an emergency. Raises UnavailableError: no record, no signature."""

@@ -52,6 +52,7 @@ class Surroundings:
     examined: int = 0
     shut_for_emergencies: set[str] = field(default_factory=set)
     terms: EmergencyTerms | None = TERMS
+    origin: str = "b/ledger"
 
     def now(self) -> float:
         return self.wall
@@ -96,7 +97,7 @@ class Surroundings:
             pass
 
         journal = EmergencyJournal(BreakGlassFile(self.folder))
-        keeper = BreakGlass(me, me, me, me, random_id, self.terms, journal, "b/ledger", lambda: not self.closed, load)
+        keeper = BreakGlass(me, me, me, me, random_id, self.terms, journal, self.origin, lambda: not self.closed, load)
         await keeper.start()
         try:
             yield keeper
@@ -243,6 +244,42 @@ def test_an_emergency_that_was_kept_and_not_recorded_holds_only_after_a_start_th
             (held,) = keeper.holding
             assert record["emergency"]["id"] == held.id
             assert around.in_force_now.anywhere(DI, NOW)
+
+    asyncio.run(story())
+
+
+def test_an_emergency_that_was_kept_and_not_recorded_can_be_closed(around: Surroundings) -> None:
+    async def story() -> None:
+        parts = seal(around.folder)
+        async with around.keeper() as keeper:
+            around.torn = True
+            with pytest.raises(LedgerUnavailableError):
+                await opened(keeper, *parts[:2])
+            around.torn = False
+            (kept,) = keeper.emergencies
+            await keeper.close(kept, "bo")
+            assert keeper.emergencies[0].ended_by == "bo"
+            assert around.kinds()[-1] == "break_glass_ended"
+        async with around.keeper() as keeper:
+            assert keeper.holding == ()
+            assert not around.in_force_now.anywhere(DI, NOW)
+
+    asyncio.run(story())
+
+
+def test_an_emergency_of_another_ledger_holds_not_here_and_can_be_closed(around: Surroundings) -> None:
+    """As with the files of another broker, or after the origin was changed."""
+
+    async def story() -> None:
+        parts = seal(around.folder)
+        async with around.keeper() as keeper:
+            theirs = await opened(keeper, *parts[:2])
+        around.origin, around.in_force_now = "other/ledger", EmergenciesInForce()
+        async with around.keeper() as keeper:
+            assert keeper.holding == ()
+            assert not around.in_force_now.anywhere(DI, NOW)
+            await keeper.close(theirs, "bo")
+            assert keeper.emergencies[0].ended_by == "bo"
 
     asyncio.run(story())
 
