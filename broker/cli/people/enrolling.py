@@ -172,7 +172,8 @@ def _code(arguments: argparse.Namespace) -> str:
     elif arguments.code in {None, "-"}:
         code = _ask("Code of your invitation: ")
     else:
-        code = arguments.code
+        hint = "Leave it out and paste it when you are asked, or use --code-file; ask for another if this one was seen."
+        raise CommandError("code_visible", "Others on this machine can read arguments.", hint, Exit.USAGE)
     try:
         decode_code(code)
     except EnrolmentError as error:

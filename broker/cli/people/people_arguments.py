@@ -33,7 +33,7 @@ def _add_enrolling(commands: Commands, command: AddCommand, file: AddFile) -> No
         description="Needs --api and --ca (or --system-trust). The key is made here and stays here. "
         "Writes the profile; other commands work without options then.",
     )
-    enrol.add_argument("code", nargs="?", metavar="CODE", help="code of the invitation, `-` from standard input")
+    enrol.add_argument("code", nargs="?", metavar="-", help="read the code from standard input (default: ask for it)")
     file(enrol, "--code-file", "FILE", "read the code from a file")
     enrol.add_argument("--encrypt", action="store_true", help="keep the key under a passphrase")
     file(enrol, "--passphrase-file", "FILE", "read that passphrase from a file")
