@@ -64,6 +64,7 @@ class Reason(StrEnum):
     APPROVALS_MISSING = "approvals_missing"
     OUTSIDE_REACH = "outside_reach"
     GRANT_USED = "grant_used"
+    SITE_POLICY_ODD = "site_policy_odd"
 
 
 class EndReason(StrEnum):

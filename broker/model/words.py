@@ -130,6 +130,7 @@ REASONS: dict[Reason, Words] = {
     Reason.GRANT_USED: Words(
         "The grant was for one use, and that has been made.", "Make a new access request if you need to write again."
     ),
+    Reason.SITE_POLICY_ODD: Words("What the site says in its policy cannot be read; that is a denial.", _TELL_OPERATOR),
 }
 
 _SPECIFIC_FIRST: dict[Reason, int] = {

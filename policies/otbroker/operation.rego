@@ -119,6 +119,14 @@ reasons contains "priority_not_allowed" if not data.otbroker.values.priority_all
 
 reasons contains "criticality_needs_both_proofs" if not data.otbroker.criticality.proofs_suffice
 
+reasons contains "site_policy_odd" if data.otbroker.site.reasons_odd
+
+# Reading goes on: what a site says beyond its reasons is about writes.
+reasons contains "site_policy_odd" if {
+	data.otbroker.site.odd
+	not input.operation.writes == false
+}
+
 reasons contains reason if some reason in data.site.operation.reasons
 
 writes_whole_points if {

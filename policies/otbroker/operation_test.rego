@@ -164,7 +164,6 @@ test_a_write_to_a_marked_point_obliges_to_undo_it if {
 test_a_site_obliges_to_undo_more_or_waives_it if {
 	kept := given.operation(given.adjust)
 	operation.decision.obligations == ["restore"] with input as kept with data.site.leave.obligations as {"restore"}
-	operation.decision.obligations == [] with input as kept with data.site.leave.obligations as {"shutdown"}
 	marked := given.write({"on_leave": "restore"})
 	operation.decision.obligations == [] with input as marked with data.site.leave.waived as true
 }
