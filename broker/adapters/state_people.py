@@ -1,5 +1,6 @@
 """People as rows of the state: what enrolling and revoking change, each in one transaction."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Any
 
@@ -30,8 +31,9 @@ class PersonRows:
             row = (await connection.execute(select(PEOPLE).where(PEOPLE.c.subject == subject))).first()
         return None if row is None else _person(row)
 
-    async def enrol(self, person: Person, factor: Factor) -> bool:
+    async def enrol(self, person: Person, factor: Factor, recorded: Callable[[], Awaitable[None]]) -> bool:
         """Use the person's invitation up and put him in force with this factor; False if it is not good any more.
+        It is recorded before it is committed: if that fails, nothing has changed.
 
         What he had before (a lost phone, an old key) goes: his factor, and the certificates that he was given.
         """
@@ -45,6 +47,7 @@ class PersonRows:
             await connection.execute(delete(FACTORS).where(FACTORS.c.subject == person.subject))
             await self._database.insert(connection, PEOPLE, (asdict(person),))
             await self._database.insert(connection, FACTORS, (asdict(factor) | {"kind": factor.kind.value},))
+            await recorded()
             await self._database.commit(connection)
         return True
 

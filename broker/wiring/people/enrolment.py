@@ -7,6 +7,7 @@ the second proves the factor. Everything that must hold of a subject is looked a
 import logging
 from collections import deque
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -117,13 +118,12 @@ class Enrolment:
         factor, proven = self._factors.confirmed(new, begun.subject, raw_code, raw_response)
         now = self._clock.now()
         person = Person(begun.subject, begun.organisation, invitation.id, invitation.created_by, now)
-        if not await self._people.enrol(person, factor):
+        told = {"organisation": person.organisation, "invitation": person.invitation, "invited_by": person.invited_by}
+        record = records.person_enrolled(now, subject=person.subject, factor=factor.kind.value, **told)
+        if not await self._people.enrol(person, factor, partial(record_durably, self._ledger, record)):
             raise await self._spent(invitation.id)
         self._under_way.done(ticket)
         await self._known.look()
-        told = {"organisation": person.organisation, "invitation": person.invitation, "invited_by": person.invited_by}
-        record = records.person_enrolled(now, subject=person.subject, factor=factor.kind.value, **told)
-        await record_durably(self._ledger, record)
         log.info("%s of %s has enrolled by %s", person.subject, person.organisation, person.invitation)
         return await self._issued(begun, "enrolment", proven, invitation.id)
 

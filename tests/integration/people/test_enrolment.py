@@ -280,7 +280,9 @@ def test_nothing_is_done_that_the_ledger_does_not_take(sqlite: StatePlace, tmp_p
         with pytest.raises(LedgerUnavailableError):
             await stage.people.enrolment.complete(ticket, eve.code, None)
         stage.world.closed = False
-        assert len(await stage.people.membership.invitations(NORTHWIND)) == 1
+        (invitation,) = await stage.people.membership.invitations(NORTHWIND)
+        assert invitation.used_at is None
+        assert await stage.people.membership.people(NORTHWIND) == ()
         assert stage.people.known.of(EVE) == ()
         assert stage.world.kinds() == ["invitation_created"]
 

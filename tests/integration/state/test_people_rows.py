@@ -20,6 +20,10 @@ CERTIFICATE = EnrolledCertificate(
 )
 
 
+async def recorded() -> None:
+    """It is on record."""
+
+
 def using(place: StatePlace, use: Callable[[StateDatabase], Awaitable[None]]) -> None:
     async def run() -> None:
         database = StateDatabase(place)
@@ -59,7 +63,9 @@ def test_of_many_who_use_an_invitation_one_enrols(place: StatePlace) -> None:
     async def use(database: StateDatabase) -> None:
         await InvitationRows(database).add(INVITATION)
         people, factors = PersonRows(database), FactorRows(database)
-        enrolled = await asyncio.gather(*(people.enrol(PERSON, replace(FACTOR, id=f"fac-{n}")) for n in range(6)))
+        enrolled = await asyncio.gather(
+            *(people.enrol(PERSON, replace(FACTOR, id=f"fac-{n}"), recorded) for n in range(6))
+        )
         assert sorted(enrolled) == [False] * 5 + [True]
         assert await people.person(PERSON.subject) == PERSON
         assert await factors.factor(PERSON.subject) == replace(FACTOR, id=f"fac-{enrolled.index(True)}")
@@ -73,10 +79,10 @@ def test_an_invitation_that_was_revoked_or_has_expired_enrols_nobody(place: Stat
     async def use(database: StateDatabase) -> None:
         rows, people = InvitationRows(database), PersonRows(database)
         await rows.add(INVITATION)
-        assert not await people.enrol(replace(PERSON, enrolled_at=NOW + 60), FACTOR)
+        assert not await people.enrol(replace(PERSON, enrolled_at=NOW + 60), FACTOR, recorded)
         assert await rows.revoke("inv-a", "bo", NOW)
         assert not await rows.revoke("inv-a", "bo", NOW)
-        assert not await people.enrol(PERSON, FACTOR)
+        assert not await people.enrol(PERSON, FACTOR, recorded)
         assert await people.people("acme") == ()
 
     using(place, use)
@@ -87,10 +93,10 @@ def test_whoever_enrols_again_loses_what_he_had(place: StatePlace) -> None:
         rows, people, certificates = InvitationRows(database), PersonRows(database), CertificateRows(database)
         await rows.add(INVITATION)
         await rows.add(replace(INVITATION, id="inv-b"))
-        assert await people.enrol(PERSON, FACTOR)
+        assert await people.enrol(PERSON, FACTOR, recorded)
         await certificates.add(CERTIFICATE)
         again = replace(PERSON, invitation="inv-b", enrolled_at=NOW + 5)
-        assert await people.enrol(again, replace(FACTOR, id="fac-b"))
+        assert await people.enrol(again, replace(FACTOR, id="fac-b"), recorded)
         assert await people.people("acme") == (again,)
         (found,) = await certificates.changed(NOW + 5, NOW)
         assert found == replace(CERTIFICATE, revoked_at=NOW + 5, changed_at=NOW + 5)
@@ -103,14 +109,14 @@ def test_whoever_is_revoked_has_nothing_left_and_is_revoked_once(place: StatePla
         rows, people, certificates = InvitationRows(database), PersonRows(database), CertificateRows(database)
         await rows.add(INVITATION)
         await rows.add(replace(INVITATION, id="inv-b"))
-        await people.enrol(PERSON, FACTOR)
+        await people.enrol(PERSON, FACTOR, recorded)
         await certificates.add(CERTIFICATE)
         revoked = await asyncio.gather(*(people.revoke(PERSON.subject, "bo", "left", NOW + 9) for _ in range(4)))
         assert sorted(revoked) == [False, False, False, True]
         assert await FactorRows(database).factor(PERSON.subject) is None
         assert (await certificates.certificate("fp")).revoked_at == NOW + 9  # type: ignore[union-attr]
         assert (await rows.invitation("inv-b")).revoked_by == "bo"  # type: ignore[union-attr]
-        assert not await people.enrol(replace(PERSON, invitation="inv-b"), FACTOR)
+        assert not await people.enrol(replace(PERSON, invitation="inv-b"), FACTOR, recorded)
 
     using(place, use)
 
@@ -120,9 +126,9 @@ def test_whoever_is_revoked_or_enrols_anew_while_a_certificate_is_made_does_not_
         rows, people, certificates = InvitationRows(database), PersonRows(database), CertificateRows(database)
         for identifier in ("inv-a", "inv-b"):
             await rows.add(replace(INVITATION, id=identifier))
-        await people.enrol(PERSON, FACTOR)
+        await people.enrol(PERSON, FACTOR, recorded)
         assert await certificates.add(CERTIFICATE, "inv-a")
-        await people.enrol(replace(PERSON, invitation="inv-b"), replace(FACTOR, id="fac-b"))
+        await people.enrol(replace(PERSON, invitation="inv-b"), replace(FACTOR, id="fac-b"), recorded)
         assert not await certificates.add(replace(CERTIFICATE, fingerprint="fq"), "inv-a")
         await people.revoke(PERSON.subject, "bo", "left", NOW + 9)
         assert not await certificates.add(replace(CERTIFICATE, fingerprint="fr"), "inv-b")
@@ -135,7 +141,7 @@ def test_no_certificate_that_is_stored_while_its_person_is_revoked_is_left(place
     async def use(database: StateDatabase) -> None:
         people, certificates = PersonRows(database), CertificateRows(database)
         await InvitationRows(database).add(INVITATION)
-        await people.enrol(PERSON, FACTOR)
+        await people.enrol(PERSON, FACTOR, recorded)
         made = [certificates.add(replace(CERTIFICATE, fingerprint=f"fp-{n}"), "inv-a") for n in range(8)]
         revoking = people.revoke(PERSON.subject, "bo", "left", NOW + 9)
         await asyncio.gather(*made[:4], revoking, *made[4:])
@@ -147,7 +153,7 @@ def test_no_certificate_that_is_stored_while_its_person_is_revoked_is_left(place
 def test_of_many_tries_of_a_factor_each_is_counted_and_a_step_counts_once(place: StatePlace) -> None:
     async def use(database: StateDatabase) -> None:
         await InvitationRows(database).add(INVITATION)
-        await PersonRows(database).enrol(PERSON, FACTOR)
+        await PersonRows(database).enrol(PERSON, FACTOR, recorded)
         rows = FactorRows(database)
         begun = await asyncio.gather(*(rows.begin_try(FACTOR, NOW + 30) for _ in range(5)))
         assert sorted(begun) == [False] * 4 + [True]
