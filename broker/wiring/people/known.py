@@ -5,6 +5,7 @@ factor that stood before it, and a certificate that was revoked counts no longer
 so. The certificate itself is never asked about either.
 """
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -41,7 +42,8 @@ class KnownCertificates:
         complaint = "what was issued could not be looked at"
         self._follower = StateFollower(database, HEARTBEAT_SECONDS, self._follow, complaint)
         self.beside: Callable[[], Awaitable[None]] | None = None
-        """What else is done whenever the state may have changed."""
+        """What else is done whenever the state may have changed, one at a time and without holding that up."""
+        self._working: asyncio.Task[None] | None = None
 
     def __call__(self, fingerprint: str) -> EnrolledCertificate | None:
         """What is known of a certificate."""
@@ -66,6 +68,9 @@ class KnownCertificates:
     async def stop(self) -> None:
         """Look no more."""
         await self._follower.stop()
+        if self._working is not None:
+            self._working.cancel()
+            await asyncio.wait([self._working])
 
     async def add(self, certificate: EnrolledCertificate, invitation: str) -> bool:
         """Know a new certificate, here at once and elsewhere from the state; False if who enrolled by that invitation
@@ -94,7 +99,9 @@ class KnownCertificates:
         """Learn what has changed."""
         now = self._clock.now()
         try:
-            found = await self._rows.changed(self._latest - OVERLAP_SECONDS if self._read else 0.0, now)
+            # A row from the future, of whoever's clock or hand, must not hide what changes before then.
+            since = min(self._latest, now) - OVERLAP_SECONDS if self._read else 0.0
+            found = await self._rows.changed(since, now)
         except StateUnavailableError as error:
             if self._read:
                 log.debug("the certificates issued cannot be read: %s", error)
@@ -126,5 +133,13 @@ class KnownCertificates:
         """Changes are announced where several brokers share the state; where none does, nobody else makes any."""
         if self._shared or not self._read:
             await self.look()
-        if self.beside is not None:
-            await self.beside()
+        if self.beside is not None and (self._working is None or self._working.done()):
+            self._working = asyncio.create_task(self._beside(self.beside))
+
+    @staticmethod
+    async def _beside(work: Callable[[], Awaitable[None]]) -> None:
+        """It may wait for a folder or a key that somebody else holds; what is revoked is learnt all the same."""
+        try:
+            await work()
+        except Exception:
+            log.exception("what follows from what was issued could not be done")

@@ -9,11 +9,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from sqlalchemy import update
 
 from broker.access.locks import LocksInForce
 from broker.adapters.authority.folder import AuthorityFolder
 from broker.adapters.authority.register import locked
-from broker.adapters.state_database import StatePlace, sqlite_place
+from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
+from broker.adapters.state_tables import CERTIFICATES
 from broker.identity.certificate import Trust, fingerprint
 from broker.identity.issuance import decode_terms
 from broker.model.enrolment import EnrolledCertificate
@@ -266,6 +268,36 @@ def test_another_broker_knows_the_factor_and_cuts_who_is_revoked(postgresql_plac
             await stage.people.membership.revoke(person, BO, "left")
             await eventually(lambda: other.examined == 1)
             assert second.people.known.of(EVE) == ()
+
+    asyncio.run(run())
+
+
+def test_neither_a_row_from_the_future_nor_a_folder_that_is_held_hides_a_revocation(
+    postgresql_place: StatePlace, tmp_path: Path
+) -> None:
+    world, other = Surroundings(), Surroundings()
+
+    async def run() -> None:
+        authority = make_authority(tmp_path / "ca", world.wall)
+        key = {"key_file": str(tmp_path / "sealing-key")}
+        async with (
+            broker(postgresql_place, tmp_path, authority, world, **key) as stage,
+            broker(postgresql_place, tmp_path / "b", authority, other, authorities=[], **key) as second,
+        ):
+            held = asyncio.Event()
+            second.people.known.beside = held.wait  # type: ignore[assignment]
+            await stage.enrolled()
+            ahead = update(CERTIFICATES).values(changed_at=world.wall + 6 * 3600)
+            database = StateDatabase(postgresql_place)
+            async with database.connection() as connection:
+                await connection.execute(ahead)
+                await database.commit(connection)
+            await database.close()
+            await eventually(lambda: any(c.changed_at > other.wall for c in second.people.known._known.values()))
+            (person,) = await stage.people.membership.people(NORTHWIND)
+            await stage.people.membership.revoke(person, BO, "left")
+            await eventually(lambda: bool(second.people.known.revoked) and not second.people.known.of(EVE))
+            held.set()
 
     asyncio.run(run())
 
