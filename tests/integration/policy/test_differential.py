@@ -78,7 +78,21 @@ def test_well_typed_questions_are_answered_alike() -> None:
         answers = [_read(wanted, raw) for (asked_of, _), raw in zip(asked, embedded, strict=True) if asked_of is wanted]
         assert {answer.allow for answer in answers} == {True, False}
     library = "".join(given.library().modules.values())
-    assert reasons >= set(re.findall(r'reasons contains "(\w+)"', library)) - {"device_unknown"}
+    elsewhere = {"device_unknown", Reason.SITE_POLICY_ODD}  # the second says of a site's policy, see below
+    assert reasons >= set(re.findall(r'reasons contains "(\w+)"', library)) - elsewhere
+
+
+def test_a_sites_policy_that_cannot_be_read_is_answered_alike_and_denies_writes() -> None:
+    asked = questions.well_typed()
+    odd = {"site.rego": 'package site.operation\n\nsecond_person := ["adjust"]\n'}
+    embedded, opa = _answers(asked, given.library().modules | odd)
+    reasons: set[str] = set()
+    for (entry_point, question), ours, theirs in zip(asked, embedded, opa, strict=True):
+        assert _decoded(ours) == _decoded(theirs), question
+        answer = _read(entry_point, ours)
+        reasons.update(answer.reasons)
+        assert not (answer.allow and Reason.SITE_POLICY_ODD in answer.reasons)
+    assert Reason.SITE_POLICY_ODD in reasons
 
 
 def test_broken_questions_are_answered_alike_even_if_no_schema_had_stopped_them() -> None:
