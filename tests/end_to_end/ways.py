@@ -135,6 +135,8 @@ class Ways:
             except OSError:
                 self._calls_ended = time.monotonic()
                 return
+            if answer.body.get("code") == "not_sent":
+                continue  # allowed, and something changed just then: what changed is told to the next
             if answer.status != 200:
                 self._refused = answer
                 self._calls_ended = time.monotonic()
