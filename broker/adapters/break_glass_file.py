@@ -13,8 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from broker.adapters.private_files import write_private
-from broker.errors import ConfigError
+from broker.adapters.private_files import read_kept, write_private
 from broker.model.emergency import Emergency, Seal, SealedPart, Signature
 from broker.model.vocabulary import Action
 
@@ -52,13 +51,8 @@ class BreakGlassFile:
 
     def read(self) -> Kept:
         """What is kept. Raises ConfigError."""
-        try:
-            return _decode(json.loads(self.path.read_bytes()))
-        except FileNotFoundError:
-            return Kept()
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            public = "What is kept of break-glass cannot be read."
-            raise ConfigError("break_glass_unreadable", public, f"{self.path}: {error}") from None
+        public = "What is kept of break-glass cannot be read."
+        return read_kept(self.path, _decode, Kept(), "break_glass_unreadable", public)
 
     def change(self, change: Callable[[Kept], Kept]) -> Kept:
         """Change what is kept and bring it to disk, unless `change` gives it back as it was; what is kept then.

@@ -1,10 +1,29 @@
 """Files written whole or not at all: those that only their owner may read, and those for everybody."""
 
+import json
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 from broker.adapters.ledger_files_disk import sync_folder
+from broker.errors import ConfigError
+
+T = TypeVar("T")
+
+
+def read_kept(path: Path, decode: Callable[[Any], T], nothing: T, code: str, public: str) -> T:
+    """What a run before kept as JSON, `nothing` if there was none. Raises ConfigError: who cannot know must not begin.
+
+    `decode` may raise whatever comes of fields that are not there or not what they should be.
+    """
+    try:
+        return decode(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        return nothing
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(code, public, f"{path}: {error}") from None
 
 
 def write_private(path: Path, octets: bytes) -> None:

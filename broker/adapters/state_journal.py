@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from broker.adapters.private_files import write_private
-from broker.errors import ConfigError
+from broker.adapters.private_files import read_kept, write_private
 from broker.model.lock import Lock, LockKind
 
 
@@ -18,14 +18,12 @@ class LockJournal:
 
     def read(self) -> tuple[Lock, ...]:
         """The locks of the last run. Raises ConfigError: whoever cannot know what is locked must not begin."""
-        try:
-            found = json.loads(self._path.read_bytes())
-            return tuple(Lock(**fields | {"kind": LockKind(fields["kind"])}) for fields in found)
-        except FileNotFoundError:
-            return ()
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise ConfigError("locks_unreadable", "The locks held cannot be read.", f"{self._path}: {error}") from None
+        return read_kept(self._path, _decode, (), "locks_unreadable", "The locks held cannot be read.")
 
     def write(self, locks: Iterable[Lock]) -> None:
         """Keep these, and no others. Raises OSError."""
         write_private(self._path, json.dumps([asdict(lock) for lock in locks]).encode())
+
+
+def _decode(document: Any) -> tuple[Lock, ...]:
+    return tuple(Lock(**fields | {"kind": LockKind(fields["kind"])}) for fields in document)

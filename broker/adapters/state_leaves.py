@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.access.debts import Debts
-from broker.adapters.private_files import write_private
-from broker.errors import ConfigError
+from broker.adapters.private_files import read_kept, write_private
 from broker.model.leave import Debt, Leave, PointLeft, Undone
 from broker.model.place import OnLeave
 from broker.model.subject import Subject, SubjectKind
@@ -134,12 +133,10 @@ def _write(path: Path, things: Iterable[Debt | Leave]) -> None:
 
 
 def _read(path: Path, made: Callable[[dict[str, Any]], Any]) -> list[Any]:
-    try:
-        return [made(fields) for fields in json.loads(path.read_bytes())]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError("leaves_unreadable", "What is owed cannot be read.", f"{path}: {error}") from None
+    def decode(document: Any) -> list[Any]:
+        return [made(fields) for fields in document]
+
+    return read_kept(path, decode, [], "leaves_unreadable", "What is owed cannot be read.")
 
 
 def _debt(fields: dict[str, Any]) -> Debt:

@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from broker.adapters.private_files import write_private
-from broker.errors import ConfigError
+from broker.adapters.private_files import read_kept, write_private
 from broker.model.access_request import Ending, RequestState
 
 
@@ -18,15 +18,13 @@ class RequestJournal:
 
     def read(self) -> tuple[Ending, ...]:
         """The endings of the last run. Raises ConfigError: whoever cannot know what is over must not begin."""
-        try:
-            found = json.loads(self._path.read_bytes())
-            return tuple(Ending(**fields | {"state": RequestState(fields["state"])}) for fields in found)
-        except FileNotFoundError:
-            return ()
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            detail = f"{self._path}: {error}"
-            raise ConfigError("requests_unreadable", "The requests that are over cannot be read.", detail) from None
+        public = "The requests that are over cannot be read."
+        return read_kept(self._path, _decode, (), "requests_unreadable", public)
 
     def write(self, endings: Iterable[Ending]) -> None:
         """Keep these, and no others. Raises OSError."""
         write_private(self._path, json.dumps([asdict(ending) for ending in endings]).encode())
+
+
+def _decode(document: Any) -> tuple[Ending, ...]:
+    return tuple(Ending(**fields | {"state": RequestState(fields["state"])}) for fields in document)

@@ -3,9 +3,9 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from broker.adapters.private_files import write_private
-from broker.errors import ConfigError
+from broker.adapters.private_files import read_kept, write_private
 
 Use = tuple[str, str]
 """The chain of requests that a grant belongs to, and the use."""
@@ -19,15 +19,13 @@ class UseJournal:
 
     def read(self) -> dict[Use, float]:
         """When (Unix seconds) each use that was taken up may be forgotten. Raises ConfigError."""
-        try:
-            found = json.loads(self._path.read_bytes())
-            return {(str(chain), str(use)): float(until) for chain, use, until in found}
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError, TypeError) as error:
-            detail = f"{self._path}: {error}"
-            raise ConfigError("uses_unreadable", "The uses that were taken up cannot be read.", detail) from None
+        public = "The uses that were taken up cannot be read."
+        return read_kept(self._path, _decode, {}, "uses_unreadable", public)
 
     def write(self, uses: Mapping[Use, float]) -> None:
         """Keep these, and no others. Raises OSError."""
         write_private(self._path, json.dumps([[*use, until] for use, until in uses.items()]).encode())
+
+
+def _decode(document: Any) -> dict[Use, float]:
+    return {(str(chain), str(use)): float(until) for chain, use, until in document}

@@ -6,16 +6,16 @@ import logging
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import orjson
 
 from broker.adapters.ledger_files_disk import sync_folder
 from broker.adapters.policy_files import PolicyFiles, read_policies
-from broker.adapters.private_files import write_private
+from broker.adapters.private_files import read_kept, write_private
 from broker.cli.config_files import raise_if_any
 from broker.cli.inventory_files import read_inventory
 from broker.cli.policies import shipped_policies
-from broker.errors import ConfigError
 from broker.model.place import Inventory, Organisation
 from broker.settings.broker_file import Settings
 from broker.settings.canonical import decode_inventory, encode_inventory
@@ -146,14 +146,12 @@ class FileSources:
 
     def policies_in_force(self) -> tuple[tuple[str, float], ...]:
         """Revisions that came into force and when, the newest last. Raises ConfigError."""
-        path = self._state_dir / POLICIES
-        try:
-            return tuple((str(revision), float(at)) for revision, at in orjson.loads(path.read_bytes()))
-        except FileNotFoundError:
-            return ()
-        except (OSError, ValueError, TypeError) as error:
-            public = "Which policies were in force cannot be read."
-            raise ConfigError("policies_unreadable", public, f"{path}: {error}") from None
+
+        def decode(document: Any) -> tuple[tuple[str, float], ...]:
+            return tuple((str(revision), float(at)) for revision, at in document)
+
+        public = "Which policies were in force cannot be read."
+        return read_kept(self._state_dir / POLICIES, decode, (), "policies_unreadable", public)
 
     def remember_policy(self, revision: str, at: float) -> None:
         """Add to the revisions that came into force."""
