@@ -195,23 +195,27 @@ class OpaPolicyEngine:
         return self.well
 
     async def _bring(self, bundle: OpaBundle | None) -> None:
-        """Publish and ask a first question; well from then on. Raises one of FAULTS."""
+        """Publish and ask first questions; well from then on. Raises one of FAULTS."""
         if bundle is None:
             return
         connection = await self._reconnect()
         async with asyncio.timeout(PUBLISH_SECONDS):
             await bring(connection, bundle)
+            await self._ask_nothing(connection)  # the first question after a change costs the server its preparations
         await self._probe(connection, bundle)
 
     async def _probe(self, connection: OpaConnection, bundle: OpaBundle) -> None:
         """The question that half-opens the breaker: it must be answered in time and from the right revision."""
         async with asyncio.timeout(self._deadline_seconds):
-            reply = await connection.ask(path_of(EntryPoint.OPERATION), b"{}", MAX_ANSWER_OCTETS + WRAPPING_OCTETS)
+            reply = await self._ask_nothing(connection)
         if read_reply(reply)[0] != bundle.revision:
             raise OddReplyError("revision")
         self._failed = 0
         self._ill.clear()
         self.well = True
+
+    async def _ask_nothing(self, connection: OpaConnection) -> Any:
+        return await connection.ask(path_of(EntryPoint.OPERATION), b"{}", MAX_ANSWER_OCTETS + WRAPPING_OCTETS)
 
     async def _reconnect(self) -> OpaConnection:
         """A fresh connection, with the files of certificate, key and token as they are now."""

@@ -71,15 +71,34 @@ def read_reply(result: Any) -> tuple[str, list[Any]]:
 
 
 async def bring(connection: OpaConnection, bundle: OpaBundle) -> None:
-    """Replace whatever policy the server holds. Raises PolicyRejectedError, with the server in between."""
+    """Make the server hold this policy, whatever it holds. Raises PolicyRejectedError, with the server in between.
+
+    The server compiles everything anew at each change, so what is there already stays. Changes that the server wants
+    in no order, because each needs another, are made from nothing.
+    """
     held = await connection.modules()
     await connection.delete_module(WRAPPER)
     old, new = {name: held[name] for name in _ours(held)}, dict(bundle.identified)
-    del new[WRAPPER]
-    await _each(connection, dict.fromkeys(reversed(_by_dependence(old)), None))
-    await connection.put_data(bundle.data)
-    await _each(connection, {name: new[name] for name in _by_dependence(new)})
-    await connection.put_module(WRAPPER, bundle.identified[WRAPPER])
+    old.pop(WRAPPER, None)
+    wrapper_text = new.pop(WRAPPER)
+    try:
+        await _exchange(connection, old, new, bundle.data)
+    except PolicyRejectedError:
+        there = await connection.modules()
+        await _exchange(connection, {name: there[name] for name in _ours(there)}, {}, bundle.data)
+        await _exchange(connection, {}, new, bundle.data)
+    await connection.put_module(WRAPPER, wrapper_text)
+
+
+async def _exchange(
+    connection: OpaConnection, old: Mapping[str, str], new: Mapping[str, str], data: dict[str, object]
+) -> None:
+    """Take away what is only in `old` and put what differs in `new`. Raises PolicyRejectedError."""
+    gone = {name: text for name, text in old.items() if name not in new}
+    changed = {name: text for name, text in new.items() if old.get(name) != text}
+    await _each(connection, dict.fromkeys(reversed(_by_dependence(gone)), None))
+    await connection.put_data(data)
+    await _each(connection, {name: changed[name] for name in _by_dependence(changed)})
 
 
 async def holds(connection: OpaConnection, bundle: OpaBundle) -> bool:

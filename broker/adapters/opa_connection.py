@@ -18,7 +18,9 @@ from opa_client.opa_async import AsyncOpaClient
 from broker.errors import ConfigError
 
 MAX_LISTING_OCTETS = 64 << 20
-PUBLISH_SECONDS = 10.0
+EXCHANGE_SECONDS = 10.0
+PUBLISH_SECONDS = 60.0
+"""For a whole policy: a server compiles everything anew for each module that is put or taken away."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -66,7 +68,7 @@ class OpaConnection(AsyncOpaClient):  # type: ignore[misc]
             ssl=secure,
             token=_token(server.token_file),
             retries=0,
-            timeout=PUBLISH_SECONDS,
+            timeout=EXCHANGE_SECONDS,
         )
         self._server = server
         self._context = _tls(server) if secure else None

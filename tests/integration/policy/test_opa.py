@@ -31,7 +31,7 @@ default decision := {"allow": true, "reasons": [], "obligations": [], "rule": "p
 async def engine_on(
     server: OpaServer,
     *,
-    deadline_seconds: float = 1.0,
+    deadline_seconds: float = 5.0,
     patience_seconds: float = 30.0,
     audit_seconds: float = 60.0,
     failures: int = 3,
@@ -86,6 +86,23 @@ def test_a_server_started_on_the_library_is_taken_over() -> None:
         with running_opa(str(given.ROOT / "policies")) as opa:
             async with engine_on(OpaServer(opa.url)) as engine:
                 assert await allowed(engine, given.operation_question())
+
+    run(scenario)
+
+
+def test_modules_that_only_fit_together_are_exchanged_as_a_whole() -> None:
+    """Neither new module fits the other's old one: each calls what the other only now brings or no longer has."""
+
+    def pair(one: str, other: str, calls: str) -> dict[str, str]:
+        first = f"package site.one\n{one}(x) := x\nr := data.site.two.{calls}(1)"
+        return {"site/one.rego": first, "site/two.rego": f"package site.two\n{other}(x) := x"}
+
+    async def scenario() -> None:
+        with running_opa() as opa:
+            async with engine_on(OpaServer(opa.url)) as engine:
+                for revision, modules in enumerate([pair("a", "b", "b"), pair("c", "d", "d")]):
+                    await engine.publish({**given.library().modules, **modules}, {}, f"new {revision}")
+                    assert await allowed(engine, given.operation_question())
 
     run(scenario)
 
@@ -215,7 +232,7 @@ def test_a_question_whose_turn_does_not_come_in_time_is_late_and_no_failure_of_t
 def test_a_policy_that_loops_is_late_while_others_are_decided() -> None:
     async def scenario() -> None:
         with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url), failures=10) as engine:
+            async with engine_on(OpaServer(opa.url), deadline_seconds=2.0, failures=10) as engine:
                 await engine.publish(stubborn.modules(), {}, "r2")
                 looping = submit(engine, OPERATION, stubborn.looping_question())
                 others = [submit(engine, OPERATION, given.operation_question()) for _ in range(5)]
