@@ -5,9 +5,8 @@ factor that stood before it, and a certificate that was revoked counts no longer
 so. The certificate itself is never asked about either.
 """
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from broker.adapters.sealing_key import SealingKey
 from broker.adapters.state_certificates import CertificateRows
@@ -41,9 +40,6 @@ class KnownCertificates:
         self._read = False
         complaint = "what was issued could not be looked at"
         self._follower = StateFollower(database, HEARTBEAT_SECONDS, self._follow, complaint)
-        self.beside: Callable[[], Awaitable[None]] | None = None
-        """What else is done whenever the state may have changed, one at a time and without holding that up."""
-        self._working: asyncio.Task[None] | None = None
 
     def __call__(self, fingerprint: str) -> EnrolledCertificate | None:
         """What is known of a certificate."""
@@ -68,9 +64,6 @@ class KnownCertificates:
     async def stop(self) -> None:
         """Look no more."""
         await self._follower.stop()
-        if self._working is not None:
-            self._working.cancel()
-            await asyncio.wait([self._working])
 
     async def add(self, certificate: EnrolledCertificate, invitation: str) -> bool:
         """Know a new certificate, here at once and elsewhere from the state; False if who enrolled by that invitation
@@ -133,13 +126,3 @@ class KnownCertificates:
         """Changes are announced where several brokers share the state; where none does, nobody else makes any."""
         if self._shared or not self._read:
             await self.look()
-        if self.beside is not None and (self._working is None or self._working.done()):
-            self._working = asyncio.create_task(self._beside(self.beside))
-
-    @staticmethod
-    async def _beside(work: Callable[[], Awaitable[None]]) -> None:
-        """It may wait for a folder or a key that somebody else holds; what is revoked is learnt all the same."""
-        try:
-            await work()
-        except Exception:
-            log.exception("what follows from what was issued could not be done")

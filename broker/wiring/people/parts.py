@@ -25,9 +25,10 @@ from broker.settings.enrolling import EnrolmentSection, IssuingAuthority
 from broker.wiring.people.enrolment import Enrolment
 from broker.wiring.people.factors import SecondFactors
 from broker.wiring.people.issuing import CertificateOffice
-from broker.wiring.people.known import KnownCertificates
+from broker.wiring.people.known import HEARTBEAT_SECONDS, KnownCertificates
 from broker.wiring.people.membership import Membership
 from broker.wiring.people.under_way import UnderWay
+from broker.wiring.state_follower import StateFollower
 
 log = logging.getLogger(__name__)
 _LONGEST_SECRET = 1024
@@ -58,22 +59,23 @@ class People:
     factors: SecondFactors
     enrolment: Enrolment
     membership: Membership
+    following_up: StateFollower
+    """Apart from `known`: it may wait for a folder or a key that somebody else holds, and what is revoked is learnt all
+    the same.
+    """
 
     async def start(self) -> None:
         """Know what was issued, and keep what follows from it in step."""
         for organisation in self.office.unanchored:
             log.error("no certificates for %s: its anchors in the inventory lack its authority's root", organisation)
-        self.known.beside = self._beside
         await self.known.start()
+        self.following_up.start()
 
     async def stop(self) -> None:
         """Look no more; what was counted is recorded."""
         await self.known.stop()
+        await self.following_up.stop()
         self.factors.flush()
-
-    async def _beside(self) -> None:
-        self.factors.flush()
-        await self.office.see_to_lists()
 
 
 def people(
@@ -127,7 +129,14 @@ def _joined(
     )
     longest = section.invitation_seconds
     membership = Membership(clock, ledger, os.urandom, invitations, rows, key, office, known, longest)
-    return People(known, office, factors, enrolment, membership)
+
+    async def follow_up() -> None:
+        factors.flush()
+        await office.see_to_lists()
+
+    complaint = "what follows from what was issued could not be done"
+    following_up = StateFollower(database, HEARTBEAT_SECONDS, follow_up, complaint)
+    return People(known, office, factors, enrolment, membership, following_up)
 
 
 def authority(place: IssuingAuthority) -> OnlineAuthority:

@@ -1,7 +1,8 @@
 """The next certificate: for the holder of the key before, with the factor; services by what is good now."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -244,29 +245,35 @@ def test_a_revoked_person_is_refused_before_any_list_says_so(place: StatePlace, 
     played(place, tmp_path, story)
 
 
-def test_another_broker_knows_the_factor_and_cuts_who_is_revoked(postgresql_place: StatePlace, tmp_path: Path) -> None:
+@asynccontextmanager
+async def two_brokers(place: StatePlace, folder: Path) -> AsyncIterator[tuple[Stage, Stage]]:
+    """One that issues, and one on the same state that issues nothing."""
     world, other = Surroundings(), Surroundings()
+    authority = make_authority(folder / "ca", world.wall)
+    key = {"key_file": str(folder / "sealing-key")}
+    async with (
+        broker(place, folder, authority, world, **key) as stage,
+        broker(place, folder / "b", authority, other, authorities=[], **key) as second,
+    ):
+        yield stage, second
 
+
+def test_another_broker_knows_the_factor_and_cuts_who_is_revoked(postgresql_place: StatePlace, tmp_path: Path) -> None:
     async def run() -> None:
-        authority = make_authority(tmp_path / "ca", world.wall)
-        key = {"key_file": str(tmp_path / "sealing-key")}
-        async with (
-            broker(postgresql_place, tmp_path, authority, world, **key) as stage,
-            broker(postgresql_place, tmp_path / "b", authority, other, authorities=[], **key) as second,
-        ):
+        async with two_brokers(postgresql_place, tmp_path) as (stage, second):
             eve = await stage.enrolled()
             assert eve.issued is not None
             await eventually(lambda: bool(second.people.known.of(EVE)))
             proof = proven(second, eve.issued.chain).proofs[0]
-            assert (proof.authenticated_at, proof.methods) == (world.wall, ("otp",))
-            other.pass_time(60)
-            world.pass_time(60)
-            assert (await second.people.factors.verify(EVE, eve.code)).at == other.wall
+            assert (proof.authenticated_at, proof.methods) == (stage.world.wall, ("otp",))
+            second.world.pass_time(60)
+            stage.world.pass_time(60)
+            assert (await second.people.factors.verify(EVE, eve.code)).at == second.world.wall
             assert await refusal(stage.people.factors.verify(EVE, eve.code)) == "factor_refused"
             assert await refusal(second.invite()) == "enrolment_unavailable"
             (person,) = await stage.people.membership.people(NORTHWIND)
             await stage.people.membership.revoke(person, BO, "left")
-            await eventually(lambda: other.examined == 1)
+            await eventually(lambda: second.world.examined == 1)
             assert second.people.known.of(EVE) == ()
 
     asyncio.run(run())
@@ -275,25 +282,18 @@ def test_another_broker_knows_the_factor_and_cuts_who_is_revoked(postgresql_plac
 def test_neither_a_row_from_the_future_nor_a_folder_that_is_held_hides_a_revocation(
     postgresql_place: StatePlace, tmp_path: Path
 ) -> None:
-    world, other = Surroundings(), Surroundings()
-
     async def run() -> None:
-        authority = make_authority(tmp_path / "ca", world.wall)
-        key = {"key_file": str(tmp_path / "sealing-key")}
-        async with (
-            broker(postgresql_place, tmp_path, authority, world, **key) as stage,
-            broker(postgresql_place, tmp_path / "b", authority, other, authorities=[], **key) as second,
-        ):
+        async with two_brokers(postgresql_place, tmp_path) as (stage, second):
             held = asyncio.Event()
-            second.people.known.beside = held.wait  # type: ignore[assignment]
+            second.people.office.see_to_lists = held.wait  # type: ignore
             await stage.enrolled()
-            ahead = update(CERTIFICATES).values(changed_at=world.wall + 6 * 3600)
+            ahead = update(CERTIFICATES).values(changed_at=stage.world.wall + 6 * 3600)
             database = StateDatabase(postgresql_place)
             async with database.connection() as connection:
                 await connection.execute(ahead)
                 await database.commit(connection)
             await database.close()
-            await eventually(lambda: any(c.changed_at > other.wall for c in second.people.known._known.values()))
+            await eventually(lambda: any(c.changed_at > second.world.wall for c in second.people.known._known.values()))
             (person,) = await stage.people.membership.people(NORTHWIND)
             await stage.people.membership.revoke(person, BO, "left")
             await eventually(lambda: bool(second.people.known.revoked) and not second.people.known.of(EVE))
