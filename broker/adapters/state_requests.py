@@ -2,7 +2,7 @@
 
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -38,13 +38,11 @@ class RequestRows:
         """
         wanted = or_(REQUESTS.c.state.in_([state.value for state in states]), REQUESTS.c.id.in_(held))
         async with self._database.watch() as connection:
-            many = select(func.count()).select_from(
-                select(REQUESTS.c.id).where(wanted).limit(MOST_LIVING + 1).subquery()
-            )
-            if (await connection.execute(many)).scalar_one() > MOST_LIVING:
+            rows = await _rows(connection, wanted, MOST_LIVING + 1)
+            if len(rows) > MOST_LIVING:
                 detail = f"more than {MOST_LIVING} requests are not over"
                 raise StateUnavailableError("state_unavailable", "The state cannot be reached.", detail)
-            return await self._read(connection, wanted, MOST_LIVING)
+            return await self._signed(connection, rows)
 
     async def of_subject(self, subject: str, most: int = MOST_LISTED) -> tuple[AccessRequest, ...]:
         """The newest requests of a subject."""
@@ -121,8 +119,11 @@ class RequestRows:
     async def _read(
         self, connection: AsyncConnection, wanted: ColumnElement[bool], most: int
     ) -> tuple[AccessRequest, ...]:
-        query = select(REQUESTS).where(wanted).order_by(REQUESTS.c.starts.desc(), REQUESTS.c.id).limit(most)
-        rows = (await connection.execute(query)).all()
+        return await self._signed(connection, await _rows(connection, wanted, most))
+
+    async def _signed(
+        self, connection: AsyncConnection, rows: Sequence[Row[Any]]
+    ) -> tuple[AccessRequest, ...]:
         ids = [row.id for row in rows]
         notes = select(REQUEST_REVIEWS).where(REQUEST_REVIEWS.c.request.in_(ids)).order_by(REQUEST_REVIEWS.c.reviewer)
         reviewed: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
@@ -151,6 +152,11 @@ class RequestRows:
 
 
 _STANDING = tuple(Standing.__dataclass_fields__)
+
+
+async def _rows(connection: AsyncConnection, wanted: ColumnElement[bool], most: int) -> Sequence[Row[Any]]:
+    query = select(REQUESTS).where(wanted).order_by(REQUESTS.c.starts.desc(), REQUESTS.c.id).limit(most)
+    return (await connection.execute(query)).all()
 
 
 def _row(terms: Terms, standing: Standing) -> dict[str, Any]:

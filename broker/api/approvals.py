@@ -38,14 +38,14 @@ async def approval(call: Call) -> dict[str, Any]:
 async def approve(call: Call) -> dict[str, Any]:
     """Arm exactly this operation, as a second person."""
     found = await _permitted(call, APPROVE)
-    _require_another(call, found)
+    call.require_person(other_than=found.subject.id)
     return await _done(call, call.gate.approvals.arm(found, Obligation.SECOND_PERSON, call.subject, call.body.why))
 
 
 async def refuse(call: Call) -> dict[str, Any]:
     """Refuse exactly this operation, as a second person."""
     found = await _permitted(call, APPROVE)
-    _require_another(call, found)
+    call.require_person(other_than=found.subject.id)
     return await _done(call, call.gate.approvals.refuse(found, call.subject, call.body.why))
 
 
@@ -78,12 +78,6 @@ async def _permitted(call: Call, permission: str) -> Approval:
     if found is None:
         raise Problem("approval_unknown")
     return found
-
-
-def _require_another(call: Call, approval: Approval) -> None:
-    """Whatever the policy says, nobody is his own second person."""
-    if approval.subject.id == call.subject.id:
-        raise Problem("permission_denied", reasons=(Reason.SECOND_PERSON_NEEDED,))
 
 
 def _resource(approval: Approval | None) -> dict[str, Any]:

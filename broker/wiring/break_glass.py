@@ -79,11 +79,11 @@ class BreakGlass:
     def holding(self) -> tuple[Emergency, ...]:
         """Those that hold now: what is not in the ledger does not."""
         now = self._clock.now()
-        return tuple(found for found in self._ours if found.id in self._recorded and found.holds_at(now))
+        return tuple(found for found in self.opened_here if found.id in self._recorded and found.holds_at(now))
 
     @property
-    def _ours(self) -> tuple[Emergency, ...]:
-        """Without those that the file has from another ledger: an emergency holds where it was opened alone."""
+    def opened_here(self) -> tuple[Emergency, ...]:
+        """Those of this ledger, where the file has others as well: an emergency holds where it was opened alone."""
         return tuple(found for found in self.emergencies if found.broker == self._origin)
 
     @property
@@ -124,7 +124,7 @@ class BreakGlass:
         if self._terms is not None:
             await self._load_policy()
             now = self._clock.now()
-            for emergency in [found for found in self._ours if found.holds_at(now)]:
+            for emergency in [found for found in self.opened_here if found.holds_at(now)]:
                 await self._begin(emergency, resumed=True)
         self._watch()
         self._tasks.add(asyncio.create_task(self._look()))

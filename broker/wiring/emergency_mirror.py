@@ -63,7 +63,7 @@ class EmergencyMirror:
     async def _look(self, rows: EmergencyRows) -> None:
         stored = {found.id: (found, asked_by) for found, asked_by in await rows.emergencies()}
         self._break_glass.elsewhere = tuple(found for found, _ in stored.values() if found.broker != self._origin)
-        for mine in [found for found in self._break_glass.emergencies if found.broker == self._origin]:
+        for mine in self._break_glass.opened_here:
             shown, asked_by = stored.get(mine.id, (None, ""))
             if asked_by and mine.ended_at is None:
                 await self._break_glass.close(mine, asked_by)
