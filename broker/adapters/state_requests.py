@@ -121,9 +121,7 @@ class RequestRows:
     ) -> tuple[AccessRequest, ...]:
         return await self._signed(connection, await _rows(connection, wanted, most))
 
-    async def _signed(
-        self, connection: AsyncConnection, rows: Sequence[Row[Any]]
-    ) -> tuple[AccessRequest, ...]:
+    async def _signed(self, connection: AsyncConnection, rows: Sequence[Row[Any]]) -> tuple[AccessRequest, ...]:
         ids = [row.id for row in rows]
         notes = select(REQUEST_REVIEWS).where(REQUEST_REVIEWS.c.request.in_(ids)).order_by(REQUEST_REVIEWS.c.reviewer)
         reviewed: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)

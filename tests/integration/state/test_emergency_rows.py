@@ -36,7 +36,7 @@ class Book:
     """What a mirror sees of break-glass at one broker."""
 
     def __init__(self, *emergencies: Emergency) -> None:
-        self.emergencies = emergencies
+        self.opened_here = emergencies
         self.elsewhere: tuple[Emergency, ...] = ()
         self.close_elsewhere: Any = None
         self.changed: list[Callable[[], None]] = []
@@ -44,7 +44,7 @@ class Book:
 
     async def close(self, emergency: Emergency, by: str) -> None:
         self.closed.append((emergency.id, by))
-        self.emergencies = tuple(replace(old, ended_at=NOW, ended_by=by) for old in self.emergencies)
+        self.opened_here = tuple(replace(old, ended_at=NOW, ended_by=by) for old in self.opened_here)
         for changed in self.changed:
             changed()
 
@@ -99,7 +99,7 @@ def test_brokers_see_one_anothers_and_can_have_them_closed(postgresql_place: Sta
             mirrors[-1].start()
         await eventually(lambda: other.elsewhere == (OURS,))
         assert one.elsewhere == ()
-        assert other.emergencies == (), "seeing one gives nothing"
+        assert other.opened_here == (), "seeing one gives nothing"
         await other.close_elsewhere(OURS, "bo")
         await eventually(lambda: one.closed == [("emg-1", "bo")])
         await eventually(lambda: other.elsewhere and other.elsewhere[0].ended_by == "bo")
