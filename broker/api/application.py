@@ -233,7 +233,9 @@ class Api:
         if route.body is None:
             refuse_body(request)
         else:
-            octets = await read_body(request, self._limits)
+            proving = route.decided_by is DecidedBy.PROOF
+            seconds = self._limits.stranger_seconds if proving else self._limits.body_seconds
+            octets = await read_body(request, self._limits.body_octets, seconds)
             body = parse_body(octets, route.body)
         return Call(
             shared=self._shared,

@@ -22,6 +22,8 @@ LARGEST_FORM = 16_384
 FORM_SECONDS = 5.0
 PER_SECOND = 50.0
 BURST = 200.0
+TOGETHER = 4.0
+"""There are as many sources as issuers of tokens: few."""
 _FORM_TYPE = re.compile(r"application/x-www-form-urlencoded *(?:; *charset=[\"\w-]+ *)?", re.ASCII | re.IGNORECASE)
 
 
@@ -33,7 +35,7 @@ class BackChannel:
     ) -> None:
         self._logouts = logouts
         self._identity_refused = identity_refused
-        self._pace = SourcePace(BURST, PER_SECOND, monotonic)
+        self._pace = SourcePace(BURST, PER_SECOND, monotonic, together=TOGETHER)
 
     def is_meant(self, request: web.BaseRequest) -> bool:
         """Whether a request is for here."""

@@ -33,6 +33,8 @@ class Limits:
 
     body_octets: int = 65_536
     body_seconds: float = 10.0
+    stranger_seconds: float = 4.0
+    """For the body of a call whose caller nothing else proves: he holds one of few places meanwhile."""
     read_seconds: float = 30.0
     write_seconds: float = 60.0
     call_seconds: float = 90.0

@@ -10,7 +10,6 @@ from aiohttp import HttpVersion11, web
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from broker.api.call import Limits
 from broker.api.json_text import JsonError, decode_json
 from broker.api.problems import Problem
 from broker.errors import TokenError
@@ -85,10 +84,10 @@ def bearer_token(request: web.BaseRequest) -> str | None:
     return match.group(1)
 
 
-async def read_body(request: web.BaseRequest, limits: Limits) -> bytes:
+async def read_body(request: web.BaseRequest, most_octets: int, seconds: float) -> bytes:
     """The whole body. Raises Problem if it is too large, too slow or not plain JSON."""
     refuse_encoding(request, _JSON_TYPE)
-    return await whole_body(request, limits.body_octets, limits.body_seconds)
+    return await whole_body(request, most_octets, seconds)
 
 
 def refuse_encoding(request: web.BaseRequest, wanted: re.Pattern[str]) -> None:

@@ -50,8 +50,8 @@ curl --cacert broker-ca.pem --cert me.pem --key me.key -H @header -H 'Content-Ty
 Bodies are `application/json`, at most {body} octets, nested at most 8 deep. Numbers are exact decimals in both
 directions: read them with a decimal parser. A value of scaled registers has the decimals of one raw step, 21.0 at a
 scale of 0.1. Names given twice, NaN, and fields that are not described are errors. At
-most {points} points a call, {calls} calls of a subject at a time, {body_seconds:g} s for a body to arrive and
-{read_seconds:g} s for a read.
+most {points} points a call, {calls} calls of a subject at a time, {body_seconds:g} s for a body to arrive
+({stranger_seconds:g} s where the body is the proof) and {read_seconds:g} s for a read.
 
 In the last quarter of an hour before access ends, answers about a device say when in the header `Otbroker-Access-Ends`.
 
@@ -73,6 +73,7 @@ def api_reference() -> str:
         points=MAX_POINTS,
         calls=limits.calls_of_subject,
         body_seconds=limits.body_seconds,
+        stranger_seconds=limits.stranger_seconds,
         read_seconds=limits.read_seconds,
     )
     rows = [

@@ -1,27 +1,72 @@
-"""How often strangers may try: a bucket of tries for each address, before anything else is known of them."""
+"""How often strangers may try, before anything else is known of them: a bucket of tries for each source, and one for
+all sources together.
+"""
 
+import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 MOST_SOURCES = 1024
+NETWORK_OCTETS = 8
+
+
+@dataclass(slots=True)
+class Bucket:
+    """`burst` tries at once, then `per_second`."""
+
+    burst: float
+    per_second: float
+    left: float
+    at: float
+
+    def has_one(self, now: float) -> bool:
+        """Whether there is a try left."""
+        self.left = min(self.burst, self.left + (now - self.at) * self.per_second)
+        self.at = now
+        return self.left >= 1.0
 
 
 class SourcePace:
-    """`burst` tries at once, then `per_second`; addresses that are not heard of for long make room."""
+    """Sources that are not heard of for long make room for others and may then begin anew; the bucket that all share
+    stays, so that many sources together have `together` times what one has.
+    """
 
-    def __init__(self, burst: float, per_second: float, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, burst: float, per_second: float, monotonic: Callable[[], float], *, together: float = 32.0
+    ) -> None:
         self._burst = burst
         self._per_second = per_second
         self._monotonic = monotonic
-        self._sources: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._sources: OrderedDict[str, Bucket] = OrderedDict()
+        self._together = Bucket(burst * together, per_second * together, burst * together, monotonic())
 
     def admits(self, peer: str) -> bool:
-        """Take one try of whoever is at `address:port`; False if it has none left."""
-        now, source = self._monotonic(), peer.rpartition(":")[0]
-        left, at = self._sources.pop(source, (self._burst, now))
-        left = min(self._burst, left + (now - at) * self._per_second)
-        admitted = left >= 1.0
-        self._sources[source] = (left - admitted, now)
+        """Take one try of whoever is at `address:port`; False if it has none left, or all together have none."""
+        now, source = self._monotonic(), source_of(peer)
+        bucket = self._sources.pop(source, None) or Bucket(self._burst, self._per_second, self._burst, now)
+        self._sources[source] = bucket
         if len(self._sources) > MOST_SOURCES:
             self._sources.popitem(last=False)
-        return admitted
+        # A source without a try of its own takes none of those that all share.
+        if not bucket.has_one(now) or not self._together.has_one(now):
+            return False
+        bucket.left -= 1.0
+        self._together.left -= 1.0
+        return True
+
+
+def source_of(peer: str) -> str:
+    """Whom the tries at `address:port` count for: an IPv4 address, or the network of 64 bits of an IPv6 address, for
+    whoever has one address there has all of them.
+    """
+    text = peer.rpartition(":")[0] or peer
+    try:
+        address = ipaddress.ip_address(text.strip("[]"))
+    except ValueError:
+        return text
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return f"{ipaddress.IPv6Address(address.packed[:NETWORK_OCTETS] + bytes(NETWORK_OCTETS))}/64"

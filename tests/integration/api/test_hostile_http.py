@@ -160,6 +160,12 @@ def test_a_slow_body_is_cut(pki, run):
     assert [(status, problem["code"]) for status, problem, _ in found] == [(408, "request_timeout")]
 
 
+def test_a_slow_body_of_a_stranger_is_cut_sooner(pki, run):
+    octets = b"POST /v1/enrolment HTTP/1.1\r\nHost: x\r\n" + JSON + b"Content-Length: 100\r\n\r\n{"
+    found, _ = one(pki, run, octets, limits=Limits(body_seconds=3600.0, stranger_seconds=0.3))
+    assert [(status, problem["code"]) for status, problem, _ in found] == [(408, "request_timeout")]
+
+
 def test_a_slow_head_is_cut(pki, run, monkeypatch):
     monkeypatch.setattr("broker.listeners.https.HEAD_SECONDS", 0.3)
 

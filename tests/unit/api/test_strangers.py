@@ -5,8 +5,8 @@ from contextlib import ExitStack
 import pytest
 
 from broker.api.problems import Problem
-from broker.api.source_pace import MOST_SOURCES
-from broker.api.strangers import BURST, MOST_AT_ONCE, PER_SECOND, Strangers
+from broker.api.source_pace import MOST_SOURCES, SourcePace, source_of
+from broker.api.strangers import BURST, MOST_AT_ONCE, MOST_OF_SOURCE, PER_SECOND, TOGETHER, Strangers
 
 
 class Clock:
@@ -51,9 +51,61 @@ def test_so_many_are_under_way_at_once_and_each_makes_room_whatever_becomes_of_i
             raise KeyError
 
 
-def test_no_more_addresses_are_remembered_than_there_is_room_for():
+def test_one_source_holds_few_of_the_places_and_leaves_the_others_theirs():
     strangers = Strangers(Clock())
-    for number in range(MOST_SOURCES + 50):
-        with strangers.admitted(f"2001:db8::{number:x}:1"):
+    with ExitStack() as stack:
+        for number in range(MOST_OF_SOURCE):
+            stack.enter_context(strangers.admitted(f"[2001:db8::{number}]:{number}"))
+        with pytest.raises(Problem), strangers.admitted("[2001:db8::ffff]:1"):
             pass
-    assert len(strangers._pace._sources) == MOST_SOURCES
+        with strangers.admitted("[2001:db8:0:1::1]:1"):
+            pass
+    with strangers.admitted("[2001:db8::1]:1"):
+        pass
+    assert not strangers._under_way
+
+
+def test_all_addresses_of_a_network_of_64_bits_share_their_tries():
+    pace = SourcePace(10.0, 1.0, Clock())
+    admitted = [pace.admits(f"[2001:db8:1:2:{number:x}::1]:{number}") for number in range(100)]
+    assert admitted == [True] * 10 + [False] * 90
+    assert pace.admits("[2001:db8:1:3::1]:1")
+
+
+@pytest.mark.parametrize(
+    ("peer", "source"),
+    [
+        ("192.0.2.1:40000", "192.0.2.1"),
+        ("[::ffff:192.0.2.1]:40000", "192.0.2.1"),
+        ("[2001:db8:1:2:3:4:5:6]:40000", "2001:db8:1:2::/64"),
+        ("[fe80::1%eth0]:40000", "fe80::/64"),
+        ("unix", "unix"),
+    ],
+)
+def test_a_source_is_an_address_or_the_network_of_one(peer, source):
+    assert source_of(peer) == source
+
+
+def test_however_many_sources_there_are_they_have_no_more_together():
+    clock = Clock()
+    strangers = Strangers(clock)
+    for _ in range(3):
+        admitted = sum(tries(strangers, f"[2001:db8:{net:x}::1]", 1) for net in range(2 * MOST_SOURCES))
+        assert admitted <= BURST * TOGETHER
+    assert admitted == 0, "those who were forgotten come again as if they were new"
+    clock.now += 3.0
+    assert sum(tries(strangers, f"[2001:db8:{net:x}::1]", 1) for net in range(MOST_SOURCES)) == round(TOGETHER)
+
+
+def test_a_source_that_has_no_tries_left_uses_up_none_of_the_others():
+    pace = SourcePace(2.0, 1.0, Clock(), together=2.0)
+    for number in range(100):
+        pace.admits(f"192.0.2.1:{number}")
+    assert [pace.admits(f"192.0.2.2:{number}") for number in range(3)] == [True, True, False]
+
+
+def test_no_more_sources_are_remembered_than_there_is_room_for():
+    pace = SourcePace(1.0, 1.0, Clock())
+    for number in range(MOST_SOURCES + 50):
+        pace.admits(f"[2001:db8:{number:x}::1]:1")
+    assert len(pace._sources) == MOST_SOURCES
