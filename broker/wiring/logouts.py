@@ -6,6 +6,7 @@ What is remembered is in the state that brokers share, for as long as any token 
 import logging
 from collections.abc import Iterable
 from dataclasses import asdict
+from itertools import islice
 
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_logouts import LogoutRows
@@ -24,6 +25,9 @@ from broker.wiring.state_follower import StateFollower
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
 RETRY_SECONDS = 2.0
+BATCH = 100
+"""So many are stored in the time that one use of the state may take, however many wait."""
+MOST_UNSTORED = 20_000
 OVERLAP_SECONDS = 60.0
 """How far the clocks of brokers, and a statement that takes its time, may put `stored_at` behind what was read."""
 
@@ -71,17 +75,17 @@ class LogoutKeeper:
         if logout.id in self._known and logout.id not in self._unstored:
             raise token_error("logout_replayed")
         if logout.id not in self._known:
-            self._unstored[logout.id] = logout
+            self._wait_for_state(logout)
             self._hold((logout,))
-        await self._store()
+        await self._store((logout,))
 
     async def _look(self) -> None:
         """Learn what other brokers took, store what the state did not take; a state of our own is read once."""
         try:
             if self._read_at is None or self._shared:
                 await self._read()
-            if self._unstored:
-                await self._store()
+            while self._unstored:
+                await self._store(tuple(islice(self._unstored.values(), BATCH)))
         except StateUnavailableError as error:
             log.debug("logouts cannot be read: %s", error)
 
@@ -95,10 +99,19 @@ class LogoutKeeper:
         self._hold((logout for logout in reversed(found) if logout.id not in self._known), record=not first)
         self._register.shut_for.discard(LOGOUTS_UNREAD)
 
-    async def _store(self) -> None:
-        waiting, now = tuple(self._unstored.values()), self._clock.now()
-        await self._rows.add(waiting, now, now - REMEMBERED_SECONDS)
-        for logout in waiting:
+    def _wait_for_state(self, logout: Logout) -> None:
+        """Keep it until it is stored. Of too many the oldest holds here alone, and may be told again like a new one."""
+        self._unstored[logout.id] = logout
+        if len(self._unstored) > MOST_UNSTORED:
+            oldest = next(iter(self._unstored))
+            del self._unstored[oldest]
+            self._known.pop(oldest, None)
+            log.error("logout %s is stored nowhere: too many wait for the state", oldest)
+
+    async def _store(self, logouts: tuple[Logout, ...]) -> None:
+        now = self._clock.now()
+        await self._rows.add(logouts, now, now - REMEMBERED_SECONDS)
+        for logout in logouts:
             self._unstored.pop(logout.id, None)
 
     def _hold(self, logouts: Iterable[Logout], *, record: bool = True) -> None:

@@ -1,7 +1,7 @@
 """Logouts take effect where they are told at once, on other brokers soon, and are remembered."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -17,7 +17,8 @@ from broker.identity.logout import REMEMBERED_SECONDS, LoggedOut
 from broker.listeners.session_register import LOGOUTS_UNREAD
 from broker.model.logout import Logout
 from broker.model.subject import Proof, ProofKind
-from broker.wiring.logouts import LogoutKeeper
+from broker.wiring import logouts
+from broker.wiring.logouts import BATCH, LogoutKeeper
 
 NOW = 1_800_000_000.0
 ISSUER = "https://id.example"
@@ -153,6 +154,63 @@ def test_without_the_state_it_holds_here_and_may_be_told_again(
             with pytest.raises(TokenError):
                 await keeper.take("u-1")
         assert len(at.recorded) == 1
+
+    asyncio.run(story())
+
+
+def test_however_many_waited_for_the_state_it_gets_all_in_small_steps(
+    place: StatePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        add, steps, back = LogoutRows.add, [], False
+
+        async def bears_little(rows: LogoutRows, told_of: Iterable[Logout], *moments: float) -> None:
+            told = tuple(told_of)
+            if not back or len(told) > BATCH:
+                raise StateUnavailableError("state_unavailable", "gone, or not in time")
+            steps.append(len(told))
+            await add(rows, told, *moments)
+
+        monkeypatch.setattr(LogoutRows, "add", bears_little)
+        at = Surroundings()
+        async with at.keeper(place) as keeper:
+            for number in range(2 * BATCH + 50):
+                with pytest.raises(StateUnavailableError):
+                    await keeper.take(f"u-{number}")
+            back = True
+            await keeper.take("u-new")
+            assert steps[0] == 1, "whoever tells a logout does not wait for those of others"
+            await keeper._look()
+            await until(lambda: not keeper._unstored)
+        later = Surroundings()
+        async with later.keeper(place):
+            assert all(later.logged_out.ends(session(f"u-{number}").token) for number in range(2 * BATCH + 50))
+
+    asyncio.run(story())
+
+
+def test_of_more_than_can_wait_for_the_state_the_oldest_holds_here_and_may_be_told_again(
+    place: StatePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        add = LogoutRows.add
+
+        async def fails(*_: object) -> None:
+            raise StateUnavailableError("state_unavailable", "gone")
+
+        monkeypatch.setattr(logouts, "MOST_UNSTORED", 3)
+        monkeypatch.setattr(LogoutRows, "add", fails)
+        at = Surroundings()
+        async with at.keeper(place) as keeper:
+            for number in range(5):
+                with pytest.raises(StateUnavailableError):
+                    await keeper.take(f"u-{number}")
+            assert list(keeper._unstored) == ["out-u-2", "out-u-3", "out-u-4"]
+            assert at.logged_out.ends(session("u-0").token)
+            monkeypatch.setattr(LogoutRows, "add", add)
+            await keeper.take("u-0")
+            with pytest.raises(TokenError):
+                await keeper.take("u-0")
 
     asyncio.run(story())
 
