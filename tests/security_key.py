@@ -31,7 +31,8 @@ class SecurityKey:
         self.origin = origin
         self.key = ec.generate_private_key(ec.SECP256R1())
         self.identifier = os.urandom(32)
-        self.counter = 0
+        self.counter: int | None = 0
+        """How often it has signed; None: it does not count, and always says 0."""
 
     def register(self, options: dict[str, Any], flags: Any = PRESENT, **client: Any) -> dict[str, Any]:
         asked = options["publicKey"]
@@ -52,8 +53,9 @@ class SecurityKey:
         return plain(AuthenticationResponse(raw_id=self.identifier, response=told))
 
     def _data(self, relying_party: str, flags: Any, credential: bytes = b"") -> AuthenticatorData:
-        self.counter += 1
-        return AuthenticatorData.create(sha256(relying_party.encode()).digest(), flags, self.counter, credential)
+        if self.counter is not None:
+            self.counter += 1
+        return AuthenticatorData.create(sha256(relying_party.encode()).digest(), flags, self.counter or 0, credential)
 
     def _client(self, kind: str, challenge: str, changes: dict[str, Any]) -> CollectedClientData:
         told = {"type": kind, "challenge": websafe_decode(challenge), "origin": self.origin} | changes

@@ -83,9 +83,10 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A person's second factor; `secret` is sealed. `counter` is the last step or count that was accepted.
+    """A person's second factor; `secret` is sealed.
 
-    `failures` are those since the last success; until `blocked_until` none is looked at.
+    `counter` is the last step or count that was accepted; of a security key that does not count, a negative one of the
+    broker's own. `failures` are those since the last success; until `blocked_until` none is looked at.
     """
 
     id: str

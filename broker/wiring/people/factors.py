@@ -25,6 +25,8 @@ MOST_CHALLENGES = 1024
 MOST_CHALLENGES_OF_SUBJECT = 4
 MOST_COUNTED = 1024
 FLUSH_SECONDS = 1.0
+UNCOUNTED = -(2**62)
+"""Where the broker's own count begins of a security key that does not count: below all that a key can say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +111,7 @@ class SecondFactors:
         except EnrolmentError as error:
             log.info("a security key of %s was refused: %s", subject, error.detail)
             raise self._refusal(factor) from None
-        # A key without a counter always says 0; our own count then only has to go on.
-        if not await self._rows.accept(factor, count or factor.counter + 1):
+        if not await self._rows.accept(factor, count or _uncounted(factor)):
             raise self._refusal(factor)
         return ProvenFactor(self._clock.now(), factor.kind.methods)
 
@@ -141,7 +142,8 @@ class SecondFactors:
         elif raw_response is None:
             raise enrolment_error("factor_refused")
         else:
-            secret, counter = self._keys().registered(new.challenge, raw_response)
+            secret, count = self._keys().registered(new.challenge, raw_response)
+            counter = count or UNCOUNTED
         sealed = self._sealing_key.seal(_purpose(identifier, subject, new.kind), secret)
         return Factor(identifier, subject, new.kind, sealed, now, counter), ProvenFactor(now, new.kind.methods)
 
@@ -200,6 +202,13 @@ class SecondFactors:
             del self._asked[key]
         if len(self._asked) >= MOST_CHALLENGES:
             del self._asked[next(iter(self._asked))]
+
+
+def _uncounted(factor: Factor) -> int:
+    """The next count of a key that says 0, as one without a counter always does; from one that has counted it is less
+    than before, and not accepted (WebAuthn, 7.2, step 22).
+    """
+    return factor.counter + 1 if factor.counter < 0 else 0
 
 
 def _purpose(identifier: str, subject: str, kind: FactorKind) -> str:

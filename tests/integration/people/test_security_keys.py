@@ -115,6 +115,39 @@ def test_a_copied_key_whose_counter_goes_back_is_refused(sqlite: StatePlace, tmp
     played(sqlite, tmp_path, story)
 
 
+def test_a_key_that_has_counted_does_not_say_0_again(sqlite: StatePlace, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        key, factors = SecurityKey(), stage.people.factors
+        await enrolled(stage, key)
+        identifier, options = await factors.challenge(EVE)
+        key.counter = None
+        assert await refusal(factors.verify_assertion(EVE, identifier, key.sign(options))) == REFUSED
+        identifier, options = await factors.challenge(EVE)
+        key.counter = 1
+        assert (await factors.verify_assertion(EVE, identifier, key.sign(options))).methods == ("hwk",)
+
+    played(sqlite, tmp_path, story)
+
+
+def test_a_key_that_does_not_count_proves_as_often_as_it_is_asked_until_it_counts(
+    place: StatePlace, tmp_path: Path
+) -> None:
+    async def story(stage: Stage) -> None:
+        key, factors = SecurityKey(), stage.people.factors
+        key.counter = None
+        await enrolled(stage, key)
+        for counter, answer in ((None, "proven"), (None, "proven"), (4, "proven"), (None, REFUSED), (3, REFUSED)):
+            identifier, options = await factors.challenge(EVE)
+            key.counter = counter
+            proving = factors.verify_assertion(EVE, identifier, key.sign(options))
+            if answer == "proven":
+                await proving
+            else:
+                assert await refusal(proving) == answer
+
+    played(place, tmp_path, story)
+
+
 REFUSED = "factor_refused"
 KEYS = SecurityKeys("localhost", "x", frozenset({"https://localhost"}))
 GOOD = SecurityKey()
