@@ -1,8 +1,10 @@
 """What changed about what may be written to a point, in words: from what to what."""
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 from broker.model.place import BacnetAddress, Device, Point
+from broker.settings.inventory_points import decimal_text
 
 NONE = "none"
 
@@ -22,13 +24,17 @@ def changed_terms(old: Device, new: Device) -> dict[str, tuple[str, ...]]:
 
 
 def _terms(point: Point) -> Iterator[tuple[str, str]]:
-    yield "minimum", NONE if point.minimum is None else f"{point.minimum:f}"
-    yield "maximum", NONE if point.maximum is None else f"{point.maximum:f}"
+    yield "minimum", _number(point.minimum)
+    yield "maximum", _number(point.maximum)
     yield "allowed", ", ".join(point.allowed) or "any"
     yield "action", "read only" if point.action is None else str(point.action)
     yield "on leave", str(point.on_leave)
     if isinstance(point.address, BacnetAddress):
         yield "priorities", _priorities(point.address)
+
+
+def _number(limit: Decimal | None) -> str:
+    return NONE if limit is None else decimal_text(limit)
 
 
 def _priorities(address: BacnetAddress) -> str:

@@ -10,16 +10,19 @@ OPEN_SECONDS = 8 * 3600
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoints:
-    """Where the simulated devices live; ports on 127.0.0.1."""
+class Building:
+    """Where the simulated devices live, as ports on 127.0.0.1 (0: any), and when the open window began."""
 
     ahu_port: int
     meter_port: int
     vav_port: int
-    chiller_tty: str
+    opened: int
 
 
-def devices_yaml(at: Endpoints) -> str:
+NOTHING_YET = Building(0, 0, 0, 0)
+
+
+def devices_yaml(at: Building, chiller_tty: str) -> str:
     """Site, segments and devices."""
     return f"""# The simulated building. Addresses are zero-based protocol addresses.
 sites:
@@ -57,7 +60,7 @@ devices:
     segment: hvac
     description: chiller on a serial line
     protocol: modbus
-    upstream: {{serial: {{path: {at.chiller_tty}, baud: 19200}}, unit_id: 1}}
+    upstream: {{serial: {{path: {chiller_tty}, baud: 19200}}, unit_id: 1}}
     unit_id: 2
     criticality: high
     labels: {{system: hvac}}
@@ -104,9 +107,9 @@ devices:
 """
 
 
-def access_yaml(now: float, window_seconds: int | None) -> str:
-    """Windows and standing grants: `maintenance` is open now, `saturday` opens next Saturday."""
-    opened = datetime.fromtimestamp(int(now), UTC).replace(tzinfo=None)
+def access_yaml(opened_at: int, window_seconds: int | None) -> str:
+    """Windows and standing grants: `maintenance` is open from then on, `saturday` opens the Saturday after."""
+    opened = datetime.fromtimestamp(opened_at, UTC).replace(tzinfo=None)
     seconds = OPEN_SECONDS if window_seconds is None else window_seconds
     days = (SATURDAY - opened.weekday()) % 7 or 7
     saturday = (opened + timedelta(days=days)).replace(hour=8, minute=0, second=0)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +36,10 @@ from broker.adapters.development_ca import (
 from broker.adapters.development_tokens import AUDIENCE, CLIENT, TokenIssuer, create_token_issuer, mint_token
 from broker.adapters.ledger_files_disk import FolderLock
 from broker.adapters.private_files import write_private
-from broker.cli.building import Endpoints, access_yaml, devices_yaml
+from broker.cli.building import NOTHING_YET, OPEN_SECONDS, Building, access_yaml, devices_yaml
 from broker.cli.config_files import load_inventory, load_settings
 from broker.cli.development_people import INVITED, enrolment_settings, make_authority, organisation_yaml
+from broker.cli.generated_files import REMEMBERED, GeneratedFiles
 from broker.cli.policies import shipped_policies
 from broker.cli.serving import prepare
 from broker.cli.yaml_documents import read_file
@@ -85,6 +86,7 @@ class Development:
         self._credentials: dict[str, Credential] = {}
         self._issuers: dict[str, TokenIssuer] = {}
         self._refresh: asyncio.Task[None] | None = None
+        self.files = GeneratedFiles(self.folder)
         self.broker: Broker | None = None
 
     def set_up(self) -> Broker:
@@ -193,13 +195,19 @@ class Development:
     def _tty(self) -> Path:
         return self.folder / "chiller-1.tty"
 
+    @property
+    def _last_building(self) -> Path:
+        return self.folder / REMEMBERED / "building.json"
+
     def _start_simulators(self) -> None:
+        """Where they were at the last start, if they can: who may do what does not change by a restart then."""
         self._tty.unlink(missing_ok=True)
-        command = [sys.executable, "-m", "broker.adapters.simulators"]
-        command += ["--plc", "0", "--meter", "0", "--bacnet", "0", "--rtu", str(self._tty)]
+        last = _building_in(self._last_building)
+        command = [sys.executable, "-m", "broker.adapters.simulators", "--elsewhere", "--rtu", str(self._tty)]
+        command += ["--plc", str(last.ahu_port), "--meter", str(last.meter_port), "--bacnet", str(last.vav_port)]
         self._simulators = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def _simulated(self) -> Endpoints:
+    def _simulated(self) -> Building:
         assert self._simulators is not None
         assert self._simulators.stdout is not None
         ready_in_time, _, _ = select.select([self._simulators.stdout], [], [], SIMULATOR_START_SECONDS)
@@ -207,15 +215,21 @@ class Development:
         if not line:
             raise UnavailableError("simulators", "The simulated devices did not start.")
         ready = json.loads(line)
-        return Endpoints(ready["plc"][0], ready["meter"][0], ready["bacnet"][0], str(self._tty))
+        return Building(ready["plc"][0], ready["meter"][0], ready["bacnet"][0], self._opened())
 
-    def _write_building(self, at: Endpoints) -> None:
-        write_private(self.folder / "inventory" / "devices.yaml", devices_yaml(at).encode())
-        access = access_yaml(self._now, self.options.window_seconds)
-        write_private(self.folder / "inventory" / "access.yaml", access.encode())
+    def _opened(self) -> int:
+        """When the open window began: as at the last start while half of it is to come, unless its end is given."""
+        last = _building_in(self._last_building).opened
+        lasts = self.options.window_seconds is None and 0 <= self._now - last < OPEN_SECONDS / 2
+        return last if lasts else int(self._now)
+
+    def _write_building(self, building: Building) -> None:
+        self.files.write("inventory/devices.yaml", devices_yaml(building, str(self._tty)))
+        self.files.write("inventory/access.yaml", access_yaml(building.opened, self.options.window_seconds))
+        write_private(self._last_building, json.dumps(asdict(building)).encode() + b"\n")
 
     def _write_organisations(self, authorities: dict[str, Authority], invited: Path) -> None:
-        place = self.folder / ("inventory" if self.options.inventory is None else "organisations")
+        place = "inventory" if self.options.inventory is None else "organisations"
         lines = ["organisations:"]
         for name, authority in authorities.items():
             roles = {p.subject: ROLES[p.subject] for p in PERSONAS if p.organisation == name and p.subject in ROLES}
@@ -231,7 +245,7 @@ class Development:
             if name == VENDOR and self.options.inventory is None:
                 lines += [f"    sponsor: {SPONSOR}", "    allowed: {sites: [plant]}"]
         text = "\n".join(lines) + "\n" + organisation_yaml(invited, SPONSOR, self.options.inventory is None)
-        write_private(place / "organisations.yaml", text.encode())
+        self.files.write(f"{place}/organisations.yaml", text)
 
     def _organisations(self) -> tuple[Organisation, ...]:
         return load_inventory(self.folder / "organisations").organisations
@@ -280,7 +294,7 @@ class Development:
         }
         if self.options.settings is not None:
             settings = _laid_over(settings, read_file(self.options.settings).value)
-        write_private(self.folder / "broker.yaml", json.dumps(settings, indent=2).encode() + b"\n")
+        self.files.replace("broker.yaml", json.dumps(settings, indent=2) + "\n")
 
     def _mint_tokens(self) -> None:
         for persona in PERSONAS:
@@ -297,6 +311,14 @@ class Development:
         while True:
             await asyncio.sleep(TOKEN_REFRESH_SECONDS)
             self._mint_tokens()
+
+
+def _building_in(path: Path) -> Building:
+    """The building of the last start; nothing yet if none is told of."""
+    try:
+        return Building(**json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return NOTHING_YET
 
 
 def _laid_over(below: Any, above: Any) -> Any:

@@ -19,7 +19,17 @@ def greeting(development: Development, broker: Broker) -> Iterator[str]:
     yield "  who is there: " + ", ".join(f"{persona.name} ({persona.subject})" for persona in PERSONAS)
     yield f"  try: {otb_program()} --dev {folder} --as vendor-ana ls"
     yield from _open_windows(broker)
+    yield from _edited(development)
     yield "Ctrl-C ends it."
+
+
+def _edited(development: Development) -> Iterator[str]:
+    """What became of generated files that somebody edited."""
+    files = development.files
+    if files.kept:
+        yield f"  kept as you edited it: {', '.join(files.kept)} (delete it, and the next start makes it anew)"
+    if files.set_aside:
+        yield f"  made anew; what was there is in {', '.join(files.set_aside)}"
 
 
 def otb_program() -> str:

@@ -39,13 +39,23 @@ def _add_dev(commands: Commands) -> None:
         help="a broker with a simulated building, on loopback",
         description="Run a broker with a development authority, six personas and a simulated building; loopback only.",
     )
-    dev.add_argument("--dir", type=Path, default=Path(DEFAULT_FOLDER), help="all state, reusable (%(default)s)")
+    dev.add_argument(
+        "--dir",
+        type=Path,
+        default=Path(DEFAULT_FOLDER),
+        metavar="DIR",
+        help="all state, reusable (%(default)s); edited files of the inventory are kept",
+    )
     dev.add_argument("--opa", default="", metavar="URL", help="use this OPA server instead of the embedded engine")
     dev.add_argument("--window-seconds", type=int, metavar="N", help="the open window closes N seconds after start")
     dev.add_argument("--inventory", type=Path, metavar="DIR", help="use the devices, windows and grants of this folder")
     dev.add_argument("--state", default="", metavar="URL", help="a PostgreSQL on loopback that brokers share")
     dev.add_argument("--settings", type=Path, metavar="FILE", help="settings over its own: sections join, lists grow")
-    dev.add_argument("--walkthrough", action="store_true", help="tell the main job step by step and check each step")
+    dev.add_argument(
+        "--walkthrough",
+        action="store_true",
+        help="tell the main job step by step and check each step, in a building of its own: DIR/walkthrough, made anew",
+    )
     dev.set_defaults(run=_dev)
 
 
@@ -109,15 +119,18 @@ def _dev(arguments: argparse.Namespace) -> int:
     from broker.cli.development import Development, DevelopmentOptions
     from broker.cli.greeting import greeting
     from broker.cli.serving import run_loop, run_until_signal, set_up_logging
-    from broker.cli.walkthrough import walk_through
+    from broker.cli.walkthrough import OWN_FOLDER, emptied, walk_through
     from broker.settings.broker_file import LoggingSection
     from broker.wiring import inventory_changes, reload
 
     set_up_logging(LoggingSection(level="warning"))
     for telling in (reload, inventory_changes):  # what comes into force, one line each
         logging.getLogger(telling.__name__).setLevel(logging.INFO)
+    if arguments.walkthrough and (arguments.inventory or arguments.window_seconds is not None):
+        public = "The walkthrough tells of the simulated building: leave --inventory and --window-seconds out."
+        raise ConfigError("walkthrough_alone", public)
     options = DevelopmentOptions(
-        arguments.dir,
+        emptied(arguments.dir / OWN_FOLDER) if arguments.walkthrough else arguments.dir,
         arguments.opa,
         arguments.window_seconds,
         arguments.inventory,

@@ -17,11 +17,15 @@ from typing import Any
 from pymodbus.client import ModbusTlsClient
 from pymodbus.exceptions import ModbusException
 
+from broker.adapters.ledger_files_disk import FolderLock
 from broker.adapters.ledger_reader import verify_directory
 from broker.cli.development import Development
+from broker.cli.people.problem_words import sentences
 from broker.cli.serving import run_loop, run_until_signal
+from broker.errors import LedgerUnavailableError, UnavailableError
 from broker.wiring.broker import Broker
 
+OWN_FOLDER = "walkthrough"
 SETPOINT = 10
 ILLEGAL_FUNCTION = 1
 OTB_SECONDS = 60.0
@@ -48,6 +52,12 @@ class Story:
             step()
             print("    ok", flush=True)
 
+    def expect(self, holds: bool, seen: object) -> None:
+        """Go on if it holds; else raise StepFailedError, which tells in words what was seen instead."""
+        if not holds:
+            told = "\n".join(line for line, _ in sentences(seen)) if isinstance(seen, dict) else str(seen)
+            raise StepFailedError(f"step {self.steps} did not come out as told:\n{told}")
+
     def _chapters(self) -> tuple[tuple[str, Callable[[], None]], ...]:
         return (
             ("Ana of the vendor sees the devices that she may know of", self._ana_lists),
@@ -66,51 +76,52 @@ class Story:
         )
 
     def _ana_lists(self) -> None:
-        devices = self._otb("vendor-ana", "ls")["devices"]
-        self._expect({d["device"] for d in devices} == {"ahu-1", "chiller-1", "vav-1", "meter-1"}, devices)
+        seen = {d["device"] for d in self._otb("vendor-ana", "ls")["devices"]}
+        self._say(", ".join(sorted(seen)))
+        self.expect(seen == {"ahu-1", "chiller-1", "vav-1", "meter-1"}, f"she sees {', '.join(sorted(seen))}")
 
     def _ana_reads(self) -> None:
         with self._master("vendor-ana") as master:
             reply = master.read_holding_registers(0, count=3, device_id=1)
             self._say(f"registers 0-2: {reply.registers}")
-            self._expect(not reply.isError() and len(reply.registers) == 3, reply)
+            self.expect(not reply.isError() and len(reply.registers) == 3, reply)
 
     def _ana_adjusts(self) -> None:
         with self._master("vendor-ana") as master:
-            self._expect(not master.write_register(SETPOINT, 185, device_id=1).isError(), "the write was refused")
+            self.expect(not master.write_register(SETPOINT, 185, device_id=1).isError(), "the write was refused")
             seen = master.read_holding_registers(SETPOINT, count=1, device_id=1).registers[0]
         self._say(f"register 10 of the device is now {seen}")
-        self._expect(seen == 185, seen)
+        self.expect(seen == 185, seen)
 
     def _limit_denied(self) -> None:
         with self._master("vendor-ana") as master:
             reply = master.write_register(SETPOINT, 250, device_id=1)
             seen = master.read_holding_registers(SETPOINT, count=1, device_id=1).registers[0]
         self._say(f"the master got {reply}; register 10 is still {seen}")
-        self._expect(reply.isError() and reply.exception_code == ILLEGAL_FUNCTION and seen == 185, reply)
+        self.expect(reply.isError() and reply.exception_code == ILLEGAL_FUNCTION and seen == 185, reply)
 
     def _fan_denied(self) -> None:
         denied = self._otb("vendor-ana", "write", "plant/ahu-1", "fan-command=1", status=3)
-        self._expect(denied["code"] == "denied", denied)
+        self.expect(denied["code"] == "denied", denied)
         self.decision_id = denied["decision_id"]
         self._say(f"{denied['detail']} (decision {self.decision_id})")
 
     def _chiller_reads(self) -> None:
-        points = self._otb("vendor-ana", "read", "plant/chiller-1", "chilled-water-temp")["points"]
-        self._say(f"chilled water: {points['chilled-water-temp']['value']} °C")
-        self._expect(points["chilled-water-temp"]["quality"] == "good", points)
+        seen = self._otb("vendor-ana", "read", "plant/chiller-1", "chilled-water-temp")["points"]["chilled-water-temp"]
+        self._say(f"chilled water: {seen['value']} °C")
+        self.expect(seen["quality"] == "good", f"its quality is {seen['quality']}")
 
     def _vav_adjusts(self) -> None:
         vav = "plant/vav-1"
         self._otb("vendor-ana", "write", vav, "zone-setpoint=21.5", "--priority", "12")
         value = self._otb("vendor-ana", "read", vav, "zone-setpoint")["points"]["zone-setpoint"]["value"]
         self._say(f"zone setpoint: {value} °C")
-        self._expect(value == 21.5, value)
+        self.expect(value == 21.5, value)
         self._otb("vendor-ana", "write", vav, "zone-setpoint", "--release", "--priority", "12")
 
     def _meter_denied(self) -> None:
         denied = self._otb("vendor-ana", "read", "plant/meter-1", "heat-energy", status=3)
-        self._expect(denied["code"] == "denied" and denied["next_window"]["id"] == "saturday", denied)
+        self.expect(denied["code"] == "denied" and denied["next_window"]["id"] == "saturday", denied)
         self._say(f"{denied['detail']} Next window: {denied['next_window']['opens']}")
 
     def _bms_only_views(self) -> None:
@@ -118,7 +129,7 @@ class Story:
             read = master.read_holding_registers(SETPOINT, count=1, device_id=1)
             write = master.write_register(SETPOINT, 190, device_id=1)
         self._say(f"read: {read.registers}, write: {write}")
-        self._expect(not read.isError() and write.isError() and write.exception_code == ILLEGAL_FUNCTION, write)
+        self.expect(not read.isError() and write.isError() and write.exception_code == ILLEGAL_FUNCTION, write)
 
     def _stranger_refused(self) -> None:
         with self._master("") as master:
@@ -127,11 +138,11 @@ class Story:
             except (OSError, ModbusException) as error:
                 self._say(f"the master says: {error}")
                 refused = True
-        self._expect(refused, "a stranger was answered")
+        self.expect(refused, "a stranger was answered")
 
     def _why(self) -> None:
         explained = self._otb("vendor-ana", "why", self.decision_id)
-        self._expect(self.decision_id in str(explained), explained)
+        self.expect(self.decision_id in str(explained), "the decision is not explained")
         for line in self._otb_text("vendor-ana", "why", self.decision_id).splitlines():
             self._say(line)
 
@@ -139,7 +150,7 @@ class Story:
         self._otb("auditor-cy", "audit", "search", "--kind", "outcome", "--limit", "3")
         report = self._verify(self.folder / self.facts["ledger"])
         self._say(f"{report.size} records under {report.checkpoints} checkpoints: {counted(report.counts)}")
-        self._expect(report.ok, report)
+        self.expect(report.ok, f"the record does not hold: {report.reason}")
 
     def _tampering_found(self) -> None:
         copy = self.folder / "tampered"
@@ -152,7 +163,7 @@ class Story:
         report = self._verify(copy)
         shutil.rmtree(copy)
         self._say(f"first bad record: {report.first_bad}, {report.reason}")
-        self._expect(not report.ok, report)
+        self.expect(not report.ok, "the changed octet was not found")
 
     def _verify(self, folder: Path) -> Any:
         return verify_directory(folder, (self.folder / self.facts["ledger_public_key"]).read_text())
@@ -176,20 +187,49 @@ class Story:
     def _otb_text(self, persona: str, *words: str, status: int = 0) -> str:
         command = [sys.executable, "-m", "broker.cli.otb", "--dev", str(self.folder), "--as", persona, *words]
         done = subprocess.run(command, capture_output=True, text=True, timeout=OTB_SECONDS, check=False)
-        self._expect(done.returncode == status, done.stdout + done.stderr)
+        self.expect(done.returncode == status, in_words(done.stdout, done.stderr))
         return done.stdout
 
     def _say(self, line: str) -> None:
         print(f"    {line}", flush=True)
 
-    def _expect(self, holds: bool, seen: object) -> None:
-        if not holds:
-            raise StepFailedError(f"step {self.steps} did not come out as told: {seen}")
-
 
 def counted(counts: Mapping[str, int]) -> str:
     """Numbers of records by kind, in words."""
     return ", ".join(f"{kind.replace('_', ' ')} {count}" for kind, count in sorted(counts.items()))
+
+
+def in_words(said: str, complained: str) -> str:
+    """What `otb --format json` said, as it says it to people."""
+    try:
+        return "\n".join(line for line, _ in sentences(json.loads(said)))
+    except (ValueError, AttributeError):
+        return said + complained
+
+
+def emptied(folder: Path) -> Path:
+    """A folder for one telling, without what an earlier one left in it.
+
+    Raises UnavailableError while one is told there, or if what is there is of nobody's telling.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if any(folder.iterdir()) and not (folder / "lock").exists():
+        public = f"The main job is told in {folder}, and that holds something else: move it away first."
+        raise UnavailableError("walkthrough_in_the_way", public)
+    try:
+        lock = FolderLock(folder)
+    except LedgerUnavailableError:
+        public = f"The main job is being told in {folder} already: end that with Ctrl-C first."
+        raise UnavailableError("walkthrough_running", public) from None
+    try:
+        for path in folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+    finally:
+        lock.release()
+    return folder
 
 
 def walk_through(development: Development, broker: Broker) -> int:
@@ -203,7 +243,7 @@ def walk_through(development: Development, broker: Broker) -> int:
 
     run_loop(run_until_signal(broker, started))
     for line in failed:
-        print(f"FAILED: {line}", file=sys.stderr)
+        print(f"\nFAILED: {line}", file=sys.stderr)
     return 1 if failed else 0
 
 

@@ -5,6 +5,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from contextlib import suppress
 from typing import Any
 
@@ -25,6 +26,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rtu", help="chiller on a pseudo-terminal, to which LINK will point", metavar="LINK")
     parser.add_argument("--instance", type=int, default=1001, help="device instance of the first --bacnet")
     parser.add_argument("--holding", type=int, default=200, help="holding registers of each --plc")
+    parser.add_argument("--elsewhere", action="store_true", help="on any port, where the one asked for is taken")
     parser.add_argument("--keep", action="store_true", help="stay when standard input ends")
     return parser.parse_args()
 
@@ -35,7 +37,8 @@ async def _run(arguments: argparse.Namespace) -> None:
 
     async def start(kind: str, simulator: PlcSimulator | BacnetDeviceSimulator, port: int) -> None:
         simulators.append(simulator)
-        ready[kind].append(await simulator.start(port))
+        taken = arguments.elsewhere and not _free(port, isinstance(simulator, PlcSimulator))
+        ready[kind].append(await simulator.start(0 if taken else port))
 
     for port in arguments.plc:
         await start("plc", PlcSimulator(arguments.holding), port)
@@ -51,6 +54,17 @@ async def _run(arguments: argparse.Namespace) -> None:
     await _ended(watch_input=not arguments.keep)
     for simulator in simulators:
         await simulator.stop()
+
+
+def _free(port: int, tcp: bool) -> bool:
+    with socket.socket(type=socket.SOCK_STREAM if tcp else socket.SOCK_DGRAM) as probe:
+        if tcp:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 async def _ended(watch_input: bool) -> None:

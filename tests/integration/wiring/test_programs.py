@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from broker.cli.otbroker import parser
+from broker.adapters.ledger_files_disk import FolderLock
+from broker.cli.otbroker import main, parser
 from broker.cli.program import DEFAULT_SETTINGS
-from broker.cli.walkthrough import counted
+from broker.cli.walkthrough import StepFailedError, Story, counted, emptied, in_words
+from broker.errors import UnavailableError
 from tests.integration.wiring.reviewing import GAIN, INVENTORY
 
 WINDOW = """\
@@ -106,7 +108,10 @@ def test_the_development_broker_says_where_it_is_and_what_to_try_and_what_comes_
     assert process.wait(LIMIT_SECONDS) == 0
 
 
-def test_the_walkthrough_comes_out_as_told_and_explains_in_words(tmp_path: Path) -> None:
+def test_the_walkthrough_comes_out_as_told_and_explains_in_words_whatever_the_tutorial_left(tmp_path: Path) -> None:
+    site = tmp_path / "dev" / "policies" / "site"
+    site.mkdir(parents=True)
+    (site / "operation.rego").write_text('package site.operation\n\nreasons contains "service_not_allowed"\n')
     done = subprocess.run(
         program("otbroker", "dev", "--dir", str(tmp_path / "dev"), "--walkthrough"),
         stdin=subprocess.DEVNULL,
@@ -119,6 +124,41 @@ def test_the_walkthrough_comes_out_as_told_and_explains_in_words(tmp_path: Path)
     assert "who           ana@acme.example, person of acme" in done.stdout
     assert ": broker started 1, decision " in done.stdout
     assert "{'" not in done.stdout
+
+
+def test_a_step_that_fails_is_told_in_words_and_never_as_a_document(tmp_path: Path) -> None:
+    problem = {"title": "Denied", "reasons": [{"text": "No window is open.", "code": "window_closed"}]}
+    assert in_words(json.dumps(problem), "") == "Denied\n  - No window is open. (window_closed)"
+    assert in_words("", "otb: no\n") == "otb: no\n"
+    with pytest.raises(StepFailedError) as failed:
+        Story(tmp_path, {}).expect(False, problem)
+    assert "{" not in str(failed.value)
+
+
+def test_the_walkthrough_removes_what_an_earlier_one_left_and_nothing_else(tmp_path: Path) -> None:
+    folder = emptied(tmp_path / "walkthrough")
+    (folder / "ledger").mkdir()
+    (folder / "ledger" / "checkpoint").touch()
+    held = FolderLock(folder)
+    try:
+        with pytest.raises(UnavailableError, match="end that with Ctrl-C first"):
+            emptied(folder)
+    finally:
+        held.release()
+    assert (folder / "ledger" / "checkpoint").exists()
+    assert {path.name for path in emptied(folder).iterdir()} <= {"lock"}
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "notes").touch()
+    with pytest.raises(UnavailableError, match="holds something else"):
+        emptied(own)
+    assert (own / "notes").exists()
+
+
+def test_the_walkthrough_tells_of_no_other_building(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["dev", "--dir", str(tmp_path / "dev"), "--walkthrough", "--inventory", str(tmp_path)]) == 1
+    assert "leave --inventory and --window-seconds out" in capsys.readouterr().err
+    assert not (tmp_path / "dev").exists()
 
 
 def test_counts_are_told_in_words() -> None:

@@ -138,6 +138,16 @@ def test_a_change_of_priorities_says_from_what_to_what() -> None:
     assert all(c.terms == () for c in access_changes(inventory(grants=()), inventory()))
 
 
+def test_a_number_that_is_only_written_otherwise_is_no_change() -> None:
+    old, new = (
+        inventory(devices=(device(upstream_unit_id=unit, points=(point(minimum=low, maximum=high),)),))
+        for unit, low, high in ((1, Decimal("16"), Decimal("100")), (2, Decimal("16.0"), Decimal("1E+2")))
+    )
+    changes = access_changes(old, new)
+    assert changes
+    assert all(change.terms == () for change in changes)
+
+
 def test_a_mark_that_is_taken_away_is_told_as_what_the_ledger_gains() -> None:
     clear, marked = (
         inventory(devices=(device(points=(dataclasses.replace(point(), confidential=mark),)),))
