@@ -31,7 +31,7 @@ class PersonRows:
             row = (await connection.execute(select(PEOPLE).where(PEOPLE.c.subject == subject))).first()
         return None if row is None else _person(row)
 
-    async def enrol(self, person: Person, factor: Factor, recorded: Callable[[], Awaitable[None]]) -> bool:
+    async def enrol(self, person: Person, factor: Factor, recorded: Callable[[], Awaitable[object]]) -> bool:
         """Use the person's invitation up and put him in force with this factor; False if it is not good any more.
         It is recorded before it is committed: if that fails, nothing has changed.
 

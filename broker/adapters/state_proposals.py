@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,30 +48,36 @@ class ProposalRows:
         """The newest proposals of an act."""
         return await self._read(PROPOSALS.c.act == act.value, most)
 
-    async def add(self, proposal: Proposal, recorded: Callable[[], object]) -> bool:
+    async def add(self, proposal: Proposal, recorded: Callable[[], Awaitable[object]]) -> bool:
         """Store a proposal; False if it is there already."""
         row = asdict(proposal) | {"act": proposal.act.value, "parameters": json.dumps(dict(proposal.parameters))}
         row |= {"ended_as": "", "ended_by": "", "ended_at": None, "warrant": ""}
         async with self._database.connection() as connection:
             if not await self._database.insert(connection, PROPOSALS, (row,)):
                 return False
-            recorded()
+            await recorded()
             await self._database.commit(connection)
         return True
 
-    async def approve(self, proposal: str, by: str, recorded: Callable[[], str]) -> bool:
+    async def approve(self, proposal: str, by: str, recorded: Callable[[], Awaitable[str]]) -> bool:
         """Store one person's approval, the note that `recorded` gives; False if it is there already."""
         row = {"proposal": proposal, "approver": by, "note": ""}
         mine = (PROPOSAL_APPROVALS.c.proposal == proposal) & (PROPOSAL_APPROVALS.c.approver == by)
         async with self._database.connection() as connection:
             if not await self._database.insert(connection, PROPOSAL_APPROVALS, (row,)):
                 return False
-            await connection.execute(update(PROPOSAL_APPROVALS).where(mine).values(note=recorded()))
+            await connection.execute(update(PROPOSAL_APPROVALS).where(mine).values(note=await recorded()))
             await self._database.commit(connection)
         return True
 
     async def end(
-        self, proposal: str, ended_as: ProposalEnd, by: str, at: float, warrant: str, recorded: Callable[[], object]
+        self,
+        proposal: str,
+        ended_as: ProposalEnd,
+        by: str,
+        at: float,
+        warrant: str,
+        recorded: Callable[[], Awaitable[object]],
     ) -> bool:
         """End a proposal; False if it has ended already, so that of two at one time one does it."""
         open_still = (PROPOSALS.c.id == proposal) & (PROPOSALS.c.ended_as == "")
@@ -80,7 +86,7 @@ class ProposalRows:
         async with self._database.connection() as connection:
             if (await connection.execute(ending)).rowcount != 1:
                 return False
-            recorded()
+            await recorded()
             await self._database.commit(connection)
         return True
 

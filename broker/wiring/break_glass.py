@@ -23,6 +23,7 @@ from broker.model.emergency import Emergency, EmergencyTerms, NotOpened, Opening
 from broker.model.parts import decode_part
 from broker.model.subject import Subject
 from broker.wiring.emergency_journal import EmergencyJournal
+from broker.wiring.recording import record_durably
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
@@ -174,7 +175,7 @@ class BreakGlass:
             after = signed(current, Signature(by, now, comment))
             count = len(after.signatures)
             record = records.break_glass_reviewed(now, emergency=after.id, by=by, comment=comment, signatures=count)
-            await self._record_durably(record)
+            await record_durably(self._ledger, record)
             self._journal.put(after)
         await self._journal.keep()
         self._tell()
@@ -248,7 +249,9 @@ class BreakGlass:
     async def _begin(self, emergency: Emergency, resumed: bool = False) -> None:
         """Record an emergency, then let it hold. Raises LedgerUnavailableError, and it does not."""
         told = {name: value for name, value in asdict(emergency).items() if name not in _LATER}
-        await self._record_durably(records.break_glass_opened(self._clock.now(), emergency=told, resumed=resumed))
+        await record_durably(
+            self._ledger, records.break_glass_opened(self._clock.now(), emergency=told, resumed=resumed)
+        )
         self._recorded.add(emergency.id)
         self._enforce()
         log.critical(
@@ -278,19 +281,6 @@ class BreakGlass:
     def _enforce(self) -> None:
         self._desk.enforce_emergencies(EmergenciesInForce(self.holding))
 
-    async def _record_durably(self, record: bytes) -> None:
-        """Raises LedgerUnavailableError."""
-        settled: asyncio.Future[LedgerUnavailableError | None] = asyncio.get_running_loop().create_future()
-
-        def settle(error: LedgerUnavailableError | None) -> None:
-            if not settled.done():
-                settled.set_result(error)
-
-        self._ledger.append(record)
-        error = None if self._ledger.settle(True, settle) else await settled
-        if error is not None:
-            raise error
-
     def _watch(self) -> None:
         """End what is over."""
         self._timer = asyncio.get_running_loop().call_later(LOOK_SECONDS, self._watch)
@@ -319,7 +309,7 @@ class BreakGlass:
             self._clock.now(), seal=seal.id, parts=len(seal.parts), needed=seal.needed, sealed_at=seal.sealed_at
         )
         with suppress(LedgerUnavailableError):
-            await self._record_durably(record)
+            await record_durably(self._ledger, record)
             await self._journal.keep(recorded=seal)
 
     def _tell(self) -> None:

@@ -9,6 +9,7 @@ from broker.adapters.host_journal import HostCommand, HostJournal
 from broker.engine.ports import Clock, Ledger
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
+from broker.wiring.recording import durable
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.5
@@ -66,16 +67,8 @@ class HostCommands:
             self._ledger.append(_record(command, now))
         if taken.unreadable:
             self._ledger.append(records.host_lines_unreadable(now, count=taken.unreadable))
-        await self._durable()
+        await durable(self._ledger)
         await asyncio.to_thread(journal.drop)
-
-    async def _durable(self) -> None:
-        settled: asyncio.Future[LedgerUnavailableError | None] = asyncio.get_running_loop().create_future()
-        if self._ledger.settle(True, lambda error: None if settled.done() else settled.set_result(error)):
-            return
-        error = await settled
-        if error is not None:
-            raise error
 
     def _fail(self, journal: HostJournal, error: OSError) -> None:
         if journal not in self._untaken:

@@ -6,6 +6,7 @@ parameters, and warrants likewise.
 
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -19,6 +20,7 @@ from broker.ledger.approvals import sign, verify
 from broker.ledger.canonical import canonical
 from broker.ledger.notes import Verifier
 from broker.model.proposal import Approval, Parameters, Proposal, ProposalAct, ProposalEnd, Standing, Warrant
+from broker.wiring.recording import record_durably
 
 log = logging.getLogger(__name__)
 OPEN_SECONDS = 72 * 3600.0
@@ -63,7 +65,7 @@ class ProposalBook:
         """Propose an act, which is to want it: the proposer is the first of those who approve."""
         now = self._clock.now()
         proposal = Proposal(self._chance("prp"), act, parameters, by, now, now + OPEN_SECONDS, why)
-        await self._rows.add(proposal, lambda: self._record_created(proposal))
+        await self._rows.add(proposal, partial(self._record_created, proposal))
         return await self.approve(Standing(proposal), by)
 
     async def open_for(self, act: ProposalAct, parameters: Parameters) -> Standing:
@@ -80,19 +82,19 @@ class ProposalBook:
         about = canonical([act.value, dict(parameters), len(same)])
         identifier = f"prp-{sha256(about).hexdigest()[:20]}"
         proposal = Proposal(identifier, act, parameters, "", now, now + OPEN_SECONDS)
-        await self._rows.add(proposal, lambda: self._record_created(proposal))
+        await self._rows.add(proposal, partial(self._record_created, proposal))
         return await self.standing(identifier) or Standing(proposal)
 
     async def approve(self, standing: Standing, by: str) -> Standing:
         """Approve as a person; once, however often. How it stands then."""
         proposal, now = standing.proposal, self._clock.now()
 
-        def recorded() -> str:
+        async def recorded() -> str:
             parameters = dict(proposal.parameters)
             record = records.proposal_approved(
                 now, proposal=proposal.id, act=proposal.act.value, parameters=parameters, by=by
             )
-            index = self._append(record)
+            index = await record_durably(self._ledger, record)
             said = Approval(proposal.id, proposal.act, proposal.parameters, by, now, self._origin, index)
             return sign(said, self._key)
 
@@ -132,7 +134,7 @@ class ProposalBook:
     async def _end(self, standing: Standing, ended_as: ProposalEnd, by: str, warrant: str, why: str) -> Standing | None:
         proposal, now = standing.proposal, self._clock.now()
 
-        def recorded() -> None:
+        async def recorded() -> None:
             record = records.proposal_ended(
                 now,
                 proposal=proposal.id,
@@ -142,13 +144,13 @@ class ProposalBook:
                 approved_by=standing.approved_by,
                 why=why,
             )
-            self._append(record)
+            await record_durably(self._ledger, record)
 
         if not await self._rows.end(proposal.id, ended_as, by, now, warrant, recorded):
             return None
         return Standing(proposal, standing.approved_by, ended_as, by, now, warrant)
 
-    def _record_created(self, proposal: Proposal) -> None:
+    async def _record_created(self, proposal: Proposal) -> None:
         record = records.proposal_created(
             proposal.proposed_at,
             proposal=proposal.id,
@@ -158,12 +160,7 @@ class ProposalBook:
             until=proposal.until,
             why=proposal.why,
         )
-        self._append(record)
-
-    def _append(self, record: bytes) -> int:
-        index = self._ledger.append(record)
-        self._ledger.settle(False, lambda _: None)
-        return index
+        await record_durably(self._ledger, record)
 
     def _standing(self, row: ProposalRow) -> Standing:
         """What counts of a row: approvals that are proven, of just this."""

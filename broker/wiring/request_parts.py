@@ -1,6 +1,5 @@
 """What the keepers of access requests share, and the proof of what the state says of approvals."""
 
-import asyncio
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
@@ -22,6 +21,7 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.review_desk import ReviewDesk
 from broker.listeners.session_register import SessionRegister
 from broker.model.access_request import AccessRequest, Review, Terms, Verdict
+from broker.wiring.recording import record_durably
 from broker.wiring.tickets import TicketDesk
 
 log = logging.getLogger(__name__)
@@ -63,13 +63,7 @@ class RequestParts:
 
     async def recorded(self, record: bytes) -> int:
         """The index of a record that is on the disk. Raises LedgerUnavailableError."""
-        index = self.ledger.append(record)
-        settled: asyncio.Future[LedgerUnavailableError | None] = asyncio.get_running_loop().create_future()
-        if not self.ledger.settle(True, settled.set_result):
-            error = await asyncio.shield(settled)
-            if error is not None:
-                raise error
-        return index
+        return await record_durably(self.ledger, record)
 
     def distrust(self, request: str, why: str) -> None:
         """Say once that the state cannot be believed about a request."""

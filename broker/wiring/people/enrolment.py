@@ -34,9 +34,10 @@ from broker.model.enrolment import (
 )
 from broker.model.subject import ProofKind, Subject
 from broker.wiring.people.factors import SecondFactors
-from broker.wiring.people.issuing import CertificateOffice, record_durably
+from broker.wiring.people.issuing import CertificateOffice
 from broker.wiring.people.known import KnownCertificates
 from broker.wiring.people.under_way import SECONDS, Begun, UnderWay
+from broker.wiring.recording import record_durably
 
 log = logging.getLogger(__name__)
 PERSON, SERVICE = "person", "service"

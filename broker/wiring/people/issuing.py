@@ -10,7 +10,7 @@ from typing import TypeVar
 from broker.adapters.authority.online import NewCertificate, OnlineAuthority
 from broker.adapters.authority.register import Issued
 from broker.engine.ports import Clock, Ledger
-from broker.errors import BrokerError, ConfigError, EnrolmentError, IntegrityError, LedgerUnavailableError
+from broker.errors import BrokerError, ConfigError, EnrolmentError, IntegrityError
 from broker.identity.enrolment_codes import enrolment_error
 from broker.identity.issuance import PublicKey, Terms, decode_terms, verify_request
 from broker.identity.names import decode_subject_id
@@ -23,6 +23,7 @@ from broker.model.subject import Proof, ProofKind, Subject
 from broker.model.vocabulary import Reason
 from broker.model.words import REASONS
 from broker.wiring.people.known import KnownCertificates
+from broker.wiring.recording import record_durably
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -30,16 +31,6 @@ Authorities = Mapping[str, OnlineAuthority]
 LISTS_SECONDS = 3600.0
 AFTER_TROUBLE_SECONDS = 15.0
 _UNUSABLE = (OSError, ConfigError, IntegrityError)
-
-
-async def record_durably(ledger: Ledger, record: bytes) -> None:
-    """Append a record and wait until it is on disk. Raises LedgerUnavailableError."""
-    settled: asyncio.Future[LedgerUnavailableError | None] = asyncio.get_running_loop().create_future()
-    ledger.append(record)
-    if not ledger.settle(True, lambda error: None if settled.done() else settled.set_result(error)):
-        error = await settled
-        if error is not None:
-            raise error
 
 
 class CertificateOffice:

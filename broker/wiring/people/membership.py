@@ -16,8 +16,9 @@ from broker.model.enrolment import EnrolledCertificate, Invitation, Person
 from broker.model.place import Organisation
 from broker.model.subject import SubjectKind
 from broker.wiring.people.enrolment import PERSON
-from broker.wiring.people.issuing import CertificateOffice, record_durably
+from broker.wiring.people.issuing import CertificateOffice
 from broker.wiring.people.known import KnownCertificates
+from broker.wiring.recording import record_durably
 
 log = logging.getLogger(__name__)
 SALT_OCTETS = 16

@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
 
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import insert, update
 
 from broker.adapters.state_database import StateDatabase, StatePlace
 from broker.adapters.state_tables import PROPOSAL_APPROVALS, PROPOSALS
+from broker.errors import LedgerUnavailableError
 from broker.ledger.approvals import verify
 from broker.ledger.notes import verifier_of
 from broker.model.proposal import ProposalAct, ProposalEnd, Warrant
@@ -33,13 +35,17 @@ class Clock:
 class LedgerDouble:
     def __init__(self) -> None:
         self.records: list[bytes] = []
+        self.failing = False
 
     def append(self, record: bytes, *, intent: bool = False) -> int:
         self.records.append(record)
         return len(self.records) - 1
 
-    def settle(self, durable: bool, settled: object) -> bool:
-        return True
+    def settle(self, durable: bool, settled: Callable[[LedgerUnavailableError | None], None]) -> bool:
+        assert durable, "it may be lost in a power cut"
+        if self.failing:
+            settled(LedgerUnavailableError("ledger_closed", "The ledger takes no records."))
+        return not self.failing
 
     def of(self, kind: str) -> int:
         return sum(f'"kind":"{kind}"'.encode() in record for record in self.records)
@@ -108,6 +114,27 @@ def test_of_two_last_approvals_at_one_time_one_warrants(place: StatePlace) -> No
         assert (warrant.approved_by, warrant.parameters) == ((BO, CY), REVISION)
         again = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
         assert (again.proposal.id != opened.proposal.id, again.approved_by) == (True, ())
+
+    using(place, use)
+
+
+def test_nothing_counts_whose_record_does_not_reach_the_disk(place: StatePlace) -> None:
+    async def use(one: StateDatabase, two: StateDatabase) -> None:
+        here, ledger = book(one)
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
+        ledger.failing = True
+        for act in (
+            here.create(ProposalAct.CA_SIGN, (("csr", "y"),), BO, "another"),
+            here.approve(asked, CY),
+            here.warrant(asked, CY),
+            here.refuse(asked, CY, "no"),
+        ):
+            with pytest.raises(LedgerUnavailableError):
+                await act
+        there, _ = book(two)
+        assert [each.proposal.id for each in await there.newest()] == [asked.proposal.id]
+        standing = await there.standing(asked.proposal.id)
+        assert standing is not None and (standing.approved_by, standing.ended_as) == ((BO,), None)
 
     using(place, use)
 
