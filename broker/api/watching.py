@@ -19,7 +19,7 @@ from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 
 WATCH, SUPERVISE = "sessions.watch", "sessions.supervise"
-LOOK_SECONDS = 0.4
+LOOK_SECONDS = 0.2
 GOODBYE_SECONDS = 0.3
 HEARTBEAT_SECONDS = 15.0
 SUPERVISOR_HEARTBEAT_SECONDS = 2.0

@@ -78,9 +78,8 @@ class Trust:
         )
 
     def prove_again(self, subject: Subject, now: float) -> Subject:
-        """The same subject, as today's trust proves it: until when its revocation lists hold, and its roles.
-
-        Roles of a subject that also showed a token stay as they are. Raises CertificateError.
+        """The same subject, as today's trust proves it: until when its revocation lists hold, and the roles that the
+        inventory gives it; those of its token it keeps. Raises CertificateError.
         """
         proof = subject.proof(ProofKind.CERTIFICATE)
         if proof is None:
@@ -91,7 +90,7 @@ class Trust:
         if (again.id, again.organisation) != (subject.id, subject.organisation):
             raise certificate_error("certificate_name_refused")
         (fresh,) = again.proofs
-        roles = again.roles if len(subject.proofs) == 1 else subject.roles
+        roles = tuple(dict.fromkeys((*again.roles, *(role for shown in subject.proofs for role in shown.roles))))
         if (fresh.crl_next_update, roles) == (proof.crl_next_update, subject.roles):
             return subject
         kept = replace(proof, crl_next_update=fresh.crl_next_update)

@@ -56,12 +56,13 @@ def verify_token(
     check_times(claims, issuer, now)
     check_binding(claims, issuer, certificate_fingerprint)
     name = _subject_name(claims, issuer, namespaces.get(issuer.organisation, ()))
+    proof = _proof(token, issuer, now)
     return Subject(
         id=name.text,
         kind=_kind(claims, issuer, name),
         organisation=issuer.organisation,
-        roles=_roles(claims, issuer),
-        proofs=(_proof(token, issuer, now),),
+        roles=proof.roles,
+        proofs=(proof,),
     )
 
 
@@ -135,4 +136,5 @@ def _proof(token: ClaimedToken, issuer: Issuer, now: float) -> Proof:
         account=optional_text(claims, "sub"),
         login=optional_text(claims, "sid"),
         key_id=str(token.header["kid"]),
+        roles=_roles(claims, issuer),
     )

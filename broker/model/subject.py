@@ -26,8 +26,9 @@ class Proof:
     `fingerprint` is the SHA-256 of the certificate (DER) or of the token's signing input, base64url without padding:
     enough to recognise the proof, never enough to replay it. `chain` is the verified path (DER, the leaf first, the
     anchor left out), kept so that a live session can be verified again; it belongs into no record. Of a token,
-    `authenticated_at`, `acr` and `methods` tell how its issuer let the subject log in; `account` and `login` are the
-    issuer's own words for the subject and for that log-in (`sub` and `sid`), by which it tells who logged out.
+    `authenticated_at`, `acr` and `methods` tell how its issuer let the subject log in; `roles` are those that it gives;
+    `account` and `login` are the issuer's own words for the subject and for that log-in (`sub` and `sid`), by which it
+    tells who logged out.
     """
 
     kind: ProofKind
@@ -45,6 +46,7 @@ class Proof:
     account: str = ""
     login: str = ""
     key_id: str = ""
+    roles: tuple[str, ...] = ()
     chain: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
 
 

@@ -135,17 +135,17 @@ def plant(shared_plant: Plant) -> Iterator[Plant]:
     shared_plant.restore()
 
 
-def persona(development: Development, seconds: float) -> Persona:
-    """A certificate of ana's own that holds for so long."""
-    authority, key = development.authority(VENDOR), make_key()
-    terms = Terms(PROFILES["person"], (decode_subject_id(ANA),), seconds)
+def persona(development: Development, seconds: float, subject: str = ANA, organisation: str = VENDOR) -> Persona:
+    """Another certificate of somebody, that holds for so long."""
+    authority, key = development.authority(organisation), make_key()
+    terms = Terms(PROFILES["person"], (decode_subject_id(subject),), seconds)
     leaf = make_leaf(authority.organisation, terms, key.public_key(), authority.issuing, time.time())
     certificate, key_file = (
-        development.folder / "personas" / f"ana-{leaf.serial_number}.{end}" for end in ("pem", "key")
+        development.folder / "personas" / f"other-{leaf.serial_number}.{end}" for end in ("pem", "key")
     )
     certificate.write_bytes(leaf.public_bytes(Encoding.PEM) + authority.issuing.certificate.public_bytes(Encoding.PEM))
     key_file.write_bytes(encode_key(key))
-    return Persona("ana-other", certificate, key_file, Path())
+    return Persona("other", certificate, key_file, Path())
 
 
 def check(ways: Ways, began: float, reason: str, again: str, paths: tuple[str, ...] = PATHS) -> None:

@@ -9,11 +9,13 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from broker.errors import CertificateError
+from broker.identity.binding import bind
 from broker.identity.certificate import Trust, fingerprint
 from broker.identity.codes import CERTIFICATE_CODES
 from broker.identity.explanation import explain_certificate
 from broker.identity.modbus_role import ROLE_OID, encode_role
-from broker.model.subject import ProofKind, Subject, SubjectKind
+from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
+from broker.model.trust import Requirement
 from tests.unit.identity.forgery import (
     DAY,
     DROP,
@@ -420,3 +422,14 @@ def test_large_chains_are_verified_and_not_remembered():
     assert trust.verify(large.der, (ISSUING.der,), NOW).id == ANA
     assert trust.verify(small.der, (ISSUING.der,), NOW).id == ANA
     assert list(trust._verified) == [(small.der, (ISSUING.der,))]
+
+
+def test_who_showed_a_token_too_keeps_its_roles_and_loses_those_that_the_inventory_took_away():
+    token = Proof(ProofKind.TOKEN, "https://issuer.example", "j", "fp", NOW, NOW + 60, roles=("night", "vendor"))
+    shown = Subject(ANA, SubjectKind.PERSON, "acme", token.roles, None, (token,))
+    both = bind(Requirement.BOTH, TRUST.verify(GOOD.der, (ISSUING.der,), NOW), shown)
+    assert both.roles == ("vendor", "hvac", "night")
+    assert TRUST.prove_again(both, NOW) is both
+    fewer = Trust((organisation(anchors=[ROOT], roles=((ANA, ("hvac",)),)),))
+    assert fewer.prove_again(both, NOW).roles == ("hvac", "night", "vendor")
+    assert Trust((organisation(anchors=[ROOT]),)).prove_again(both, NOW).roles == ("night", "vendor")

@@ -83,6 +83,7 @@ def test_a_good_token_proves_its_subject_with_all_facts():
     (proof,) = subject.proofs
     assert (subject.id, subject.kind, subject.organisation) == (ANA, SubjectKind.PERSON, "acme")
     assert (subject.roles, subject.modbus_role) == (("vendor", "hvac"), None)
+    assert subject.proofs[0].roles == subject.roles
     assert (proof.kind, proof.issuer, proof.identifier) == (ProofKind.TOKEN, ISS, "j-1")
     assert (proof.proven_at, proof.not_after, proof.authenticated_at) == (NOW, NOW + 600, NOW - 60)
     assert proof.methods == ("otp", "pwd")
