@@ -19,7 +19,8 @@ from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 
 WATCH, SUPERVISE = "sessions.watch", "sessions.supervise"
-LOOK_SECONDS = 0.2
+LOOK_SECONDS = 0.4
+GLANCE_SECONDS = 0.05
 GOODBYE_SECONDS = 0.3
 HEARTBEAT_SECONDS = 15.0
 SUPERVISOR_HEARTBEAT_SECONDS = 2.0
@@ -135,14 +136,19 @@ async def _send(response: web.StreamResponse, watcher: Watcher, resource: dict[s
 
 async def _end_of(call: Call, watcher: Watcher, resource: dict[str, Any], sending: asyncio.Task[None]) -> EndReason:
     """Why the stream is over. Raises ConnectionError if the watcher has left."""
-    revisions = call.gate.supervision.revisions()
+    revisions = seen = call.gate.supervision.revisions()
+    look_at = asyncio.get_running_loop().time() + LOOK_SECONDS
     while True:
-        done, _ = await asyncio.wait({sending}, timeout=LOOK_SECONDS)
+        done, _ = await asyncio.wait({sending}, timeout=GLANCE_SECONDS)
         if done:
             sending.result()
             return watcher.ended or EndReason.BROKER_FAULT
         if call.request.transport is None or call.request.transport.is_closing():
             raise ConnectionResetError("the watcher has left")
+        now, changed = asyncio.get_running_loop().time(), call.gate.supervision.revisions()
+        if now < look_at and changed == seen:
+            continue
+        look_at, seen = now + LOOK_SECONDS, changed
         lost = await _lost_access(call, resource, revisions)
         if lost is not None:
             return lost
