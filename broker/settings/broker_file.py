@@ -196,7 +196,7 @@ class ReloadSection(Section):
     """`review`: who gains access waits for `otbroker config apply`; `apply`: at once. Losses always apply at once."""
     invalid_stop_seconds: Annotated[int, Field(ge=0, le=86400)] = 300
     """Time with invalid files after which no new session is opened."""
-    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
+    poll_seconds: Annotated[float, Field(gt=0, le=60)] = 0.2
     """How often files are looked at for changes."""
 
 
