@@ -8,14 +8,13 @@ from dataclasses import replace
 
 from broker.model.decision import Decision, Obligation
 from broker.model.leave import RELEASED, Debt
-from broker.model.operation import Operation, Request, Touch
-from broker.model.place import BacnetAddress, Grant, OnLeave
+from broker.model.operation import Operation, Request, Touch, commandable
+from broker.model.place import Grant, OnLeave
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Result
 
 MOST_DEBTS = 1000
 MOST_OWN_VALUES = 16
-LEAST_URGENT = 16  # ASHRAE 135, 19.2: a write without priority acts at 16
 OBLIGE = frozenset({Obligation.RESTORE, Obligation.RELEASE})
 Values = tuple[tuple[str, str], ...]
 
@@ -93,10 +92,7 @@ def _can_be_owed(touch: Touch, undo: OnLeave, priority: int | None) -> bool:
 
 
 def _priority(operation: Operation, touch: Touch) -> int | None:
-    address = touch.point.address
-    if not isinstance(address, BacnetAddress) or address.priority_lowest is None:
-        return None
-    return operation.priority or LEAST_URGENT
+    return operation.acts_at(touch.point) if commandable(touch.point) else None
 
 
 def _behind(grants: Iterable[Grant], operation: Operation, touch: Touch) -> frozenset[str]:

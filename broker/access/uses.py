@@ -2,7 +2,7 @@
 
 from decimal import Decimal, InvalidOperation
 
-from broker.model.operation import Request
+from broker.model.operation import Operation, Request, Touch
 from broker.model.place import Grant, PlannedWrite
 
 ONE_WRITE = "write"
@@ -10,7 +10,8 @@ ONE_WRITE = "write"
 
 def use_of(write: PlannedWrite) -> str:
     """The name of a planned write as a use."""
-    return f"{write.device} {write.point} = {write.value}"
+    at = "" if write.priority is None else f"@{write.priority}"
+    return f"{write.device} {write.point} = {write.value}{at}"
 
 
 def uses_of(grant: Grant, device: str, request: Request) -> tuple[str, ...] | None:
@@ -20,16 +21,18 @@ def uses_of(grant: Grant, device: str, request: Request) -> tuple[str, ...] | No
     uses = []
     for operation in request.operations:
         if operation.writes:
-            found = [_planned(grant, device, touch.point.id, touch.value) for touch in operation.touches]
+            found = [_planned(grant, device, operation, touch) for touch in operation.touches]
             if not found or None in found:
                 return None
             uses += [use for use in found if use is not None]
     return tuple(dict.fromkeys(uses))
 
 
-def _planned(grant: Grant, device: str, point: str, value: str | None) -> str | None:
+def _planned(grant: Grant, device: str, operation: Operation, touch: Touch) -> str | None:
+    place = (device, touch.point.id, operation.acts_at(touch.point))
     for write in grant.plan:
-        if (write.device, write.point) == (device, point) and value is not None and _same(write.value, value):
+        same_place = (write.device, write.point, write.priority) == place
+        if same_place and touch.value is not None and _same(write.value, touch.value):
             return use_of(write)
     return None
 

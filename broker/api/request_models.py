@@ -35,7 +35,10 @@ Version = Annotated[StrictInt, Field(ge=1, le=2**31)]
 
 
 class PlannedValue(Asked):
-    """One exact write. `device` may be left out where the request is for one device; `priority` is for BACnet."""
+    """One exact write. `device` may be left out where the request is for one device.
+
+    `priority` is for BACnet: without it the least urgent that the point allows, as a write without it.
+    """
 
     device: Key | None = None
     point: Name
@@ -121,11 +124,15 @@ class RequestQuery(Asked):
 
 
 class PlannedWriteEntry(Told):
-    """One exact write; the value as the device's protocol carries it. `used` is there for single use."""
+    """One exact write; the value as the device's protocol carries it. `used` is there for single use.
+
+    `priority` is the BACnet priority at which it is written: null where the point has none.
+    """
 
     device: str
     point: str
     value: str
+    priority: int | None
     used: bool | None
 
 

@@ -16,7 +16,7 @@ from broker.api.moments import moment_of
 from broker.api.problems import Problem
 from broker.api.request_models import ExtendCall, PlannedValue, RequestCall
 from broker.model.access_request import AccessRequest, Terms
-from broker.model.place import Device, Organisation, PlannedWrite, Point
+from broker.model.place import BacnetAddress, Device, Organisation, PlannedWrite, Point
 from broker.model.vocabulary import Action, Reason
 
 LONGEST_SECONDS = 366 * 86_400
@@ -28,9 +28,10 @@ def terms_of(call: Call, asked: RequestCall) -> Terms:
     """The terms of a new request. Raises Problem."""
     organisation = _organisation(call)
     devices = _devices(call, organisation, asked.devices)
-    plan = tuple(_planned(devices, place, wish) for place, wish in enumerate(asked.plan))
+    planned = [_planned(devices, place, wish) for place, wish in enumerate(asked.plan)]
+    plan = tuple(write for write, _ in planned)
     points = _points(devices, asked, plan)
-    actions = _actions(devices, asked, plan)
+    actions = _actions(asked, {action for _, action in planned})
     starts, ends = _times(call, asked, devices, organisation)
     if not asked.window and not _LOOKING.issuperset(actions):
         _require_window(call, devices, organisation, starts, ends)
@@ -95,7 +96,8 @@ def _devices(call: Call, organisation: Organisation, keys: tuple[str, ...]) -> t
     return tuple(inventory[key] for key in keys)
 
 
-def _planned(devices: tuple[Device, ...], place: int, wish: PlannedValue) -> PlannedWrite:
+def _planned(devices: tuple[Device, ...], place: int, wish: PlannedValue) -> tuple[PlannedWrite, Action]:
+    """What is planned, and the action that it is. Raises Problem."""
     at = f"plan.{place}"
     device = next((d for d in devices if d.key == wish.device), devices[0] if len(devices) == 1 else None)
     if device is None or wish.device not in (None, device.key):
@@ -107,14 +109,25 @@ def _planned(devices: tuple[Device, ...], place: int, wish: PlannedValue) -> Pla
         raise _wrong("request_terms", f"{at}.point", "can only be read")
     item = WriteValue(value=wish.value, priority=wish.priority)
     request = codecs.composed(f"{at}.value", partial(codecs.compose_write, device, point, item))
-    touches = [touch for operation in request.operations for touch in operation.touches]
-    value = next((touch.value for touch in touches if touch.point.id == point.id and touch.whole), None)
+    (operation,) = request.operations
+    value = next((touch.value for touch in operation.touches if touch.point.id == point.id and touch.whole), None)
     if value is None:
         raise _wrong("value_invalid", f"{at}.value", "writes only part of the point")
-    problem = _outside_limits(point, value)
-    if problem:
-        raise _wrong("value_invalid", f"{at}.value", problem)
-    return PlannedWrite(device.key, point.id, value)
+    priority = operation.acts_at(point)
+    for name, problem in (("value", _outside_limits(point, value)), ("priority", _outside_range(point, priority))):
+        if problem:
+            raise _wrong("value_invalid", f"{at}.{name}", problem)
+    return PlannedWrite(device.key, point.id, value, priority), operation.action
+
+
+def _outside_range(point: Point, priority: int | None) -> str:
+    if priority is None:
+        return ""
+    address = point.address
+    if not isinstance(address, BacnetAddress) or address.priority_lowest is None or address.priority_highest is None:
+        return "the point has none"
+    lowest, highest = address.priority_lowest, address.priority_highest
+    return "" if lowest <= priority <= highest else f"must be {lowest} to {highest}"
 
 
 def _outside_limits(point: Point, value: str) -> str:
@@ -146,12 +159,11 @@ def _points(devices: tuple[Device, ...], asked: RequestCall, plan: tuple[Planned
     return tuple(sorted(asked.points))
 
 
-def _actions(devices: tuple[Device, ...], asked: RequestCall, plan: tuple[PlannedWrite, ...]) -> tuple[Action, ...]:
-    classes = {(device.key, point.id): point.action for device in devices for point in device.points}
-    needed = {action for write in plan if (action := classes[write.device, write.point]) is not None}
+def _actions(asked: RequestCall, needed: set[Action]) -> tuple[Action, ...]:
+    """What is asked for, or to view and what the plan needs (`needed`). Raises Problem."""
     wanted = set(asked.actions) or {Action.VIEW, *needed}
     missing = sorted(needed - wanted)
-    if missing and Action.OVERRIDE not in wanted:
+    if missing:
         raise _wrong("request_terms", "actions", f"must include {', '.join(missing)} for what is planned")
     return tuple(action for action in Action if action in wanted)
 

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 from broker.access.requests import GRANTED, owes_report
@@ -217,7 +218,7 @@ def _asked(call: Call, request: AccessRequest) -> dict[str, Any]:
 
 def _planned(request: AccessRequest, write: PlannedWrite) -> dict[str, Any]:
     used = use_of(write) in request.uses if request.terms.single_use else None
-    return {"device": write.device, "point": write.point, "value": write.value, "used": used}
+    return asdict(write) | {"used": used}
 
 
 def _review(review: Review) -> dict[str, Any]:

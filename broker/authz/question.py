@@ -237,7 +237,11 @@ def _proof(proof: Proof) -> Document:
 
 
 def _grant(grant: Grant, device: str) -> Document:
-    plan = [{"point": write.point, "value": write.value} for write in grant.plan if write.device == device]
+    plan = [
+        {"point": write.point, "value": write.value, "priority": write.priority}
+        for write in grant.plan
+        if write.device == device
+    ]
     return {
         "id": grant.id,
         "kind": grant.kind.value,

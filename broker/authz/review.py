@@ -1,5 +1,6 @@
 """What is asked of a policy about somebody who reviews an access request, and the strict reading of its answer."""
 
+from dataclasses import asdict
 from typing import Any
 
 import orjson
@@ -84,7 +85,7 @@ def _read(document: Any) -> ReviewAnswer:
 
 
 def _request(terms: Terms, organisation: Organisation | None, devices: tuple[Device, ...]) -> Document:
-    plan = [{"device": write.device, "point": write.point, "value": write.value} for write in terms.plan]
+    plan = [asdict(write) for write in terms.plan]
     return {
         "id": terms.id,
         "subject": terms.subject,

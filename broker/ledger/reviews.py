@@ -35,8 +35,9 @@ _TYPES: dict[str, type] = {
 
 
 def terms_document(terms: Terms) -> dict[str, Any]:
-    """The terms as one document."""
+    """The terms as one document; of a planned write without priority nothing is said of one."""
     document = asdict(terms)
+    document["plan"] = [{k: v for k, v in write.items() if v is not None} for write in document["plan"]]
     document["actions"] = [action.value for action in terms.actions]
     return {name: list(member) if isinstance(member, tuple) else member for name, member in document.items()}
 
@@ -59,11 +60,16 @@ def decode_terms(raw: bytes) -> Terms:
                 "plan": tuple(PlannedWrite(**write) for write in document["plan"]),
             }
         )
-        if encode_terms(terms) == raw and all(type(document[name]) is kind for name, kind in _TYPES.items()):
+        typed = all(type(document[name]) is kind for name, kind in _TYPES.items())
+        if encode_terms(terms) == raw and typed and all(_is_whole(write.priority) for write in terms.plan):
             return terms
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
     raise IntegrityError("terms_malformed", "not the terms of a request")
+
+
+def _is_whole(priority: object) -> bool:
+    return priority is None or type(priority) is int
 
 
 def terms_digest(terms: Terms) -> str:

@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from broker.model.place import Point, Table
+from broker.model.place import BacnetAddress, Point, Table
 from broker.model.vocabulary import Action
+
+LEAST_URGENT = 16  # ASHRAE 135, 19.2: a write without priority acts at 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,15 @@ class Operation:
     def writes(self) -> bool:
         """Whether it changes anything; only `view` and `discover` do not."""
         return self.action is not Action.VIEW and self.action is not Action.DISCOVER
+
+    def acts_at(self, point: Point) -> int | None:
+        """The BACnet priority at which it writes the point; None if it names none and the point has none."""
+        return self.priority or (LEAST_URGENT if commandable(point) else None)
+
+
+def commandable(point: Point) -> bool:
+    """Whether the point is written at a priority."""
+    return isinstance(point.address, BacnetAddress) and point.address.priority_lowest is not None
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,11 +265,12 @@ class GrantKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PlannedWrite:
-    """One exact write: `device` is a `site/device` key, `value` as in `Touch`."""
+    """One exact write: `device` is a `site/device` key, `value` as in `Touch`, `priority` as in `Operation.acts_at`."""
 
     device: str
     point: str
     value: str
+    priority: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

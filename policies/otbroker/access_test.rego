@@ -24,7 +24,7 @@ request := {
 	"devices": [given.session.device],
 	"points": ["supply-temp-setpoint"],
 	"actions": ["view", "adjust"],
-	"plan": [{"device": "plant/ahu-1", "point": "supply-temp-setpoint", "value": "21.5"}],
+	"plan": [{"device": "plant/ahu-1", "point": "supply-temp-setpoint", "value": "21.5", "priority": null}],
 	"single_use": false,
 	"supervised": false,
 	"window": "",

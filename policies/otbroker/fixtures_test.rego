@@ -29,7 +29,13 @@ grants := [
 planned(values) := object.union(grants[1], {
 	"id": "planned",
 	"kind": "request",
-	"plan": [{"point": point.name, "value": value} | some value in values],
+	"plan": [{"point": point.name, "value": value, "priority": null} | some value in values],
+})
+
+planned_at(priorities) := object.union(grants[1], {
+	"id": "planned",
+	"kind": "request",
+	"plan": [{"point": point.name, "value": "21.5", "priority": priority} | some priority in priorities],
 })
 
 point := {

@@ -60,7 +60,8 @@ covers_points(grant) if {
 	}
 }
 
-# With a plan only what it plans is written: these points as a whole, with these values. Reading is not planned.
+# With a plan only what it plans is written: these points as a whole, with these values, at these BACnet priorities.
+# Reading is not planned.
 planned(grant) if grant.plan == null
 
 planned(_) if input.operation.writes == false
@@ -78,6 +79,7 @@ planned(grant) if {
 planned_value(grant, point) if {
 	some write in grant.plan
 	write.point == point.name
+	write.priority == data.otbroker.values.acts_at(point)
 	same_value(write.value, point.value)
 }
 

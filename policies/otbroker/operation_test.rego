@@ -184,8 +184,23 @@ test_a_plan_allows_what_it_plans_and_nothing_else if {
 	allowed(granted(given.adjust, [given.planned(["19", "21.50"])]))
 	denied_for(granted(given.adjust, [given.planned(["21"])]), "outside_plan")
 	denied_for(granted(given.adjust, [given.planned([])]), "outside_plan")
-	elsewhere := given.changed(given.planned([]), {"plan": [{"point": "fan-speed", "value": "21.5"}]})
+	elsewhere := given.changed(given.planned([]), {"plan": [{"point": "fan-speed", "value": "21.5", "priority": null}]})
 	denied_for(granted(given.adjust, [elsewhere]), "outside_plan")
+}
+
+test_a_plan_pins_the_bacnet_priority if {
+	allowed(granted(given.bacnet, [given.planned_at([12])]))
+	allowed(granted(given.bacnet, [given.planned_at([10, 12])]))
+	denied_for(granted(given.bacnet, [given.planned_at([10])]), "outside_plan")
+	denied_for(granted(given.bacnet, [given.planned_at([null])]), "outside_plan")
+	denied_for(granted(given.adjust, [given.planned_at([12])]), "outside_plan")
+}
+
+test_a_write_without_priority_is_planned_at_16 if {
+	unnumbered := given.changed(given.bacnet, {"priority": null})
+	allowed(granted(unnumbered, [given.planned_at([16])]))
+	denied_for(granted(unnumbered, [given.planned_at([12])]), "outside_plan")
+	denied_for(granted(unnumbered, [given.planned_at([null])]), "outside_plan")
 }
 
 test_a_plan_is_not_about_reading if {

@@ -94,11 +94,26 @@ plain(digits) if {
 	not startswith(digits, "0")
 }
 
+# METADATA
+# description: The BACnet priority at which the operation writes the point; null if it has none.
+acts_at(point) := input.operation.priority if {
+	not unnumbered(point)
+}
+
+acts_at(point) := least_urgent if unnumbered(point)
+
+# A write without priority acts at 16 if the property is commandable (ASHRAE 135, 19.2).
+unnumbered(point) if {
+	input.operation.priority == null
+	is_object(point.priority)
+}
+
+least_urgent := 16
+
 priority_allowed if views
 
 priority_allowed if input.operation.protocol != "bacnet"
 
-# A write without priority acts at 16 if the property is commandable (ASHRAE 135, 19.2).
 priority_allowed if {
 	every point in input.operation.points {
 		priority_fits(input.operation.priority, point.priority)
@@ -112,7 +127,7 @@ priority_fits(priority, bounds) if {
 
 priority_fits(priority, bounds) if {
 	priority == null
-	within(16, bounds)
+	within(least_urgent, bounds)
 }
 
 priority_fits(priority, bounds) if {

@@ -80,7 +80,7 @@ def test_the_work_of_a_vendor_from_the_request_to_the_report(plant: Development)
         assert "Illegal function" in mbpoll(port, 1)
         shown = otb(plant, "secops-bo", "request", "show", request)
         assert shown["request"]["plan"] == [
-            {"device": "plant/ahu-1", "point": "fan-command", "value": "1", "used": None}
+            {"device": "plant/ahu-1", "point": "fan-command", "value": "1", "priority": None, "used": None}
         ]
         assert (shown["review"]["may"], shown["review"]["needed"]) == (True, 1)
         assert approve(plant, request)["state"] == "active"
@@ -100,6 +100,25 @@ def test_the_work_of_a_vendor_from_the_request_to_the_report(plant: Development)
     assert [record["to"] for record in changes][-1] == "closed"
     (reviewed,) = plant.records("request_reviewed", request=request)
     assert reviewed["reviewer"]["id"] == "bo@plant.example"
+
+
+def test_a_plan_for_bacnet_says_at_which_priority_and_another_one_is_drift(plant: Development) -> None:
+    words = ("request", "create", "plant/vav-1", "--for", "1h", "--reason", "try the zone")
+    plan = ("--plan", "zone-setpoint=21@12", "--plan", "zone-setpoint=22")
+    request = otb(plant, "duty-di", *words, *plan)["request"]
+    assert [(write["value"], write["priority"]) for write in request["plan"]] == [("21", 12), ("22", 16)]
+    (created,) = plant.records("request_changed", request=request["id"], to="pending")
+    assert [write["priority"] for write in created["terms"]["plan"]] == [12, 16]
+    approve(plant, request["id"])
+    di = plant.api("duty-di")
+    for value, priority in ((21, 11), (21, None), (22, 12)):
+        drift = di.write("plant/vav-1", {"zone-setpoint": {"value": value, "priority": priority}})
+        assert (drift.status, drift.reasons) == (403, ["outside_plan"])
+    for value, priority in ((21, 12), (22, None)):
+        assert di.write("plant/vav-1", {"zone-setpoint": {"value": value, "priority": priority}}).status == 200
+    for told, problem in (("21@9", "must be 10 to 16"), ("21@8", "must be 10 to 16")):
+        refused = otb(plant, "operator-eli", *words, "--plan", f"zone-setpoint={told}", status=1)
+        assert (refused["code"], refused["errors"][0]["problem"]) == ("value_invalid", problem)
 
 
 def test_nobody_approves_what_he_asked_for_and_auditors_approve_nothing(plant: Development) -> None:

@@ -81,7 +81,8 @@ def _end(request: Document) -> Iterator[tuple[str, Cell]]:
 
 
 def _planned(write: Document) -> Cell:
-    told = f"{write.get('device', '')} {write.get('point', '')} = {number_text(write.get('value'))}"
+    at = "" if write.get("priority") is None else f" at priority {write['priority']}"
+    told = f"{write.get('device', '')} {write.get('point', '')} = {number_text(write.get('value'))}{at}"
     return (f"{told} (used)", "dim") if write.get("used") else told
 
 

@@ -53,7 +53,15 @@ JUNK: list[Any] = [
 
 def well_typed() -> list[Asked]:
     """Every rule of the library is touched, most of them from both sides."""
-    asked = [*_values(), *_priorities(), *_surroundings(), *_operations(), *_sessions(), *_admin()]
+    asked = [
+        *_values(),
+        *_priorities(),
+        *_planned_priorities(),
+        *_surroundings(),
+        *_operations(),
+        *_sessions(),
+        *_admin(),
+    ]
     return [*asked, *_reviews(), *_leaves(), *_emergencies()]
 
 
@@ -123,6 +131,16 @@ def _given_grants() -> list[tuple[Grant, ...]]:
     elsewhere = replace(asked, plan=(PlannedWrite("plant/ahu-2", given.SETPOINT.id, "21.5"),))
     once = [replace(grant, single_use=True, supervised=True) for grant in (asked, plans[0])]
     return [*((grant,) for grant in (*plans, elsewhere, *once)), (once[0], given.GRANTS[1])]
+
+
+def _planned_priorities() -> list[Asked]:
+    """A plan names the priority at which it is written; without one a write acts at the least urgent."""
+    asked = []
+    for planned, written in product((None, 10, 12, 16), (None, 10, 12, 16)):
+        write = PlannedWrite(given.DEVICE.key, given.ZONE.id, "21.0", planned)
+        grant = replace(given.GRANTS[1], kind=GrantKind.REQUEST, plan=(write,))
+        asked.append(_operation(replace(given.ZONE_WRITE, priority=written), grants=(grant,)))
+    return asked
 
 
 def _operations() -> list[Asked]:

@@ -116,5 +116,5 @@ def test_of_a_plan_there_is_what_it_plans_for_this_device() -> None:
     grants = (unplanned, replace(unplanned, plan=(here, elsewhere)), replace(unplanned, plan=(elsewhere,)))
     asked = given.operation_question(grants=grants)
     plans = [grant["plan"] for grant in asked["grants"]]
-    assert plans == [None, [{"point": given.SETPOINT.id, "value": "21.5"}], []]
+    assert plans == [None, [{"point": given.SETPOINT.id, "value": "21.5", "priority": None}], []]
     assert invalid_because(EntryPoint.OPERATION, asked) == ""

@@ -117,3 +117,15 @@ def test_terms_are_read_as_they_were_written_and_not_otherwise() -> None:
     for other in (b"", b"{}", b"[]", raw + b" ", raw.replace(b'"ends":200', b'"ends":"200"'), b'{"x":1,' + raw[1:]):
         with pytest.raises(IntegrityError, match="terms_malformed"):
             decode_terms(other)
+
+
+def test_the_priority_of_a_planned_write_is_part_of_the_terms_and_none_is_not_said() -> None:
+    at_twelve = replace(TERMS, plan=(replace(PLAN[0], priority=12),))
+    raw = encode_terms(at_twelve)
+    assert decode_terms(raw) == at_twelve
+    assert b"priority" not in encode_terms(TERMS)
+    with pytest.raises(IntegrityError, match="review_of_other_terms"):
+        verify_review(signed(at_twelve), replace(TERMS, plan=(replace(PLAN[0], priority=10),)), KNOWN)
+    for odd in (b"null", b'"12"', b"12.0", b"true"):
+        with pytest.raises(IntegrityError, match="terms_malformed"):
+            decode_terms(raw.replace(b'"priority":12', b'"priority":' + odd))
