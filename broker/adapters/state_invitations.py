@@ -1,13 +1,14 @@
 """Invitations as rows of the state. Knows nothing of their codes."""
 
-from dataclasses import asdict, replace
+import json
+from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, select, update
 
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import INVITATIONS
-from broker.model.enrolment import MOST_TRIES, Invitation
+from broker.model.enrolment import Invitation, Inviter
 
 MOST_LISTED = 500
 
@@ -21,7 +22,7 @@ class InvitationRows:
     async def add(self, invitation: Invitation) -> bool:
         """Store an invitation; False if there is one of that id."""
         async with self._database.connection() as connection:
-            added = await self._database.insert(connection, INVITATIONS, (asdict(invitation),))
+            added = await self._database.insert(connection, INVITATIONS, (_row(invitation),))
             await self._database.commit(connection)
         return bool(added)
 
@@ -38,20 +39,12 @@ class InvitationRows:
             row = (await connection.execute(select(INVITATIONS).where(INVITATIONS.c.id == identifier))).first()
         return None if row is None else _invitation(row)
 
-    async def try_code(self, identifier: str) -> Invitation | None:
-        """Count a try of its code before anybody looks at the secret: the invitation as it was, None if there is none.
-
-        Of many who try at once no more are looked at than there are tries left; for the others it is exhausted.
-        """
-        tries = INVITATIONS.c.tries
-        counting = update(INVITATIONS).where(INVITATIONS.c.id == identifier, tries < MOST_TRIES)
-        asked = select(INVITATIONS).where(INVITATIONS.c.id == identifier)
+    async def open_of(self, inviter: str, now: float) -> tuple[Invitation, ...]:
+        """Those that somebody made and that can still be used."""
+        unused = INVITATIONS.c.used_at.is_(None) & INVITATIONS.c.revoked_at.is_(None) & (INVITATIONS.c.expires_at > now)
+        query = select(INVITATIONS).where(INVITATIONS.c.created_by == inviter, unused)
         async with self._database.connection() as connection:
-            counted = (await connection.execute(counting.values(tries=tries + 1))).rowcount
-            row = (await connection.execute(asked)).first()
-            await self._database.commit(connection)
-        found = None if row is None else _invitation(row)
-        return replace(found, tries=found.tries - 1) if found is not None and counted else found
+            return tuple(_invitation(row) for row in (await connection.execute(query)).all())
 
     async def revoke(self, identifier: str, by: str, now: float) -> bool:
         """Let its code be good for nothing; False if it is already."""
@@ -64,5 +57,16 @@ class InvitationRows:
         return bool(revoked.rowcount)
 
 
+def _row(invitation: Invitation) -> dict[str, Any]:
+    fields = asdict(invitation)
+    by = fields.pop("inviter")
+    told = {f"inviter_{name}": by[name] for name in ("kind", "organisation", "certificate")}
+    return fields | told | {"created_by": by["id"], "inviter_roles": json.dumps(by["roles"])}
+
+
 def _invitation(row: Row[Any]) -> Invitation:
-    return Invitation(**row._mapping)
+    fields = dict(row._mapping)
+    names = ("created_by", "inviter_kind", "inviter_organisation", "inviter_roles", "inviter_certificate")
+    identifier, kind, organisation, roles, certificate = (fields.pop(name) for name in names)
+    inviter = Inviter(identifier, kind, organisation, tuple(json.loads(roles)), certificate)
+    return Invitation(**fields, inviter=inviter)

@@ -52,7 +52,9 @@ class PersonRows:
         return True
 
     async def revoke(self, subject: str, by: str, why: str, now: float) -> bool:
-        """Take away factor, certificates and open invitations; False if nobody of that name is in force."""
+        """Take away factor, certificates, and open invitations for him and by him; False if nobody of that name is in
+        force.
+        """
         revoking = update(PEOPLE).where(PEOPLE.c.subject == subject, PEOPLE.c.revoked_at.is_(None))
         async with self._database.connection() as connection:
             revoked = await connection.execute(revoking.values(revoked_at=now, revoked_by=by, why=why))
@@ -78,7 +80,8 @@ def _revoke_certificates(subject: str, now: float) -> Update:
 
 def _revoke_invitations(subject: str, by: str, now: float) -> Update:
     unused = INVITATIONS.c.used_at.is_(None) & INVITATIONS.c.revoked_at.is_(None)
-    return update(INVITATIONS).where(INVITATIONS.c.subject == subject, unused).values(revoked_at=now, revoked_by=by)
+    his = (INVITATIONS.c.subject == subject) | (INVITATIONS.c.created_by == subject)
+    return update(INVITATIONS).where(his, unused).values(revoked_at=now, revoked_by=by)
 
 
 def _person(row: Row[Any]) -> Person:

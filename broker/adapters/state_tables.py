@@ -42,10 +42,13 @@ INVITATIONS = Table(
     Column("expires_at", Double, nullable=False),
     Column("salt", LargeBinary, nullable=False),
     Column("digest", LargeBinary, nullable=False),
-    Column("tries", Integer, nullable=False),
     Column("used_at", Double, nullable=True),
     Column("revoked_at", Double, nullable=True),
     Column("revoked_by", String(400), nullable=False),
+    Column("inviter_kind", String(32), nullable=False),
+    Column("inviter_organisation", String(64), nullable=False),
+    Column("inviter_certificate", String(64), nullable=False),
+    Column("inviter_roles", Text, nullable=False),
 )
 
 PEOPLE = Table(

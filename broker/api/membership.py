@@ -1,6 +1,5 @@
 """Invitations and people: who invites whom, who has enrolled, and who is gone."""
 
-import time
 from typing import Any
 
 from broker.api.call import Call
@@ -9,7 +8,7 @@ from broker.api.people_models import InviteCall, RevokePersonCall
 from broker.api.people_ports import Membership
 from broker.api.problems import Problem, timestamp
 from broker.errors import PeerError
-from broker.model.enrolment import Invitation, Person
+from broker.model.enrolment import Invitation, InvitationState, Person
 from broker.model.place import Organisation
 
 INVITE, INVITATIONS, UNINVITE = "invitation.create", "invitation.read", "invitation.revoke"
@@ -27,11 +26,11 @@ async def invite(call: Call) -> dict[str, Any]:
         raise Problem("invitation_refused", f"The code may be good for {membership.longest_seconds} seconds at most.")
     try:
         membership.require_invitable(asked.subject, asked.organisation)
-        invitation, code = await membership.invite(asked.subject, asked.organisation, seconds, call.subject.id)
+        invitation, code = await membership.invite(asked.subject, asked.organisation, seconds, call.subject)
     except PeerError as error:
         problem = refused(error)
         raise Problem(problem.code, f"{error.public} {error.detail}".strip(), problem.reasons) from None
-    return {"invitation": _invitation(invitation), "code": code}
+    return {"invitation": _invitation(invitation, InvitationState.OPEN), "code": code}
 
 
 async def invitations(call: Call) -> dict[str, Any]:
@@ -43,7 +42,7 @@ async def invitations(call: Call) -> dict[str, Any]:
         for invitation in await membership.invitations(organisation.id)
     ]
     found.sort(key=lambda invitation: -invitation.created_at)
-    return {"invitations": [_invitation(invitation) for invitation in found]}
+    return {"invitations": [_invitation(known, await membership.state(known)) for known in found]}
 
 
 async def revoke_invitation(call: Call) -> dict[str, Any]:
@@ -55,7 +54,8 @@ async def revoke_invitation(call: Call) -> dict[str, Any]:
     await call.require(UNINVITE, about | {"id": call.parameters["id"]})
     if invitation is None or not await membership.revoke_invitation(invitation, call.subject.id):
         raise Problem("invitation_unknown")
-    return {"invitation": _invitation(await membership.invitation(invitation.id) or invitation)}
+    revoked = await membership.invitation(invitation.id) or invitation
+    return {"invitation": _invitation(revoked, await membership.state(revoked))}
 
 
 async def people(call: Call) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _sponsor(membership: Membership, organisation: str) -> str:
     return next((known.sponsor for known in membership.organisations if known.id == organisation), "")
 
 
-def _invitation(invitation: Invitation) -> dict[str, Any]:
+def _invitation(invitation: Invitation, state: InvitationState) -> dict[str, Any]:
     return {
         "id": invitation.id,
         "organisation": invitation.organisation,
@@ -114,7 +114,7 @@ def _invitation(invitation: Invitation) -> dict[str, Any]:
         "created_by": invitation.created_by,
         "created_at": timestamp(invitation.created_at),
         "expires_at": timestamp(invitation.expires_at),
-        "state": invitation.state_at(time.time()).value,
+        "state": state.value,
         "revoked_by": invitation.revoked_by,
     }
 

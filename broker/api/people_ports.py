@@ -6,6 +6,7 @@ from broker.model.enrolment import (
     EnrolledCertificate,
     FactorKind,
     Invitation,
+    InvitationState,
     IssuedCertificate,
     Person,
     ProvenFactor,
@@ -79,7 +80,7 @@ class Membership(Protocol):
     def require_invitable(self, subject: str, organisation: str) -> None:
         """That somebody could enrol."""
 
-    async def invite(self, subject: str, organisation: str, seconds: float, by: str) -> tuple[Invitation, str]:
+    async def invite(self, subject: str, organisation: str, seconds: float, by: Subject) -> tuple[Invitation, str]:
         """An invitation, and its code."""
 
     async def invitations(self, organisation: str) -> tuple[Invitation, ...]:
@@ -87,6 +88,9 @@ class Membership(Protocol):
 
     async def invitation(self, identifier: str) -> Invitation | None:
         """The one of that id."""
+
+    async def state(self, invitation: Invitation) -> InvitationState:
+        """Whether its code can still be used, or why not."""
 
     async def revoke_invitation(self, invitation: Invitation, by: str) -> bool:
         """Let its code be good for nothing; False if it is already."""

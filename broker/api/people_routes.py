@@ -6,7 +6,7 @@ from broker.model.trust import Requirement
 from broker.model.vocabulary import RecordKind
 
 _ISSUING = ("certificate_request_refused", "enrolment_unavailable", "ledger_closed")
-_SPENT = ("code_used", "code_revoked", "code_expired", "code_exhausted")
+_SPENT = ("code_used", "code_revoked", "code_expired", "code_void")
 
 PEOPLE_ROUTES: tuple[Route, ...] = (
     Route(
@@ -69,13 +69,13 @@ PEOPLE_ROUTES: tuple[Route, ...] = (
         permission=membership.REVOKE,
         decided_by=DecidedBy.ADMIN_ON_RESOURCE,
         effect=Effect.CHANGES,
-        recorded_as=(RecordKind.PERSON_REVOKED,),
+        recorded_as=(RecordKind.PERSON_REVOKED, RecordKind.INVITATION_REVOKED),
         summary="Take away somebody's second factor and certificates, and cut his sessions",
         handler=membership.revoke_person,
         answer=people_models.PersonAnswer,
         body=people_models.RevokePersonCall,
         problems=("person_unknown", "enrolment_unavailable", "ledger_closed"),
-        description="On every broker that shares the state. He may be invited again.",
+        description="On every broker that shares the state; invitations that he made end too. He may be invited again.",
     ),
     Route(
         name="enrol",
@@ -89,7 +89,7 @@ PEOPLE_ROUTES: tuple[Route, ...] = (
         answer=people_models.OfferAnswer,
         body=people_models.EnrolCall,
         problems=("code_malformed", "code_refused", *_SPENT, "factor_unavailable", *_ISSUING),
-        description="The code stays good until somebody has completed, once; it may be tried ten times.",
+        description="The code stays good until somebody has completed, once, and while who made it may invite.",
     ),
     Route(
         name="complete_enrolment",

@@ -102,7 +102,7 @@ KINDS: dict[str, Kind] = {
     "code_used": Kind(410, "The code has been used.", "If that was not you, tell your sponsor at once."),
     "code_revoked": Kind(410, "The invitation was revoked.", _ASK_SPONSOR),
     "code_expired": Kind(410, "The invitation has expired.", _ASK_SPONSOR),
-    "code_exhausted": Kind(410, "The code was tried too often.", _ASK_SPONSOR),
+    "code_void": Kind(410, "Whoever made the invitation may not invite any more.", _ASK_SPONSOR),
     "enrolment_unknown": Kind(404, "This is not under way here, or not any more.", "Begin again."),
     "enrolment_unavailable": Kind(
         503, "This broker issues no certificates for this organisation.", "Tell the operator of the broker."

@@ -9,7 +9,7 @@ ENROLMENT_CODES = {
     "code_used": "This code has been used. If that was not you, tell your sponsor at once.",
     "code_revoked": "The invitation was revoked.",
     "code_expired": "The invitation has expired.",
-    "code_exhausted": "The code was tried too often.",
+    "code_void": "Whoever made the invitation may not invite any more.",
     "enrolment_unknown": "This is not under way here, or not any more.",
     "factor_missing": "There is no second factor of this person.",
     "factor_refused": "The second factor was not proven.",
@@ -25,7 +25,7 @@ _SPENT = {
     InvitationState.USED: "code_used",
     InvitationState.REVOKED: "code_revoked",
     InvitationState.EXPIRED: "code_expired",
-    InvitationState.EXHAUSTED: "code_exhausted",
+    InvitationState.VOID: "code_void",
 }
 
 

@@ -3,7 +3,7 @@
     code    10 groups of 4 characters of lower-case base32: 5 octets of the place, 16 of the secret, 4 of the check
 
 The place is the invitation's id and no secret. The check is a digest of both, so that a wrong letter is noticed where
-the code is typed and costs no try.
+the code is typed.
 """
 
 import base64

@@ -23,11 +23,21 @@ class InvitationState(StrEnum):
     USED = "used"
     REVOKED = "revoked"
     EXPIRED = "expired"
-    EXHAUSTED = "exhausted"
+    VOID = "void"
+    """Whoever made it may not invite any more."""
 
 
-MOST_TRIES = 10
-"""How often an invitation's code may be tried, rightly or wrongly."""
+@dataclass(frozen=True, slots=True)
+class Inviter:
+    """Who made an invitation, as proven then: `roles` are those that the inventory did not give, `certificate` is the
+    fingerprint of the one that proved him ("": none did).
+    """
+
+    id: str
+    kind: str
+    organisation: str
+    roles: tuple[str, ...] = ()
+    certificate: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +45,18 @@ class Invitation:
     """That somebody of an organisation may enrol, once; times in epoch seconds.
 
     `digest` is a keyed, salted digest of the code's secret and of everything here that never changes: the code is not
-    kept, and no row can be made or altered without the broker's key.
+    kept, and no row can be made or altered without the broker's key. The secret is not to be guessed, so nobody who
+    knows the id alone can use up anything by trying.
     """
 
     id: str
     organisation: str
     subject: str
-    created_by: str
+    inviter: Inviter
     created_at: float
     expires_at: float
     salt: bytes = field(repr=False)
     digest: bytes = field(repr=False)
-    tries: int = 0
     used_at: float | None = None
     revoked_at: float | None = None
     revoked_by: str = ""
@@ -54,17 +64,22 @@ class Invitation:
     @property
     def terms(self) -> tuple[str, ...]:
         """What its digest covers besides the secret."""
-        return self.id, self.organisation, self.subject, self.created_by, repr(self.created_at), repr(self.expires_at)
+        by, moments = self.inviter, (repr(self.created_at), repr(self.expires_at))
+        who = (by.id, by.kind, by.organisation, by.certificate, *by.roles)
+        return self.id, self.organisation, self.subject, *moments, *who
+
+    @property
+    def created_by(self) -> str:
+        """The id of who made it."""
+        return self.inviter.id
 
     def state_at(self, now: float) -> InvitationState:
-        """Whether its code can still be used, or why not."""
+        """Whether its code can still be used, or why not; whether it is void, the policy knows."""
         if self.used_at is not None:
             return InvitationState.USED
         if self.revoked_at is not None:
             return InvitationState.REVOKED
-        if now >= self.expires_at:
-            return InvitationState.EXPIRED
-        return InvitationState.EXHAUSTED if self.tries >= MOST_TRIES else InvitationState.OPEN
+        return InvitationState.EXPIRED if now >= self.expires_at else InvitationState.OPEN
 
 
 @dataclass(frozen=True, slots=True)

@@ -208,6 +208,29 @@ def test_a_security_key_enrols_and_renews_through_the_api(development: Developme
     assert [record["certificate"]["methods"] for record in issued] == [["hwk"], ["hwk"]]
 
 
+def test_while_who_invited_is_locked_the_code_is_worth_nothing(development: Development) -> None:
+    operator, bo = development.api("operator-eli"), development.api("secops-bo")
+    asked = {"organisation": "northwind", "subject": "fay@northwind.example"}
+    made = bo.call("POST", "/v1/invitations", asked).body
+    request = request_for(ec.generate_private_key(ec.SECP256R1()))
+    body = {"code": made["code"], "request": request, "factor": "totp"}
+
+    def state() -> str:
+        found = development.api("auditor-cy").get("/v1/invitations").body["invitations"]
+        return str(next(known["state"] for known in found if known["id"] == made["invitation"]["id"]))
+
+    lock = {"kind": "subject", "target": "bo@plant.example", "message": "his laptop was stolen"}
+    held = operator.call("POST", "/v1/locks", lock).body["lock"]["id"]
+    try:
+        refused = bo.call("POST", "/v1/enrolment", body, token=None, certificate=None)
+        assert (refused.status, refused.body["code"]) == (410, "code_void")
+        assert state() == "void"
+    finally:
+        assert operator.call("POST", f"/v1/locks/{held}/lift", {}).status == 200
+    assert bo.call("POST", "/v1/enrolment", body, token=None, certificate=None).status == 200
+    assert state() == "open"
+
+
 def test_a_service_renews_itself(development: Development, tmp_path: Path) -> None:
     service, folder = Somebody(development, tmp_path), development.folder / "ca" / "northwind"
     certificate, key, name = tmp_path / "sync.pem", tmp_path / "sync.key", "spiffe://northwind.example/sync"

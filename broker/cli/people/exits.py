@@ -48,7 +48,7 @@ _NOT_AUTHENTICATED = (
     "code_used",
     "code_revoked",
     "code_expired",
-    "code_exhausted",
+    "code_void",
     "factor_missing",
     "factor_refused",
     "factor_blocked",

@@ -6,7 +6,7 @@ the second proves the factor. Everything that must hold of a subject is looked a
 
 import logging
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -28,12 +28,14 @@ from broker.model.enrolment import (
     FactorKind,
     Invitation,
     InvitationState,
+    Inviter,
     IssuedCertificate,
     Person,
     ProvenFactor,
 )
 from broker.model.subject import ProofKind, Subject
 from broker.wiring.people.factors import SecondFactors
+from broker.wiring.people.inviters import Inviters
 from broker.wiring.people.issuing import CertificateOffice
 from broker.wiring.people.known import KnownCertificates
 from broker.wiring.people.under_way import SECONDS, Begun, UnderWay
@@ -47,6 +49,8 @@ MOST_FOLLOWERS = 1
 MOST_SERVICE_RENEWALS = 6
 SERVICE_RENEWALS_SECONDS = 3600.0
 MOST_SERVICES = 4096
+_NOBODYS = Invitation("", "nobody", "nobody@invalid", Inviter("", PERSON, ""), 0.0, 0.0, bytes(16), bytes(32))
+"""What a code is compared with that is nobody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +78,7 @@ class Enrolment:
         sealing_key: SealingKey,
         factors: SecondFactors,
         office: CertificateOffice,
+        inviters: Inviters,
         known: KnownCertificates,
         under_way: UnderWay,
         certificate_seconds: int,
@@ -86,6 +91,7 @@ class Enrolment:
         self._sealing_key = sealing_key
         self._factors = factors
         self._office = office
+        self._inviters = inviters
         self._known = known
         self._under_way = under_way
         self._certificate_seconds = certificate_seconds
@@ -98,6 +104,7 @@ class Enrolment:
         """The code proves that its bearer may enrol, as often as he begins anew, until he has once."""
         invitation = await self._invited(raw_code)
         self._check(invitation.subject, invitation.organisation, raw_request)
+        await self._inviters.require_standing(invitation)
         factor = self._factors.new(kind, invitation.subject)
         begun = Begun(
             invitation.subject,
@@ -116,6 +123,7 @@ class Enrolment:
         assert invitation is not None
         assert new is not None
         self._office.require_eligible(begun.subject, begun.organisation)
+        await self._inviters.require_standing(invitation)
         factor, proven = self._factors.confirmed(new, begun.subject, raw_code, raw_response)
         now = self._clock.now()
         person = Person(begun.subject, begun.organisation, invitation.id, invitation.created_by, now)
@@ -179,12 +187,14 @@ class Enrolment:
         return await self._office.issue(terms, raw_request.encode(), subject.organisation, "renewal", None)
 
     async def _invited(self, raw_code: str) -> Invitation:
-        """The invitation of a code. What is said of one that is spent, only its bearer is told."""
+        """The invitation of a code. What is said of one that is spent, only its bearer is told; whoever has not the
+        secret does not even learn whether there is one, by the time that the answer takes neither.
+        """
         identifier, secret = decode_code(raw_code)
-        invitation = await self._invitations.try_code(identifier)
-        if invitation is None or not self._sealing_key.bears(
-            invitation.digest, "invitation", invitation.salt, secret, *invitation.terms
-        ):
+        found = await self._invitations.invitation(identifier)
+        invitation = found or replace(_NOBODYS, id=identifier)
+        bears = self._sealing_key.bears(invitation.digest, "invitation", invitation.salt, secret, *invitation.terms)
+        if not bears or found is None:
             raise enrolment_error("code_refused")
         state = invitation.state_at(self._clock.now())
         if state is not InvitationState.OPEN:

@@ -12,10 +12,11 @@ from broker.identity.enrolment_codes import enrolment_error
 from broker.identity.invitation_code import PLACE_OCTETS, SECRET_OCTETS, encode_code, invitation_id
 from broker.identity.names import decode_subject_id
 from broker.ledger import records
-from broker.model.enrolment import EnrolledCertificate, Invitation, Person
+from broker.model.enrolment import EnrolledCertificate, Invitation, InvitationState, Person
 from broker.model.place import Organisation
-from broker.model.subject import SubjectKind
+from broker.model.subject import Subject, SubjectKind
 from broker.wiring.people.enrolment import PERSON
+from broker.wiring.people.inviters import Inviters
 from broker.wiring.people.issuing import CertificateOffice
 from broker.wiring.people.known import KnownCertificates
 from broker.wiring.recording import record_durably
@@ -36,6 +37,7 @@ class Membership:
         people: PersonRows,
         sealing_key: SealingKey,
         office: CertificateOffice,
+        inviters: Inviters,
         known: KnownCertificates,
         longest_seconds: int,
     ) -> None:
@@ -47,6 +49,7 @@ class Membership:
         self._sealing_key = sealing_key
         self._office = office
         self._known = known
+        self._inviters = inviters
         self.longest_seconds = longest_seconds
 
     @property
@@ -65,15 +68,17 @@ class Membership:
         self._office.require_eligible(subject, organisation)
         self._office.terms(PERSON, subject, organisation)
 
-    async def invite(self, subject: str, organisation: str, seconds: float, by: str) -> tuple[Invitation, str]:
+    async def invite(self, subject: str, organisation: str, seconds: float, by: Subject) -> tuple[Invitation, str]:
         """An invitation, and the code, which is not kept."""
         place, secret = self._octets(PLACE_OCTETS), self._octets(SECRET_OCTETS)
         now, salt = self._clock.now(), self._octets(SALT_OCTETS)
         until = now + min(seconds, self.longest_seconds)
-        bare = Invitation(invitation_id(place), organisation, subject, by, now, until, salt, b"")
+        bare = Invitation(
+            invitation_id(place), organisation, subject, self._inviters.inviter(by), now, until, salt, b""
+        )
         invitation = replace(bare, digest=self._sealing_key.mark("invitation", salt, secret, *bare.terms))
         record = records.invitation_created(
-            now, invitation=invitation.id, subject=subject, organisation=organisation, by=by, until=until
+            now, invitation=invitation.id, subject=subject, organisation=organisation, by=by.id, until=until
         )
         await record_durably(self._ledger, record)
         if not await self._invitations.add(invitation):
@@ -87,6 +92,10 @@ class Membership:
     async def invitation(self, identifier: str) -> Invitation | None:
         """The one of that id."""
         return await self._invitations.invitation(identifier)
+
+    async def state(self, invitation: Invitation) -> InvitationState:
+        """Whether its code can still be used, or why not."""
+        return await self._inviters.state(invitation)
 
     async def revoke_invitation(self, invitation: Invitation, by: str) -> bool:
         """Let its code be good for nothing; False if it is used or revoked."""
@@ -109,11 +118,13 @@ class Membership:
         return self._known.of(subject)
 
     async def revoke(self, person: Person, by: str, why: str) -> bool:
-        """Take everything away, and cut what lives; False if that was done before."""
+        """Take everything away, the invitations that he made too, and cut what lives; False if that was done before."""
         if person.revoked_at is not None:
             return False
         now = self._clock.now()
         record = records.person_revoked(now, subject=person.subject, organisation=person.organisation, by=by, why=why)
+        for invitation in await self._invitations.open_of(person.subject, now):
+            self._ledger.append(records.invitation_revoked(now, invitation=invitation.id, by=by))
         await record_durably(self._ledger, record)
         revoked = await self._people.revoke(person.subject, by, why, now)
         log.warning("%s of %s was revoked by %s", person.subject, person.organisation, by)

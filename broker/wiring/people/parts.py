@@ -24,6 +24,7 @@ from broker.settings.broker_file import Settings
 from broker.settings.enrolling import EnrolmentSection, IssuingAuthority
 from broker.wiring.people.enrolment import Enrolment
 from broker.wiring.people.factors import SecondFactors
+from broker.wiring.people.inviters import Inviters
 from broker.wiring.people.issuing import CertificateOffice
 from broker.wiring.people.known import HEARTBEAT_SECONDS, KnownCertificates
 from broker.wiring.people.membership import Membership
@@ -100,7 +101,8 @@ def people(
     factors = SecondFactors(
         clock, ledger, random_id, os.urandom, FactorRows(database), key, _security_keys(section, name), name
     )
-    return _joined(section, clock, ledger, database, key, known, office, factors)
+    inviters = Inviters(clock, desk, PersonRows(database), known, settings.ledger.origin)
+    return _joined(section, clock, ledger, database, key, known, office, inviters, factors)
 
 
 def _joined(
@@ -111,6 +113,7 @@ def _joined(
     key: SealingKey,
     known: KnownCertificates,
     office: CertificateOffice,
+    inviters: Inviters,
     factors: SecondFactors,
 ) -> People:
     invitations, rows = InvitationRows(database), PersonRows(database)
@@ -122,13 +125,14 @@ def _joined(
         key,
         factors,
         office,
+        inviters,
         known,
         UnderWay(clock, os.urandom),
         section.certificate_seconds,
         section.renewal_days,
     )
     longest = section.invitation_seconds
-    membership = Membership(clock, ledger, os.urandom, invitations, rows, key, office, known, longest)
+    membership = Membership(clock, ledger, os.urandom, invitations, rows, key, office, inviters, known, longest)
 
     async def follow_up() -> None:
         factors.flush()

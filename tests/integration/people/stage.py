@@ -24,8 +24,11 @@ from broker.adapters.state_database import StateDatabase, StatePlace
 from broker.errors import LedgerUnavailableError, PeerError
 from broker.identity.certificate import Trust
 from broker.listeners.authentication import Authenticator
+from broker.model.decision import Decision
 from broker.model.enrolment import FactorKind, IssuedCertificate
 from broker.model.place import Organisation
+from broker.model.subject import Subject, SubjectKind
+from broker.model.vocabulary import Reason
 from broker.settings.enrolling import EnrolmentSection
 from broker.wiring.people.parts import FileSecrets, People, people
 from tests.totp import code_at, secret_of
@@ -34,6 +37,8 @@ EVE, BO = "eve@northwind.example", "bo@plant.example"
 SYNC = "spiffe://northwind.example/sync"
 SPACES = ("*@northwind.example", "spiffe://northwind.example/*")
 NORTHWIND = "northwind"
+PLANT = Organisation("plant", (), ("*@plant.example",), owner=True, roles=(("lee@plant.example", ("security",)),))
+SPONSOR = Subject(BO, SubjectKind.PERSON, "plant")
 
 
 def make_authority(folder: Path, now: float) -> Path:
@@ -57,6 +62,9 @@ class Surroundings:
     locks: LocksInForce = field(default_factory=LocksInForce)
     organisations: tuple[Organisation, ...] = ()
     examined: int = 0
+    owner: Organisation = field(default_factory=lambda: PLANT)
+    inviting: tuple[str, ...] = ("security",)
+    engine_says: tuple[str, ...] = ()
 
     def now(self) -> float:
         return self.wall
@@ -76,7 +84,19 @@ class Surroundings:
 
     @property
     def in_force(self) -> Any:
-        return SimpleNamespace(inventory=SimpleNamespace(organisations=self.organisations))
+        known = {organisation.id: organisation for organisation in (*self.organisations, self.owner)}
+        return SimpleNamespace(inventory=SimpleNamespace(organisations=self.organisations), organisation_of=known.get)
+
+    def admin(self, subject: Subject, permission: str, resource: Any, about: object, decided: Any) -> None:
+        """What the policy says of invitations: sponsors may, and who has the role."""
+        assert (permission, resource["kind"]) == ("invitation.create", "invitation")
+        assert subject.proofs
+        may = resource.get("sponsor") == subject.id or not set(self.inviting).isdisjoint(subject.roles)
+        reasons: tuple[str, ...] = () if may else (Reason.ROLE_MISSING,)
+        if self.locks.on_subject(subject) is not None:
+            reasons = (Reason.LOCKED,)
+        reasons = self.engine_says or reasons
+        decided(Decision("dec-1", 0, not reasons, reasons))
 
     def examine_all(self, cause: object) -> None:
         self.examined += 1
@@ -118,9 +138,9 @@ class Stage:
 
     # What people do
 
-    async def invite(self, subject: str = EVE, seconds: float = 3600) -> str:
+    async def invite(self, subject: str = EVE, seconds: float = 3600, by: Subject = SPONSOR) -> str:
         self.people.membership.require_invitable(subject, NORTHWIND)
-        return (await self.people.membership.invite(subject, NORTHWIND, seconds, BO))[1]
+        return (await self.people.membership.invite(subject, NORTHWIND, seconds, by))[1]
 
     async def enrolled(self, subject: str = EVE) -> "Somebody":
         somebody = Somebody(self)

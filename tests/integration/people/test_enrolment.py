@@ -13,18 +13,21 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from broker.access.locks import LocksInForce
+from broker.adapters.sealing_key import SealingKey
 from broker.adapters.state_database import StatePlace, sqlite_place
-from broker.errors import LedgerUnavailableError
+from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.identity.certificate import Trust
 from broker.identity.invitation_code import encode_code
-from broker.model.enrolment import MOST_TRIES, InvitationState
+from broker.model.enrolment import InvitationState
 from broker.model.lock import Lock, LockKind
-from broker.model.subject import ProofKind
+from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
+from broker.model.vocabulary import Reason
 from broker.wiring.people.under_way import SECONDS
 from tests.integration.people.stage import (
     BO,
     EVE,
     NORTHWIND,
+    PLANT,
     Somebody,
     Stage,
     make_authority,
@@ -103,17 +106,124 @@ def test_a_code_is_refused_when_it_is_wrong_and_when_it_is_over(sqlite: StatePla
     played(sqlite, tmp_path, story)
 
 
-def test_a_flood_of_wrong_codes_exhausts_the_invitation_and_finds_nothing(sqlite: StatePlace, tmp_path: Path) -> None:
+def test_who_only_knows_an_invitations_id_takes_nothing_from_its_bearer(sqlite: StatePlace, tmp_path: Path) -> None:
     async def story(stage: Stage) -> None:
         code = await stage.invite()
         (invitation,) = await stage.people.membership.invitations(NORTHWIND)
         place = base64.b32decode(invitation.id.removeprefix("inv-").upper())
-        guesses = [encode_code(place, n.to_bytes(16, "big")) for n in range(MOST_TRIES + 5)]
+        guesses = [encode_code(place, n.to_bytes(16, "big")) for n in range(40)]
         refused = await asyncio.gather(*(refusal(Somebody(stage).begin(guess)) for guess in guesses))
         assert set(refused) == {"code_refused"}
-        assert await refusal(Somebody(stage).begin(code)) == "code_exhausted"
+        await Somebody(stage).enrol(code)
+
+    played(sqlite, tmp_path, story)
+
+
+def test_a_secret_is_compared_whether_there_is_an_invitation_or_not(
+    sqlite: StatePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story(stage: Stage) -> None:
+        await stage.invite()
         (invitation,) = await stage.people.membership.invitations(NORTHWIND)
-        assert invitation.state_at(stage.world.wall) is InvitationState.EXHAUSTED
+        compared, bears = [], SealingKey.bears
+
+        def noted(key: SealingKey, mark: bytes, *parts: str | bytes) -> bool:
+            compared.append(len(mark))
+            return bears(key, mark, *parts)
+
+        monkeypatch.setattr(SealingKey, "bears", noted)
+        for place in (base64.b32decode(invitation.id.removeprefix("inv-").upper()), b"-----"):
+            assert await refusal(Somebody(stage).begin(encode_code(place, b"0" * 16))) == "code_refused"
+        assert compared == [32, 32]
+
+    played(sqlite, tmp_path, story)
+
+
+def from_token(subject: str, *roles: str, certificate: str = "") -> Subject:
+    proofs = (Proof(ProofKind.CERTIFICATE, "", "", certificate, 0.0, 0.0),) if certificate else ()
+    return Subject(subject, SubjectKind.PERSON, "plant", roles, proofs=proofs)
+
+
+LEE, MAX = "lee@plant.example", "max@plant.example"
+
+
+@pytest.mark.parametrize("how", ["locked", "certificate", "role", "policy", "sponsor"])
+def test_an_invitation_is_good_only_while_who_made_it_may_invite(how: str, sqlite: StatePlace, tmp_path: Path) -> None:
+    by = {
+        "locked": from_token(MAX, "security"),
+        "certificate": from_token(MAX, "security", certificate="fp-of-max"),
+        "role": from_token(LEE, "security"),
+        "policy": from_token(MAX, "security"),
+        "sponsor": from_token(BO),
+    }[how]
+
+    async def story(stage: Stage) -> None:
+        world, eve, membership = stage.world, Somebody(stage), stage.people.membership
+        code = await stage.invite(by=by)
+        ticket = await eve.begin(code)
+        (invitation,) = await membership.invitations(NORTHWIND)
+        assert await membership.state(invitation) is InvitationState.OPEN
+        if how in {"locked", "certificate"}:
+            kind, target = (LockKind.SUBJECT, MAX) if how == "locked" else (LockKind.CERTIFICATE, "fp-of-max")
+            world.locks = LocksInForce([Lock("lck-1", kind, target, "why", BO, world.wall, "b")])
+        elif how == "role":
+            world.owner = replace(world.owner, roles=())
+        elif how == "policy":
+            world.inviting = ("no-such-role",)
+        else:
+            world.organisations = tuple(replace(known, sponsor=LEE) for known in world.organisations)
+        assert await refusal(eve.begin(code)) == "code_void"
+        assert await refusal(stage.people.enrolment.complete(ticket, eve.code, None)) == "code_void"
+        assert await membership.state(invitation) is InvitationState.VOID
+        assert world.kinds() == ["invitation_created"]
+        world.locks, world.owner, world.inviting = LocksInForce(), PLANT, ("security",)
+        world.organisations = tuple(replace(known, sponsor=BO) for known in world.organisations)
+        await eve.enrol(code)
+        assert await membership.state((await membership.invitations(NORTHWIND))[0]) is InvitationState.USED
+
+    played(sqlite, tmp_path, story)
+
+
+def test_nobody_enrols_while_the_policy_does_not_say_that_who_invited_may(sqlite: StatePlace, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        code, eve = await stage.invite(), Somebody(stage)
+        stage.world.engine_says = (Reason.POLICY_LATE,)
+        with pytest.raises(PolicyUnavailableError):
+            await eve.begin(code)
+        (invitation,) = await stage.people.membership.invitations(NORTHWIND)
+        assert await stage.people.membership.state(invitation) is InvitationState.OPEN
+        stage.world.engine_says = ()
+        await eve.enrol(code)
+
+    played(sqlite, tmp_path, story)
+
+
+def test_what_somebody_invited_others_by_ends_with_him(sqlite: StatePlace, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        eve = await stage.enrolled()
+        assert eve.issued is not None
+        certificate = eve.issued.certificate.fingerprint
+        by_eve = Subject(EVE, SubjectKind.PERSON, NORTHWIND, ("security",))
+        by_her_certificate = from_token(MAX, "security", certificate=certificate)
+        codes = [await stage.invite("dan@northwind.example", by=by) for by in (by_eve, by_her_certificate)]
+        (person,) = await stage.people.membership.people(NORTHWIND)
+        await stage.people.membership.revoke(person, BO, "left")
+        assert [await refusal(Somebody(stage).begin(code)) for code in codes] == ["code_revoked", "code_void"]
+        assert stage.world.kinds()[-2:] == ["invitation_revoked", "person_revoked"]
+        late = await stage.invite("dan@northwind.example", by=by_eve)
+        assert await refusal(Somebody(stage).begin(late)) == "code_void"
+
+    played(sqlite, tmp_path, story)
+
+
+@pytest.mark.parametrize(
+    "change", ["inviter_roles = '[\"security\"]'", "created_by = 'lee@plant.example'", "inviter_organisation = 'x'"]
+)
+def test_nobody_else_can_be_made_to_have_invited(change: str, sqlite: StatePlace, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        code = await stage.invite()
+        await changed(stage, f"UPDATE invitations SET {change}")
+        assert await refusal(Somebody(stage).begin(code)) == "code_refused"
 
     played(sqlite, tmp_path, story)
 

@@ -9,10 +9,11 @@ from broker.adapters.state_database import StateDatabase, StatePlace
 from broker.adapters.state_factors import FactorRows
 from broker.adapters.state_invitations import InvitationRows
 from broker.adapters.state_people import PersonRows
-from broker.model.enrolment import MOST_TRIES, EnrolledCertificate, Factor, FactorKind, Invitation, Person
+from broker.model.enrolment import EnrolledCertificate, Factor, FactorKind, Invitation, Inviter, Person
 
 NOW = 1_800_000_000.25
-INVITATION = Invitation("inv-a", "acme", "ana@acme.example", "bo@plant.example", NOW, NOW + 60, b"salt", b"\x00digest")
+BO = Inviter("bo@plant.example", "person", "plant", ("security", "shift lead"), "fp-of-bo")
+INVITATION = Invitation("inv-a", "acme", "ana@acme.example", BO, NOW, NOW + 60, b"salt", b"\x00digest")
 PERSON = Person("ana@acme.example", "acme", "inv-a", "bo@plant.example", NOW + 1)
 FACTOR = Factor("fac-a", "ana@acme.example", FactorKind.TOTP, b"\x00sealed", NOW + 1, 7)
 CERTIFICATE = EnrolledCertificate(
@@ -44,17 +45,6 @@ def test_an_invitation_comes_back_as_it_was_made(place: StatePlace) -> None:
         assert await rows.invitations("acme") == (INVITATION,)
         assert await rows.invitations("other") == ()
         assert await rows.invitation("inv-b") is None
-
-    using(place, use)
-
-
-def test_of_many_tries_at_once_no_more_are_looked_at_than_there_are(place: StatePlace) -> None:
-    async def use(database: StateDatabase) -> None:
-        rows = InvitationRows(database)
-        await rows.add(INVITATION)
-        tried = await asyncio.gather(*(rows.try_code("inv-a") for _ in range(MOST_TRIES + 6)))
-        assert sorted(found.tries for found in tried if found) == [*range(MOST_TRIES), *[MOST_TRIES] * 6]
-        assert await rows.try_code("inv-b") is None
 
     using(place, use)
 
@@ -117,6 +107,24 @@ def test_whoever_is_revoked_has_nothing_left_and_is_revoked_once(place: StatePla
         assert (await certificates.certificate("fp")).revoked_at == NOW + 9  # type: ignore[union-attr]
         assert (await rows.invitation("inv-b")).revoked_by == "bo"  # type: ignore[union-attr]
         assert not await people.enrol(replace(PERSON, invitation="inv-b"), FACTOR, recorded)
+
+    using(place, use)
+
+
+def test_whoever_is_revoked_has_invited_nobody_any_more(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        rows, people, dan = InvitationRows(database), PersonRows(database), "dan@acme.example"
+        await rows.add(INVITATION)
+        await people.enrol(PERSON, FACTOR, recorded)
+        by_ana = replace(INVITATION, id="inv-b", subject=dan, inviter=replace(BO, id=PERSON.subject))
+        by_bo = replace(INVITATION, id="inv-c", subject=dan)
+        for invitation in (by_ana, by_bo, replace(by_ana, id="inv-d", used_at=NOW)):
+            await rows.add(invitation)
+        assert await rows.open_of(PERSON.subject, NOW) == (by_ana,)
+        assert await rows.open_of(PERSON.subject, NOW + 60) == ()
+        await people.revoke(PERSON.subject, "bo", "left", NOW + 9)
+        assert await rows.invitation("inv-b") == replace(by_ana, revoked_at=NOW + 9, revoked_by="bo")
+        assert await rows.invitation("inv-c") == by_bo
 
     using(place, use)
 
