@@ -192,8 +192,8 @@ def test_a_worker_that_stands_still_is_late_and_is_replaced() -> None:
 
 def test_thousands_of_questions_at_once_are_all_decided_though_it_takes_longer_than_one_evaluation_may() -> None:
     async def scenario() -> None:
-        async with engine_with(wait_seconds=1.0, queue=4000) as engine:
-            replies = [submit(engine, OPERATION, given.operation_question()) for _ in range(4000)]
+        async with engine_with(wait_seconds=1.5, patience_seconds=60, queue=3000) as engine:
+            replies = [submit(engine, OPERATION, given.operation_question()) for _ in range(3000)]
             assert {code(reply) for reply in await asyncio.gather(*replies)} == {""}
             assert engine.workers_lost == 0
 
