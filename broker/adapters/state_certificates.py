@@ -46,9 +46,11 @@ class CertificateRows:
             count = await connection.execute(select(func.count()).select_from(CERTIFICATES).where(later))
         return int(count.scalar_one())
 
-    async def changed(self, since: float, now: float) -> tuple[EnrolledCertificate, ...]:
-        """Those not yet over that were issued or revoked since then."""
-        query = select(CERTIFICATES).where(CERTIFICATES.c.changed_at >= since, CERTIFICATES.c.not_after > now)
+    async def changed(self, since: float, now: float, renewable_seconds: float) -> tuple[EnrolledCertificate, ...]:
+        """Those not yet over that were issued or revoked since then, and revoked ones that could still be renewed."""
+        ends = CERTIFICATES.c.not_after
+        wanted = (ends > now) | (CERTIFICATES.c.revoked_at.is_not(None) & (ends > now - renewable_seconds))
+        query = select(CERTIFICATES).where(CERTIFICATES.c.changed_at >= since, wanted)
         async with self._database.connection() as connection:
             return tuple(_certificate(row) for row in (await connection.execute(query)).all())
 

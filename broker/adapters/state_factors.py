@@ -23,7 +23,7 @@ class FactorRows:
 
     async def begin_try(self, factor: Factor, blocked_until: float) -> bool:
         """Count a try as failed, and block until then; False if another try came first since `factor` was read."""
-        counting = update(FACTORS).where(FACTORS.c.id == factor.id, FACTORS.c.failures == factor.failures)
+        counting = update(FACTORS).where(FACTORS.c.id == factor.id, FACTORS.c.failures <= factor.failures)
         values = {"failures": factor.failures + 1, "blocked_until": blocked_until}
         async with self._database.connection() as connection:
             counted = await connection.execute(counting.values(values))

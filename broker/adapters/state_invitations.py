@@ -39,10 +39,11 @@ class InvitationRows:
             row = (await connection.execute(select(INVITATIONS).where(INVITATIONS.c.id == identifier))).first()
         return None if row is None else _invitation(row)
 
-    async def open_of(self, inviter: str, now: float) -> tuple[Invitation, ...]:
-        """Those that somebody made and that can still be used."""
+    async def open_about(self, subject: str, now: float) -> tuple[Invitation, ...]:
+        """Those for somebody or by him that can still be used."""
         unused = INVITATIONS.c.used_at.is_(None) & INVITATIONS.c.revoked_at.is_(None) & (INVITATIONS.c.expires_at > now)
-        query = select(INVITATIONS).where(INVITATIONS.c.created_by == inviter, unused)
+        his = (INVITATIONS.c.subject == subject) | (INVITATIONS.c.created_by == subject)
+        query = select(INVITATIONS).where(his, unused)
         async with self._database.connection() as connection:
             return tuple(_invitation(row) for row in (await connection.execute(query)).all())
 

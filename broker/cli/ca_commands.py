@@ -285,8 +285,9 @@ def _new_key(arguments: argparse.Namespace) -> PrivateKey | None:
 def _revoke(arguments: argparse.Namespace) -> int:
     with locked(_existing(arguments.folder)):
         authority = AuthorityFolder(arguments.folder, _secrets(arguments))
-        entry = authority.revoke(arguments.serial, arguments.reason, time.time())
-    return tell({"revoked": entry.serial, "names": ", ".join(entry.names), "crl": authority.crl}, arguments.format)
+        entry, *then = authority.revoke(arguments.serial, arguments.reason, time.time())
+    told = {"revoked": entry.serial, "names": ", ".join(entry.names), "crl": authority.crl}
+    return tell(told | ({"renewed_from_it": ", ".join(e.serial for e in then)} if then else {}), arguments.format)
 
 
 def _crl(arguments: argparse.Namespace) -> int:
@@ -352,8 +353,7 @@ def _approvers(arguments: argparse.Namespace) -> int:
 
 
 def _take(arguments: argparse.Namespace, authority: AuthorityFolder, certificate: x509.Certificate, now: float) -> int:
-    taken = take_authority(authority, certificate, now + arguments.issue_after, now)
-    newest = taken.issuing[-1]
+    newest = take_authority(authority, certificate, now + arguments.issue_after, now).issuing[-1]
     facts = {"issuing": newest.number, "serial": newest.serial, "issues_from": newest.facts.issues_from}
     return tell(facts, arguments.format)
 

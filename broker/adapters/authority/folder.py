@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict
 from broker.adapters.authority.certificates import Signer, make_crl, make_leaf, revoked_entry
 from broker.adapters.authority.key_files import FileKey, KeyPlace, Secrets
 from broker.adapters.authority.key_tokens import TokenKey
-from broker.adapters.authority.register import Issued, Listed, RegisterFile, Revoked
+from broker.adapters.authority.register import Issued, Listed, RegisterFile, Revoked, followers
 from broker.adapters.authority.root import (
     REASONS,
     AuthorityFacts,
@@ -38,6 +38,7 @@ from broker.errors import ConfigError, IssuanceError
 from broker.identity.issuance import PublicKey, Terms
 from broker.identity.revocation import RevocationList, decode_crls
 
+SUPERSEDED = "superseded"
 # Lists of an authority that was replaced go on a little longer than its last certificate: clocks differ.
 _AFTER_THE_LAST = timedelta(days=1).total_seconds()
 
@@ -148,24 +149,32 @@ class AuthorityFolder:
             return False
         return any(crl.revokes(issuing.certificate) for crl in decode_crls((self.folder / "root-crl.pem").read_bytes()))
 
-    def issue(self, terms: Terms, public_key: PublicKey, now: float) -> bytes:
+    def issue(self, terms: Terms, public_key: PublicKey, now: float, renewed_from: str | None = None) -> bytes:
         """The certificate and its issuing authority's, PEM; recorded before it is handed out. Raises BrokerError."""
         signer = self._signer(self.in_use(now))
         leaf = make_leaf(self.facts.organisation, terms, public_key, signer, now)
         names = tuple(str(name.value) for name in terms.general_names)
         serial = f"{signer.certificate.serial_number:x}"
-        self.register.append(issued_entry(serial, leaf, terms.profile.name, names, now, terms.modbus_role))
+        profile, role = terms.profile.name, terms.modbus_role
+        self.register.append(issued_entry(serial, leaf, profile, names, now, role, renewed_from))
         return leaf.public_bytes(Encoding.PEM) + signer.certificate.public_bytes(Encoding.PEM)
 
-    def revoke(self, serial: str, reason: str, now: float) -> Issued:
-        """Revoke a certificate and publish. Raises IssuanceError `serial_unknown`."""
+    def revoke(self, serial: str, reason: str, now: float) -> tuple[Issued, ...]:
+        """Revoke a certificate with what followed from it, and publish. Raises IssuanceError `serial_unknown`."""
         revoked = self.note_revoked(serial, reason, now)
         self.publish(now)
         return revoked
 
-    def note_revoked(self, serial: str, reason: str, now: float) -> Issued:
-        """Revoke a certificate; the next list says so. Raises IssuanceError `serial_unknown`."""
-        return record_revocation(self.register, serial, reason, now)
+    def note_revoked(self, serial: str, reason: str, now: float) -> tuple[Issued, ...]:
+        """Revoke a certificate and what was renewed from it, for whoever copied its key has renewed with a key of his
+        own; the next list says so. One that was only superseded leaves its followers. Raises IssuanceError
+        `serial_unknown`.
+        """
+        revoked = record_revocation(self.register, serial, reason, now)
+        then = () if reason == SUPERSEDED else followers(self.register.entries, revoked.serial)
+        for follower in then:
+            record_revocation(self.register, follower.serial, reason, now)
+        return revoked, *then
 
     def publish(self, now: float) -> None:
         """Publish a new list of every authority that still has certificates, beside the root's, in one step."""

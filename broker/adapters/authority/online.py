@@ -13,9 +13,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from broker.adapters.authority.folder import AuthorityFolder
 from broker.adapters.authority.key_files import Secrets
-from broker.adapters.authority.register import Issued, Revoked, locked
+from broker.adapters.authority.register import Issued, Revoked, Spent, locked
+from broker.identity.enrolment_codes import enrolment_error, spent_error
 from broker.identity.issuance import PublicKey, Terms
 from broker.identity.names import Namespace
+from broker.model.enrolment import InvitationState
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +42,38 @@ class OnlineAuthority:
             self.namespaces: tuple[Namespace, ...] = authority.facts.spaces
             self._crl_seconds = authority.facts.crl_seconds
 
-    def issue(self, terms: Terms, public_key: PublicKey, now: float) -> NewCertificate:
-        """Sign a certificate, recorded in the authority's register before it is handed out. Raises BrokerError."""
+    def issue(
+        self, terms: Terms, public_key: PublicKey, now: float, *, renewed_from: str = "", spends: str = ""
+    ) -> NewCertificate:
+        """Sign a certificate, recorded in the authority's register before it is handed out: from which it is renewed,
+        if that is still good, and which invitation it uses up, if that was not before. Raises BrokerError.
+        """
         with self._opened() as authority:
-            chain = authority.issue(terms, public_key, now)
+            if renewed_from and renewed_from in _revoked(authority):
+                raise enrolment_error("renewal_refused", "it was revoked meanwhile")
+            if spends:
+                _spend(authority, spends, now)
+            chain = authority.issue(terms, public_key, now, renewed_from or None)
             entry = authority.register.entries[-1]
         assert isinstance(entry, Issued)
         leaf, *above = (c.public_bytes(Encoding.DER) for c in x509.load_pem_x509_certificates(chain))
         return NewCertificate(entry, chain, leaf, tuple(above))
 
+    def spent(self, invitation: str) -> bool:
+        """Whether an invitation was used or revoked, as far as it is known here."""
+        with self._opened() as authority:
+            return invitation in _spent(authority)
+
+    def spend(self, invitations: Iterable[str], now: float) -> None:
+        """Note that invitations are good for nothing any more."""
+        with self._opened() as authority:
+            for invitation in sorted(set(invitations) - _spent(authority)):
+                authority.register.append(Spent(now, invitation))
+
     def good(self, fingerprint: str) -> Issued | None:
         """The entry of a certificate that was issued here and never revoked."""
         with self._opened() as authority:
-            entries = authority.register.entries
-        revoked = {entry.serial for entry in entries if isinstance(entry, Revoked)}
+            entries, revoked = authority.register.entries, _revoked(authority)
         found = (e for e in entries if isinstance(e, Issued) and e.fingerprint == fingerprint)
         return next((entry for entry in found if entry.serial not in revoked), None)
 
@@ -61,8 +81,7 @@ class OnlineAuthority:
         """Revoke those that are not yet, publish once, and see to it that the lists stay fresh."""
         with self._opened() as authority:
             known = {entry.serial for entry in authority.register.entries if isinstance(entry, Issued)}
-            done = {entry.serial for entry in authority.register.entries if isinstance(entry, Revoked)}
-            waiting = [serial for serial in serials if serial in known - done]
+            waiting = [serial for serial in serials if serial in known - _revoked(authority)]
             for serial in waiting:
                 authority.note_revoked(serial, reason, now)
             if waiting or self._runs_out(authority, now):
@@ -89,3 +108,18 @@ class OnlineAuthority:
         found = (self._folder, self._folder / "register.jsonl")
         stats = (path.stat() for path in found if path.exists())
         return tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
+
+
+def _revoked(authority: AuthorityFolder) -> frozenset[str]:
+    return frozenset(entry.serial for entry in authority.register.entries if isinstance(entry, Revoked))
+
+
+def _spent(authority: AuthorityFolder) -> frozenset[str]:
+    return frozenset(entry.invitation for entry in authority.register.entries if isinstance(entry, Spent))
+
+
+def _spend(authority: AuthorityFolder, invitation: str, now: float) -> None:
+    """Use an invitation up. Raises EnrolmentError if it was before."""
+    if invitation in _spent(authority):
+        raise spent_error(InvitationState.USED)
+    authority.register.append(Spent(now, invitation))

@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,7 +21,9 @@ from broker.errors import IntegrityError
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """A certificate; serials are hexadecimal, `authority` is that of the authority that signed."""
+    """A certificate; serials are hexadecimal, `authority` is that of the authority that signed, `renewed_from` that of
+    the certificate by which it was asked for.
+    """
 
     at: float
     authority: str
@@ -31,6 +33,7 @@ class Issued:
     not_after: float
     fingerprint: str
     modbus_role: str | None = None
+    renewed_from: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +66,34 @@ class Warranted:
     approved_by: str
 
 
-Entry = Issued | Revoked | Listed | Warranted
-_KINDS: dict[str, type[Entry]] = {"issued": Issued, "revoked": Revoked, "listed": Listed, "warranted": Warranted}
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """An invitation whose code is good for nothing any more, whatever the state says of it: used, or revoked."""
+
+    at: float
+    invitation: str
+
+
+Entry = Issued | Revoked | Listed | Warranted | Spent
+_KINDS: dict[str, type[Entry]] = {
+    "issued": Issued,
+    "revoked": Revoked,
+    "listed": Listed,
+    "warranted": Warranted,
+    "spent": Spent,
+}
 _WORDS = {kind: word for word, kind in _KINDS.items()}
+
+
+def followers(entries: Iterable[Entry], serial: str) -> tuple[Issued, ...]:
+    """What was renewed from a certificate, from what was renewed from it, and so on, the oldest first."""
+    found: list[Issued] = []
+    family = {serial}
+    for entry in entries:
+        if isinstance(entry, Issued) and entry.renewed_from in family:
+            family.add(entry.serial)
+            found.append(entry)
+    return tuple(found)
 
 
 class CertificateRegister(Protocol):

@@ -151,6 +151,7 @@ def issued_entry(
     names: tuple[str, ...],
     now: float,
     modbus_role: str | None = None,
+    renewed_from: str | None = None,
 ) -> Issued:
     """What the register keeps of a certificate."""
     return Issued(
@@ -162,6 +163,7 @@ def issued_entry(
         not_after=certificate.not_valid_after_utc.timestamp(),
         fingerprint=fingerprint(certificate.public_bytes(Encoding.DER)),
         modbus_role=modbus_role,
+        renewed_from=renewed_from,
     )
 
 

@@ -124,6 +124,7 @@ class Enrolment:
         assert new is not None
         self._office.require_eligible(begun.subject, begun.organisation)
         await self._inviters.require_standing(invitation)
+        await self._office.require_unspent(invitation.id, begun.organisation)
         factor, proven = self._factors.confirmed(new, begun.subject, raw_code, raw_response)
         now = self._clock.now()
         person = Person(begun.subject, begun.organisation, invitation.id, invitation.created_by, now)
@@ -169,9 +170,9 @@ class Enrolment:
         else:
             proven = await self._factors.verify(begun.subject, raw_code)
         self._under_way.done(ticket)
-        await self._renewable(begun.certificate)
+        old = await self._renewable(begun.certificate)
         assert person is not None
-        return await self._issued(begun, "renewal", proven, person.invitation)
+        return await self._issued(begun, "renewal", proven, person.invitation, old.serial)
 
     async def renew_service(self, subject: Subject, raw_request: str) -> IssuedCertificate:
         """A service renews by its certificate that is good now, under the same name and role, and not too often."""
@@ -184,7 +185,9 @@ class Enrolment:
         self._office.require_eligible(subject.id, subject.organisation, proof.fingerprint)
         self._count_service(subject.id)
         terms = self._office.terms(SERVICE, subject.id, subject.organisation, role=entry.modbus_role)
-        return await self._office.issue(terms, raw_request.encode(), subject.organisation, "renewal", None)
+        return await self._office.issue(
+            terms, raw_request.encode(), subject.organisation, "renewal", None, renewed_from=entry.serial
+        )
 
     async def _invited(self, raw_code: str) -> Invitation:
         """The invitation of a code. What is said of one that is spent, only its bearer is told; whoever has not the
@@ -231,9 +234,13 @@ class Enrolment:
         ticket = self._under_way.add(begun)
         return Offer(ticket, begun.subject, begun.organisation, kind, SECONDS, uri, options)
 
-    async def _issued(self, begun: Begun, occasion: str, proven: ProvenFactor, invitation: str) -> IssuedCertificate:
+    async def _issued(
+        self, begun: Begun, occasion: str, proven: ProvenFactor, invitation: str, renewed_from: str = ""
+    ) -> IssuedCertificate:
         terms = self._office.terms(PERSON, begun.subject, begun.organisation, self._certificate_seconds)
-        return await self._office.issue(terms, begun.request, begun.organisation, occasion, proven, invitation)
+        return await self._office.issue(
+            terms, begun.request, begun.organisation, occasion, proven, invitation, renewed_from
+        )
 
     def _count_service(self, subject: str) -> None:
         now = self._clock.monotonic()

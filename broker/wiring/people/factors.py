@@ -6,7 +6,7 @@ trying in parallel; after three failures in a row ever longer nothing is looked 
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from broker.adapters.sealing_key import SealingKey
@@ -24,6 +24,7 @@ CHALLENGE_SECONDS = 120.0
 MOST_CHALLENGES = 1024
 MOST_CHALLENGES_OF_SUBJECT = 4
 MOST_COUNTED = 1024
+MOST_REMEMBERED = 4096
 FLUSH_SECONDS = 1.0
 UNCOUNTED = -(2**62)
 """Where the broker's own count begins of a security key that does not count: below all that a key can say."""
@@ -76,6 +77,7 @@ class SecondFactors:
         self._asked: dict[str, _Asked] = {}
         self._refused: dict[str, tuple[int, float, float]] = {}
         self._flushed_at = 0.0
+        self._tried: dict[str, Factor] = {}
 
     # Proving
 
@@ -85,7 +87,7 @@ class SecondFactors:
         await self._begin_try(factor)
         now = self._clock.now()
         step = accepted_step(self._opened(factor), raw_code, now, factor.counter)
-        if step is None or not await self._rows.accept(factor, step):
+        if step is None or not await self._accept(factor, step):
             raise self._refusal(factor)
         return ProvenFactor(now, factor.kind.methods)
 
@@ -111,7 +113,7 @@ class SecondFactors:
         except EnrolmentError as error:
             log.info("a security key of %s was refused: %s", subject, error.detail)
             raise self._refusal(factor) from None
-        if not await self._rows.accept(factor, count or _uncounted(factor)):
+        if not await self._accept(factor, count or _uncounted(factor)):
             raise self._refusal(factor)
         return ProvenFactor(self._clock.now(), factor.kind.methods)
 
@@ -161,9 +163,10 @@ class SecondFactors:
             self._refused = {**refused, **self._refused}
 
     async def _factor(self, subject: str, kind: FactorKind) -> Factor:
-        factor = await self._rows.factor(subject)
-        if factor is None or factor.kind is not kind:
+        stored = await self._rows.factor(subject)
+        if stored is None or stored.kind is not kind:
             raise enrolment_error("factor_missing")
+        factor = self._as_tried(stored)
         left = factor.blocked_until - self._clock.now()
         if left > 0:
             raise enrolment_error("factor_blocked", wait_seconds=left)
@@ -173,6 +176,29 @@ class SecondFactors:
         until = self._clock.now() + wait_after(factor.failures + 1)
         if not await self._rows.begin_try(factor, until):
             raise self._refusal(factor)
+        self._remember(replace(factor, failures=factor.failures + 1, blocked_until=until))
+
+    async def _accept(self, factor: Factor, counter: int) -> bool:
+        if counter <= factor.counter or not await self._rows.accept(factor, counter):
+            return False
+        self._remember(replace(factor, counter=counter, failures=0, blocked_until=0.0))
+        return True
+
+    def _remember(self, factor: Factor) -> None:
+        self._tried.pop(factor.id, None)
+        self._tried[factor.id] = factor
+        if len(self._tried) > MOST_REMEMBERED:
+            del self._tried[next(iter(self._tried))]
+
+    def _as_tried(self, stored: Factor) -> Factor:
+        """A row that was set back lets no code count again and nobody guess faster, as far as this broker has seen the
+        factor tried; one that has gone on was accepted elsewhere.
+        """
+        seen = self._tried.get(stored.id, stored)
+        if stored.counter > seen.counter:
+            return stored
+        failures, until = max(stored.failures, seen.failures), max(stored.blocked_until, seen.blocked_until)
+        return replace(stored, counter=seen.counter, failures=failures, blocked_until=until)
 
     def _refusal(self, factor: Factor) -> EnrolmentError:
         now = self._clock.now()

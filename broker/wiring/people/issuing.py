@@ -5,19 +5,20 @@ import logging
 from collections.abc import Awaitable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import TypeVar
 
 from broker.adapters.authority.online import NewCertificate, OnlineAuthority
 from broker.adapters.authority.register import Issued
 from broker.engine.ports import Clock, Ledger
 from broker.errors import BrokerError, ConfigError, EnrolmentError, IntegrityError
-from broker.identity.enrolment_codes import enrolment_error
-from broker.identity.issuance import PublicKey, Terms, decode_terms, verify_request
+from broker.identity.enrolment_codes import enrolment_error, spent_error
+from broker.identity.issuance import Terms, decode_terms, verify_request
 from broker.identity.names import decode_subject_id
 from broker.ledger import records
 from broker.listeners.authentication import Authenticator
 from broker.listeners.decision_desk import DecisionDesk
-from broker.model.enrolment import EnrolledCertificate, IssuedCertificate, ProvenFactor
+from broker.model.enrolment import EnrolledCertificate, Invitation, InvitationState, IssuedCertificate, ProvenFactor
 from broker.model.place import Organisation
 from broker.model.subject import Proof, ProofKind, Subject
 from broker.model.vocabulary import Reason
@@ -52,6 +53,7 @@ class CertificateOffice:
         self._authorities = authorities
         self._known = known
         self._listed: set[str] = set()
+        self._spent: dict[str, str] = {}
         self._fresh_until = self._quiet_until = 0.0
 
     @property
@@ -109,18 +111,29 @@ class CertificateOffice:
         occasion: str,
         factor: ProvenFactor | None,
         invitation: str = "",
+        renewed_from: str = "",
     ) -> IssuedCertificate:
         """Sign, check, record, store; only then is it handed out. Raises BrokerError.
 
-        A person's rests on the invitation by which he enrolled; if that has ended meanwhile, he gets none.
+        A person's rests on the invitation by which he enrolled; if that has ended meanwhile, he gets none. What is
+        renewed from no other uses the invitation up.
         """
         public_key, subject = verify_request(raw_request, terms), terms.names[0].text
-        new = await _used(asyncio.to_thread(self._sign, organisation, terms, public_key))
+        sign = partial(
+            self._authority(organisation).issue,
+            terms,
+            public_key,
+            self._clock.now(),
+            renewed_from=renewed_from,
+            spends="" if renewed_from else invitation,
+        )
+        new = await _used(asyncio.to_thread(sign))
         try:
             self._check(new, subject, organisation)
             certificate = self._certificate(new, subject, organisation, factor)
             told = {"serial": new.entry.serial, "profile": new.entry.profile, "not_after": new.entry.not_after}
             told |= {"fingerprint": new.entry.fingerprint} | _told_of(factor)
+            told |= {"renewed_from": renewed_from} if renewed_from else {}
             record = records.certificate_issued(
                 self._clock.now(), subject=subject, organisation=organisation, occasion=occasion, certificate=told
             )
@@ -132,29 +145,41 @@ class CertificateOffice:
             raise
         return IssuedCertificate(new.chain.decode(), certificate)
 
+    async def require_unspent(self, invitation: str, organisation: str) -> None:
+        """That an invitation was not used or revoked before, by the authority's own word: what the state says of it,
+        whoever has the database can set back. Raises EnrolmentError `code_used`.
+        """
+        if await _used(asyncio.to_thread(self._authority(organisation).spent, invitation)):
+            log.error("the state says that invitation %s may be used, and it was used or revoked before", invitation)
+            raise spent_error(InvitationState.USED)
+
+    def spend(self, invitation: Invitation) -> None:
+        """Have its authority know that an invitation is good for nothing any more, as soon as that can be noted."""
+        self._spent[invitation.id] = invitation.organisation
+
     async def see_to_lists(self) -> None:
         """Publish what was revoked anywhere, and fresh lists before the old ones run out."""
-        now = self._clock.now()
+        now, spent = self._clock.now(), dict(self._spent)
         waiting = {known.serial for known in self._known.revoked} - self._listed
-        if now < self._quiet_until or (not waiting and now < self._fresh_until):
+        if now < self._quiet_until or (not waiting and not spent and now < self._fresh_until):
             return
         try:
-            for authority in self._authorities.values():
+            for organisation, authority in self._authorities.items():
                 await asyncio.to_thread(authority.revoke, waiting, "privilege-withdrawn", now)
+                his = [invitation for invitation, of in spent.items() if of == organisation]
+                await asyncio.to_thread(authority.spend, his, now)
         except (*_UNUSABLE, BrokerError) as error:
             log.error("a list of revoked certificates cannot be published: %s", error)
             self._quiet_until = now + AFTER_TROUBLE_SECONDS
             return
         self._listed |= waiting
+        self._spent = {invitation: of for invitation, of in self._spent.items() if invitation not in spent}
         self._fresh_until = now + LISTS_SECONDS
 
     def _authority(self, organisation: str) -> OnlineAuthority:
         if organisation not in self._authorities:
             raise enrolment_error("enrolment_unavailable")
         return self._authorities[organisation]
-
-    def _sign(self, organisation: str, terms: Terms, public_key: PublicKey) -> NewCertificate:
-        return self._authority(organisation).issue(terms, public_key, self._clock.now())
 
     def _check(self, new: NewCertificate, subject: str, organisation: str) -> None:
         """That this broker itself believes it, as the inventory is now. Raises CertificateError or EnrolmentError."""

@@ -27,13 +27,19 @@ class KnownCertificates:
     """One per broker. `changed` is called when certificates were revoked."""
 
     def __init__(
-        self, clock: Clock, database: StateDatabase, sealing_key: SealingKey, changed: Callable[[], None]
+        self,
+        clock: Clock,
+        database: StateDatabase,
+        sealing_key: SealingKey,
+        changed: Callable[[], None],
+        renewable_seconds: float,
     ) -> None:
         self._clock = clock
         self._shared = database.shared
         self._rows = CertificateRows(database)
         self._sealing_key = sealing_key
         self._changed = changed
+        self._renewable_seconds = renewable_seconds
         self._known: dict[str, EnrolledCertificate] = {}
         self._latest = 0.0
         self._forgotten_at = clock.now()
@@ -47,7 +53,7 @@ class KnownCertificates:
 
     @property
     def revoked(self) -> tuple[EnrolledCertificate, ...]:
-        """Those not yet over that count no longer."""
+        """Those that count no longer and are not yet over, or could still be renewed."""
         return tuple(known for known in self._known.values() if known.revoked_at is not None)
 
     def of(self, subject: str) -> tuple[EnrolledCertificate, ...]:
@@ -94,7 +100,7 @@ class KnownCertificates:
         try:
             # A row from the future, of whoever's clock or hand, must not hide what changes before then.
             since = min(self._latest, now) - OVERLAP_SECONDS if self._read else 0.0
-            found = await self._rows.changed(since, now)
+            found = await self._rows.changed(since, now, self._renewable_seconds)
         except StateUnavailableError as error:
             if self._read:
                 log.debug("the certificates issued cannot be read: %s", error)
@@ -103,7 +109,7 @@ class KnownCertificates:
         revoked = [certificate for certificate in found if self._take(certificate)]
         if now - self._forgotten_at > _FORGET_SECONDS:
             self._forgotten_at = now
-            self._known = {key: known for key, known in self._known.items() if now < known.not_after}
+            self._known = {key: known for key, known in self._known.items() if self._matters(known, now)}
         if revoked:
             self._changed()
 
@@ -115,9 +121,16 @@ class KnownCertificates:
         if not self._sealed(certificate):
             log.error("certificate %s in the state was not written by a broker; it is passed over", certificate.serial)
             return False
+        if known is not None and known.revoked_at is not None and certificate.revoked_at is None:
+            log.error("certificate %s was revoked, and the state says that it was not; it stays so", known.serial)
+            return False
         self._latest = max(self._latest, certificate.changed_at)
         self._known[certificate.fingerprint] = certificate
         return certificate.revoked_at is not None
+
+    def _matters(self, certificate: EnrolledCertificate, now: float) -> bool:
+        lasts = 0.0 if certificate.revoked_at is None else self._renewable_seconds
+        return now < certificate.not_after + lasts
 
     def _sealed(self, certificate: EnrolledCertificate) -> bool:
         return self._sealing_key.bears(certificate.seal, "certificate", *certificate.terms)

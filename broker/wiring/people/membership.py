@@ -103,6 +103,7 @@ class Membership:
         if invitation.used_at is not None or invitation.revoked_at is not None:
             return False
         await record_durably(self._ledger, records.invitation_revoked(now, invitation=invitation.id, by=by))
+        self._office.spend(invitation)
         return await self._invitations.revoke(invitation.id, by, now)
 
     async def people(self, organisation: str) -> tuple[Person, ...]:
@@ -123,8 +124,9 @@ class Membership:
             return False
         now = self._clock.now()
         record = records.person_revoked(now, subject=person.subject, organisation=person.organisation, by=by, why=why)
-        for invitation in await self._invitations.open_of(person.subject, now):
+        for invitation in await self._invitations.open_about(person.subject, now):
             self._ledger.append(records.invitation_revoked(now, invitation=invitation.id, by=by))
+            self._office.spend(invitation)
         await record_durably(self._ledger, record)
         revoked = await self._people.revoke(person.subject, by, why, now)
         log.warning("%s of %s was revoked by %s", person.subject, person.organisation, by)

@@ -22,7 +22,7 @@ from broker.listeners.session_register import SessionRegister
 from broker.model.vocabulary import EndReason
 from broker.settings.broker_file import Settings
 from broker.settings.enrolling import EnrolmentSection, IssuingAuthority
-from broker.wiring.people.enrolment import Enrolment
+from broker.wiring.people.enrolment import DAY_SECONDS, Enrolment
 from broker.wiring.people.factors import SecondFactors
 from broker.wiring.people.inviters import Inviters
 from broker.wiring.people.issuing import CertificateOffice
@@ -93,7 +93,8 @@ def people(
     if section is None:
         return None
     key = load_sealing_key(Path(section.key_file or Path(settings.state_dir) / "sealing-key"))
-    known = KnownCertificates(clock, database, key, partial(register.examine_all, EndReason.CERTIFICATE_REVOKED))
+    examine = partial(register.examine_all, EndReason.CERTIFICATE_REVOKED)
+    known = KnownCertificates(clock, database, key, examine, section.renewal_days * DAY_SECONDS)
     authenticator.known = known
     authorities = {place.organisation: authority(place) for place in section.authorities}
     office = CertificateOffice(clock, ledger, desk, authenticator, authorities, known)

@@ -47,9 +47,9 @@ class Authority:
     def opened(self):
         return AuthorityFolder(self.folder, self.secrets)
 
-    def issue(self, profile="person", name=ANA, now=NOW, **rest):
+    def issue(self, profile="person", name=ANA, now=NOW, renewed_from=None, **rest):
         terms = decode_terms(profile, self.opened().facts.spaces, [name], **rest)
-        return self.opened().issue(terms, make_key().public_key(), now)
+        return self.opened().issue(terms, make_key().public_key(), now, renewed_from)
 
     def rotate(self, now, issues_from):
         certificate = self.root.certify(request_authority(self.opened(), self.key), now)

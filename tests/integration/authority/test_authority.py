@@ -4,13 +4,15 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from broker.adapters.authority import folder as folder_module
+from broker.adapters.authority.certificates import make_key
+from broker.adapters.authority.online import OnlineAuthority
 from broker.adapters.authority.register import Issued, RegisterFile, Revoked
 from broker.adapters.authority.rotation import request_authority, take_authority, take_root_list
 from broker.adapters.authority.standing import Stage, standing
-from broker.errors import CertificateError, ConfigError, IntegrityError, IssuanceError
+from broker.errors import CertificateError, ConfigError, EnrolmentError, IntegrityError, IssuanceError
 from broker.identity.certificate import fingerprint
 from broker.identity.explanation import explain_certificate
-from broker.identity.issuance import PROFILES, RoleRule
+from broker.identity.issuance import PROFILES, RoleRule, decode_terms
 from tests.integration.authority.kit import (
     ANA,
     DAY,
@@ -88,6 +90,49 @@ def test_a_revoked_certificate_is_refused_and_stays_so(authority):
         authority.opened().publish(NOW)
     authority.opened().revoke(serial_of(ana), "superseded", NOW)
     assert sum(isinstance(e, Revoked) for e in authority.opened().register.entries) == 1
+
+
+def test_what_was_renewed_from_a_revoked_certificate_is_revoked_with_it(authority):
+    stolen, other = authority.issue(), authority.issue()
+    family, serial = [], serial_of(stolen)
+    for _ in range(3):
+        family.append(authority.issue(renewed_from=serial))
+        serial = serial_of(family[-1])
+    aside = authority.issue(renewed_from=serial_of(family[0]))
+    revoked = authority.opened().revoke(serial_of(stolen), "key-compromise", NOW)
+    assert [entry.serial for entry in revoked] == [serial_of(chain) for chain in (stolen, *family, aside)]
+    for chain in (stolen, *family, aside):
+        with pytest.raises(CertificateError) as raised:
+            authority.subject(chain, NOW)
+        assert raised.value.code == "certificate_revoked"
+    assert authority.subject(other, NOW).id == ANA
+    noted = [entry.serial for entry in authority.opened().register.entries if isinstance(entry, Revoked)]
+    assert noted == [entry.serial for entry in revoked]
+
+
+def test_a_certificate_that_was_only_superseded_leaves_what_was_renewed_from_it(authority):
+    old = authority.issue()
+    new = authority.issue(renewed_from=serial_of(old))
+    assert len(authority.opened().revoke(serial_of(old), "superseded", NOW)) == 1
+    assert authority.subject(new, NOW).id == ANA
+
+
+def test_an_invitation_is_used_once_and_nothing_is_renewed_from_what_is_revoked(authority):
+    online = OnlineAuthority(authority.folder, authority.secrets)
+    terms, key = decode_terms("person", authority.opened().facts.spaces, [ANA]), make_key().public_key()
+    first = online.issue(terms, key, NOW, spends="inv-a")
+    with pytest.raises(EnrolmentError) as raised:
+        online.issue(terms, key, NOW, spends="inv-a")
+    assert raised.value.code == "code_used"
+    online.spend(["inv-b", "inv-a"], NOW)
+    assert [online.spent(invitation) for invitation in ("inv-a", "inv-b", "inv-c")] == [True, True, False]
+    second = online.issue(terms, key, NOW, renewed_from=first.entry.serial)
+    authority.opened().revoke(first.entry.serial, "key-compromise", NOW)
+    for serial in (first.entry.serial, second.entry.serial):
+        with pytest.raises(EnrolmentError) as raised:
+            online.issue(terms, key, NOW, renewed_from=serial)
+        assert raised.value.code == "renewal_refused"
+    assert sum(isinstance(entry, Issued) for entry in authority.opened().register.entries) == 2
 
 
 def test_a_serial_that_was_never_issued_is_not_revoked(authority):

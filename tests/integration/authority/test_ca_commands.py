@@ -5,10 +5,15 @@ import os
 import stat
 import subprocess
 import sys
+import time
 
 import pytest
 from cryptography.x509 import load_pem_x509_certificate
 
+from broker.adapters.authority.certificates import make_key
+from broker.adapters.authority.folder import AuthorityFolder
+from broker.cli.passphrases import GivenSecrets
+from broker.identity.issuance import decode_terms
 from tests.integration.authority.kit import ANA, openssl_accepts, otbroker_ca, secret_file
 
 
@@ -67,6 +72,18 @@ def test_issue_revoke_and_status_say_what_they_did_as_json_too(desk):
     accepted, why = openssl_accepts(desk.ca, desk.folder / "ana.pem")
     assert not accepted and "revoked" in why
     assert "0 valid, 1 revoked" in desk.run("status", desk.ca)
+
+
+def test_revoke_says_what_followed_from_the_certificate(desk):
+    first = json.loads(desk.issue("--format", "json"))["serial"]
+    secrets = GivenSecrets("issuing authority", desk.passphrase)
+    authority = AuthorityFolder(desk.ca, secrets)
+    terms = decode_terms("person", authority.facts.spaces, [ANA])
+    authority.issue(terms, make_key().public_key(), time.time(), first)
+    follower = authority.register.entries[-1].serial
+    told = desk.run("revoke", desk.ca, first, "--reason", "key-compromise")
+    assert f"renewed from it: {follower}" in told
+    assert "0 valid, 2 revoked" in desk.run("status", desk.ca)
 
 
 def test_a_request_made_with_openssl_is_answered(desk):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -229,3 +230,9 @@ async def refusal(work: Awaitable[Any]) -> str:
     except PeerError as error:
         return error.code
     raise AssertionError("it was not refused")
+
+
+async def changed(stage: Stage, statement: str) -> None:
+    """What somebody does who has the database and not the broker's key."""
+    with sqlite3.connect(stage.people.known._rows._database._engine.url.database) as database:  # type: ignore[arg-type]
+        assert database.execute(statement).rowcount

@@ -2,7 +2,6 @@
 
 import asyncio
 import base64
-import sqlite3
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from tests.integration.people.stage import (
     PLANT,
     Somebody,
     Stage,
+    changed,
     make_authority,
     played,
     refusal,
@@ -224,6 +224,31 @@ def test_nobody_else_can_be_made_to_have_invited(change: str, sqlite: StatePlace
         code = await stage.invite()
         await changed(stage, f"UPDATE invitations SET {change}")
         assert await refusal(Somebody(stage).begin(code)) == "code_refused"
+
+    played(sqlite, tmp_path, story)
+
+
+@pytest.mark.parametrize("how", ["used", "revoked"])
+def test_an_invitation_that_is_set_back_in_the_database_enrols_nobody(
+    how: str, sqlite: StatePlace, tmp_path: Path
+) -> None:
+    async def story(stage: Stage) -> None:
+        code, eve, thief = await stage.invite(), Somebody(stage), Somebody(stage)
+        if how == "used":
+            await eve.enrol(code)
+        else:
+            (invitation,) = await stage.people.membership.invitations(NORTHWIND)
+            assert await stage.people.membership.revoke_invitation(invitation, BO)
+            await stage.people.office.see_to_lists()
+        people, certificates = await stage.people.membership.people(NORTHWIND), stage.people.known.of(EVE)
+        await changed(stage, "UPDATE invitations SET used_at = NULL, revoked_at = NULL")
+        assert await refusal(thief.enrol(code)) == "code_used"
+        await stage.people.known.look()
+        assert await stage.people.membership.people(NORTHWIND) == people
+        assert stage.people.known.of(EVE) == certificates
+        if how == "used":
+            stage.world.pass_time(60)
+            await eve.renew()
 
     played(sqlite, tmp_path, story)
 
@@ -443,9 +468,3 @@ def test_tickets_are_bounded_and_each_has_its_purpose(sqlite: StatePlace, tmp_pa
         assert await refusal(renewal(tickets[5], eve.code, None)) == "enrolment_unknown"
 
     played(sqlite, tmp_path, story)
-
-
-async def changed(stage: Stage, statement: str) -> None:
-    """What somebody does who has the database and not the broker's key."""
-    with sqlite3.connect(stage.people.known._rows._database._engine.url.database) as database:  # type: ignore[arg-type]
-        assert database.execute(statement).rowcount

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,7 @@ from broker.access.locks import LocksInForce
 from broker.adapters.authority.folder import AuthorityFolder
 from broker.adapters.authority.register import locked
 from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
-from broker.adapters.state_tables import CERTIFICATES
+from broker.adapters.state_tables import CERTIFICATES, FACTORS, PEOPLE
 from broker.identity.certificate import Trust, fingerprint
 from broker.identity.issuance import decode_terms
 from broker.model.enrolment import EnrolledCertificate
@@ -32,6 +32,7 @@ from tests.integration.people.stage import (
     Stage,
     Surroundings,
     broker,
+    changed,
     make_authority,
     played,
     refusal,
@@ -302,6 +303,67 @@ def test_neither_a_row_from_the_future_nor_a_folder_that_is_held_hides_a_revocat
     asyncio.run(run())
 
 
+def test_a_revocation_that_is_taken_out_of_the_state_goes_on(sqlite: StatePlace, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        eve = await stage.enrolled()
+        assert eve.issued is not None
+        stage.world.pass_time(60)
+        (person,) = await stage.people.membership.people(NORTHWIND)
+        await stage.people.membership.revoke(person, BO, "left")
+        await changed(stage, f"UPDATE certificates SET revoked_at = NULL, changed_at = {stage.world.wall + 1}")
+        await stage.people.known.look()
+        assert stage.people.known.of(EVE) == ()
+        assert await refusal(asyncio.to_thread(proven, stage, eve.issued.chain)) == REVOKED
+        await stage.people.known.look()
+        assert stage.people.known.of(EVE) == ()
+
+    played(sqlite, tmp_path, story)
+
+
+def test_whoever_was_revoked_does_not_come_back_by_rows_that_are_put_back(sqlite: StatePlace, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        eve = await stage.enrolled()
+        factor = await stage.people.factors._rows.factor(EVE)
+        assert factor is not None
+        stage.world.pass_time(20 * HOUR)
+        (person,) = await stage.people.membership.people(NORTHWIND)
+        await stage.people.membership.revoke(person, BO, "left")
+        database = stage.people.known._rows._database
+        async with database.connection() as connection:
+            await database.insert(connection, FACTORS, (asdict(factor) | {"kind": factor.kind.value},))
+            await connection.execute(update(PEOPLE).values(revoked_at=None))
+            await connection.execute(update(CERTIFICATES).values(revoked_at=None))
+            await database.commit(connection)
+        assert await refusal(eve.renew()) == "renewal_refused", "its certificate had run out when she was revoked"
+
+    played(sqlite, tmp_path, story)
+
+
+def test_a_factor_that_is_set_back_lets_no_code_count_again_and_nobody_guess_faster(
+    sqlite: StatePlace, tmp_path: Path
+) -> None:
+    async def story(stage: Stage) -> None:
+        eve = await stage.enrolled()
+        stage.world.pass_time(60)
+        verify, code = stage.people.factors.verify, eve.code
+        await verify(EVE, code)
+        back = "UPDATE factors SET counter = 0, failures = 0, blocked_until = 0"
+        await changed(stage, back)
+        assert await refusal(verify(EVE, code)) == "factor_refused"
+        wrong = f"{(int(code) + 1) % 1_000_000:06}"
+        refused = []
+        for _ in range(6):
+            await changed(stage, back)
+            refused.append(await refusal(verify(EVE, wrong)))
+        assert refused[-1] == "factor_blocked"
+        stage.world.pass_time(3600)
+        await verify(EVE, eve.code)
+        stage.world.pass_time(30)
+        await verify(EVE, eve.code)
+
+    played(sqlite, tmp_path, story)
+
+
 async def eventually(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():
@@ -330,6 +392,29 @@ def test_a_service_renews_itself_under_the_same_name_and_role(sqlite: StatePlace
         await renew(again, request_of(fresh))
         other = (x509.SubjectAlternativeName([x509.UniformResourceIdentifier(f"{SYNC}/root")]), False)
         assert await refusal(renew(again, request_of(fresh, other))) == "request_refused"
+
+    played(sqlite, tmp_path, story)
+
+
+def test_whoever_renewed_with_a_stolen_key_falls_with_what_he_stole(sqlite: StatePlace, tmp_path: Path) -> None:
+    async def story(stage: Stage) -> None:
+        stolen, thiefs = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+        chain = by_hand(stage, "service", SYNC, stolen)
+        renew = stage.people.enrolment.renew_service
+        first = await renew(proven(stage, chain), request_of(thiefs))
+        second = await renew(proven(stage, first.chain), request_of(thiefs))
+        told = [record["certificate"]["renewed_from"] for record in stage.world.records]
+        serial = x509.load_pem_x509_certificate(chain.encode()).serial_number
+        assert told == [f"{serial:x}", first.certificate.serial]
+        follower = proven(stage, second.chain)
+        with locked(stage.authority_folder):
+            folder = AuthorityFolder(stage.authority_folder, secrets_of(stage))
+            assert len(folder.revoke(f"{serial:x}", "key-compromise", stage.world.wall)) == 3
+        assert await refusal(renew(follower, request_of(thiefs))) == "renewal_refused"
+        crl = (stage.authority_folder / "crl.pem").read_bytes()
+        stage.authenticator.replace_trust(Trust((stage.organisation(crls=(crl,)),)))
+        for issued in (first, second):
+            assert await refusal(asyncio.to_thread(proven, stage, issued.chain)) == REVOKED
 
     played(sqlite, tmp_path, story)
 

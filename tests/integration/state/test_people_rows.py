@@ -88,7 +88,7 @@ def test_whoever_enrols_again_loses_what_he_had(place: StatePlace) -> None:
         again = replace(PERSON, invitation="inv-b", enrolled_at=NOW + 5)
         assert await people.enrol(again, replace(FACTOR, id="fac-b"), recorded)
         assert await people.people("acme") == (again,)
-        (found,) = await certificates.changed(NOW + 5, NOW)
+        (found,) = await certificates.changed(NOW + 5, NOW, 0.0)
         assert found == replace(CERTIFICATE, revoked_at=NOW + 5, changed_at=NOW + 5)
 
     using(place, use)
@@ -120,8 +120,8 @@ def test_whoever_is_revoked_has_invited_nobody_any_more(place: StatePlace) -> No
         by_bo = replace(INVITATION, id="inv-c", subject=dan)
         for invitation in (by_ana, by_bo, replace(by_ana, id="inv-d", used_at=NOW)):
             await rows.add(invitation)
-        assert await rows.open_of(PERSON.subject, NOW) == (by_ana,)
-        assert await rows.open_of(PERSON.subject, NOW + 60) == ()
+        assert await rows.open_about(PERSON.subject, NOW) == (by_ana,)
+        assert await rows.open_about(PERSON.subject, NOW + 60) == ()
         await people.revoke(PERSON.subject, "bo", "left", NOW + 9)
         assert await rows.invitation("inv-b") == replace(by_ana, revoked_at=NOW + 9, revoked_by="bo")
         assert await rows.invitation("inv-c") == by_bo
@@ -153,7 +153,7 @@ def test_no_certificate_that_is_stored_while_its_person_is_revoked_is_left(place
         made = [certificates.add(replace(CERTIFICATE, fingerprint=f"fp-{n}"), "inv-a") for n in range(8)]
         revoking = people.revoke(PERSON.subject, "bo", "left", NOW + 9)
         await asyncio.gather(*made[:4], revoking, *made[4:])
-        assert all(found.revoked_at == NOW + 9 for found in await certificates.changed(0.0, NOW))
+        assert all(found.revoked_at == NOW + 9 for found in await certificates.changed(0.0, NOW, 0.0))
 
     using(place, use)
 
@@ -180,9 +180,13 @@ def test_certificates_come_back_with_what_changed_since(place: StatePlace) -> No
         service = replace(CERTIFICATE, fingerprint="fq", factor_at=None, methods=(), changed_at=NOW + 5)
         await rows.add(CERTIFICATE)
         await rows.add(service)
-        assert set(await rows.changed(0.0, NOW)) == {CERTIFICATE, service}
-        assert await rows.changed(NOW + 1, NOW) == (service,)
-        assert await rows.changed(0.0, NOW + 60) == ()
+        assert set(await rows.changed(0.0, NOW, 0.0)) == {CERTIFICATE, service}
+        assert await rows.changed(NOW + 1, NOW, 0.0) == (service,)
+        assert await rows.changed(0.0, NOW + 60, 600.0) == ()
+        over = replace(service, fingerprint="fs", revoked_at=NOW + 6)
+        await rows.add(over)
+        assert await rows.changed(0.0, NOW + 60, 600.0) == (over,), "it could still be renewed"
+        assert await rows.changed(0.0, NOW + 660, 600.0) == ()
         assert await rows.certificate("fp") == CERTIFICATE
         assert await rows.certificate("fr") is None
 
