@@ -28,6 +28,7 @@ from broker.identity.codes import token_error
 from broker.model.subject import Subject, SubjectKind
 from broker.model.trust import Requirement
 from broker.model.vocabulary import RecordKind
+from broker.model.words import AFTER_REVOCATION
 
 log = logging.getLogger(__name__)
 ACCESS_ENDS = "Otbroker-Access-Ends"
@@ -177,6 +178,7 @@ class Api:
         return next((r for r in _PROVING if r.path == path and r.method == request.method), None)
 
     async def _authenticate(self, request: web.BaseRequest, connection: Any, requirement: Requirement) -> Subject:
+        subject = None
         try:
             token = bearer_token(request)
             if token is None and connection.leaf is not None and requirement in _TOKEN_WANTED:
@@ -186,7 +188,16 @@ class Api:
             return await self._authenticator.authenticate(requirement, connection.leaf, connection.intermediates, token)
         except PeerError as error:
             self._identity_refused(LISTENER, connection.peer, error.code)
-            raise _unproven(error) from None
+            raise _unproven(error, self._over(subject)) from None
+
+    def _over(self, subject: Subject | None) -> str:
+        """The emergency that stood for the token of a subject until it ended; "" if there is none to review."""
+        if subject is None:
+            return ""
+        book, who = self._shared.gate.break_glass, (subject.id, subject.organisation)
+        held = [e for e in (*book.emergencies, *book.elsewhere) if (e.subject, e.organisation) == who]
+        last = max(held, key=lambda emergency: emergency.opened_at, default=None)
+        return "" if last is None or last.reviewed or last.holds_at(book.now()) else last.id
 
     def _certificate_suffices(self, request: web.BaseRequest, subject: Subject) -> bool:
         """Whether the route does without a token for this subject: to open an emergency, and in one that holds."""
@@ -204,7 +215,7 @@ class Api:
         wanted = self._requirement in _TOKEN_WANTED and bearer_token(request) is None
         waived = wanted and not (self._requirement is Requirement.BOTH and stands_for_both(subject))
         if waived and not self._certificate_suffices(request, subject):
-            raise _unproven(token_error("token_missing"))
+            raise _unproven(token_error("token_missing"), self._over(subject))
 
     def _route(self, request: web.BaseRequest) -> tuple[Route, dict[str, str]]:
         path = path_of(request)
@@ -292,13 +303,17 @@ def _resource(route: Route, parameters: dict[str, str]) -> dict[str, Any]:
     return {"kind": route.resource} | {_RESOURCE.get(name, name): value for name, value in parameters.items()}
 
 
-def _unproven(error: PeerError) -> Problem:
-    """What the caller is told of a proof that failed."""
+def _unproven(error: PeerError, over: str = "") -> Problem:
+    """What the caller is told of a proof that failed; `over` is the emergency that made up for it until it ended."""
     if error.code == "subjects_differ":
         return Problem("subjects_differ")
     code = "credentials_missing" if error.code in _MISSING else "credentials_refused"
     challenge = 'Bearer realm="otbroker"'
     if code == "credentials_refused":
         challenge += ', error="invalid_token"'
-    reasons = [{"code": error.code, "text": error.public}]
-    return Problem(code, error.public, members={"reasons": reasons}, headers={"WWW-Authenticate": challenge})
+    members: dict[str, Any] = {"reasons": [{"code": error.code, "text": error.public}]}
+    if error.code == "certificate_revoked":
+        members["what_to_do"] = AFTER_REVOCATION
+    elif over:
+        members["what_to_do"] = f"Your emergency {over} is over: present a bearer token as well, as at other times."
+    return Problem(code, error.public, members=members, headers={"WWW-Authenticate": challenge})

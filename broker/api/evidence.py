@@ -27,8 +27,25 @@ async def records(call: Call) -> dict[str, Any]:
     view = call.gate.ledger_view
     size = view.size
     page = await call.aside(lambda: view.search(filters))
-    found = [{"index": index, "record": record} for index, record in page.records]
+    found = await call.aside(lambda: [_found(view, index, record) for index, record in page.records])
     return {"size": size, "records": found, "cursor": page.cursor}
+
+
+def _found(view: LedgerView, index: int, record: Record) -> dict[str, Any]:
+    """A record, and of an intent or outcome what it is about: it cites what says so, and says nothing of it itself."""
+    found: dict[str, Any] = {"index": index, "record": record}
+    intent = _cited(view, record, "intent") if record["kind"] == RecordKind.OUTCOME else record
+    decision = _cited(view, intent, "decision") if intent.get("kind") == RecordKind.INTENT else {}
+    if decision:
+        operation = decision.get("input", {}).get("operation", {})
+        found["about"] = {"subject": _subject_of(decision), "device": _device_of(decision), "operation": operation}
+    return found
+
+
+def _cited(view: LedgerView, record: Record, name: str) -> Record:
+    """What a record cites; nothing if it was pruned."""
+    index = record[name]
+    return next((cited for _, cited in view.records(index, index + 1)), {})
 
 
 async def record(call: Call) -> dict[str, Any]:

@@ -28,7 +28,7 @@ async def locks(call: Call) -> dict[str, Any]:
 async def set_lock(call: Call) -> dict[str, Any]:
     """Set a lock, if the policy lets the caller and there is something of that name."""
     asked: LockCall = call.body
-    kind, target = asked.kind, _target(asked.kind, asked.target)
+    kind, target = asked.kind, _target(call, asked.kind, asked.target)
     site = target.partition("/")[0] if kind in (LockKind.DEVICE, LockKind.SITE) else ""
     await call.require(SET, {"kind": kind.value, "id": target} | ({"site": site} if site else {}))
     _require_target(call, kind, target)
@@ -72,8 +72,13 @@ def _about(lock: Lock) -> dict[str, str]:
     return told | ({"isolation": "yes"} if lock.isolation else {})
 
 
-def _target(kind: LockKind, text: str) -> str:
-    """The target as locks have it: of certificates the SHA-256 in base64url, which may be asked for in hexadecimal."""
+def _target(call: Call, kind: LockKind, text: str) -> str:
+    """The target as locks have it: of devices SITE/DEVICE, which DEVICE means where only one site has it; of
+    certificates the SHA-256 in base64url, which may be asked for in hexadecimal.
+    """
+    if kind is LockKind.DEVICE:
+        named = _devices_called(call, text)
+        return named[0] if len(named) == 1 else text
     if kind is not LockKind.CERTIFICATE or _FINGERPRINT.fullmatch(text):
         return text
     octets = text.replace(":", "").lower()
@@ -95,7 +100,13 @@ def _require_target(call: Call, kind: LockKind, target: str) -> None:
     if kind is LockKind.GRANT and (call.gate.given(target) or target in _emergencies(call)):
         return
     if target not in known.get(kind, {target}):
-        raise Problem("lock_target_unknown", f"The inventory has no {kind.value} {target}.")
+        several = _devices_called(call, target) if kind is LockKind.DEVICE else []
+        hint = {"what_to_do": f"Say which: {' or '.join(several)}; nothing was locked."} if several else {}
+        raise Problem("lock_target_unknown", f"The inventory has no {kind.value} {target}.", members=hint)
+
+
+def _devices_called(call: Call, name: str) -> list[str]:
+    return [device.key for device in call.gate.inventory.devices if device.id == name]
 
 
 def _emergencies(call: Call) -> set[str]:

@@ -6,7 +6,7 @@ from broker.api.call import Call
 from broker.api.enrolment import people_of, refused
 from broker.api.people_models import InviteCall, RevokePersonCall
 from broker.api.people_ports import Membership
-from broker.api.problems import Problem, timestamp
+from broker.api.problems import KINDS, Problem, timestamp
 from broker.errors import PeerError
 from broker.model.enrolment import Invitation, InvitationState, Person
 from broker.model.place import Organisation
@@ -23,13 +23,16 @@ async def invite(call: Call) -> dict[str, Any]:
     await call.require(INVITE, about | {"invitee": asked.subject})
     seconds = asked.seconds or membership.longest_seconds
     if seconds > membership.longest_seconds:
-        raise Problem("invitation_refused", f"The code may be good for {membership.longest_seconds} seconds at most.")
+        detail = f"The code may be good for {membership.longest_seconds} seconds at most."
+        raise Problem("invitation_refused", detail, members={"what_to_do": "Let it be good for less long."})
+    await _require_known(call, membership, asked.organisation)
     try:
         membership.require_invitable(asked.subject, asked.organisation)
         invitation, code = await membership.invite(asked.subject, asked.organisation, seconds, call.subject)
     except PeerError as error:
         problem = refused(error)
-        raise Problem(problem.code, f"{error.public} {error.detail}".strip(), problem.reasons) from None
+        said = "" if error.public == KINDS[problem.code].title else error.public
+        raise Problem(problem.code, f"{said} {error.detail}".strip(), problem.reasons) from None
     return {"invitation": _invitation(invitation, InvitationState.OPEN), "code": code}
 
 
@@ -80,6 +83,21 @@ async def revoke_person(call: Call) -> dict[str, Any]:
     if person is None or not await membership.revoke(person, call.subject.id, asked.why):
         raise Problem("person_unknown")
     return {"person": _person(await membership.person(asked.subject) or person, membership)}
+
+
+async def _require_known(call: Call, membership: Membership, name: str) -> None:
+    """That people of this organisation can be invited. Raises Problem, which names those the caller may know of."""
+    if any(known.id == name for known in membership.organisations):
+        return
+    there = any(known.id == name for known in call.gate.inventory.organisations)
+    about = {known.id: _about("invitation", known.id, known.sponsor) for known in membership.organisations}
+    named = ", ".join([known for known in about if (await call.permission(INVITATIONS, about[known])).allow])
+    hint = f"It does for {named}; for others, tell the operator of the broker." if there else f"There are: {named}."
+    raise Problem(
+        "enrolment_unavailable" if there else "organisation_unknown",
+        f"The broker issues no certificates for {name}." if there else f"There is no organisation {name}.",
+        members={"what_to_do": hint} if named else {},
+    )
 
 
 async def _visible(call: Call, membership: Membership, kind: str, permission: str) -> list[Organisation]:

@@ -338,11 +338,25 @@ class LedgerRecord(Told):
     record: dict[str, Any]
 
 
+class About(Told):
+    """Whose operation a record cites, at which device, and what the operation was, as the decision has it."""
+
+    subject: str
+    device: str
+    operation: dict[str, Any]
+
+
+class FoundRecord(LedgerRecord):
+    """A record that matches; of an intent or outcome also what it is about, which its decision says."""
+
+    about: About | None = None
+
+
 class LedgerPage(Told):
     """Records that match; ask again with `cursor` for more, even after an empty page, until it is null."""
 
     size: int
-    records: list[LedgerRecord]
+    records: list[FoundRecord]
     cursor: int | None
 
 

@@ -33,7 +33,7 @@ PEOPLE_ROUTES: tuple[Route, ...] = (
         handler=membership.invite,
         answer=people_models.InvitationMade,
         body=people_models.InviteCall,
-        problems=("invitation_refused", "enrolment_unavailable", "certificate_request_refused", "ledger_closed"),
+        problems=("invitation_refused", "organisation_unknown", *_ISSUING),
         description="The code is in the answer and kept nowhere. Whoever enrols by it replaces what he had before.",
     ),
     Route(

@@ -114,7 +114,10 @@ KINDS: dict[str, Kind] = {
     "factor_unavailable": Kind(422, "This kind of second factor is not offered here.", "Use an authenticator app."),
     "renewal_refused": Kind(403, "This certificate cannot be renewed.", _ASK_SPONSOR),
     "renewal_too_often": Kind(429, "This was renewed too often lately.", "Wait as long as Retry-After says."),
-    "invitation_refused": Kind(422, "Nobody can be invited like this.", _FIX_REQUEST),
+    "invitation_refused": Kind(
+        422, "Nobody can be invited like this.", "Name a mailbox that lies in the namespaces of the organisation."
+    ),
+    "organisation_unknown": Kind(404, "There is no such organisation.", "Check the name; nothing was done."),
     "invitation_unknown": Kind(
         404, "There is no such invitation, or it is used or revoked already.", "See them with `otb invite ls`."
     ),
@@ -290,11 +293,16 @@ def for_status(status: int) -> Problem:
 
 def refusal(reasons: tuple[str, ...], decisions: tuple[Decision, ...], **members: Any) -> Problem:
     """The problem for an operation or session that was refused before anything was sent."""
-    denied = next((d for d in decisions if not d.allow), None)
+    denied, about = next((d for d in decisions if not d.allow), None), chief_decision(decisions)
     code = next((_UNAVAILABLE[Reason(word)] for word in reasons if word in _UNAVAILABLE), "")
     if not code:
         code = "not_sent" if denied is None and _NOT_DENIALS.intersection(reasons) else "denied"
-    return Problem(code, reasons=reasons, decision=denied, members=members)
+    return Problem(code, reasons=reasons, decision=about, members=members)
+
+
+def chief_decision(decisions: tuple[Decision, ...]) -> Decision | None:
+    """What explains a refusal: the denial, or, of an operation that was allowed and not sent, the first decision."""
+    return next((d for d in decisions if not d.allow), decisions[0] if decisions else None)
 
 
 def reasons_document(reasons: tuple[str, ...]) -> list[dict[str, str]]:

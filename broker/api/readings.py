@@ -9,7 +9,7 @@ from typing import Any
 from broker.api import codecs
 from broker.api.models import ReadCall, ReadRange
 from broker.api.ports import Gate
-from broker.api.problems import KINDS, Problem, reasons_document
+from broker.api.problems import KINDS, Problem, chief_decision, reasons_document
 from broker.engine.events import Answered, Finding, Refused
 from broker.engine.sessions import Session
 from broker.model.decision import Decision
@@ -64,12 +64,12 @@ _USED = frozenset({Reason.GRANT_USED, Reason.OUTSIDE_PLAN})
 
 def why_refused(refused: Refused) -> Why:
     """A refusal in the words of the problem table."""
-    denied = next((d for d in refused.decisions if not d.allow), None)
+    denied, about = next((d for d in refused.decisions if not d.allow), None), chief_decision(refused.decisions)
     for word in (Reason.LEDGER_CLOSED, Reason.LEDGER_PAUSED):
         if word in refused.reasons:
-            return Why(word.value, refused.reasons, denied)
+            return Why(word.value, refused.reasons, about)
     refusing = (WAITS_FOR_PERSON | _USED).intersection(refused.reasons)
-    return Why("denied" if denied is not None or refusing else "not_sent", refused.reasons, denied)
+    return Why("denied" if denied is not None or refusing else "not_sent", refused.reasons, about)
 
 
 def why_failed(finding: Answered) -> Why:

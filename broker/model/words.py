@@ -13,12 +13,15 @@ class Words:
     what_to_do: str
 
 
-_ASK_FOR_GRANT = "Ask the owner of the site for a grant that covers this."
+_ASK_FOR_GRANT = "Ask for access with `otb request create`, or ask the owner of the site for a grant that covers this."
 _TRY_AGAIN = "Nothing was sent to the device; try again in a moment."
 _TELL_OPERATOR = "Tell the operator of the broker; nothing is relayed until this is put right."
 _WAIT_FOR_WINDOW = "Wait for the next window, or ask the owner of the site to open one."
 _WITHIN_LIMITS = "Write a value within the limits that the list of points shows."
 _RENEW_CERTIFICATE = "Get a new certificate from your organisation and connect again."
+AFTER_REVOCATION = (
+    "It cannot be renewed: ask your sponsor for a new invitation, or whoever issued it for a new certificate."
+)
 _CONNECT_AGAIN = "Connect again; if you are refused, the answer says why."
 _ASK_ABOUT_LOCK = "Ask the owner of the site; nothing helps but that the lock is lifted or ends."
 _ASK_ABOUT_ISOLATION = "Ask the owner of the site; nothing helps but that two people end the isolation."
@@ -52,7 +55,8 @@ REASONS: dict[Reason, Words] = {
         "Use a priority within the range that the list of points shows.",
     ),
     Reason.SERVICE_NOT_ALLOWED: Words(
-        "This service of the protocol is not allowed here.", "Use a plain read or write of a point."
+        "This service of the protocol is not allowed here.",
+        "Use a plain read or write of a point; if it was one, the site itself refuses it: ask the owner of the site.",
     ),
     Reason.CONTRACT_ENDED: Words(
         "The contract of your organisation does not cover this time.", "Ask the owner of the site about the contract."
@@ -70,7 +74,7 @@ REASONS: dict[Reason, Words] = {
     ),
     Reason.OBLIGATION_UNMET: Words(
         "What the policy asks for around this operation could not be done.",
-        "Nothing was sent; check that the point can be read, then try again.",
+        "Nothing was sent; check that your access includes view of the point and that it can be read, then try again.",
     ),
     Reason.POLICY_UNDEFINED: Words("The policy has no answer for this; no answer is a denial.", _TELL_OPERATOR),
     Reason.POLICY_ODD: Words("The policy gave an answer that cannot be used; that is a denial.", _TELL_OPERATOR),
@@ -192,7 +196,7 @@ END_REASONS: dict[EndReason, Words] = {
         "The contract of your organisation has ended.", "Ask the owner of the site about the contract."
     ),
     EndReason.CERTIFICATE_EXPIRED: Words("Your certificate has expired.", _RENEW_CERTIFICATE),
-    EndReason.CERTIFICATE_REVOKED: Words("Your certificate has been revoked.", _RENEW_CERTIFICATE),
+    EndReason.CERTIFICATE_REVOKED: Words("Your certificate has been revoked.", AFTER_REVOCATION),
     EndReason.CRL_STALE: Words(
         "The revocation list of your certificate's issuer is out of date, so nobody of that issuer is let in.",
         "Ask your organisation to publish a fresh revocation list.",

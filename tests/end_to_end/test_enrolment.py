@@ -175,7 +175,7 @@ def test_the_day_of_a_vendor_who_has_no_account(development: Development, tmp_pa
         closed = development.eventually("session_closed", reason="certificate_revoked")
     (opened,) = development.records("session_opened", session=closed["session"])
     assert opened["subject"]["id"] == EVE
-    eve.otb("me", status=4)
+    assert "ask your sponsor for a new invitation" in eve.otb("me", status=4)["what_to_do"]
     with pytest.raises(OSError):
         development.modbus(eve.persona).ask(READ)
     eve.otb("renew", given="123456\n", status=4)

@@ -86,8 +86,9 @@ def find_access(options: argparse.Namespace, environment: Mapping[str, str]) -> 
         raise CommandError(
             "profile_missing",
             f"There is no profile: {profile_file(environment, getattr(options, 'profile', None))} is not there.",
-            "Write one with `otb profile import DIR`, name one with --profile, or give --api, --ca, --cert, --key and "
-            "--token.",
+            "If you were invited, begin with `otb enrol`; with an account at a provider, with `otb login`; with a "
+            "development broker, with `otb profile import DIR`. Or name a profile with --profile, or give --api, --ca, "
+            "--cert, --key and --token.",
         )
     if getattr(options, "without_token", False):
         access = replace(access, token=None)

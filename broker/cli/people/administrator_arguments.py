@@ -10,10 +10,8 @@ MakeCommand = Callable[[Any, str, str, str], argparse.ArgumentParser]
 
 def add_policy(commands: Any, command: MakeCommand) -> None:
     """Add `policy` and what belongs to it."""
-    policy = commands.add_parser(
-        "policy", help="see and activate policies", description="See and activate policies that the broker knows."
-    )
-    parts = policy.add_subparsers(dest="policy_command", metavar="COMMAND", required=True)
+    policy = command(commands, "policy", "policies:ls", "see and activate policies that the broker knows")
+    parts = policy.add_subparsers(dest="policy_command", metavar="COMMAND", title="commands (default: ls)")
     command(parts, "ls", "policies:ls", "list what is in force, what waits and what was in force before")
     show = command(parts, "show", "policies:show", "print the modules and data of a revision")
     show.add_argument("revision", nargs="?", default="", metavar="REVISION", help="which one (default: in force)")
@@ -31,10 +29,9 @@ def add_policy(commands: Any, command: MakeCommand) -> None:
 
 def add_proposals(commands: Any, command: MakeCommand, file: Callable[[Any, str, str, str], None]) -> None:
     """Add `proposals` and what belongs to it."""
-    proposals = commands.add_parser(
-        "proposals", help="acts that more than one person must want", description="Propose and approve such acts."
-    )
-    parts = proposals.add_subparsers(dest="proposals_command", metavar="COMMAND", required=True)
+    text = "propose and approve acts that more than one person must want"
+    proposals = command(commands, "proposals", "proposals:ls", text)
+    parts = proposals.add_subparsers(dest="proposals_command", metavar="COMMAND", title="commands (default: ls)")
     command(parts, "ls", "proposals:ls", "list proposals, the newest first")
     create = command(parts, "create", "proposals:create", "propose what `otbroker ca … --propose FILE` wrote")
     file(create, "--file", "FILE", "what is proposed")

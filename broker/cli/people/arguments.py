@@ -239,8 +239,8 @@ def _add_approvals(commands: Commands) -> None:
 
 
 def _add_locks(commands: Commands) -> None:
-    lock = commands.add_parser("lock", help="set, list and lift locks", description="Set, list and lift locks.")
-    parts = lock.add_subparsers(dest="lock_command", metavar="COMMAND", required=True)
+    lock = _command(commands, "lock", "locks:ls", "set, list and lift locks")
+    parts = lock.add_subparsers(dest="lock_command", metavar="COMMAND", title="commands (default: ls)")
     made = _command(
         parts,
         "set",
@@ -249,7 +249,7 @@ def _add_locks(commands: Commands) -> None:
         description="Takes effect at once: sessions are cut, and reconnecting is refused until the lock is lifted.",
     )
     made.add_argument("kind", choices=[kind.value for kind in LockKind], help="what is locked")
-    made.add_argument("lock_target", metavar="TARGET", help="its id; SITE/DEVICE, or a certificate's SHA-256")
+    made.add_argument("lock_target", metavar="TARGET", help="its id; DEVICE or SITE/DEVICE; a certificate's SHA-256")
     _message(made)
     made.add_argument(
         "--for", dest="seconds", type=_seconds, metavar="TIME", help="30s, 15m, 2h or 3d (default: until it is lifted)"
@@ -269,12 +269,9 @@ def _add_locks(commands: Commands) -> None:
 
 
 def _add_leaves(commands: Commands) -> None:
-    leave = commands.add_parser(
-        "leave",
-        help="see what is undone when access ends, and take note of what could not be",
-        description="See what is undone when somebody's access ends, and take note of what could not be.",
-    )
-    parts = leave.add_subparsers(dest="leave_command", metavar="COMMAND", required=True)
+    text = "see what is undone when somebody's access ends, and take note of what could not be"
+    leave = _command(commands, "leave", "leaves:ls", text)
+    parts = leave.add_subparsers(dest="leave_command", metavar="COMMAND", title="commands (default: ls)")
     _command(parts, "ls", "leaves:ls", "list what could not be undone, and what will have to be")
     noted = _command(parts, "ack", "leaves:acknowledge", "take note of what a leave could not undo")
     noted.add_argument("leave", metavar="LEAVE_ID", help="the id that `otb leave ls` shows")
@@ -289,7 +286,7 @@ def _add_audit(commands: Commands) -> None:
     audit = commands.add_parser(
         "audit", help="search, show and verify the evidence", description="Search, show and verify the evidence."
     )
-    parts = audit.add_subparsers(dest="audit_command", metavar="COMMAND", required=True)
+    parts = audit.add_subparsers(dest="audit_command", metavar="{search,show,checkpoint,verify}", required=True)
     search = _command(parts, "search", "audit:search", "search the ledger; the search itself is recorded")
     search.add_argument(
         "--kind",
@@ -337,7 +334,7 @@ def _add_profile(commands: Commands) -> None:
     profile = commands.add_parser(
         "profile", help="write and show the profile file", description="Write and show the profile file."
     )
-    parts = profile.add_subparsers(dest="profile_command", metavar="COMMAND", required=True)
+    parts = profile.add_subparsers(dest="profile_command", metavar="{import,show}", required=True)
     place = "profile_commands"
     made = _command(
         parts, "import", f"{place}:import_profile", "write a profile for a development folder", online=False

@@ -7,7 +7,7 @@ from broker.cli.people.client import Client
 from broker.cli.people.exits import CommandError, Document, Exit
 from broker.cli.people.moments import epoch_of, moment, rfc3339
 from broker.cli.people.problem_words import entries
-from broker.cli.people.record_words import record_sentence
+from broker.cli.people.record_words import operation_words, record_sentence
 from broker.cli.people.safe_text import encode_document
 from broker.cli.people.screen import Screen
 
@@ -90,7 +90,15 @@ def _row(entry: Document) -> tuple[str, str, str, str]:
         return str(entry.get("index", "")), "", "", ""
     when = record.get("time")
     shown = str(when) if epoch_of(when) is None else moment(when)
-    return str(entry.get("index", "")), shown, str(record.get("kind", "")), record_sentence(record)
+    return str(entry.get("index", "")), shown, str(record.get("kind", "")), _sentence(record, entry.get("about"))
+
+
+def _sentence(record: Document, about: object) -> str:
+    """What the record says, and whose operation, what and where it is about."""
+    told = record_sentence(record)
+    if not isinstance(about, dict):
+        return told
+    return f"{told}: {about.get('subject')} {operation_words(about.get('operation'))} on {about.get('device')}"
 
 
 def _summary(found: int, size: int, cursor: int | None) -> str:

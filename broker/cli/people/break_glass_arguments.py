@@ -5,13 +5,10 @@ from typing import Any
 
 def add_break_glass(commands: Any, command_of: Any, file_of: Any) -> None:
     """Add `break-glass`; `command_of` and `file_of` add a command and an option as everywhere in `otb`."""
-    glass = commands.add_parser(
-        "break-glass",
-        help="open an emergency with sealed parts, and review it",
-        description="Open an emergency with sealed parts, look at emergencies, close and review them.",
-    )
-    parts = glass.add_subparsers(dest="break_glass_command", metavar="COMMAND", required=True)
     place = "break_glass"
+    text = "open an emergency with sealed parts, look at emergencies, close and review them"
+    glass = command_of(commands, "break-glass", f"{place}:ls", text)
+    parts = glass.add_subparsers(dest="break_glass_command", metavar="COMMAND", title="commands (default: ls)")
     opened = command_of(
         parts,
         "open",

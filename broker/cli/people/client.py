@@ -10,6 +10,7 @@ import aiohttp
 
 from broker.cli.people.access import Access, read_token
 from broker.cli.people.exits import CommandError, Document, Exit, ProblemError
+from broker.cli.people.problem_words import entries
 from broker.cli.people.safe_text import decode_document, encode_document
 from broker.cli.people.trouble import explained, own_proofs_fault, was_not_sent
 
@@ -175,7 +176,8 @@ class Client:
         if status == 200:
             return document
         if status == 401:
-            fault = own_proofs_fault(self.access)
+            revoked = any(reason.get("code") == "certificate_revoked" for reason in entries(document.get("reasons")))
+            fault = "" if revoked else own_proofs_fault(self.access)
             document |= {"what_to_do": fault} if fault else {}
         raise ProblemError(document)
 

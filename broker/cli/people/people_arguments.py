@@ -47,14 +47,14 @@ def _add_enrolling(commands: Commands, command: AddCommand, file: AddFile) -> No
         description="With a new key each time. Works with a certificate that is over, too.",
     )
     renew.add_argument("--service", action="store_true", help="as a service: by the certificate that is good now")
-    renew.add_argument("--now", action="store_true", help="as a service: even if a third of its time is left")
+    renew.add_argument("--now", action="store_true", help="as a service: even if more than a third of its time is left")
     file(renew, "--passphrase-file", "FILE", "read the passphrase of the key from a file")
 
 
 def _add_membership(commands: Commands, command: AddCommand, seconds: Callable[[str], int]) -> None:
     text = "invite people of an organisation to enrol"
-    invite = commands.add_parser("invite", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    parts = invite.add_subparsers(dest="invite_command", metavar="COMMAND", required=True)
+    invite = command(commands, "invite", "invitations:ls", text)
+    parts = invite.add_subparsers(dest="invite_command", metavar="COMMAND", title="commands (default: ls)")
     made = command(parts, "create", "invitations:create", "invite somebody; shows a code, this once")
     made.add_argument("organisation", metavar="ORGANISATION", help="of which organisation")
     made.add_argument("subject", metavar="MAILBOX", help="whom: a mailbox in the organisation's namespaces")
@@ -65,8 +65,8 @@ def _add_membership(commands: Commands, command: AddCommand, seconds: Callable[[
     revoked = command(parts, "revoke", "invitations:revoke", "let an invitation's code be good for nothing")
     revoked.add_argument("invitation", metavar="INVITATION", help="the id that `otb invite ls` shows")
     text = "list and revoke people who enrolled"
-    people = commands.add_parser("people", help=text, description=f"{text[0].upper()}{text[1:]}.")
-    parts = people.add_subparsers(dest="people_command", metavar="COMMAND", required=True)
+    people = command(commands, "people", "invitations:people", text)
+    parts = people.add_subparsers(dest="people_command", metavar="COMMAND", title="commands (default: ls)")
     command(parts, "ls", "invitations:people", "list who has enrolled")
     gone = command(
         parts,

@@ -11,6 +11,7 @@ import aiohttp
 from broker.cli.people.access import Access, read_text, read_token
 from broker.cli.people.exits import CommandError, Exit
 from broker.cli.people.moments import distance, moment
+from broker.model.words import AFTER_REVOCATION
 
 _ALERTS = {
     "CERTIFICATE_REQUIRED": "The broker asks for a client certificate.",
@@ -29,7 +30,8 @@ def explained(error: Exception, access: Access) -> CommandError:
     """What a failed call means for the caller."""
     alert = _alert_in(error)
     if alert is not None:
-        hint = own_proofs_fault(access) or "Check --cert and --key, or get a new certificate."
+        revoked = AFTER_REVOCATION if alert == _ALERTS["CERTIFICATE_REVOKED"] else ""
+        hint = revoked or own_proofs_fault(access) or "Check --cert and --key, or get a new certificate."
         return CommandError("certificate_refused", alert, hint, Exit.NOT_AUTHENTICATED)
     verification = _verification_in(error)
     if verification is not None:

@@ -78,7 +78,10 @@ class CertificateOffice:
             raise enrolment_error("enrolment_unavailable")
         name = decode_subject_id(subject)
         if not domain.holds(name):
-            raise enrolment_error("invitation_refused", f"{subject} is outside the namespaces of {organisation}")
+            held = ", ".join(sorted(found.namespaces))
+            raise enrolment_error(
+                "invitation_refused", f"{subject} lies outside the namespaces of {organisation}: {held}."
+            )
         now = self._clock.now()
         begins, ends = found.contract_from, found.contract_until
         if (begins is not None and now < begins) or (ends is not None and now >= ends):

@@ -10,7 +10,7 @@ from broker.model.emergency import OpeningRefusal
 from broker.model.subject import SubjectKind
 from tests.integration.api.stage import TOKENS, serving
 from tests.integration.api.test_calls import READ, told
-from tests.unit.api.break_glass_double import OURS, PARTS
+from tests.unit.api.break_glass_double import NOW, OURS, PARTS
 
 PATH = "/v1/break-glass"
 OPEN = {"site": "plant", "why": "fire alarm", "parts": PARTS}
@@ -60,6 +60,22 @@ def test_a_certificate_alone_reaches_the_site_of_ones_emergency_and_nothing_else
             document = await told(answer, status)
             if status == 401:
                 assert [reason["code"] for reason in document["reasons"]] == ["token_missing"]
+
+    run(story())
+
+
+def test_whoever_calls_on_after_the_end_is_told_that_the_emergency_is_over(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client(token=None) as client:
+            mine = replace(OURS, subject="ana@acme.example", organisation="acme")
+            for found, over in (
+                (mine, False),
+                (replace(mine, until=NOW - 1), True),
+                (replace(mine, ended_at=NOW), True),
+            ):
+                stage.gate.break_glass.emergencies = (found,)
+                document = await told(await client.post(READ, json={"points": ["supply-temp"]}), 401)
+                assert ("Your emergency emg-ours is over" in document["what_to_do"]) is over
 
     run(story())
 

@@ -35,6 +35,22 @@ def test_a_lock_is_set_in_the_callers_name_after_the_policy_was_asked_about_its_
     run(story())
 
 
+def test_a_device_is_named_with_its_site_where_several_sites_have_it(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client() as client:
+            inventory = stage.gate.inventory
+            ahu = next(device for device in inventory.devices if device.key == "plant/ahu-1")
+            named = {"kind": "device", "target": "ahu-1", "message": WHY}
+            answer = await posted(client, "/v1/locks", **named)
+            assert answer["lock"]["target"] == "plant/ahu-1"
+            assert stage.gate.asked[-1][2] == {"kind": "device", "id": "plant/ahu-1", "site": "plant"}
+            stage.gate.inventory = replace(inventory, devices=(*inventory.devices, replace(ahu, site="tower")))
+            problem = await posted(client, "/v1/locks", 404, **named)
+            assert problem["what_to_do"] == "Say which: plant/ahu-1 or tower/ahu-1; nothing was locked."
+
+    run(story())
+
+
 @pytest.mark.parametrize("text", [OF_CERTIFICATE, IN_HEXADECIMAL, IN_HEXADECIMAL.replace(":", "").lower()])
 def test_a_certificate_is_named_in_either_form(pki, run, text):
     async def story():

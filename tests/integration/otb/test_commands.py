@@ -229,3 +229,61 @@ def test_the_calendar_is_printed_or_kept_for_other_programs(otb, plant, tmp_path
     assert printed.out.startswith("BEGIN:VCALENDAR\n")
     assert "\nSUMMARY:Window saturday\n" in printed.out
     assert "Window saturday" in otb("calendar", "--format", "json", *plant.options()).document["calendar"]
+
+
+def test_an_outcome_is_told_with_whose_what_and_where_it_was(otb, plant):
+    otb("write", "ahu-1", "supply-temp-setpoint=21.5", *plant.options())
+    otb("write", "ahu-1", "fan-command=1", *plant.options())
+    search = ("audit", "search", "--limit", "2", *plant.options("auditor-cy"))
+    for kind in ("outcome", "intent"):
+        denied, done = otb(*search, "--kind", kind).out.splitlines()[:2]
+        assert "ana@acme.example control fan-command = 1 on plant/ahu-1" in denied
+        assert "ana@acme.example adjust supply-temp-setpoint = 21.5 on plant/ahu-1" in done
+
+
+def test_an_action_that_was_not_granted_can_be_asked_for(otb, plant):
+    assert "otb request create" in otb("write", "ahu-1", "fan-command=1", *plant.options()).err
+
+
+@pytest.mark.parametrize(
+    "group", ["request", "sessions", "approvals", "lock", "leave", "invite", "people", "policy", "proposals"]
+)
+def test_a_command_with_a_list_shows_it_when_it_stands_alone(otb, plant, group):
+    alone, listed = (otb(*words, *plant.options("secops-bo")) for words in ((group,), (group, "ls")))
+    assert (alone.status, alone.out) == (listed.status, listed.out)
+    assert alone.status == 0
+
+
+@pytest.mark.parametrize(("group", "one"), [("audit", "search"), ("profile", "import")])
+def test_a_command_without_a_list_names_its_commands_when_it_stands_alone(otb, group, one):
+    said = otb(group)
+    assert said.status == 2
+    assert one in said.err.splitlines()[0]
+
+
+def invite(otb, plant, organisation, mailbox):
+    said = otb("invite", "create", organisation, mailbox, *plant.options("secops-bo"))
+    assert said.status != 0
+    return said.err
+
+
+def test_a_mailbox_of_another_organisation_is_refused_once_with_the_namespaces(otb, plant):
+    said = invite(otb, plant, "northwind", "eve@elsewhere.example")
+    assert said.count("Nobody can be invited like this.") == 1
+    assert "eve@elsewhere.example lies outside the namespaces of northwind: *@northwind.example" in said
+
+
+def test_an_organisation_that_is_not_there_is_answered_with_those_there_are(otb, plant):
+    said = invite(otb, plant, "northwnd", "eve@northwind.example")
+    assert "There is no organisation northwnd." in said
+    assert "There are: northwind." in said
+    said = invite(otb, plant, "acme", "eve@acme.example")
+    assert "The broker issues no certificates for acme." in said
+    assert "It does for northwind" in said
+
+
+def test_a_device_is_locked_by_its_short_name(otb, plant):
+    bo = plant.options("secops-bo")
+    said = otb("lock", "set", "device", "meter-1", "--message", "a test", "--format", "json", *bo)
+    assert said.document["lock"]["target"] == "plant/meter-1"
+    assert otb("lock", "lift", said.document["lock"]["id"], *bo).status == 0

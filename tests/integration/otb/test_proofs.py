@@ -34,7 +34,8 @@ def test_without_a_profile_it_says_how_to_get_one(otb):
     said = otb("ls")
     assert said.status == 1
     assert "no profile" in said.err
-    assert "otb profile import" in said.err
+    for way in ("otb enrol", "otb login", "otb profile import"):
+        assert way in said.err
     assert otb("ls", "--format", "json").document["code"] == "profile_missing"
 
 

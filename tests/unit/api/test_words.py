@@ -3,6 +3,8 @@
 import pytest
 
 from broker.api.problems import KINDS, refusal
+from broker.api.readings import why_refused
+from broker.engine.events import Refused
 from broker.model.decision import Decision
 from broker.model.vocabulary import EndReason, Reason, Result
 from broker.model.words import END_REASONS, REASONS, RESULTS, device_code_text, reason_text, what_to_do
@@ -74,3 +76,10 @@ def test_a_problem_document_is_rfc_9457():
         "opens": "2026-11-28T08:00:00Z",
         "closes": "2026-11-28T16:00:00.500Z",
     }
+
+
+def test_what_was_allowed_and_not_sent_names_the_decision_that_explains_it():
+    allowed, denied = Decision("dec-1", 1, True), Decision("dec-2", 2, False, (Reason.NO_GRANT,))
+    assert refusal((Reason.OBLIGATION_UNMET,), (allowed,)).document()["decision_id"] == "dec-1"
+    assert refusal(denied.reasons, (allowed, denied)).document()["decision_id"] == "dec-2"
+    assert why_refused(Refused((Reason.OBLIGATION_UNMET,), (allowed,))).document()["decision_id"] == "dec-1"

@@ -1,14 +1,18 @@
 """Refusals, decisions and records in sentences, and the exit status that goes with each."""
 
+import ssl
+
 import pytest
 
 from broker.api.problems import KINDS
+from broker.cli.people.access import Access
 from broker.cli.people.connect import event_lines
 from broker.cli.people.devices import unknown_device
 from broker.cli.people.exits import Exit, exit_of
 from broker.cli.people.look import frozen_devices, window_state
 from broker.cli.people.problem_words import failure_line, sentences, worst
 from broker.cli.people.record_words import record_sentence
+from broker.cli.people.trouble import explained
 from broker.cli.people.why import explanation
 from broker.model.vocabulary import RecordKind
 
@@ -211,3 +215,10 @@ def test_a_window_of_frozen_devices_is_not_called_open():
     ]
     told_states = [window_state(window, frozen_devices(windows))[0] for window in windows]
     assert told_states == ["open, but frozen for p/a", "frozen", "open", "frozen"]
+
+
+def test_a_revoked_certificate_takes_a_new_invitation_and_no_renewal():
+    error = ssl.SSLError(1, "[SSL: SSLV3_ALERT_CERTIFICATE_REVOKED] sslv3 alert certificate revoked")
+    told = explained(error, Access("https://broker.example"))
+    assert told.code == "certificate_refused"
+    assert "new invitation" in told.what_to_do
