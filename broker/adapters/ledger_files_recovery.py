@@ -9,7 +9,7 @@ from broker.adapters.ledger_files_journal import StoredSegment, stored_segments
 from broker.adapters.ledger_files_open import OpenThings, time_of
 from broker.adapters.ledger_files_tiles import PublishedFiles
 from broker.errors import IntegrityError, LedgerUnavailableError
-from broker.ledger import records
+from broker.ledger import operation_records, records
 from broker.ledger.checkpoint import Checkpoint, verify_checkpoint
 from broker.ledger.merkle import EMPTY_ROOT
 from broker.ledger.notes import Verifier
@@ -137,7 +137,7 @@ def _healing(things: OpenThings, dropped_octets: int, now: float) -> list[bytes]
     """Orphan intents become `unknown`, sessions end as `broker_killed`; that this was needed is recorded first."""
     if not (things.intents or things.sessions or dropped_octets):
         return []
-    unknown = [records.outcome(now, intent=i, result=Result.UNKNOWN, code=ORPHANED) for i in things.intents]
+    unknown = [operation_records.outcome(now, intent=i, result=Result.UNKNOWN, code=ORPHANED) for i in things.intents]
     closed = [
         records.session_closed(now, session=session, reason=ORPHANED, operations=0, refusals=0)
         for session in things.sessions

@@ -10,6 +10,9 @@ from broker.ledger.canonical import canonical
 from broker.model.vocabulary import RecordKind
 
 LARGEST_RECORD = 65535
+
+Pairs = tuple[tuple[str, str], ...]
+"""Points and their values, or any other names and texts, in order."""
 LARGEST_MEMBER = 8192
 LONGEST_TEXT = 500
 

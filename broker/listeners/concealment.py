@@ -9,10 +9,9 @@ from typing import Any
 
 from broker.engine.ports import Disclosures
 from broker.errors import LedgerUnavailableError
-from broker.ledger import records
+from broker.ledger import operation_records
 from broker.ledger.canonical import canonical
-
-Pairs = tuple[tuple[str, str], ...]
+from broker.ledger.record_forms import Pairs
 
 
 class Concealment:
@@ -45,9 +44,9 @@ class Concealment:
         values: tuple[str, ...],
         before: Pairs,
     ) -> bytes:
-        """Like `records.intent`. Raises LedgerUnavailableError."""
+        """Like `operation_records.intent`. Raises LedgerUnavailableError."""
         hidden = {"digest": digest, "values": list(values), "before": _members(before)}
-        return records.concealed_intent(
+        return operation_records.concealed_intent(
             time,
             session=session,
             decision=decision,
@@ -56,15 +55,15 @@ class Concealment:
         )
 
     def outcome(self, time: float, *, intent: int, result: str, code: str, after: Pairs) -> bytes:
-        """Like `records.outcome`. What has happened is recorded even if its value cannot be kept any more."""
+        """Like `operation_records.outcome`. What has happened is recorded even if its value cannot be kept any more."""
         if not after:
-            return records.outcome(time, intent=intent, result=result, code=code)
+            return operation_records.outcome(time, intent=intent, result=result, code=code)
         hidden = _text({"after": _members(after)})
         try:
             concealed = self._disclosures.commit_to(hidden)
         except LedgerUnavailableError:
             concealed = self._disclosures.commit_erased(hidden)
-        return records.concealed_outcome(time, intent=intent, result=result, code=code, concealed=concealed)
+        return operation_records.concealed_outcome(time, intent=intent, result=result, code=code, concealed=concealed)
 
 
 def _members(values: Pairs) -> dict[str, str]:

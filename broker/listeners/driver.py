@@ -28,7 +28,7 @@ from broker.engine.events import Answered, Finding, Refused
 from broker.engine.ports import Clock, DebtBook, Ledger, Upstream, Uses
 from broker.engine.sessions import Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
-from broker.ledger import records
+from broker.ledger import operation_records
 from broker.listeners.decision_desk import NOT_RECORDED, PENDING, DecisionDesk
 from broker.model.decision import Decision
 from broker.model.leave import Debt
@@ -143,7 +143,9 @@ class Driver:
         try:
             while len(run.open_intents) > start:
                 intent = run.open_intents[start]
-                self._ledger.append(records.outcome(self._clock.now(), intent=intent, result=result, code=code))
+                self._ledger.append(
+                    operation_records.outcome(self._clock.now(), intent=intent, result=result, code=code)
+                )
                 del run.open_intents[start]
         except LedgerUnavailableError:
             log.error("an outcome was not recorded; the next start records it as unknown")
@@ -165,7 +167,9 @@ class Driver:
         try:
             for operation, decision in zip(request.operations, command.decisions, strict=True):
                 index = self._ledger.append(self._intent(now, command, operation, decision), intent=True)
-                self._ledger.append(records.outcome(now, intent=index, result=Result.DENIED, code=command.code))
+                self._ledger.append(
+                    operation_records.outcome(now, intent=index, result=Result.DENIED, code=command.code)
+                )
         except LedgerUnavailableError:
             self._desk.quota.suppress(session.subject.id, now)
             return None
@@ -233,7 +237,7 @@ class Driver:
     def _record_outcomes(self, command: RecordOutcomes, run: "_Run") -> Any:
         now, relayed, first = self._clock.now(), command.relayed, command.first_intent
         self.results[relayed.result] += 1
-        make = self._desk.concealment.outcome if command.request.conceals else records.outcome
+        make = self._desk.concealment.outcome if command.request.conceals else operation_records.outcome
         try:
             for intent in range(first, first + len(command.request.operations)):
                 self._ledger.append(
@@ -256,7 +260,7 @@ class Driver:
         before: tuple[tuple[str, str], ...] = (),
     ) -> bytes:
         """The record of one operation's intent; what is read has no values yet."""
-        make = self._desk.concealment.intent if command.request.conceals else records.intent
+        make = self._desk.concealment.intent if command.request.conceals else operation_records.intent
         return make(
             now,
             session=command.session.id,

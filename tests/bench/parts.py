@@ -14,7 +14,7 @@ from broker.adapters.opa_connection import OpaServer
 from broker.adapters.policy_files import read_policies
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
 from broker.cli.policies import shipped_policies
-from broker.ledger import records
+from broker.ledger import operation_records
 from broker.model.decision import EntryPoint
 from tests.bench.opa_server import opa_server
 
@@ -57,7 +57,7 @@ async def durable_records_per_second() -> float:
         await ledger.open()
         loop = asyncio.get_running_loop()
         room = asyncio.Semaphore(WAITERS)
-        record = records.intent(
+        record = operation_records.intent(
             time.time(), session="ses-abcdefghijklmnop", decision=1, service="write-single-register", digest="x" * 43
         )
         began = loop.time()

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from broker.adapters.ledger_files import FileLedger
 from broker.adapters.ledger_reader import verify_directory
 from broker.errors import LedgerUnavailableError
-from broker.ledger import records
+from broker.ledger import operation_records, records
 from broker.ledger.notes import verifier_of
 from broker.ledger.verify import Report
 
@@ -89,11 +89,13 @@ def decision(session: str, entry_point: str) -> bytes:
 
 
 def intent(decided: int, session: str = SESSION, digest: str = "d" * 43) -> bytes:
-    return records.intent(time(), session=session, decision=decided, service="write-single-register", digest=digest)
+    return operation_records.intent(
+        time(), session=session, decision=decided, service="write-single-register", digest=digest
+    )
 
 
 def outcome(index: int, result: str = "done") -> bytes:
-    return records.outcome(time(), intent=index, result=result)
+    return operation_records.outcome(time(), intent=index, result=result)
 
 
 async def operations(ledger: FileLedger, decided: int, count: int, session: str = SESSION) -> None:

@@ -14,7 +14,7 @@ from broker.adapters.ledger_disclosures import FOLDER, DisclosureFiles, Disclosu
 from broker.adapters.ledger_files_open import OpenThings
 from broker.adapters.ledger_files_writer import State
 from broker.errors import LedgerUnavailableError
-from broker.ledger import records
+from broker.ledger import operation_records
 from broker.ledger.disclosure import verify_disclosure
 
 
@@ -194,12 +194,12 @@ def test_whoever_commits_never_waits_for_a_disk(tmp_path: Path, monkeypatch: pyt
 def test_a_start_after_a_crash_gives_concealed_intents_their_outcome() -> None:
     things = OpenThings()
     concealed = "sha256-" + "x" * 43
-    intent = records.concealed_intent(
+    intent = operation_records.concealed_intent(
         1.0, session="s", decision=0, service="write-single-register", concealed=concealed
     )
     things.follow([intent])
     assert list(things.intents) == [0]
-    things.follow([records.concealed_outcome(1.0, intent=0, result="done", code="", concealed=concealed)])
+    things.follow([operation_records.concealed_outcome(1.0, intent=0, result="done", code="", concealed=concealed)])
     assert not things.intents
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from broker.adapters.ledger_files import FileLedger, State
 from broker.errors import LedgerUnavailableError
-from broker.ledger import records
+from broker.ledger import operation_records, records
 from tests.integration.ledger.running import begin, end, intent, opened, settled, verify
 
 ROOT = Path(__file__).parents[3]
@@ -160,14 +160,14 @@ def test_a_disk_that_fills_pauses_intents_and_resumes_by_itself(small_disk: Path
             open_intents = await fill(ledger, decided)
             assert ledger.state is State.PAUSED
             for index in open_intents:
-                ledger.append(records.outcome(time(), intent=index, result="done"))
+                ledger.append(operation_records.outcome(time(), intent=index, result="done"))
             assert await settled(ledger) is None, "outcomes of operations in flight have their room"
             (small_disk / "filler").unlink()
             async with asyncio.timeout(10):
                 while ledger.state is not State.OPEN:
                     await asyncio.sleep(0.02)
             index = ledger.append(intent(decided), intent=True)
-            ledger.append(records.outcome(time(), intent=index, result="done"))
+            ledger.append(operation_records.outcome(time(), intent=index, result="done"))
             assert await settled(ledger) is None
             ledger.append(records.session_closed(time(), session="session-1", reason="idle", operations=1, refusals=0))
             ledger.append(records.broker_stopped(time(), reason="sigterm"))
@@ -216,7 +216,7 @@ def test_while_paused_others_cannot_use_up_the_room_for_outcomes(small_disk: Pat
                     )
                     await settled(ledger, durable=False)
             for index in indices:
-                ledger.append(records.outcome(time(), intent=index, result="unknown"))
+                ledger.append(operation_records.outcome(time(), intent=index, result="unknown"))
             ledger.append(records.session_closed(time(), session="session-1", reason="idle", operations=1, refusals=0))
             assert await settled(ledger) is None
             (small_disk / "filler").unlink()

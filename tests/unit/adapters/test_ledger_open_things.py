@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.adapters.ledger_files_open import OpenThings
-from broker.ledger import records
+from broker.ledger import operation_records, records
 
 TEXTS = st.text(st.characters(max_codepoint=0x2FF), max_size=12) | st.sampled_from(
     [',"kind":"outcome",', '"kind":"intent","service":', "kind", "outcome"]
 )
 PAIRS = st.lists(st.tuples(TEXTS, TEXTS), max_size=3).map(tuple)
 INTENTS = st.builds(
-    lambda values, before, service: records.intent(
+    lambda values, before, service: operation_records.intent(
         1.0, session="s", decision=7, service=service, digest="d" * 43, values=tuple(values), before=before
     ),
     st.lists(TEXTS, max_size=3),
@@ -20,7 +20,7 @@ INTENTS = st.builds(
     TEXTS,
 )
 OUTCOMES = st.builds(
-    lambda intent, code, after: records.outcome(1.0, intent=intent, result="done", code=code, after=after),
+    lambda intent, code, after: operation_records.outcome(1.0, intent=intent, result="done", code=code, after=after),
     st.integers(0, 20),
     TEXTS,
     PAIRS,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from broker.ledger import records
+from broker.ledger import operation_records, records
 from broker.ledger.checkpoint import Checkpoint, sign_checkpoint
 from broker.ledger.merkle import leaf_hash
 from broker.ledger.tiles import WIDTH, Edge, bundle_path, encode_bundle
@@ -121,7 +121,7 @@ class Story:
 
     def intent(self, decision: int, session: str = "s1") -> int:
         return self.add(
-            records.intent(
+            operation_records.intent(
                 self.time,
                 session=session,
                 decision=decision,
@@ -132,7 +132,7 @@ class Story:
         )
 
     def outcome(self, intent: int, result: str = "done") -> int:
-        return self.add(records.outcome(self.time, intent=intent, result=result))
+        return self.add(operation_records.outcome(self.time, intent=intent, result=result))
 
     def operation(self, session: str = "s1") -> "Story":
         self.outcome(self.intent(self.decision(session), session))

@@ -3,7 +3,7 @@
 import pytest
 
 from broker.errors import IntegrityError
-from broker.ledger import records
+from broker.ledger import operation_records, records
 from broker.ledger.invariants import Invariants
 from tests.unit.ledger.scenes import OPEN_WINDOW, START, Story
 
@@ -56,8 +56,8 @@ class Waiting(Story):
 
     def done(self, decision, digest="d1", result="done", session="s1"):
         facts = {"session": session, "decision": decision, "service": "write-single-register", "digest": digest}
-        intent = self.add(records.intent(self.time, **facts))
-        self.add(records.outcome(self.time, intent=intent, result=result))
+        intent = self.add(operation_records.intent(self.time, **facts))
+        self.add(operation_records.outcome(self.time, intent=intent, result=result))
 
     def verified(self):
         invariants = Invariants()

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.ledger import records
+from broker.ledger import operation_records, records
 from broker.ledger.notices import NOTICES, notice_id, notice_of, visible
 from broker.model.notice import BrokerNotice, Notice, Severity, Wanted
 from broker.model.vocabulary import RecordKind
@@ -41,8 +41,8 @@ def test_every_kind_of_record_is_in_the_table(kind: RecordKind) -> None:
 def test_nothing_of_operations_is_told() -> None:
     for kind in (RecordKind.DECISION, RecordKind.INTENT, RecordKind.OUTCOME):
         assert NOTICES[kind] is None
-    intent = records.intent(1.0, session="s", decision=3, service="x", digest="d", values=("21.5",))
-    outcome = records.outcome(1.0, intent=4, result="done", after=(("a", "1"),))
+    intent = operation_records.intent(1.0, session="s", decision=3, service="x", digest="d", values=("21.5",))
+    outcome = operation_records.outcome(1.0, intent=4, result="done", after=(("a", "1"),))
     decision = records.decision(
         1.0,
         id="dec-1",

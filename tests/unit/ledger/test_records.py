@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.ledger import emergency_records, proposal_records, records, request_records
+from broker.ledger import emergency_records, operation_records, proposal_records, records, request_records
 from broker.ledger.canonical import canonical
 from broker.model.vocabulary import RecordKind
 
@@ -23,7 +23,7 @@ IDS = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_", min_size=1, max_size=36)
 def test_intents_are_canonical_and_small(
     time: float, session: str, decision: int, values: list[str], before: dict[str, str]
 ) -> None:
-    entry = records.intent(
+    entry = operation_records.intent(
         time,
         session=session,
         decision=decision,
@@ -41,7 +41,7 @@ def test_intents_are_canonical_and_small(
 
 @given(st.integers(0, 2**40), ANY_TEXT, st.dictionaries(NAMES, ANY_TEXT))
 def test_outcomes_are_canonical_and_small(intent: int, code: str, after: dict[str, str]) -> None:
-    entry = records.outcome(
+    entry = operation_records.outcome(
         NOW,
         intent=intent,
         result="device_refused",
@@ -58,8 +58,10 @@ def test_what_is_concealed_is_canonical_small_and_whole(session: str, index: int
     commitment = "sha256-" + "x" * 43
     service = "read-write-multiple-registers"
     entries = (
-        records.concealed_intent(NOW, session=session, decision=index, service=service, concealed=commitment),
-        records.concealed_outcome(NOW, intent=index, result="device_refused", code=code, concealed=commitment),
+        operation_records.concealed_intent(NOW, session=session, decision=index, service=service, concealed=commitment),
+        operation_records.concealed_outcome(
+            NOW, intent=index, result="device_refused", code=code, concealed=commitment
+        ),
     )
     for entry in entries:
         record = orjson.loads(entry)
@@ -69,7 +71,7 @@ def test_what_is_concealed_is_canonical_small_and_whole(session: str, index: int
 
 
 def test_what_fits_is_recorded_whole() -> None:
-    entry = records.intent(
+    entry = operation_records.intent(
         NOW,
         session="s",
         decision=7,
@@ -93,7 +95,7 @@ def test_what_fits_is_recorded_whole() -> None:
 def test_what_does_not_fit_is_counted() -> None:
     values = tuple(str(40_000 + i) for i in range(123))
     record = orjson.loads(
-        records.intent(NOW, session="s" * 22, decision=7, service="x", digest="d" * 43, values=values)
+        operation_records.intent(NOW, session="s" * 22, decision=7, service="x", digest="d" * 43, values=values)
     )
     assert record["values"] == list(values[: len(record["values"])])
     assert len(record["values"]) + record["omitted"] == 123
@@ -141,8 +143,8 @@ def every_kind() -> dict[str, bytes]:
             allow=True,
             reasons=(),
         ),
-        records.intent(NOW, session="s", decision=0, service="x", digest="y"),
-        records.outcome(NOW, intent=1, result="done"),
+        operation_records.intent(NOW, session="s", decision=0, service="x", digest="y"),
+        operation_records.outcome(NOW, intent=1, result="done"),
         records.denials_suppressed(NOW, subject="ana", count=5, first=NOW, last=NOW),
         *[
             records.changed(kind, NOW, revision="b", previous="a", detail={"gained": ["x"]})

@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.errors import IntegrityError
-from broker.ledger import records
+from broker.ledger import operation_records, records
 from broker.ledger.checkpoint import Checkpoint, sign_checkpoint, split_checkpoints
 from broker.ledger.merkle import EMPTY_ROOT
 from broker.ledger.notes import COSIGNATURE, cosign, verifier_of
@@ -99,7 +99,7 @@ def test_records_and_tiles_rewritten_together_name_the_first_after_the_last_good
     story = whole_story(3)
     files = publish(story.entries, sizes=(4, 6, 8))
     forged = list(story.entries)
-    forged[7] = records.outcome(story.time, intent=6, result="unknown")
+    forged[7] = operation_records.outcome(story.time, intent=6, result="unknown")
     rewritten = {k: v for k, v in publish(forged).items() if k.startswith("tile")}
     report = verify({**files, **rewritten})
     assert not report.ok and report.first_bad == 6 and report.reason == "root_mismatch"
@@ -110,7 +110,9 @@ def test_a_history_rewritten_and_signed_again_is_caught_by_a_saved_checkpoint() 
     saved = publish(story.entries[:6])["checkpoint"].decode()
     assert verify(publish(story.entries), saved_checkpoint=saved).saved_size == 6
     forged = list(story.entries)
-    forged[4] = records.intent(START + 0.25, session="s1", decision=3, service="write-single-register", digest="f" * 43)
+    forged[4] = operation_records.intent(
+        START + 0.25, session="s1", decision=3, service="write-single-register", digest="f" * 43
+    )
     files = publish(forged)
     assert verify(files).ok
     report = verify(files, saved_checkpoint=saved)
@@ -251,7 +253,9 @@ def test_every_saved_checkpoint_of_several_is_compared() -> None:
     report = verify(files, saved_checkpoint=saved)
     assert (report.ok, report.saved_checkpoints, report.saved_size) == (True, 4, len(story.entries))
     forged = list(story.entries)
-    forged[4] = records.intent(START + 0.25, session="s1", decision=3, service="write-single-register", digest="f" * 43)
+    forged[4] = operation_records.intent(
+        START + 0.25, session="s1", decision=3, service="write-single-register", digest="f" * 43
+    )
     other = notes_of(publish(forged, sizes=(2, 4, 6)))
     assert verify(files, saved_checkpoint=saved + other[1].decode()).ok, "up to there both histories are the same"
     report = verify(files, saved_checkpoint=saved + other[2].decode())
