@@ -1,7 +1,5 @@
 """What a request takes up of a grant that can be used up: each planned write once, or without a plan one write."""
 
-from decimal import Decimal, InvalidOperation
-
 from broker.model.operation import Operation, Request, Touch
 from broker.model.place import Grant, PlannedWrite
 
@@ -29,16 +27,8 @@ def uses_of(grant: Grant, device: str, request: Request) -> tuple[str, ...] | No
 
 
 def _planned(grant: Grant, device: str, operation: Operation, touch: Touch) -> str | None:
-    place = (device, touch.point.id, operation.acts_at(touch.point))
-    for write in grant.plan:
-        same_place = (write.device, write.point, write.priority) == place
-        if same_place and touch.value is not None and _same(write.value, touch.value):
-            return use_of(write)
-    return None
-
-
-def _same(one: str, other: str) -> bool:
-    try:
-        return one == other or Decimal(one) == Decimal(other)
-    except InvalidOperation:
-        return False
+    """Values have one form, so the same value is the same text."""
+    if touch.value is None:
+        return None
+    write = PlannedWrite(device, touch.point.id, touch.value, operation.acts_at(touch.point))
+    return use_of(write) if write in grant.plan else None

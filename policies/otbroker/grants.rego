@@ -61,7 +61,8 @@ covers_points(grant) if {
 }
 
 # With a plan only what it plans is written: these points as a whole, with these values, at these BACnet priorities.
-# Reading is not planned.
+# Reading is not planned. Values have one form (no exponent, no needless zeros), so they are compared as text, to the last
+# character: as numbers they would be doubles.
 planned(grant) if grant.plan == null
 
 planned(_) if input.operation.writes == false
@@ -80,12 +81,8 @@ planned_value(grant, point) if {
 	some write in grant.plan
 	write.point == point.name
 	write.priority == data.otbroker.values.acts_at(point)
-	same_value(write.value, point.value)
+	write.value == point.value
 }
-
-same_value(one, other) if one == other
-
-same_value(one, other) if data.otbroker.values.decimal(one) == data.otbroker.values.decimal(other)
 
 # A supervised grant holds only while somebody else watches the session.
 attended(grant) if grant.supervised == false

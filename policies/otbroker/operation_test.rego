@@ -181,12 +181,38 @@ test_all_missing_conditions_are_named if {
 
 test_a_plan_allows_what_it_plans_and_nothing_else if {
 	allowed(granted(given.adjust, [given.planned(["21.5"])]))
-	allowed(granted(given.adjust, [given.planned(["19", "21.50"])]))
+	allowed(granted(given.adjust, [given.planned(["19", "21.5"])]))
+	denied_for(granted(given.adjust, [given.planned(["21.50"])]), "outside_plan")
 	denied_for(granted(given.adjust, [given.planned(["21"])]), "outside_plan")
 	denied_for(granted(given.adjust, [given.planned([])]), "outside_plan")
 	elsewhere := given.changed(given.planned([]), {"plan": [{"point": "fan-speed", "value": "21.5", "priority": null}]})
 	denied_for(granted(given.adjust, [elsewhere]), "outside_plan")
 }
+
+test_a_planned_value_is_compared_to_its_last_character if {
+	every pair in nearly_alike {
+		allowed(granted(unlimited(pair[0]), [given.planned([pair[0]])]))
+		denied_for(granted(unlimited(pair[0]), [given.planned([pair[1]])]), "outside_plan")
+	}
+}
+
+# Alike for sixteen characters, in double precision, or as numbers.
+nearly_alike := [
+	["recipe-of-batch-0001", "recipe-of-batch-0002"],
+	["0.1234567890123456", "0.1234567890123457"],
+	["18446744073709551615", "18446744073709551614"],
+	["123456789012.12345", "123456789012.12346"],
+	["21.899999618530273", "21.899999618530274"],
+	["[1,2,3,4,5,6,7,8,9]", "[1,2,3,4,5,6,7,8,0]"],
+	["1", "1.0"],
+	["1", "true"],
+	["", "null"],
+]
+
+unlimited(value) := given.changed(given.adjust, {"points": [given.changed(
+	given.point,
+	{"value": value, "limits": {"minimum": null, "maximum": null, "allowed": []}},
+)]})
 
 test_a_plan_pins_the_bacnet_priority if {
 	allowed(granted(given.bacnet, [given.planned_at([12])]))

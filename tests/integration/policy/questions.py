@@ -56,7 +56,7 @@ def well_typed() -> list[Asked]:
     asked = [
         *_values(),
         *_priorities(),
-        *_planned_priorities(),
+        *_plans(),
         *_surroundings(),
         *_operations(),
         *_sessions(),
@@ -133,9 +133,15 @@ def _given_grants() -> list[tuple[Grant, ...]]:
     return [*((grant,) for grant in (*plans, elsewhere, *once)), (once[0], given.GRANTS[1])]
 
 
-def _planned_priorities() -> list[Asked]:
-    """A plan names the priority at which it is written; without one a write acts at the least urgent."""
+def _plans() -> list[Asked]:
+    """A plan holds a value to its last character, and at a priority; without one a write acts at the least urgent."""
     asked = []
+    close = [*zip(VALUES, VALUES, strict=True), ("16.0000000000000001", "16"), ("9007199254740992", "9007199254740993")]
+    for planned, written in [*close, ("20", "20."), ("0", "-0"), ("16.0000000000000001", "16.0000000000000002")]:
+        write = PlannedWrite(given.DEVICE.key, given.SETPOINT.id, planned)
+        grant = replace(given.GRANTS[1], kind=GrantKind.REQUEST, plan=(write,))
+        touches = (Touch(_point(None, None, ()), True, written),)
+        asked.append(_operation(replace(given.ADJUST, touches=touches), grants=(grant,)))
     for planned, written in product((None, 10, 12, 16), (None, 10, 12, 16)):
         write = PlannedWrite(given.DEVICE.key, given.ZONE.id, "21.0", planned)
         grant = replace(given.GRANTS[1], kind=GrantKind.REQUEST, plan=(write,))
