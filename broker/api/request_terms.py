@@ -22,6 +22,11 @@ from broker.model.vocabulary import Action, Reason
 LONGEST_SECONDS = 366 * 86_400
 FARTHEST_SECONDS = 366 * 86_400
 _LOOKING = frozenset({Action.VIEW, Action.DISCOVER})
+_READ_FIRST = frozenset({Action.ADJUST, Action.CONTROL, Action.OVERRIDE, Action.CONFIG})
+_VIEW_TOO = (
+    "must include view as well: where the policy wants the value before a write (critical devices, values that are put "
+    "back), it is read under the same access, and without it nothing could be written"
+)
 
 
 def terms_of(call: Call, asked: RequestCall) -> Terms:
@@ -165,6 +170,8 @@ def _actions(asked: RequestCall, needed: set[Action]) -> tuple[Action, ...]:
     missing = sorted(needed - wanted)
     if missing:
         raise _wrong("request_terms", "actions", f"must include {', '.join(missing)} for what is planned")
+    if Action.VIEW not in wanted and not _READ_FIRST.isdisjoint(wanted):
+        raise _wrong("request_terms", "actions", _VIEW_TOO)
     return tuple(action for action in Action if action in wanted)
 
 

@@ -249,7 +249,7 @@ def test_a_request_that_ends_by_itself_and_what_was_left_is_undone_at_once(plant
         plant.bring(change)
         asked = {
             "devices": ["plant/ahu-1"],
-            "actions": ["adjust"],
+            "actions": ["view", "adjust"],
             "points": ["supply-temp-setpoint"],
             "reason": "a test",
         }

@@ -173,7 +173,8 @@ def test_an_extension_leaves_the_connection_as_it_is(plant: Development) -> None
         (("ahu-1", "--for", "1h", "--reason", "why", "--plan", "fan-commnd=1"), "point_unknown"),
         (("ahu-1", "--for", "1h", "--reason", "why", "--plan", "supply-temp-setpoint=99"), "value_invalid"),
         (("ahu-1", "--until", "2020-01-01T00:00:00Z", "--reason", "why"), "request_time"),
-        (("meter-1", "--for", "1h", "--reason", "why", "--action", "adjust"), "request_time"),
+        (("meter-1", "--for", "1h", "--reason", "why", "--action", "view", "--action", "adjust"), "request_time"),
+        (("chiller-1", "--for", "1h", "--reason", "why", "--action", "adjust"), "request_terms"),
         (("ahu-1", "--window", "sunday", "--reason", "why"), "request_time"),
     ],
 )
