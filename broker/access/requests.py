@@ -93,6 +93,21 @@ def by_the_clock(standing: Standing, terms: Terms, now: float, in_force: bool) -
 
 def groups_suffice(groups: tuple[tuple[str, ...], ...], needed: int) -> bool:
     """Whether that many reviews can each stand for a group of their own; each of `groups` is what one may stand for."""
+    return 0 < needed <= groups_stood_for(groups)
+
+
+def still_missing(
+    groups: tuple[tuple[str, ...], ...], needed: int, approvers: tuple[str, ...]
+) -> tuple[int, tuple[str, ...]]:
+    """How many more groups must approve, and which of `approvers` would bring it further."""
+    so_far = groups_stood_for(groups)
+    if so_far >= needed:
+        return 0, ()
+    return needed - so_far, tuple(one for one in approvers if groups_stood_for((*groups, (one,))) > so_far)
+
+
+def groups_stood_for(groups: tuple[tuple[str, ...], ...]) -> int:
+    """How many reviews can each stand for a group of their own."""
     taken: dict[str, int] = {}
 
     def place(review: int, seen: set[str]) -> bool:
@@ -105,4 +120,4 @@ def groups_suffice(groups: tuple[tuple[str, ...], ...], needed: int) -> bool:
                     return True
         return False
 
-    return needed > 0 and sum(place(review, set()) for review in range(len(groups))) >= needed
+    return sum(place(review, set()) for review in range(len(groups)))

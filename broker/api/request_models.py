@@ -200,25 +200,25 @@ class RequestEntries(Told):
 
 
 class ReviewOutlook(Told):
-    """Whether you may review it, for which groups, and how many groups must approve; else why not."""
+    """Whether you may review it, for which groups, and how many groups must approve; else why not.
+
+    `reviewed`: you have. `still_needed` is how many more groups must approve, `missing` which ones would count.
+    """
 
     may: bool
+    reviewed: bool
     groups: list[str]
     needed: int
+    still_needed: int
+    missing: list[str]
     reasons: list[Reason]
 
 
 class RequestAnswer(Told):
-    """A request, and while it is pending, what you may do as its reviewer."""
+    """A request, and while it is pending, who is still to approve it and what you may do as its reviewer."""
 
     request: RequestEntry
     review: ReviewOutlook | None
-
-
-class RequestActAnswer(Told):
-    """A request as it is after the act."""
-
-    request: RequestEntry
 
 
 class DoneEntry(Told):

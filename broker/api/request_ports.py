@@ -31,14 +31,6 @@ class RequestView(Protocol):
         """Whether the state that brokers share has it so."""
 
 
-class ReviewDecision(Protocol):
-    """What the policy says of a reviewer."""
-
-    @property
-    def answer(self) -> ReviewAnswer:
-        """Its answer."""
-
-
 class RequestBook(Protocol):
     """The access requests. Acts raise StateUnavailableError, LedgerUnavailableError, or RequestRefusedError."""
 
@@ -51,7 +43,7 @@ class RequestBook(Protocol):
     async def request(self, identifier: str) -> RequestView | None:
         """The request of that id."""
 
-    async def may_review(self, request: AccessRequest, subject: Subject) -> ReviewDecision:
+    async def may_review(self, request: AccessRequest, subject: Subject) -> ReviewAnswer:
         """What the policy says to a subject as a reviewer."""
 
     async def create(self, terms: Terms, *, submit: bool) -> RequestView:

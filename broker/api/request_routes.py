@@ -48,7 +48,7 @@ def _act(
         recorded_as=recorded_as,
         summary=summary,
         handler=handler,
-        answer=request_models.RequestActAnswer,
+        answer=request_models.RequestAnswer,
         body=body,
         problems=tuple(dict.fromkeys((*_ACTING, *problems))),
         description=description,
@@ -80,7 +80,7 @@ REQUEST_ROUTES: tuple[Route, ...] = (
         recorded_as=(RecordKind.REQUEST_CHANGED,),
         summary="Ask for access",
         handler=requests.create,
-        answer=request_models.RequestActAnswer,
+        answer=request_models.RequestAnswer,
         body=request_models.RequestCall,
         problems=_ASKING,
         description=(

@@ -5,7 +5,7 @@ from collections.abc import Awaitable
 from dataclasses import asdict
 from typing import Any, TypeVar
 
-from broker.access.requests import GRANTED, owes_report
+from broker.access.requests import GRANTED, owes_report, still_missing
 from broker.access.uses import use_of
 from broker.api.call import Call
 from broker.api.problems import Problem, reasons_document, timestamp
@@ -13,7 +13,7 @@ from broker.api.request_models import ExtendCall, RequestCall
 from broker.api.request_ports import RequestView
 from broker.api.request_terms import extended, terms_of
 from broker.errors import RequestRefusedError, StateUnavailableError
-from broker.model.access_request import AccessRequest, RequestState, Review, Terms
+from broker.model.access_request import AccessRequest, RequestState, Review, Terms, Verdict
 from broker.model.decision import Decision
 from broker.model.place import PlannedWrite
 
@@ -44,23 +44,12 @@ async def create(call: Call) -> dict[str, Any]:
     """Ask for access."""
     asked: RequestCall = call.body
     await call.require(CREATE, {"kind": "request", "subject": call.subject.id})
-    view = await _told(call.gate.requests.create(terms_of(call, asked), submit=asked.submit))
-    return {"request": _entry(call, view)}
+    return await _acted(call, call.gate.requests.create(terms_of(call, asked), submit=asked.submit))
 
 
 async def request(call: Call) -> dict[str, Any]:
     """One request, and what the caller may do as its reviewer."""
-    view = await permitted(call, READ)
-    outlook = None
-    if view.request.standing.state is RequestState.PENDING and view.request.terms.subject != call.subject.id:
-        answer = (await call.gate.requests.may_review(view.request, call.subject)).answer
-        outlook = {
-            "may": answer.allow,
-            "groups": list(answer.groups),
-            "needed": answer.needed,
-            "reasons": reasons_document(answer.reasons),
-        }
-    return {"request": _entry(call, view), "review": outlook}
+    return await _shown(call, await permitted(call, READ))
 
 
 async def submit(call: Call) -> dict[str, Any]:
@@ -126,7 +115,31 @@ async def _to_act_on(call: Call, permission: str) -> AccessRequest:
 
 
 async def _acted(call: Call, act: Awaitable[RequestView]) -> dict[str, Any]:
-    return {"request": _entry(call, await _told(act))}
+    return await _shown(call, await _told(act))
+
+
+async def _shown(call: Call, view: RequestView) -> dict[str, Any]:
+    """The request, and while it is pending who is still to approve it."""
+    return {"request": _entry(call, view), "review": await _outlook(call, view)}
+
+
+async def _outlook(call: Call, view: RequestView) -> dict[str, Any] | None:
+    request = view.request
+    if request.standing.state is not RequestState.PENDING:
+        return None
+    answer = await call.gate.requests.may_review(request, call.subject)
+    reviewed = any(reviewer == call.subject.id for reviewer, _ in request.notes)
+    approving = tuple(review.groups for review in view.reviews if review.verdict is Verdict.APPROVE)
+    still_needed, missing = still_missing(approving, answer.needed, answer.approvers)
+    return {
+        "may": answer.allow and not reviewed,
+        "reviewed": reviewed,
+        "groups": list(answer.groups),
+        "needed": answer.needed,
+        "still_needed": still_needed,
+        "missing": list(missing),
+        "reasons": reasons_document(answer.reasons),
+    }
 
 
 async def _told(act: Awaitable[T]) -> T:

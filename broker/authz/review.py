@@ -13,6 +13,7 @@ from broker.model.place import Device, Organisation
 from broker.model.vocabulary import Reason
 
 KEYS = frozenset({"allow", "reasons", "groups", "needed", "rule"})
+APPROVERS = "approvers"
 MOST_GROUPS = 8
 LONGEST_GROUP = 64
 UNDEFINED = ReviewAnswer(False, (Reason.POLICY_UNDEFINED,))
@@ -65,23 +66,25 @@ def review_document(answer: ReviewAnswer) -> dict[str, Any]:
         "groups": list(answer.groups),
         "needed": answer.needed,
         "rule": answer.rule,
+        APPROVERS: list(answer.approvers),
     }
 
 
 def _read(document: Any) -> ReviewAnswer:
     """Raises ValueError or TypeError for what is not an answer."""
-    if not isinstance(document, dict) or document.keys() != KEYS:
+    if not isinstance(document, dict) or document.keys() - {APPROVERS} != KEYS:
         raise ValueError("keys")
     allow, needed = document["allow"], document["needed"]
     reasons = tuple(Reason(word) for word in distinct_words(document["reasons"]))
     groups = tuple(distinct_words(document["groups"]))
+    approvers = tuple(distinct_words(document.get(APPROVERS, [])))
     if not isinstance(allow, bool) or allow is bool(reasons) or allow is not bool(groups):
         raise ValueError("allow, reasons and groups")
-    if type(needed) is not int or not 1 <= needed <= MOST_GROUPS or len(groups) > MOST_GROUPS:
+    if type(needed) is not int or not 1 <= needed <= MOST_GROUPS or max(len(groups), len(approvers)) > MOST_GROUPS:
         raise ValueError("needed")
-    if not all(0 < len(group) <= LONGEST_GROUP and group.isprintable() for group in groups):
+    if not all(0 < len(group) <= LONGEST_GROUP and group.isprintable() for group in (*groups, *approvers)):
         raise ValueError("groups")
-    return ReviewAnswer(allow, reasons, groups, needed, rule_text(document["rule"]))
+    return ReviewAnswer(allow, reasons, groups, needed, rule_text(document["rule"]), approvers)
 
 
 def _request(terms: Terms, organisation: Organisation | None, devices: tuple[Device, ...]) -> Document:

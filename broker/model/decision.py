@@ -62,7 +62,8 @@ class Answer:
 class ReviewAnswer:
     """What a policy says of one reviewer of one request: for which `groups` he may stand, and how many are `needed`.
 
-    Each group counts once, so that so many reviewers of different groups must approve.
+    Each group counts once, so that so many reviewers of different groups must approve. `approvers` are all groups that
+    can be stood for, so that people are told who is missing; nothing is decided by it.
     """
 
     allow: bool
@@ -70,6 +71,7 @@ class ReviewAnswer:
     groups: tuple[str, ...] = ()
     needed: int = 1
     rule: str = ""
+    approvers: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from broker.model.access_request import (
     Terms,
     Verdict,
 )
+from broker.model.decision import ReviewAnswer
 from broker.model.subject import Subject
 from broker.settings.broker_file import Settings
 from broker.wiring.parts import ledger_key
@@ -52,6 +53,7 @@ from broker.wiring.tickets import ticket_desk
 log = logging.getLogger(__name__)
 MOST_LIVING_OF_SUBJECT = 50
 MOST_TRIES = 5
+MOST_TOLD = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class RequestBook:
         self._parts = parts
         self._grants = grants
         self.uses = RequestUses(parts, grants)
+        self._told: dict[tuple[str, Reviewer, tuple[str, str]], ReviewAnswer] = {}
 
     @property
     def readiness(self) -> tuple[bool, str]:
@@ -114,9 +117,21 @@ class RequestBook:
                 raise
         return None if found is None else self._view(found)
 
-    async def may_review(self, request: AccessRequest, subject: Subject) -> ReviewDecision:
-        """What the policy says to a subject as a reviewer."""
-        return await self._parts.review_desk.ask(request.terms, reviewer_of(subject))
+    async def may_review(self, request: AccessRequest, subject: Subject) -> ReviewAnswer:
+        """What the policy says to a subject as a reviewer.
+
+        Of who cannot be one any more, or never could, it is asked once for each state of things: those look often, to
+        see who is missing, and each question leaves a record.
+        """
+        reviewer = reviewer_of(subject)
+        barred = subject.id == request.terms.subject or any(subject.id == by for by, _ in request.notes)
+        key = request.id, reviewer, self._parts.review_desk.rests_on
+        if barred and key in self._told:
+            return self._told[key]
+        answer = (await self._parts.review_desk.ask(request.terms, reviewer)).answer
+        if barred and answer.approvers:
+            self._told = dict([*self._told.items(), (key, answer)][-MOST_TOLD:])
+        return answer
 
     async def create(self, terms: Terms, *, submit: bool) -> RequestView:
         """Make a request of its subject's, as a draft or at once for review."""
@@ -149,7 +164,7 @@ class RequestBook:
             raise RequestRefusedError("already_reviewed")
         if len(request.notes) >= MOST_REVIEWS:
             raise RequestRefusedError("request_state", "It has as many reviews as it can have.")
-        decision = await self.may_review(request, by)
+        decision = await parts.review_desk.ask(terms, reviewer)
         self._require_allowed(decision)
         if verdict is Verdict.APPROVE:
             self._require_eligible(terms)

@@ -2,8 +2,9 @@
 # title: Who may approve an access request, and how many must?
 # description: |
 #   Asked for each reviewer: when somebody approves, and again for every approval when the grant is to begin. `groups` is
-#   what this reviewer may stand for, `needed` how many groups must be stood for, each by somebody else. A site adds
-#   reasons of its own in `data.site.access.reasons`, and may need more in `data.site.access.needed`.
+#   what this reviewer may stand for, `needed` how many groups must be stood for, each by somebody else, `approvers` all
+#   groups that there are. A site adds reasons of its own in `data.site.access.reasons`, and may need more in
+#   `data.site.access.needed`.
 # entrypoint: true
 package otbroker.access
 
@@ -15,14 +16,23 @@ approving_roles := {"operator", "security"}
 # Actions that change what a device is, or overrule its program.
 grave_actions := {"auth", "config", "install", "override"}
 
-review := {"allow": false, "reasons": sort(reasons), "groups": [], "needed": needed, "rule": "denied"} if {
+review := answered(false, sort(reasons), [], "denied") if {
 	is_number(input.now)
 	count(reasons) > 0
 }
 
-review := {"allow": true, "reasons": [], "groups": sort(groups), "needed": needed, "rule": rule} if {
+review := answered(true, [], sort(groups), rule) if {
 	is_number(input.now)
 	count(reasons) == 0
+}
+
+answered(allow, because, may_stand_for, by) := {
+	"allow": allow,
+	"reasons": because,
+	"groups": may_stand_for,
+	"needed": needed,
+	"rule": by,
+	"approvers": sort(approving_roles),
 }
 
 rule := "two" if grave

@@ -47,9 +47,14 @@ answered(by, about) := answer if {
 
 reasons(by) := answered(by, {}).reasons
 
+approvers := {"approvers": ["operator", "security"]}
+
 test_one_suffices_for_an_ordinary_device if {
 	answer := answered({}, {})
-	answer == {"allow": true, "reasons": [], "groups": ["security"], "needed": 1, "rule": "one"}
+	answer == object.union(
+		{"allow": true, "reasons": [], "groups": ["security"], "needed": 1, "rule": "one"},
+		approvers,
+	)
 }
 
 test_a_critical_device_needs_two_groups_unless_it_is_only_looked_at if {
@@ -92,7 +97,10 @@ test_others_may_not if {
 
 test_a_denial_says_how_many_are_needed if {
 	answer := answered({"roles": []}, {"actions": ["config"]})
-	answer == {"allow": false, "reasons": ["role_missing"], "groups": [], "needed": 2, "rule": "denied"}
+	answer == object.union(
+		{"allow": false, "reasons": ["role_missing"], "groups": [], "needed": 2, "rule": "denied"},
+		approvers,
+	)
 }
 
 test_a_site_adds_its_own if {

@@ -21,6 +21,13 @@ SECONDS = 60.0
 FAN = 20
 FAN_ON, FAN_OFF, REFUSED = write_register(FAN, 1), write_register(FAN, 0), b"\x86\x01"
 CUT_SECONDS = 1.0
+REVIEWING = {
+    "vendor-ana": (False, False),
+    "duty-di": (False, True),
+    "operator-eli": (True, False),
+    "secops-bo": (True, False),
+}
+"""Who looks at a request that ana made and di approved: whether each may review it, and has."""
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +126,21 @@ def test_a_plan_for_bacnet_says_at_which_priority_and_another_one_is_drift(plant
     for told, problem in (("21@9", "must be 10 to 16"), ("21@8", "must be 10 to 16")):
         refused = otb(plant, "operator-eli", *words, "--plan", f"zone-setpoint={told}", status=1)
         assert (refused["code"], refused["errors"][0]["problem"]) == ("value_invalid", problem)
+
+
+def test_all_who_look_are_told_which_group_has_not_approved_yet(plant: Development) -> None:
+    words = ("request", "create", "chiller-1", "--for", "1h", "--reason", "colder water")
+    asked = otb(plant, "vendor-ana", *words, "--action", "view", "--action", "adjust")
+    request = str(asked["request"]["id"])
+    assert (asked["review"]["still_needed"], asked["review"]["missing"]) == (2, ["operator", "security"])
+    approved = plant.api("duty-di").call("POST", f"/v1/requests/{request}/review", {"verdict": "approve"}).body
+    assert (approved["request"]["state"], approved["review"]["missing"]) == ("pending", ["security"])
+    seen = {who: plant.api(who).call("GET", f"/v1/requests/{request}").body["review"] for who in REVIEWING}
+    assert {who: (look["may"], look["reviewed"]) for who, look in seen.items()} == REVIEWING
+    assert all((look["still_needed"], look["missing"]) == (1, ["security"]) for look in seen.values())
+    last = plant.api("secops-bo").call("POST", f"/v1/requests/{request}/review", {"verdict": "approve"}).body
+    assert (last["request"]["state"], last["review"]) == ("active", None)
+    otb(plant, "vendor-ana", "request", "close", request, "--report", "colder")
 
 
 def test_nobody_approves_what_he_asked_for_and_auditors_approve_nothing(plant: Development) -> None:

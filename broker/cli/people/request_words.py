@@ -72,6 +72,18 @@ def done(answer: Document) -> Iterator[tuple[str, Cell]]:
         yield "done", "and more: `otb audit search`"
 
 
+def waits_for(outlook: object) -> str:
+    """Who is still to approve a request, of what the broker says about its review; empty if nobody, or not known."""
+    if not isinstance(outlook, dict) or not outlook.get("missing") or not outlook.get("still_needed"):
+        return ""
+    missing, needed = [str(group) for group in outlook["missing"]], outlook["still_needed"]
+    if len(missing) <= needed:
+        told = " and ".join(missing)
+    else:
+        told = " or ".join(missing) if needed == 1 else f"{needed} of {', '.join(missing)}"
+    return f"It waits for approval by {told}."
+
+
 def _end(request: Document) -> Iterator[tuple[str, Cell]]:
     if request.get("ended_at"):
         why = f": {request['ended_why']}" if request.get("ended_why") else ""

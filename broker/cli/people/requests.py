@@ -12,7 +12,7 @@ from broker.cli.people.devices import device_key
 from broker.cli.people.exits import CommandError, Document, Exit
 from broker.cli.people.moments import distance, moment, rfc3339
 from broker.cli.people.problem_words import entries, reason_lines
-from broker.cli.people.request_words import COLUMNS, done, facts, row
+from broker.cli.people.request_words import COLUMNS, done, facts, row, waits_for
 from broker.cli.people.screen import Screen
 from broker.cli.people.values import parse_value
 
@@ -53,6 +53,7 @@ async def create(arguments: argparse.Namespace, client: Client, screen: Screen) 
         screen.say(f"A draft; hand it in with `otb request submit {request.get('id')}`.")
     else:
         screen.say(f"Asked. `otb request show {request.get('id')}` tells what comes of it.", "green")
+        _tell_waiting(answer, screen)
     return Exit.DONE
 
 
@@ -100,8 +101,8 @@ async def _act(arguments: argparse.Namespace, client: Client, screen: Screen, ac
     screen.document(answer)
     request = _request(answer)
     screen.say(f"{request.get('id')} is {request.get('state')}.", "green")
-    if request.get("state") == "pending" and act == "review":
-        screen.say("Others must approve it too.")
+    if request.get("state") == "pending":
+        _tell_waiting(answer, screen)
     if request.get("ends_in_seconds") is not None:
         screen.say(f"Access until {moment(request.get('until'))}, {distance(request.get('until'))}.")
     if request.get("shared") is False:
@@ -191,16 +192,25 @@ def _verdict() -> str:
 
 
 def _tell_outlook(answer: Document, screen: Screen) -> None:
-    """What the reader may do as a reviewer."""
+    """Who is still to approve it, and what the reader may do as a reviewer."""
     outlook = answer.get("review")
     if not isinstance(outlook, dict):
         return
+    _tell_waiting(answer, screen)
     if outlook.get("may") is True:
-        groups = ", ".join(map(str, outlook.get("groups") or ()))
-        needed = outlook.get("needed")
-        screen.say(f"You may review it for {groups}; {needed} {'group' if needed == 1 else 'groups'} must approve.")
-    for line in reason_lines(outlook.get("reasons")):
-        screen.say(f"You may not review it: {line}")
+        screen.say(f"You may review it for {', '.join(map(str, outlook.get('groups') or ()))}.")
+    elif outlook.get("reviewed") is True:
+        screen.say("You have reviewed it.")
+    else:
+        others = [reason for reason in entries(outlook.get("reasons")) if reason.get("code") != "review_of_oneself"]
+        for line in reason_lines(others):
+            screen.say(f"You may not review it: {line}")
+
+
+def _tell_waiting(answer: Document, screen: Screen) -> None:
+    waiting = waits_for(answer.get("review"))
+    if waiting:
+        screen.say(waiting)
 
 
 def _path(request: str) -> str:

@@ -113,7 +113,9 @@ class Machine:
         roles = json.loads(question)["reviewer"]["roles"]
         groups = [role for role in roles if role in ("operator", "security")]
         told = {"allow": bool(groups), "reasons": [] if groups else ["role_missing"], "groups": groups}
-        answer: Any = json.dumps(told | {"needed": self.needed, "rule": "x"}).encode()
+        answer: Any = json.dumps(
+            told | {"needed": self.needed, "rule": "x", "approvers": ["operator", "security"]}
+        ).encode()
         if self.silent:
             answer = PolicyUnavailableError("policy_late", "The policy did not answer in time.")
         asyncio.get_running_loop().call_soon(answered, answer)

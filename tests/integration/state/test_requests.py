@@ -95,6 +95,27 @@ def test_nobody_approves_twice_and_two_groups_are_two_people(place: StatePlace, 
     asyncio.run(story())
 
 
+def test_who_cannot_review_looks_as_often_as_he_likes_and_leaves_one_record(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            one.machine.needed = 2
+            await approved(one)
+            asked = person(ANA, organisation="acme")
+            for who in (asked, BO):
+                told = len(one.machine.kinds("decision"))
+                answers = {await one.book.may_review(await one.fresh(), who) for _ in range(3)}
+                assert [(answer.needed, answer.approvers) for answer in answers] == [(2, ("operator", "security"))]
+                assert len(one.machine.kinds("decision")) == told + 1
+            one.machine.revision, one.machine.needed = "r2", 1
+            assert (await one.book.may_review(await one.fresh(), asked)).needed == 1, "another policy is asked anew"
+            told = len(one.machine.kinds("decision"))
+            for _ in range(2):
+                assert (await one.book.may_review(await one.fresh(), DI)).allow
+            assert len(one.machine.kinds("decision")) == told + 2, "who may still review is asked about each time"
+
+    asyncio.run(story())
+
+
 def write(value: str) -> Request:
     touches = (Touch(point(), True, value),)
     place = ModbusRange(Table.HOLDING_REGISTER, 10, 1)

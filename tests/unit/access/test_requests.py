@@ -17,6 +17,7 @@ from broker.access.requests import (
     by_the_clock,
     debts,
     groups_suffice,
+    still_missing,
 )
 from broker.model.access_request import AccessRequest, RequestAct, RequestState, Standing, Terms
 from broker.model.vocabulary import Action
@@ -129,6 +130,12 @@ def test_matching_finds_what_trying_everything_finds(groups: tuple[tuple[str, ..
         (len({group for group in choice if group}) for choice in product(*((*g, "") for g in groups))), default=0
     )
     assert groups_suffice(groups, needed) is (most >= needed)
+    more, missing = still_missing(groups, needed, tuple("abcd"))
+    assert more == max(0, needed - most)
+    if more:
+        assert set(missing) == {one for one in "abcd" if groups_suffice((*groups, (one,)), most + 1)}
+    else:
+        assert missing == ()
 
 
 def test_living_and_over_are_all() -> None:

@@ -32,17 +32,12 @@ class ViewDouble:
     shared: bool = True
 
 
-@dataclass
-class DecisionDouble:
-    answer: ReviewAnswer
-
-
 class RequestsDouble:
     def __init__(self):
         self.found = {TERMS.id: ViewDouble(AccessRequest(TERMS, Standing(RequestState.PENDING, 3)))}
         self.acts = []
         self.refusal = None
-        self.answer = ReviewAnswer(True, (), ("security",), 1, "one")
+        self.answer = ReviewAnswer(True, (), ("security",), 1, "one", ("operator", "security"))
 
     def new_id(self):
         return f"req-{len(self.found) + 1}"
@@ -54,7 +49,7 @@ class RequestsDouble:
         return self.found.get(identifier)
 
     async def may_review(self, request, subject):
-        return DecisionDouble(self.answer)
+        return self.answer
 
     async def create(self, terms, *, submit):
         standing = Standing(RequestState.PENDING if submit else RequestState.DRAFT)

@@ -12,6 +12,7 @@ from broker.cli.people.exits import Exit, exit_of
 from broker.cli.people.look import frozen_devices, window_state
 from broker.cli.people.problem_words import failure_line, sentences, worst
 from broker.cli.people.record_words import record_sentence
+from broker.cli.people.request_words import waits_for
 from broker.cli.people.trouble import explained
 from broker.cli.people.why import explanation
 from broker.model.vocabulary import RecordKind
@@ -222,3 +223,18 @@ def test_a_revoked_certificate_takes_a_new_invitation_and_no_renewal():
     told = explained(error, Access("https://broker.example"))
     assert told.code == "certificate_refused"
     assert "new invitation" in told.what_to_do
+
+
+@pytest.mark.parametrize(
+    ("missing", "still_needed", "told"),
+    [
+        (["security"], 1, "It waits for approval by security."),
+        (["operator", "security"], 2, "It waits for approval by operator and security."),
+        (["operator", "security"], 1, "It waits for approval by operator or security."),
+        (["a", "b", "c"], 2, "It waits for approval by 2 of a, b, c."),
+        ([], 1, ""),
+        (["security"], 0, ""),
+    ],
+)
+def test_who_is_still_to_approve_is_named(missing, still_needed, told):
+    assert waits_for({"missing": missing, "still_needed": still_needed}) == told
