@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from broker.settings.inventory_checks import listeners_collide
 from broker.settings.words import findings_of
 
 _SHOWN_PATH = 200
+_ELSEWHERE = "say where it is: `--config FILE`, or `otbroker config … FILE`; a development broker's is .dev/broker.yaml"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,8 @@ class LoadedSettings:
 def load_settings(path: str | Path) -> LoadedSettings:
     """Read the broker's YAML. Raises ConfigError `settings_invalid` with all problems."""
     document = read_file(Path(path))
+    if not Path(path).exists():
+        document.problems[:] = [replace(problem, hint=_ELSEWHERE) for problem in document.problems]
     settings = None if document.problems else _settings(document)
     found = [] if settings is None else [document.problem(finding) for finding in _path_findings(settings)]
     problems = tuple(sorted((*document.problems, *found), key=lambda p: (p.line, p.column)))

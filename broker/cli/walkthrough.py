@@ -212,7 +212,8 @@ def emptied(folder: Path) -> Path:
 
     Raises UnavailableError while one is told there, or if what is there is of nobody's telling.
     """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
     if any(folder.iterdir()) and not (folder / "lock").exists():
         public = f"The main job is told in {folder}, and that holds something else: move it away first."
         raise UnavailableError("walkthrough_in_the_way", public)

@@ -96,7 +96,9 @@ def test_a_file_that_is_no_mapping_of_settings_is_refused(site: Path, text: str)
 
 
 def test_a_missing_file_is_a_problem(tmp_path: Path) -> None:
-    assert "cannot be read" in problems(tmp_path / "none.yaml")[0].message
+    missing = problems(tmp_path / "none.yaml")[0]
+    assert "cannot be read" in missing.message
+    assert "`--config FILE`" in missing.hint
 
 
 def together(site: Path) -> list[str]:

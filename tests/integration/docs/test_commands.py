@@ -11,14 +11,15 @@ from tests.integration.docs.console import Shell, checkout_like, steps
 ROOT = Path(__file__).resolve().parents[3]
 
 
-def test_the_quick_tour_of_the_readme_does_what_it_says(tmp_path: Path) -> None:
+def test_the_quick_tour_of_the_readme_does_what_it_says_and_leaves_the_checkout_clean(tmp_path: Path) -> None:
     checkout_like(tmp_path)
     with Shell(tmp_path, {}) as shell:
         for step in steps((ROOT / "README.md").read_text()):
             shell.run(step)
+    assert {path.name for path in tmp_path.iterdir()} == {".venv", ".dev"}
 
 
-def test_the_first_hour_does_what_it_says(tmp_path: Path) -> None:
+def test_the_first_hour_does_what_it_says_and_leaves_nothing_behind(tmp_path: Path) -> None:
     if shutil.which("mbpoll") is None:
         pytest.skip("mbpoll is not installed")
     checkout_like(tmp_path)
@@ -28,6 +29,7 @@ def test_the_first_hour_does_what_it_says(tmp_path: Path) -> None:
     with Shell(tmp_path, {"1502": port}) as shell:
         for step in steps((ROOT / "docs" / "tutorial" / "first-hour.md").read_text()):
             shell.run(step)
+    assert {path.name for path in tmp_path.iterdir()} == {".venv"}
 
 
 def test_the_page_on_certificates_does_what_it_says(tmp_path: Path) -> None:

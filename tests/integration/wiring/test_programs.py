@@ -136,7 +136,8 @@ def test_a_step_that_fails_is_told_in_words_and_never_as_a_document(tmp_path: Pa
 
 
 def test_the_walkthrough_removes_what_an_earlier_one_left_and_nothing_else(tmp_path: Path) -> None:
-    folder = emptied(tmp_path / "walkthrough")
+    folder = emptied(tmp_path / "dev" / "walkthrough")
+    assert (tmp_path / "dev").stat().st_mode & 0o777 == 0o700
     (folder / "ledger").mkdir()
     (folder / "ledger" / "checkpoint").touch()
     held = FolderLock(folder)
