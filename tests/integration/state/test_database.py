@@ -17,6 +17,7 @@ from broker.adapters.state_migrations import downgrade, head, upgrade
 from broker.adapters.state_tables import METADATA
 from broker.errors import StateUnavailableError
 from broker.model.lock import Lock, LockKind
+from broker.wiring.people.factors import UNCOUNTED
 
 NOW = 1_800_000_000.0
 LOCK = Lock("lck-1", LockKind.SUBJECT, "ana@acme.example", "why", "bo@plant.example", NOW, "b/ledger", NOW + 60)
@@ -49,6 +50,47 @@ def test_migrations_go_up_and_down_and_make_the_tables_that_the_code_knows(place
                 assert await connection.run_sync(shape) == declared
                 await connection.run_sync(downgrade)
                 assert await connection.run_sync(shape) == {}
+        await engine.dispose()
+
+    asyncio.run(run())
+
+
+INVITED = (
+    "INSERT INTO invitations (id, organisation, subject, created_by, created_at, expires_at, salt, digest, tries,"
+    " used_at, revoked_at, revoked_by)"
+    " VALUES (:id, 'acme', 'ana@acme.example', 'bo', 1.5, 9.5, '', '', 0, :used_at, NULL, '')"
+)
+KEY = (
+    "INSERT INTO factors (id, subject, kind, secret, added_at, counter, failures, blocked_until)"
+    " VALUES (:id, :id, :kind, '', 1.5, :counter, 0, 0.0)"
+)
+
+
+def test_what_earlier_versions_kept_is_told_as_far_as_it_can_be_vouched_for(place: StatePlace) -> None:
+    """Nobody sealed who had made an invitation, and a key that was never used has not counted."""
+
+    async def run() -> None:
+        engine = create_async_engine(place.url)
+        async with engine.begin() as connection:
+            await connection.run_sync(lambda sync: upgrade(sync, "0009"))
+            for used in ({"id": "inv-a", "used_at": 2.5}, {"id": "inv-b", "used_at": None}):
+                await connection.execute(text(INVITED), used)
+            for kind, counter in (("webauthn", 0), ("webauthn", 7), ("totp", 5)):
+                await connection.execute(text(KEY), {"id": f"{kind}-{counter}", "kind": kind, "counter": counter})
+            await connection.run_sync(upgrade)
+            rows = await connection.execute(text("SELECT id, revoked_at IS NOT NULL FROM invitations ORDER BY id"))
+            assert [(identifier, bool(revoked)) for identifier, revoked in rows] == [("inv-a", False), ("inv-b", True)]
+            counters = text("SELECT id, counter FROM factors ORDER BY id")
+            assert [*map(tuple, await connection.execute(counters))] == [
+                ("totp-5", 5),
+                ("webauthn-0", UNCOUNTED),
+                ("webauthn-7", 7),
+            ]
+            await connection.run_sync(lambda sync: downgrade(sync, "0009"))
+            assert dict(map(tuple, await connection.execute(counters)))["webauthn-0"] == 0
+            (tries,) = set(await connection.scalars(text("SELECT tries FROM invitations")))
+            assert tries == 0
+            await connection.run_sync(downgrade)
         await engine.dispose()
 
     asyncio.run(run())
