@@ -24,6 +24,7 @@ from broker.api.strangers import Strangers
 from broker.api.under_way import UnderWay
 from broker.errors import BrokerError, LedgerUnavailableError, PeerError, UnavailableError
 from broker.identity.binding import stands_for_both
+from broker.identity.certificate import fingerprint
 from broker.identity.codes import token_error
 from broker.model.subject import Subject, SubjectKind
 from broker.model.trust import Requirement
@@ -86,7 +87,7 @@ class Api:
             under_way=UnderWay(),
             description=openapi_octets(),
         )
-        self._strangers = Strangers()
+        self._strangers, self._certified = Strangers(), Strangers()
         self._calls_of: Counter[str] = Counter()
         self._patterns = tuple((route, route.pattern) for route in ROUTES)
         self.answers: Counter[tuple[str, int]] = Counter()
@@ -156,8 +157,12 @@ class Api:
                 del self._calls_of[subject.id]
 
     async def _answer_stranger(self, request: web.BaseRequest, connection: Any, route: Route) -> web.StreamResponse:
-        """A call whose body is the proof: few at a time, small, and what proves nothing is counted like any other."""
-        with self._strangers.admitted(connection.peer):
+        """A call whose body is the proof: few at a time, small, and what proves nothing is counted like any other.
+
+        Whoever has shown a certificate in the handshake waits for nobody who has none.
+        """
+        leaf = connection.leaf
+        with self._strangers.admitted(connection.peer) if leaf is None else self._certified.admitted(fingerprint(leaf)):
             self._check_origin(request, route)
             subject = NOBODY
             if route.requirement is not None:

@@ -24,11 +24,13 @@ class Strangers:
         self._under_way: Counter[str] = Counter()
 
     @contextmanager
-    def admitted(self, peer: str) -> Iterator[None]:
-        """While a call is under way. Raises Problem `too_many_calls`."""
-        source = source_of(peer)
+    def admitted(self, caller: str) -> Iterator[None]:
+        """While a call of `address:port`, or of the certificate of that fingerprint, is under way. Raises Problem
+        `too_many_calls`.
+        """
+        source = source_of(caller)
         full = self._under_way.total() >= MOST_AT_ONCE or self._under_way[source] >= MOST_OF_SOURCE
-        if full or not self._pace.admits(peer):
+        if full or not self._pace.admits(caller):
             raise Problem("too_many_calls", headers={"Retry-After": str(round(1 / PER_SECOND))})
         self._under_way[source] += 1
         try:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from broker.api import strangers
 from broker.api.call import Limits
 from tests.integration.api.stage import serving
 
@@ -164,6 +165,24 @@ def test_a_slow_body_of_a_stranger_is_cut_sooner(pki, run):
     octets = b"POST /v1/enrolment HTTP/1.1\r\nHost: x\r\n" + JSON + b"Content-Length: 100\r\n\r\n{"
     found, _ = one(pki, run, octets, limits=Limits(body_seconds=3600.0, stranger_seconds=0.3))
     assert [(status, problem["code"]) for status, problem, _ in found] == [(408, "request_timeout")]
+
+
+def test_who_shows_a_certificate_does_not_wait_for_strangers(pki, run, monkeypatch):
+    monkeypatch.setattr(strangers, "BURST", 2.0)
+    monkeypatch.setattr(strangers, "PER_SECOND", 1e-9)
+
+    async def story():
+        async with serving(pki) as stage:
+            statuses = {}
+            for credential in (None, None, None, "ana", "ana", "ana", "bo"):
+                async with (
+                    stage.client(credential, token=None) as client,
+                    client.post("/v1/enrolment", json={}) as told,
+                ):
+                    statuses.setdefault(credential, []).append(told.status)
+            assert statuses == {None: [422, 422, 429], "ana": [422, 422, 429], "bo": [422]}
+
+    run(story())
 
 
 def test_a_slow_head_is_cut(pki, run, monkeypatch):
