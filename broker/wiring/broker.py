@@ -5,6 +5,7 @@ import importlib.metadata
 import logging
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from broker.adapters.clock import SystemClock, random_id
@@ -12,14 +13,13 @@ from broker.adapters.jwks import KeyCache
 from broker.adapters.ledger_disclosures import DisclosureWriter
 from broker.adapters.ledger_files import FileLedger, State
 from broker.adapters.notice_positions import NoticePositions
-from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_journal import LockJournal
 from broker.adapters.state_leaves import DebtJournal, LeaveFile
 from broker.adapters.upstreams import Upstreams
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
-from broker.errors import LedgerUnavailableError, PeerError
+from broker.errors import LedgerUnavailableError
 from broker.identity.certificate import Trust, fingerprint
 from broker.ledger import records
 from broker.ledger.notes import verifier_of
@@ -40,7 +40,7 @@ from broker.listeners.tls import TlsConnection
 from broker.listeners.watch import Watch
 from broker.model.place import Inventory
 from broker.model.proposal import ProposalAct
-from broker.model.subject import ProofKind, Subject
+from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, RecordKind
 from broker.settings.broker_file import Settings
 from broker.wiring.emergencies import Emergencies
@@ -58,6 +58,8 @@ from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
 from broker.wiring.people.parts import People, people
 from broker.wiring.policy_review import PolicyReview
 from broker.wiring.proposals import ProposalBook
+from broker.wiring.proving import prove_again
+from broker.wiring.readiness import ledger_words, readiness
 from broker.wiring.reload import Reload, Sources
 from broker.wiring.request_parts import verifiers
 from broker.wiring.requests import request_book
@@ -68,14 +70,6 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 DRAIN_SECONDS = 5.0
 STOPPING = "the broker stops"
 LEDGER_CLOSED = "the ledger is closed"
-_DOUBTS = {
-    "certificate_revoked": EndReason.CERTIFICATE_REVOKED,
-    "crl_stale": EndReason.CRL_STALE,
-    "crl_missing": EndReason.CRL_STALE,
-    "certificate_expired": EndReason.CERTIFICATE_EXPIRED,
-    "token_key_unknown": EndReason.TOKEN_KEY_WITHDRAWN,
-    "token_logged_out": EndReason.LOGGED_OUT,
-}
 
 
 @dataclass(slots=True)
@@ -106,8 +100,9 @@ class Broker:
         self.authenticator = Authenticator(
             Trust(inventory.organisations), settings.trust_issuers(), self.keys, self.clock
         )
-        self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, self._prove_again)
-        self.supervision = Supervision(self.clock, self.ledger, self.desk, self.register, self._prove_again)
+        proves = partial(prove_again, self.authenticator)
+        self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, proves)
+        self.supervision = Supervision(self.clock, self.ledger, self.desk, self.register, proves)
         self.upstreams = Upstreams(inventory.devices, self.clock, endpoints=inventory.endpoints)
         self.debts = DebtJournal(Path(settings.state_dir) / "owed.json")
         self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end, self.debts)
@@ -329,34 +324,7 @@ class Broker:
 
     def readiness(self) -> dict[str, tuple[bool, str]]:
         """Parts of readiness: good or not, and in what state."""
-        shut = ", ".join(sorted(self.register.shut_for))
-        failing = ", ".join(state.name for state in self.export.states if state.failing)
-        down = ", ".join(state.address for state in self.upstreams.states() if state.down)
-        keyless = ", ".join(state.issuer for state in self.keys.states() if not state.usable)
-        return {
-            "ledger": (self.ledger.state is State.OPEN, str(self.ledger.state)),
-            "debts": (not self.debts.trouble, self.debts.trouble or f"{len(self.debts.debts)} kept"),
-            "disclosures": (not self.disclosures.trouble, self.disclosures.trouble or "written"),
-            "policy": self._policy_readiness(),
-            "state": self.locks.readiness,
-            "requests": self.requests.readiness,
-            "break_glass": self.break_glass.readiness,
-            "files": (not self.reload.invalid, self.reload.state),
-            "host_commands": self.host_commands.readiness,
-            "listeners": (not self.modbus.faults, "; ".join(self.modbus.faults.values()) or "open"),
-            "sessions": (not shut, shut or "accepted"),
-            "issuers": (not keyless, f"no usable keys: {keyless}" if keyless else "keys are there"),
-            "exports": (not failing, f"failing: {failing}" if failing else "sent"),
-            "notices": self.notices.readiness,
-            "upstreams": (not down, f"down: {down}" if down else "there"),
-        }
-
-    def _policy_readiness(self) -> tuple[bool, str]:
-        if not self.policy.revision:
-            return False, "no policy is published"
-        if isinstance(self.policy, OpaPolicyEngine) and not self.policy.well:
-            return False, "the OPA server does not answer as it should"
-        return True, self.policy.revision
+        return readiness(self)
 
     def figures(self) -> Figures:
         """What the metrics show."""
@@ -401,14 +369,6 @@ class Broker:
             self.settings.https.requirement, connection.leaf, connection.intermediates, raw_token
         )
 
-    def _prove_again(self, subject: Subject, now: float) -> Subject | EndReason:
-        if subject.proof(ProofKind.BROKER) is not None:
-            return subject
-        try:
-            return self.authenticator.prove_again(subject, now)
-        except PeerError as error:
-            return _DOUBTS.get(error.code, EndReason.INVENTORY_CHANGED)
-
     def _keys_changed(self) -> None:
         """An issuer has other keys, or its keys have become too old: look at who came with its tokens."""
         self.register.examine_all(EndReason.TOKEN_KEY_WITHDRAWN)
@@ -442,8 +402,3 @@ class Broker:
 def _places(settings: Settings) -> list[Path]:
     """The folders that commands on this host act on."""
     return [Path(place) for place in (settings.state_dir, settings.ledger_folder, *settings.host_journals)]
-
-
-def ledger_words(state: State, detail: str) -> str:
-    """A state of the ledger with its detail, which may begin with the state itself."""
-    return detail if detail.startswith(state) else f"{state}: {detail}" if detail else str(state)

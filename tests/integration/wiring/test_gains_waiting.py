@@ -10,7 +10,8 @@ import pytest
 from broker.adapters.ledger_files import State
 from broker.cli.applied import approve
 from broker.listeners.ops import INFORMATIONAL
-from broker.wiring.broker import Broker, ledger_words
+from broker.wiring.broker import Broker
+from broker.wiring.readiness import ledger_words
 from tests.integration.wiring.reviewing import GAIN, INVENTORY, built
 
 
