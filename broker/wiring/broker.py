@@ -55,7 +55,7 @@ from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
 from broker.wiring.notices import Notices
 from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
-from broker.wiring.people.parts import People, people
+from broker.wiring.people.parts import people
 from broker.wiring.policy_review import PolicyReview
 from broker.wiring.proposals import ProposalBook
 from broker.wiring.proving import prove_again
@@ -120,7 +120,9 @@ class Broker:
         self.locks = self._new_locks()
         self.emergencies = Emergencies(settings, sources, self.clock, self.ledger, self.desk, self.register, self.state)
         self.break_glass = self.emergencies.book
-        self.people = self._new_people()
+        self.people = people(
+            settings, self.clock, self.ledger, self.desk, self.register, self.authenticator, self.state
+        )
         self.leaves = self._new_leaves()
         self.requests = request_book(
             self.settings, self.clock, self.ledger, self.desk, self.register, self.policy, self.state
@@ -219,9 +221,6 @@ class Broker:
             LockJournal(Path(self.settings.state_dir) / "locks.json"),
             self.settings.ledger.origin,
         )
-
-    def _new_people(self) -> People | None:
-        return people(self.settings, self.clock, self.ledger, self.desk, self.register, self.authenticator, self.state)
 
     def _new_leaves(self) -> LeaveKeeper:
         key = verifier_of(self.settings.ledger.origin, ledger_key(self.settings.ledger)).vkey
