@@ -176,6 +176,11 @@ KINDS: dict[str, Kind] = {
     "idempotency_key_reused": Kind(
         422, "This Idempotency-Key belongs to another call.", "Use a new key for every new call."
     ),
+    "value_outside_limits": Kind(
+        422,
+        "A planned write is outside of what the point allows.",
+        "Plan a value and a priority that the point allows; `otb points DEVICE` shows them.",
+    ),
     "request_time": Kind(422, "The time that is asked for cannot be.", _FIX_REQUEST),
     "ticket_missing": Kind(422, "Access is asked for under a ticket here.", "Name the ticket of the work."),
     "ticket_malformed": Kind(422, "This is not the form of a ticket.", "Write the ticket as its system shows it."),

@@ -46,7 +46,7 @@ _FAULTS = {
     "tuple_type": "must be a list",
     "list_type": "must be a list",
     "string_type": "must be a text",
-    "string_too_short": "must not be empty",
+    "string_too_short": "must have at least {min_length} characters",
     "string_too_long": "must have at most {max_length} characters",
     "too_short": "must not be empty",
     "too_long": "must have at most {max_length} entries",
@@ -198,6 +198,8 @@ def fault_text(fault: ErrorDetails) -> str:
     context = fault.get("ctx", {})
     if fault["type"] == "value_error":
         return str(context.get("error", "is not acceptable"))
+    if fault["type"] == "string_too_short" and context.get("min_length") == 1:
+        return _FAULTS["too_short"]
     if fault["type"] == "tuple_type" and fault["loc"] in _LISTS:
         return _LISTS[fault["loc"]]
     return _FAULTS.get(fault["type"], "is not acceptable").format_map(context)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints, WithJsonSchema, model_validator
 
 from broker.access.plain_text import unreadable_because
 from broker.api.models import Asked, Name, Reason, Told, Value
@@ -11,12 +11,19 @@ from broker.model.vocabulary import Action, Result
 
 MOST_DEVICES = 64
 MOST_PLANNED = 256
+LEAST_TOLD = 3
 
 
 def _readable(text: str) -> str:
     problem = unreadable_because(text)
     if problem:
         raise ValueError(f"must {problem}")
+    return text
+
+
+def _telling(text: str) -> str:
+    if len(text.strip()) < LEAST_TOLD:
+        raise ValueError(f"must have at least {LEAST_TOLD} characters: people go by it, and the ledger keeps it")
     return text
 
 
@@ -27,7 +34,13 @@ def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 Readable = Annotated[str, StringConstraints(max_length=500), AfterValidator(_readable)]
-Needed = Annotated[str, StringConstraints(min_length=3, max_length=500), AfterValidator(_readable)]
+Needed = Annotated[
+    str,
+    StringConstraints(max_length=500),
+    AfterValidator(_telling),
+    AfterValidator(_readable),
+    WithJsonSchema({"type": "string", "minLength": LEAST_TOLD, "maxLength": 500}),
+]
 Ticket = Annotated[str, StringConstraints(max_length=100), AfterValidator(_readable)]
 Moment = Annotated[str, StringConstraints(max_length=40)]
 Key = Annotated[str, StringConstraints(min_length=3, max_length=127)]

@@ -16,6 +16,7 @@ _ASKING = (
     "device_unknown",
     "point_unknown",
     "value_invalid",
+    "value_outside_limits",
     "request_terms",
     "request_time",
     "request_ineligible",

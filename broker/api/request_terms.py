@@ -13,14 +13,16 @@ from broker.api import codecs
 from broker.api.call import Call
 from broker.api.models import WriteValue
 from broker.api.moments import moment_of
-from broker.api.problems import Problem
+from broker.api.problems import Problem, timestamp
 from broker.api.request_models import ExtendCall, PlannedValue, RequestCall
 from broker.model.access_request import AccessRequest, Terms
 from broker.model.place import BacnetAddress, Device, Organisation, PlannedWrite, Point
+from broker.model.schedule import Interval
 from broker.model.vocabulary import Action, Reason
 
 LONGEST_SECONDS = 366 * 86_400
 FARTHEST_SECONDS = 366 * 86_400
+MOST_WINDOWS = 20
 _LOOKING = frozenset({Action.VIEW, Action.DISCOVER})
 _READ_FIRST = frozenset({Action.ADJUST, Action.CONTROL, Action.OVERRIDE, Action.CONFIG})
 _VIEW_TOO = (
@@ -121,7 +123,7 @@ def _planned(devices: tuple[Device, ...], place: int, wish: PlannedValue) -> tup
     priority = operation.acts_at(point)
     for name, problem in (("value", _outside_limits(point, value)), ("priority", _outside_range(point, priority))):
         if problem:
-            raise _wrong("value_invalid", f"{at}.{name}", problem)
+            raise _wrong("value_outside_limits", f"{at}.{name}", f"{name} of {point.id} of {device.key} {problem}")
     return PlannedWrite(device.key, point.id, value, priority), operation.action
 
 
@@ -130,9 +132,9 @@ def _outside_range(point: Point, priority: int | None) -> str:
         return ""
     address = point.address
     if not isinstance(address, BacnetAddress) or address.priority_lowest is None or address.priority_highest is None:
-        return "the point has none"
+        return "cannot be: the point has none"
     lowest, highest = address.priority_lowest, address.priority_highest
-    return "" if lowest <= priority <= highest else f"must be {lowest} to {highest}"
+    return "" if lowest <= priority <= highest else f"must be from {lowest} to {highest}"
 
 
 def _outside_limits(point: Point, value: str) -> str:
@@ -145,9 +147,9 @@ def _outside_limits(point: Point, value: str) -> str:
     except InvalidOperation:
         return ""
     if point.minimum is not None and number < point.minimum:
-        return f"must be at least {point.minimum:f}"
+        return f"must be at least {point.minimum:f} {point.engineering_unit}".rstrip()
     if point.maximum is not None and number > point.maximum:
-        return f"must be at most {point.maximum:f}"
+        return f"must be at most {point.maximum:f} {point.engineering_unit}".rstrip()
     return ""
 
 
@@ -183,13 +185,28 @@ def _times(call: Call, asked: RequestCall, devices: tuple[Device, ...], organisa
         for device in devices:
             interval = call.gate.occurrence(asked.window, device, organisation.id, max(begins or now, now))
             if interval is None:
-                raise _wrong("request_time", "window", f"does not open for {device.key} any more, or is none of it")
+                raise _no_such_window(call, asked.window, device, organisation, max(begins or now, now))
             begins = max(interval.opens, begins or 0.0)
             ends = ends or interval.closes
     starts = ceil(begins) if begins is not None else int(now)
     until = floor(ends or 0.0)
     _require_length(starts, until, now)
     return starts, until
+
+
+def _no_such_window(call: Call, window: str, device: Device, organisation: Organisation, moment: float) -> Problem:
+    """That it is none, or does not open any more, with those that do."""
+    windows = call.gate.inventory.windows
+    found = [(each.id, call.gate.occurrence(each.id, device, organisation.id, moment)) for each in windows]
+    told = [f"{name} ({_when(interval, moment)})" for name, interval in found if interval is not None]
+    there = f"its windows are {', '.join(told[:MOST_WINDOWS])}" if told else "no window of it opens any more"
+    return _wrong("request_time", "window", f"{window} does not open for {device.key}: {there}")
+
+
+def _when(interval: Interval, moment: float) -> str:
+    if interval.opens <= moment:
+        return f"open until {timestamp(interval.closes)}"
+    return f"opens {timestamp(interval.opens)}"
 
 
 def _require_length(starts: int, ends: int, now: float) -> None:
@@ -206,7 +223,8 @@ def _require_window(
     for device in devices:
         state = call.gate.calendar_at(device, organisation.id, max(float(starts), time.time()))
         if not state.open and (state.next is None or state.next.opens >= ends):
-            raise _wrong("request_time", "until", f"no window of {device.key} is open in that time")
+            following = f"; the next, {state.next.id}, opens {timestamp(state.next.opens)}" if state.next else ""
+            raise _wrong("request_time", "until", f"no window of {device.key} is open in that time{following}")
 
 
 def _wrong(code: str, at: str, problem: str) -> Problem:

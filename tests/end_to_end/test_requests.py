@@ -21,6 +21,7 @@ SECONDS = 60.0
 FAN = 20
 FAN_ON, FAN_OFF, REFUSED = write_register(FAN, 1), write_register(FAN, 0), b"\x86\x01"
 CUT_SECONDS = 1.0
+PLANNING = ("ahu-1", "--for", "1h", "--reason", "why", "--plan")
 REVIEWING = {
     "vendor-ana": (False, False),
     "duty-di": (False, True),
@@ -123,9 +124,9 @@ def test_a_plan_for_bacnet_says_at_which_priority_and_another_one_is_drift(plant
         assert (drift.status, drift.reasons) == (403, ["outside_plan"])
     for value, priority in ((21, 12), (22, None)):
         assert di.write("plant/vav-1", {"zone-setpoint": {"value": value, "priority": priority}}).status == 200
-    for told, problem in (("21@9", "must be 10 to 16"), ("21@8", "must be 10 to 16")):
-        refused = otb(plant, "operator-eli", *words, "--plan", f"zone-setpoint={told}", status=1)
-        assert (refused["code"], refused["errors"][0]["problem"]) == ("value_invalid", problem)
+    refused = otb(plant, "operator-eli", *words, "--plan", "zone-setpoint=21@9", status=1)
+    told = "priority of zone-setpoint of plant/vav-1 must be from 10 to 16"
+    assert (refused["code"], refused["errors"][0]["problem"]) == ("value_outside_limits", told)
 
 
 def test_all_who_look_are_told_which_group_has_not_approved_yet(plant: Development) -> None:
@@ -188,21 +189,49 @@ def test_an_extension_leaves_the_connection_as_it_is(plant: Development) -> None
 
 
 @pytest.mark.parametrize(
-    ("words", "code"),
+    ("words", "code", "argument", "told"),
     [
-        (("ahu-1", "--for", "1h", "--reason", "ba\u202elance"), "body_invalid"),
-        (("ahu-1", "--for", "1h", "--reason", "b\u0430lance it"), "body_invalid"),
-        (("ahu-1", "--for", "1h", "--reason", "why", "--plan", "fan-commnd=1"), "point_unknown"),
-        (("ahu-1", "--for", "1h", "--reason", "why", "--plan", "supply-temp-setpoint=99"), "value_invalid"),
-        (("ahu-1", "--until", "2020-01-01T00:00:00Z", "--reason", "why"), "request_time"),
-        (("meter-1", "--for", "1h", "--reason", "why", "--action", "view", "--action", "adjust"), "request_time"),
-        (("chiller-1", "--for", "1h", "--reason", "why", "--action", "adjust"), "request_terms"),
-        (("ahu-1", "--window", "sunday", "--reason", "why"), "request_time"),
+        (("ahu-1", "--for", "1h", "--reason", "ba\u202elance"), "body_invalid", "--reason", "must"),
+        (("ahu-1", "--for", "1h", "--reason", "b\u0430lance it"), "body_invalid", "--reason", "must"),
+        (("ahu-1", "--for", "1h", "--reason", "x"), "body_invalid", "--reason", "at least 3 characters: people"),
+        ((*PLANNING, "fan-commnd=1"), "point_unknown", "--plan fan-commnd=1", "plant/ahu-1 has no point fan-commnd"),
+        (
+            (*PLANNING, "supply-temp-setpoint=99"),
+            "value_outside_limits",
+            "--plan supply-temp-setpoint=99",
+            "value of supply-temp-setpoint of plant/ahu-1 must be at most 22.0 °C",
+        ),
+        (("ahu-1", "--until", "2020-01-01T00:00:00Z", "--reason", "why"), "request_time", "--until", "later than now"),
+        (
+            ("meter-1", "--for", "1m", "--reason", "why", "--action", "view", "--action", "adjust"),
+            "request_time",
+            "--for",
+            "the next, saturday, opens ",
+        ),
+        (
+            ("chiller-1", "--for", "1h", "--reason", "why", "--action", "adjust"),
+            "request_terms",
+            "--action",
+            "must include view as well",
+        ),
+        (
+            ("ahu-1", "--window", "sunday", "--reason", "why"),
+            "request_time",
+            "--window sunday",
+            "sunday does not open for plant/ahu-1: its windows are maintenance (open until ",
+        ),
+        (
+            ("meter-1", "--window", "maintenance", "--reason", "why"),
+            "request_time",
+            "--window maintenance",
+            "its windows are saturday (",
+        ),
     ],
 )
 def test_what_cannot_be_asked_for_is_refused_with_what_is_wrong(
-    plant: Development, words: tuple[str, ...], code: str
+    plant: Development, words: tuple[str, ...], code: str, argument: str, told: str
 ) -> None:
     refused = otb(plant, "vendor-ana", "request", "create", *words, status=1)
     assert refused["code"] == code
-    assert refused["errors"]
+    (fault,) = refused["errors"]
+    assert (fault["argument"], told in fault["problem"]) == (argument, True), fault

@@ -7,6 +7,9 @@ from broker.cli.people.exits import CommandError, Document, Exit, ProblemError, 
 from broker.cli.people.moments import distance, moment
 from broker.cli.people.screen import Screen
 
+_TITLES: dict[object, str] = {"body_invalid": "Something that was given is not as it must be."}
+"""Instead of what only those who call the API understand."""
+
 
 def report(error: ProblemError | CommandError, screen: Screen) -> Exit:
     """Print a problem (as a document in JSON, as sentences on standard error in text); the exit status."""
@@ -25,14 +28,14 @@ def report(error: ProblemError | CommandError, screen: Screen) -> Exit:
 def sentences(problem: Document) -> Iterator[tuple[str, str]]:
     """The lines, each with a style, that explain a problem document."""
     reasons, faults = reason_lines(problem.get("reasons")), entries(problem.get("errors"))
-    title, detail = str(problem.get("title", "")), str(problem.get("detail", ""))
+    title, detail = _TITLES.get(problem.get("code"), str(problem.get("title", ""))), str(problem.get("detail", ""))
     yield title or detail or "The broker refused without saying why.", "bold red"
     if reasons:
         yield from ((f"  - {line}", "") for line in reasons)
     elif detail and detail != title and not faults:
         yield f"  {detail}", ""
     for fault in faults:
-        yield f"  - {fault.get('at', '')}: {fault.get('problem', '')}", ""
+        yield f"  - {fault.get('argument') or fault.get('at', '')}: {fault.get('problem', '')}", ""
     yield from ((line, "") for line in _outcomes(problem))
     if problem.get("what_to_do"):
         yield f"What to do: {problem['what_to_do']}", ""

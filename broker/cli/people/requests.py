@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from broker.cli.people.client import Client
 from broker.cli.people.devices import device_key
-from broker.cli.people.exits import CommandError, Document, Exit
+from broker.cli.people.exits import CommandError, Document, Exit, ProblemError
 from broker.cli.people.moments import distance, moment, rfc3339
 from broker.cli.people.problem_words import entries, reason_lines
 from broker.cli.people.request_words import COLUMNS, done, facts, row, waits_for
@@ -17,6 +17,13 @@ from broker.cli.people.screen import Screen
 from broker.cli.people.values import parse_value
 
 _PATH = "/v1/requests"
+_SEVERAL = {
+    "devices": ("", "devices"),
+    "points": ("--point", "point"),
+    "actions": ("--action", "action"),
+    "plan": ("--plan", "plan"),
+}
+"""Where a body has a list: the option, and what it is called among the arguments."""
 
 
 async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
@@ -45,7 +52,7 @@ async def show(arguments: argparse.Namespace, client: Client, screen: Screen) ->
 async def create(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
     """Ask for access."""
     body = await _asked(arguments, client)
-    answer = await client.post(_PATH, body)
+    answer = await _post(arguments, client, _PATH, body)
     screen.document(answer)
     request = _request(answer)
     screen.facts(facts(request))
@@ -97,7 +104,7 @@ async def review(arguments: argparse.Namespace, client: Client, screen: Screen) 
 
 
 async def _act(arguments: argparse.Namespace, client: Client, screen: Screen, act: str, body: Document) -> Exit:
-    answer = await client.post(f"{_path(arguments.request)}/{act}", body)
+    answer = await _post(arguments, client, f"{_path(arguments.request)}/{act}", body)
     screen.document(answer)
     request = _request(answer)
     screen.say(f"{request.get('id')} is {request.get('state')}.", "green")
@@ -108,6 +115,32 @@ async def _act(arguments: argparse.Namespace, client: Client, screen: Screen, ac
     if request.get("shared") is False:
         screen.note("The state cannot be reached: it is so on this broker, on the others when it is back.")
     return Exit.DONE
+
+
+async def _post(arguments: argparse.Namespace, client: Client, path: str, body: Document) -> Document:
+    """The answer; what does not fit is told by the argument that it is about. Raises ProblemError or CommandError."""
+    try:
+        return await client.post(path, body)
+    except ProblemError as error:
+        faults = [
+            fault | {"argument": argument_of(fault, arguments)} for fault in entries(error.document.get("errors"))
+        ]
+        raise ProblemError(error.document | ({"errors": faults} if faults else {})) from None
+
+
+def argument_of(fault: Document, arguments: argparse.Namespace) -> str:
+    """The argument that a fault is about, as it was given; empty if it is about none."""
+    name, _, place = str(fault.get("at", "")).partition(".")
+    option, word = _SEVERAL.get(name, (f"--{name.replace('_', '-')}", name))
+    if name == "until" and getattr(arguments, "seconds", None) is not None:
+        return "--for"
+    given = getattr(arguments, "starts" if name == "from" else word, None)
+    if given is None:
+        return ""
+    number = place.partition(".")[0]
+    if isinstance(given, list) and number.isdigit() and int(number) < len(given):
+        return f"{option} {given[int(number)]}".lstrip()
+    return f"{option} {given}" if name == "window" else option
 
 
 async def _asked(arguments: argparse.Namespace, client: Client) -> Document:

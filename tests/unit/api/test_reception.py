@@ -7,6 +7,7 @@ import pytest
 from broker.api.models import ReadCall, WriteCall
 from broker.api.problems import Problem
 from broker.api.reception import parse_body
+from broker.api.request_models import RequestCall, RevokeCall, WithdrawCall
 
 
 def faults(model, body):
@@ -20,6 +21,22 @@ def faults(model, body):
     [
         (ReadCall, {"points": "supply-temp"}, [("points", "must be a list of names")]),
         (ReadCall, {"points": []}, [("points", "must not be empty")]),
+        (WithdrawCall, {"version": 0}, [("version", "must be at least 1")]),
+        (
+            RevokeCall,
+            {"why": "no"},
+            [("why", "must have at least 3 characters: people go by it, and the ledger keeps it")],
+        ),
+        (
+            RevokeCall,
+            {"why": "    "},
+            [("why", "must have at least 3 characters: people go by it, and the ledger keeps it")],
+        ),
+        (
+            RequestCall,
+            {"devices": ["x"], "reason": "why", "until": "soon"},
+            [("devices.0", "must have at least 3 characters")],
+        ),
         (ReadCall, {"points": [5]}, [("points.0", "must be a text")]),
         (ReadCall, {"raw": {}}, [("raw", "must be a list of ranges")]),
         (ReadCall, {"raw": [5]}, [("raw.0", "must be an object")]),

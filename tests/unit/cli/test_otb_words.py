@@ -1,6 +1,7 @@
 """Refusals, decisions and records in sentences, and the exit status that goes with each."""
 
 import ssl
+from argparse import Namespace
 
 import pytest
 
@@ -13,6 +14,7 @@ from broker.cli.people.look import frozen_devices, window_state
 from broker.cli.people.problem_words import failure_line, sentences, worst
 from broker.cli.people.record_words import record_sentence
 from broker.cli.people.request_words import waits_for
+from broker.cli.people.requests import argument_of
 from broker.cli.people.trouble import explained
 from broker.cli.people.why import explanation
 from broker.model.vocabulary import RecordKind
@@ -238,3 +240,24 @@ def test_a_revoked_certificate_takes_a_new_invitation_and_no_renewal():
 )
 def test_who_is_still_to_approve_is_named(missing, still_needed, told):
     assert waits_for({"missing": missing, "still_needed": still_needed}) == told
+
+
+def test_faults_of_a_request_are_told_by_the_argument_they_are_about():
+    given = Namespace(plan=["fan=1", "b=2"], devices=["ahu-1"], reason="x", window="foo", starts="", seconds=3600)
+    told = {
+        at: argument_of({"at": at}, given) for at in ("plan.1.value", "devices.0", "reason", "window", "from", "until")
+    }
+    assert told == {
+        "plan.1.value": "--plan b=2",
+        "devices.0": "ahu-1",
+        "reason": "--reason",
+        "window": "--window foo",
+        "from": "--from",
+        "until": "--for",
+    }
+    assert [argument_of({"at": at}, given) for at in ("body", "plan.7.value", "version")] == ["", "--plan", ""]
+    problem = {"title": "The body does not fit this route.", "code": "body_invalid"}
+    lines = [
+        line for line, _ in sentences(problem | {"errors": [{"at": "reason", "argument": "--reason", "problem": "p"}]})
+    ]
+    assert lines[:2] == ["Something that was given is not as it must be.", "  - --reason: p"]
