@@ -16,6 +16,7 @@ from broker.model.vocabulary import EndReason, Result
 MOST_DEBTS = 1000
 MOST_OWN_VALUES = 16
 OBLIGE = frozenset({Obligation.RESTORE, Obligation.RELEASE})
+_DID_NOTHING = frozenset({Result.NOT_SENT, Result.DEVICE_REFUSED})
 Values = tuple[tuple[str, str], ...]
 
 MAY_RETURN = frozenset(
@@ -134,7 +135,7 @@ class Debts:
     def _merged(self, fresh: Debt) -> Debt:
         """The first value before counts, unless somebody else has written since: then that one's value does."""
         known = self._held.get(fresh.place)
-        if known is None or (fresh.undo is OnLeave.RESTORE and fresh.before not in known.own):
+        if known is None or known.since or (fresh.undo is OnLeave.RESTORE and fresh.before not in known.own):
             return fresh
         under_way = (*known.under_way, *fresh.under_way)
         grants = known.grants | fresh.grants
@@ -146,6 +147,35 @@ class Debts:
             known = self._held.get(debt.place)
             if known is not None:
                 self._hold(_settled(known, debt.under_way[0], result, intent))
+
+    def written(self, by: str, device: str, request: Request, result: str, first_intent: int) -> bool:
+        """Somebody has written, or may have: what others left there is his now, also if he owes nothing himself and
+        wrote the very value that was there. Whether that changes anything.
+
+        Called for each write once its own debts are settled, so it must cost nothing where nothing is owed.
+        """
+        if result in _DID_NOTHING:
+            return False
+        others = [debt for debt in self._held.values() if debt.device == device and debt.subject.id != by]
+        found = False
+        for intent, operation in enumerate(request.operations if others else (), first_intent):
+            for debt in others:
+                if not debt.since and any(_same_place(debt, operation, touch) for touch in operation.touches):
+                    self._take_over(debt, by, intent)
+                    found = True
+        return found
+
+    def _take_over(self, debt: Debt, by: str, intent: int) -> None:
+        """Who wrote over another's value owes, if he owes anything, the value from before both."""
+        self._held[debt.place] = replace(debt, since=by, since_intent=intent)
+        his = self._held.get((by, *debt.place[1:]))
+        if his is not None and his.undo is debt.undo is OnLeave.RESTORE and his.before in debt.own:
+            self._hold(replace(his, before=debt.before))
+
+    def owed_still(self, debt: Debt) -> bool:
+        """Whether it is owed as it was, with nobody's write since; being about to be undone makes no difference."""
+        known = self._held.get(debt.place)
+        return known is not None and replace(known, undoing=debt.undoing) == debt and not known.since
 
     def _hold(self, debt: Debt) -> None:
         if debt.own <= {RELEASED if debt.undo is OnLeave.RELEASE else debt.before}:
@@ -174,10 +204,17 @@ class Debts:
         if known is None or replace(known, undoing=debt.undoing) != debt:
             return
         del self._held[debt.place]
+        if debt.since:
+            return
         for other in self.all():
             same = (other.device, other.point, other.undo) == (debt.device, debt.point, OnLeave.RESTORE)
             if same and other.before in debt.own:
                 self._hold(replace(other, before=debt.before))
+
+
+def _same_place(debt: Debt, operation: Operation, touch: Touch) -> bool:
+    """Also if only part of the point is written, or its register for the sake of another point."""
+    return touch.point.id == debt.point and debt.priority in (None, operation.acts_at(touch.point))
 
 
 def _settled(debt: Debt, value: str, result: str, intent: int) -> Debt:
@@ -186,8 +223,8 @@ def _settled(debt: Debt, value: str, result: str, intent: int) -> Debt:
         under_way.remove(value)
     written = debt.written
     if result == Result.DONE:
-        written = (value,)
-    elif result not in (Result.NOT_SENT, Result.DEVICE_REFUSED):
+        return replace(debt, written=(value,), under_way=tuple(under_way), intent=intent, since="", since_intent=0)
+    if result not in _DID_NOTHING:
         written = tuple(dict.fromkeys((*written, value)))
     return replace(debt, written=written, under_way=tuple(under_way), intent=intent)
 

@@ -15,6 +15,7 @@ from typing import Any
 from broker.access.debts import Debts
 from broker.adapters.private_files import read_kept, write_private
 from broker.model.leave import Debt, Leave, PointLeft, Undone
+from broker.model.operation import Request
 from broker.model.place import OnLeave
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Result
@@ -61,6 +62,11 @@ class DebtJournal:
         """What became of them. The file may be behind for a moment: it then says less than is known, never more."""
         self.debts.settle(debts, result, intent)
         self._keep()
+
+    def written(self, by: str, device: str, request: Request, result: str, first_intent: int) -> None:
+        """Somebody has written, or may have: what others left there stays."""
+        if self.debts.written(by, device, request, result, first_intent):
+            self._keep()
 
     def prolong(self, debt: Debt, grants: frozenset[str]) -> None:
         """The access goes on by these grants as well."""

@@ -37,14 +37,20 @@ class Owe:
 
 
 class SettleDebts:
-    """What became of a request that left debts. Answer: None, at once."""
+    """What became of a write: of the debts that it was to leave, and of those of others where it wrote. Answer: None,
+    at once.
+    """
 
-    __slots__ = ("debts", "intent", "result")
+    __slots__ = ("debts", "first_intent", "request", "result", "session")
 
-    def __init__(self, debts: tuple[Debt, ...], result: str, intent: int) -> None:
+    def __init__(
+        self, session: Session, request: Request, debts: tuple[Debt, ...], result: str, first_intent: int
+    ) -> None:
+        self.session = session
+        self.request = request
         self.debts = debts
         self.result = result
-        self.intent = intent
+        self.first_intent = first_intent
 
 
 class MarkUndoing:

@@ -1,7 +1,8 @@
 """The way of one operation.
 
     request -> Decide (each operation) -> [a person is missing: AskApproval, refused] -> [before-value, Owe] ->
-    [what persons armed: UseArming] -> RecordIntents -> LastLook -> Relay -> [SettleDebts] -> RecordOutcomes -> answer
+    [what persons armed: UseArming] -> RecordIntents -> LastLook -> Relay -> [a write: SettleDebts] ->
+    RecordOutcomes -> answer
 
 A generator yields commands and is sent their answers; one driver performs them. Whatever goes wrong at any step,
 nothing is relayed without a recorded intent, and every recorded intent gets exactly one outcome.
@@ -101,21 +102,21 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
             return Refused((Reason.OBLIGATION_UNMET,), decisions)
         before, owed = met
     if armed and (refused := (yield from _use_up(session, request, decisions))) is not None:
-        yield from _settle(owed, Result.NOT_SENT)
+        yield from _unowe(session, request, owed)
         return refused
     first = yield RecordIntents(session, request, decisions, before)
     if not isinstance(first, int):
-        yield from _settle(owed, Result.NOT_SENT)
+        yield from _unowe(session, request, owed)
         return Refused((str(first),), decisions)
     changed = yield LastLook(session, decisions)
     if changed:
-        yield from _settle(owed, Result.NOT_SENT)
+        yield from _unowe(session, request, owed)
         yield RecordOutcomes(session, request, first, Relayed(Result.NOT_SENT, code=str(changed)), ())
         return Refused((str(changed),), decisions)
     relayed = yield Relay(session, request, decisions)
     assert isinstance(relayed, Relayed)
-    if owed:
-        yield from _settle(owed, relayed.result, first)
+    if request.writes:
+        yield SettleDebts(session, request, owed, relayed.result, first)
     after: Values = ()
     if Obligation.AFTER_VALUE in obliged and relayed.result == Result.DONE:
         after = (yield from _read_back(session, request)) or ()
@@ -214,9 +215,9 @@ def _meet(
     return (before, owed) if isinstance(owed, tuple) else None
 
 
-def _settle(owed: tuple[Debt, ...], result: str, intent: int = 0) -> Generator[Command, object, None]:
+def _unowe(session: Session, request: Request, owed: tuple[Debt, ...]) -> Generator[Command, object, None]:
     if owed:
-        yield SettleDebts(owed, result, intent)
+        yield SettleDebts(session, request, owed, Result.NOT_SENT, 0)
 
 
 def _read_back(session: Session, request: Request) -> Generator[Command, object, Values | None]:

@@ -84,6 +84,9 @@ class DebtBook(Protocol):
     def settle(self, debts: tuple[Debt, ...], result: str, intent: int) -> None:
         """What became of writes that were noted, by the outcome of their intent."""
 
+    def written(self, by: str, device: str, request: Request, result: str, first_intent: int) -> None:
+        """What became of anybody's write: done or unknown, what others left in its places is not undone any more."""
+
     def mark(self, debt: Debt, undoing: bool, marked: Callable[[bool], None]) -> None:
         """A debt is about to be undone, or was not after all; `marked` is called later with whether that is on disk."""
 

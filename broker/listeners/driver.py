@@ -213,7 +213,13 @@ class Driver:
         return PENDING
 
     def _settle_debts(self, command: SettleDebts, run: "_Run") -> None:
-        self._debts.settle(command.debts, command.result, command.intent)
+        if command.debts:
+            self._debts.settle(command.debts, command.result, command.first_intent)
+        session = command.session
+        if session.errand is None:
+            self._debts.written(
+                session.subject.id, session.device_key, command.request, command.result, command.first_intent
+            )
 
     def _mark_undoing(self, command: MarkUndoing, run: "_Run") -> Any:
         self._debts.mark(command.debt, command.undoing, run.advance)

@@ -18,7 +18,9 @@ class Debt:
     released). Whatever of `written` the place holds is the subject's own: usually one value, more where an outcome is
     unknown; `under_way` are values of writes whose outcome is not in yet. `subject` is without proofs; `grants` are
     those that let it write; `intent` is the index of the newest write's intent, `at` when that was (epoch seconds).
-    `undoing`: it may have been undone already, and nobody can say.
+    `undoing`: it may have been undone already, and nobody can say. `since` is who else has written there since, or may
+    have (empty: nobody that the broker knows of), `since_intent` the index of that write's intent: it will not be
+    undone.
     """
 
     subject: Subject
@@ -34,6 +36,8 @@ class Debt:
     intent: int
     at: float
     undoing: bool = False
+    since: str = ""
+    since_intent: int = 0
 
     @property
     def place(self) -> tuple[str, str, str, int]:
@@ -49,6 +53,11 @@ class Debt:
     def own(self) -> frozenset[str]:
         """The values that are the subject's own."""
         return frozenset((*self.written, *self.under_way))
+
+    @property
+    def kept_because(self) -> str:
+        """Why what is there stays whatever it is; empty if nobody is known to have written since."""
+        return f"written since by {self.since} (record {self.since_intent})" if self.since else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,8 @@ class Endings:
 
     def waits_for(self, debt: Debt) -> str:
         """What a debt waits for, in words."""
+        if debt.since:
+            return f"nothing: {debt.kept_because}"
         end = self._ends.get(debt.place)
         if end is None:
             return "the end of the access"

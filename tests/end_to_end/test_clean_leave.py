@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from broker.cli.building import ANA
+from broker.cli.building import ANA, BMS
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import OWNER, Development, until
 from tests.end_to_end.devices import POINTS, bacnet_device, modbus_device, write_inventory
@@ -144,6 +144,26 @@ def test_what_an_operator_wrote_since_is_kept(plant: Plant) -> None:
     assert [point["result"] for point in leave["points"]] == ["kept"]
     assert plant.holds() == 210
     plant.operator_writes(180)
+
+
+def test_the_same_value_written_by_another_through_the_broker_is_kept(plant: Plant) -> None:
+    everywhere = {"scope": {"sites": ["plant"]}, "actions": ["view", "adjust"]}
+    plant.changed(grants=[{"id": "both", "subjects": [ANA, BMS], **everywhere}])
+    with plant.development.modbus("bms-sync") as operator:
+        assert operator.ask(read_registers(SETPOINT))
+        with plant.development.modbus() as ana:
+            written(ana, 190)
+            written(operator, 190)
+            ended_by_an_administrator(plant)
+            until(lambda: _kept_because(plant, f"written since by {BMS} "), UNDONE_SECONDS)
+    assert plant.holds() == 190
+    plant.changed()
+    plant.operator_writes(180)
+
+
+def _kept_because(plant: Plant, words: str) -> bool:
+    leaves = plant.development.records("leave_finished", subject=ANA)
+    return any(point["result"] == "kept" and words in point["detail"] for leave in leaves for point in leave["points"])
 
 
 def test_the_value_is_put_back_when_the_window_closes(plant: Plant) -> None:

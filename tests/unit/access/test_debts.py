@@ -158,6 +158,105 @@ def test_who_wrote_over_anothers_value_owes_the_value_from_before_both():
     assert (held(debts).subject, held(debts).before, held(debts).own) == (BO, "18", {"21"})
 
 
+def over(
+    debts: Debts, subject: Subject, touch: Touch, result: Result = Result.DONE, priority: int | None = None
+) -> bool:
+    """Somebody's write in that place, with intent 41, came out so."""
+    request, _ = written(touch, priority=priority)
+    return debts.written(subject.id, "plant/ahu-1", request, result, 41)
+
+
+@pytest.mark.parametrize("result", [Result.DONE, Result.UNKNOWN, Result.BAD_REPLY])
+def test_the_same_value_written_by_another_who_owes_nothing_is_his_and_stays(result):
+    debts = Debts()
+    write(debts, "20")
+    assert over(debts, BO, Touch(SETPOINT, True, "20"), result)
+    assert held(debts).kept_because == "written since by bo@plant.example (record 41)"
+    assert not debts.owed_still(held(debts))
+    again = held(Debts(debts.all()))
+    assert again.since == BO.id
+
+
+def test_the_same_value_written_by_another_who_would_have_to_undo_it_is_his_and_stays():
+    debts = Debts()
+    write(debts, "20")
+    write(debts, "20", before="20", subject=BO)
+    over(debts, BO, Touch(SETPOINT, True, "20"))
+    assert (held(debts).subject, held(debts).since) == (ANA, BO.id)
+
+
+@pytest.mark.parametrize(
+    ("subject", "touch", "result"),
+    [
+        (ANA, Touch(SETPOINT, True, "20"), Result.DONE),
+        (BO, Touch(replace(SETPOINT, id="other"), True, "20"), Result.DONE),
+        (BO, Touch(SETPOINT, True, "20"), Result.NOT_SENT),
+        (BO, Touch(SETPOINT, True, "20"), Result.DEVICE_REFUSED),
+    ],
+    ids=["oneself", "another point", "not sent", "refused"],
+)
+def test_what_is_not_anothers_write_there_leaves_a_debt_as_it_is(subject, touch, result):
+    debts = Debts()
+    write(debts, "20")
+    assert not over(debts, subject, touch, result)
+    assert debts.owed_still(held(debts)) and not held(debts).since
+
+
+def test_a_write_into_part_of_a_point_is_a_write_to_it():
+    debts = Debts()
+    write(debts, "20")
+    assert over(debts, BO, Touch(SETPOINT, False))
+
+
+@pytest.mark.parametrize(("priority", "his"), [(9, True), (10, False)])
+def test_of_a_priority_only_a_write_at_that_one_takes_over(priority, his):
+    debts = Debts()
+    fresh = (debt("20.5", "", point="zone", undo=OnLeave.RELEASE, priority=9),)
+    assert debts.note(fresh)
+    debts.settle(fresh, Result.DONE, 7)
+    assert over(debts, BO, Touch(ZONE, True, "20.5"), priority=priority) is his
+
+
+def test_who_takes_over_another_value_and_has_to_undo_it_owes_the_value_from_before_both():
+    debts = Debts()
+    write(debts, "20")
+    write(debts, "21", before="20", subject=BO)
+    over(debts, BO, Touch(SETPOINT, True, "21"))
+    his, anas = sorted(debts.all(), key=lambda each: each.since)
+    assert (his.subject, his.before, anas.since) == (BO, "18", BO.id)
+    debts.close(anas)
+    assert held(debts).before == "18"
+
+
+def test_what_the_debtor_writes_after_another_is_owed_with_that_ones_value():
+    debts = Debts()
+    write(debts, "20")
+    over(debts, BO, Touch(SETPOINT, True, "20"))
+    write(debts, "22", before="20")
+    assert (held(debts).before, held(debts).own, held(debts).since) == ("20", {"22"}, "")
+
+
+def test_a_value_that_was_taken_over_is_not_put_back_by_a_third():
+    debts = Debts()
+    cy = replace(ANA, id="cy@acme.example")
+    write(debts, "20")
+    over(debts, BO, Touch(SETPOINT, True, "20"))
+    write(debts, "25", before="20", subject=cy)
+    over(debts, cy, Touch(SETPOINT, True, "25"))
+    debts.close(next(each for each in debts.all() if each.subject == ANA))
+    assert (held(debts).subject, held(debts).before) == (cy, "20")
+
+
+def test_the_write_that_came_last_counts_also_if_it_was_noted_before_the_other_came_out():
+    debts = Debts()
+    write(debts, "20")
+    fresh = (debt("21", "20"),)
+    assert debts.note(fresh)
+    over(debts, BO, Touch(SETPOINT, True, "20"))
+    debts.settle(fresh, Result.DONE, 42)
+    assert (held(debts).since, held(debts).own) == ("", {"21"})
+
+
 def test_what_was_written_while_it_was_undone_stays_owed():
     debts = Debts()
     write(debts, "20")

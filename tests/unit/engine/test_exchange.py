@@ -16,7 +16,7 @@ from tests.unit.engine.playbook import DONE, READ, Playbook, allow, deny, reques
 def test_an_allowed_request_goes_the_whole_way_in_order():
     book = Playbook()
     finding = book.play(exchange(session(), request(Action.ADJUST)))
-    assert book.names() == ["Decide", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"]
+    assert book.names() == ["Decide", "RecordIntents", "LastLook", "Relay", "SettleDebts", "RecordOutcomes"]
     assert isinstance(finding, Answered) and finding.relayed is DONE and finding.recorded
 
 
@@ -75,7 +75,7 @@ def test_a_before_value_is_read_as_an_operation_of_its_own_and_goes_into_the_int
     assert book.names() == [
         *["Decide"],
         *["Decide", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"],
-        *["RecordIntents", "LastLook", "Relay", "RecordOutcomes"],
+        *["RecordIntents", "LastLook", "Relay", "SettleDebts", "RecordOutcomes"],
     ]
 
 

@@ -118,7 +118,15 @@ def test_without_room_for_one_more_it_is_refused_without_an_approval():
 def test_what_was_armed_is_used_up_before_anything_is_intended(obligations):
     book = Playbook(Decide=lambda c: armed(SECOND, obligations=obligations))
     finding = book.play(exchange(session(), request(Action.ADJUST)))
-    assert book.names() == ["Decide", "UseArming", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"]
+    assert book.names() == [
+        "Decide",
+        "UseArming",
+        "RecordIntents",
+        "LastLook",
+        "Relay",
+        "SettleDebts",
+        "RecordOutcomes",
+    ]
     assert isinstance(finding, Answered) and finding.relayed is DONE
 
 

@@ -22,7 +22,7 @@ def play(**answers):
 
 def test_the_use_is_taken_up_before_anything_is_intended_or_sent() -> None:
     book, finding = play()
-    assert book.names() == ["Decide", "ClaimUse", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"]
+    assert book.names() == ["Decide", "ClaimUse", "RecordIntents", "LastLook", "Relay", "SettleDebts", "RecordOutcomes"]
     assert isinstance(finding, Answered)
 
 

@@ -72,7 +72,7 @@ def test_the_value_before_is_put_back_over_the_debtors_own():
     assert book.names() == [
         *["Decide", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"],
         "MarkUndoing",
-        *["Decide", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"],
+        *["Decide", "RecordIntents", "LastLook", "Relay", "SettleDebts", "RecordOutcomes"],
     ]
     (write,) = relayed_writes(book)
     assert write.request.operations[0].touches[0].value == "18"
@@ -187,7 +187,11 @@ def test_a_write_that_has_to_be_undone_is_owed_before_its_intent_and_settled_by_
     assert book.names()[6:] == ["Owe", "RecordIntents", "LastLook", "Relay", "SettleDebts", "RecordOutcomes"]
     settled = book.trace[-2]
     assert isinstance(settled, SettleDebts)
-    assert (settled.debts, settled.result, settled.intent) == ((RESTORE,), Result.DONE, book.trace[-1].first_intent)
+    assert (settled.debts, settled.result, settled.first_intent) == (
+        (RESTORE,),
+        Result.DONE,
+        book.trace[-1].first_intent,
+    )
 
 
 @pytest.mark.parametrize(

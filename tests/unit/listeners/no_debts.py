@@ -6,3 +6,6 @@ class NoDebts:
         raise AssertionError("nothing here leaves a debt")
 
     settle = mark = note
+
+    def written(self, by, device, request, result, first_intent):
+        pass

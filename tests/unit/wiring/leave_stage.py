@@ -44,6 +44,7 @@ from broker.wiring.leaves import LeaveKeeper
 NOW = 1_800_000_000.0
 PROOF = Proof(ProofKind.CERTIFICATE, "CN=root", "ana@acme.example", "a" * 43, NOW, NOW + 10**6)
 ANA = Subject("ana@acme.example", SubjectKind.PERSON, "acme", proofs=(PROOF,))
+BO = replace(ANA, id="bo@plant.example", organisation="acme-sister")
 POINT = Point(
     "setpoint",
     ModbusAddress(Table.HOLDING_REGISTER, 10, 1, ValueType.INT16),
@@ -72,6 +73,7 @@ class Stage:
         self.holds = 18
         self.script: Callable[[bytes], Relayed | None] = lambda pdu: None
         self.denied: set[EntryPoint] = set()
+        self.owing = {ANA.id}
         self.made = 0
         self.desk = DecisionDesk(self, self, self, InForce(INVENTORY), self._id, Concealment(SimpleNamespace()))
         self.register = SessionRegister(self, self, self.desk, self._id, lambda subject, now: subject)
@@ -121,9 +123,9 @@ class Stage:
         return True
 
     def decide(self, entry_point: EntryPoint, question: bytes, answered: Callable[[bytes], None]) -> None:
-        obliged = (
-            ["restore"] if entry_point is EntryPoint.OPERATION and json.loads(question)["operation"]["writes"] else []
-        )
+        asked = json.loads(question)
+        owes = entry_point is EntryPoint.OPERATION and asked["subject"]["id"] in self.owing
+        obliged = ["restore"] if owes and asked["operation"]["writes"] else []
         denied = entry_point in self.denied
         answer = {"allow": not denied, "reasons": ["role_missing"] if denied else [], "rule": "r"}
         answer |= {"obligations": [] if denied else obliged}
@@ -146,8 +148,11 @@ class Stage:
     # What happens in it
 
     async def ana(self) -> Session:
+        return await self.enters(ANA)
+
+    async def enters(self, subject: Subject) -> Session:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.register.open(ANA, DEVICE, "modbus_tls", "127.0.0.1:1", lambda reason: None, opened.set_result)
+        self.register.open(subject, DEVICE, "modbus_tls", "127.0.0.1:1", lambda reason: None, opened.set_result)
         session = await opened
         assert isinstance(session, Session), session
         return session

@@ -12,7 +12,7 @@ from broker.model.lock import Lock, LockKind
 from broker.model.operation import Relayed
 from broker.model.vocabulary import EndReason, Result
 from broker.wiring import leaves
-from tests.unit.wiring.leave_stage import ADJUST, ANA, GIVE_UP, GRACE, HOLIDAYS, LOOK, NOW, Stage
+from tests.unit.wiring.leave_stage import ADJUST, ANA, BO, GIVE_UP, GRACE, HOLIDAYS, LOOK, NOW, Stage
 
 Story = Callable[[Stage], Awaitable[None]]
 ISOLATION = Lock("lck-1", LockKind.SITE, "plant", "why", "bo", NOW, "b/ledger", isolation=True)
@@ -293,6 +293,47 @@ def test_a_write_that_cannot_be_kept_on_disk_is_refused_and_nothing_is_owed(play
         assert (await stage.writes_as(await stage.ana(), 20)).relayed.result == Result.DONE
 
     play(story)
+
+
+@pytest.mark.parametrize("owing", [set(), {BO.id}], ids=["owes nothing", "would have to undo it"])
+@pytest.mark.parametrize("result", [None, Relayed(Result.UNKNOWN, code="timeout")], ids=["done", "unknown"])
+def test_the_same_value_written_by_an_operator_is_kept_when_the_vendor_leaves(play, owing, result):
+    async def story(stage):
+        session = await stage.ana()
+        await stage.writes_as(session, 20)
+        stage.owing |= owing
+        operator = await stage.enters(BO)
+        stage.script = lambda pdu: result if pdu[0] == 6 else None
+        await stage.writes_as(operator, 20)
+        written = [i for i, record in enumerate(stage.records) if record["kind"] == "intent"][-1]
+        stage.register.end(session, EndReason.GRANT_ENDED)
+        stage.register.end(operator, EndReason.GRANT_ENDED)
+        assert await stage.leave() == [("kept", f"written since by {BO.id} (record {written})")]
+        assert (stage.holds, stage.writes) == (20, [20, 20])
+        assert not [record for record in stage.told("session_opened") if record["listener"] == "leave"]
+        assert len(stage.journal.debts) == 0
+
+    play(story)
+
+
+def test_that_an_operator_has_written_since_outlives_the_broker(play, tmp_path):
+    async def before() -> None:
+        stage = Stage(tmp_path)
+        await stage.start()
+        await stage.writes_as(await stage.ana(), 20)
+        await stage.writes_as(await stage.enters(BO), 20)
+        await stage.journal.close()
+
+    asyncio.run(before())
+    again = Stage(tmp_path)
+    again.holds = 20
+
+    async def story(stage):
+        await stage.after(GRACE + 1)
+        assert [result for result, _ in await stage.leave()] == ["kept"]
+        assert stage.writes == []
+
+    play(story, again)
 
 
 def test_an_access_that_is_prolonged_by_another_grant_goes_on(play):
