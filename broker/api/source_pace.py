@@ -2,13 +2,13 @@
 all sources together.
 """
 
-import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from broker.identity.source import source_of_peer
+
 MOST_SOURCES = 1024
-NETWORK_OCTETS = 8
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class SourcePace:
 
     def admits(self, peer: str) -> bool:
         """Take one try of whoever is at `address:port`; False if it has none left, or all together have none."""
-        now, source = self._monotonic(), source_of(peer)
+        now, source = self._monotonic(), source_of_peer(peer)
         bucket = self._sources.pop(source, None) or Bucket(self._burst, self._per_second, self._burst, now)
         self._sources[source] = bucket
         if len(self._sources) > MOST_SOURCES:
@@ -54,19 +54,3 @@ class SourcePace:
         bucket.left -= 1.0
         self._together.left -= 1.0
         return True
-
-
-def source_of(peer: str) -> str:
-    """Whom the tries at `address:port` count for: an IPv4 address, or the network of 64 bits of an IPv6 address, for
-    whoever has one address there has all of them.
-    """
-    text = peer.rpartition(":")[0] or peer
-    try:
-        address = ipaddress.ip_address(text.strip("[]"))
-    except ValueError:
-        return text
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped is not None:
-        return str(address.ipv4_mapped)
-    return f"{ipaddress.IPv6Address(address.packed[:NETWORK_OCTETS] + bytes(NETWORK_OCTETS))}/64"

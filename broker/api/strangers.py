@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from broker.api.problems import Problem
-from broker.api.source_pace import SourcePace, source_of
+from broker.api.source_pace import SourcePace
+from broker.identity.source import source_of_peer
 
 PER_SECOND = 1 / 3
 BURST = 30.0
@@ -28,7 +29,7 @@ class Strangers:
         """While a call of `address:port`, or of the certificate of that fingerprint, is under way. Raises Problem
         `too_many_calls`.
         """
-        source = source_of(caller)
+        source = source_of_peer(caller)
         full = self._under_way.total() >= MOST_AT_ONCE or self._under_way[source] >= MOST_OF_SOURCE
         if full or not self._pace.admits(caller):
             raise Problem("too_many_calls", headers={"Retry-After": str(round(1 / PER_SECOND))})

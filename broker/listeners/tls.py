@@ -5,8 +5,6 @@ a flood costs the callee nothing; the others are reported as they happen.
 """
 
 import asyncio
-import contextlib
-import ipaddress
 import socket
 import ssl
 from collections import Counter
@@ -14,6 +12,7 @@ from collections.abc import Callable
 from typing import Final
 
 from broker.errors import BrokerError
+from broker.identity.source import source_of
 from broker.listeners.tls_connection import SharedBuffers, TlsConnection
 from broker.listeners.tls_context import (
     Examine,
@@ -147,7 +146,7 @@ class TlsListener:
 
     def admit(self, connection: TlsConnection) -> bool:
         """Count a new connection within the limits; the oldest unfinished handshake makes room for a new one."""
-        source = connection.source = _source(connection.source)
+        source = connection.source = source_of(connection.source)
         if len(self._connections) >= self._max_connections:
             return self._turn_away(source, "too_many_connections")
         if self._sources[source] >= self._max_connections_per_peer:
@@ -247,12 +246,3 @@ class TlsListener:
             connection.stalled = (now, waiting)
             return False
         return now - stalled[0] > self._stalled_seconds
-
-
-def _source(address: str) -> str:
-    """What a limit for each peer counts: an IPv4 address or the /64 of an IPv6 one."""
-    if ":" not in address:
-        return address
-    with contextlib.suppress(ValueError):
-        return str(ipaddress.ip_network((address.partition("%")[0], 64), strict=False))
-    return address

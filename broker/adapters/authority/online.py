@@ -81,7 +81,8 @@ class OnlineAuthority:
         """Revoke those that are not yet, publish once, and see to it that the lists stay fresh."""
         with self._opened() as authority:
             known = {entry.serial for entry in authority.register.entries if isinstance(entry, Issued)}
-            waiting = [serial for serial in serials if serial in known - _revoked(authority)]
+            good = known - _revoked(authority)
+            waiting = [serial for serial in serials if serial in good]
             for serial in waiting:
                 authority.note_revoked(serial, reason, now)
             if waiting or self._runs_out(authority, now):

@@ -124,8 +124,8 @@ class Enrolment:
         assert new is not None
         self._office.require_eligible(begun.subject, begun.organisation)
         await self._inviters.require_standing(invitation)
-        await self._office.require_unspent(invitation.id, begun.organisation)
         factor, proven = self._factors.confirmed(new, begun.subject, raw_code, raw_response)
+        await self._office.require_unspent(invitation.id, begun.organisation)
         now = self._clock.now()
         person = Person(begun.subject, begun.organisation, invitation.id, invitation.created_by, now)
         told = {"organisation": person.organisation, "invitation": person.invitation, "invited_by": person.invited_by}

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from broker.api.problems import Problem
-from broker.api.source_pace import MOST_SOURCES, SourcePace, source_of
+from broker.api.source_pace import MOST_SOURCES, SourcePace
 from broker.api.strangers import BURST, MOST_AT_ONCE, MOST_OF_SOURCE, PER_SECOND, TOGETHER, Strangers
 
 
@@ -70,20 +70,6 @@ def test_all_addresses_of_a_network_of_64_bits_share_their_tries():
     admitted = [pace.admits(f"[2001:db8:1:2:{number:x}::1]:{number}") for number in range(100)]
     assert admitted == [True] * 10 + [False] * 90
     assert pace.admits("[2001:db8:1:3::1]:1")
-
-
-@pytest.mark.parametrize(
-    ("peer", "source"),
-    [
-        ("192.0.2.1:40000", "192.0.2.1"),
-        ("[::ffff:192.0.2.1]:40000", "192.0.2.1"),
-        ("[2001:db8:1:2:3:4:5:6]:40000", "2001:db8:1:2::/64"),
-        ("[fe80::1%eth0]:40000", "fe80::/64"),
-        ("unix", "unix"),
-    ],
-)
-def test_a_source_is_an_address_or_the_network_of_one(peer, source):
-    assert source_of(peer) == source
 
 
 def test_however_many_sources_there_are_they_have_no_more_together():
