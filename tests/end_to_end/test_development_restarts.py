@@ -11,10 +11,17 @@ TRIES = 3
 
 def logged_since(development: Development, before: str) -> str:
     """What it has said since; all of its start."""
-    until(lambda: "Ctrl-C ends it." in development.logged().removeprefix(before))
+    until(lambda: "Ctrl-C ends it." in development.logged().removeprefix(before), 20)
     until(lambda: "access_changed" in development.logged().removeprefix(before), 20)
     development.stop()
     return development.logged().removeprefix(before)
+
+
+def bound(taken: socket.socket, port: int) -> bool:
+    with suppress(OSError):  # another program has it for a moment
+        taken.bind(("127.0.0.1", port))
+        return True
+    return False
 
 
 def test_a_restart_keeps_an_edited_inventory_with_the_devices_where_they_are_now(start: Start) -> None:
@@ -26,9 +33,9 @@ def test_a_restart_keeps_an_edited_inventory_with_the_devices_where_they_are_now
     before = first.logged()
     with ExitStack() as stack:
         taken = stack.enter_context(socket.socket())
-        with suppress(OSError):  # somebody else has it: taken all the same
-            taken.bind(("127.0.0.1", meter))
-            taken.listen()
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        until(lambda: bound(taken, meter), 20)
+        taken.listen()
         again = start(name="again")
         assert again.facts["devices"]["plant/meter-1"]["upstream"] != f"127.0.0.1:{meter}"
         assert again.api("bms-sync").read("plant/meter-1", "heat-energy").status == 200

@@ -158,7 +158,7 @@ def test_of_two_locks_on_one_thing_both_must_be_lifted(plant: Development) -> No
         ("vendor-ana", {"kind": "site", "target": "plant"}, 403, "permission_denied"),
         ("auditor-cy", {"kind": "site", "target": "plant"}, 403, "permission_denied"),
         ("secops-bo", {"kind": "site", "target": "plnt"}, 404, "lock_target_unknown"),
-        ("secops-bo", {"kind": "device", "target": "ahu-1"}, 404, "lock_target_unknown"),
+        ("secops-bo", {"kind": "device", "target": "ahu-9"}, 404, "lock_target_unknown"),
         ("secops-bo", {"kind": "certificate", "target": "c0ffee"}, 422, "body_invalid"),
         ("secops-bo", {"kind": "subject", "target": "bo@plant.example"}, 422, "lock_of_oneself"),
         ("secops-bo", {"kind": "organisation", "target": "plant-owner"}, 422, "lock_of_oneself"),
