@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from broker.model.approval import ARMED_SECONDS, OPEN_SECONDS, Approval
 from broker.model.decision import Arming, Obligation
+from broker.model.subject import Subject
 
 MOST = 256
 MOST_OF_SUBJECT = 8
@@ -64,11 +65,12 @@ class ApprovalBook:
         known = self._known[identifier]
         self._known[identifier] = replace(known, needs=tuple(dict.fromkeys((*known.needs, *kinds))))
 
-    def arm(self, identifier: str, kind: Obligation, by: str, now: float) -> Approval:
+    def arm(self, identifier: str, kind: Obligation, by: Subject, now: float) -> Approval:
         """A person meets one obligation. Once none is missing, all are good for the same time, from now."""
         known = self._known[identifier]
         others = (arming for arming in known.armings if arming.kind is not kind)
-        armed = replace(known, armings=(*others, Arming(known.id, kind, by, now, known.until)))
+        armings = (*others, Arming(known.id, kind, by.id, now, known.until))
+        armed = replace(known, armings=armings, armed_by=(*known.armed_by, by))
         if not armed.missing:
             until = now + ARMED_SECONDS
             every = tuple(replace(arming, until=until) for arming in armed.armings)
@@ -78,7 +80,7 @@ class ApprovalBook:
 
     def refuse(self, identifier: str, by: str, now: float) -> Approval:
         """A person refuses: until its time is over, asking again gives the refusal."""
-        refused = replace(self._known[identifier], refused_by=by, armings=(), until=now + OPEN_SECONDS)
+        refused = replace(self._known[identifier], refused_by=by, armings=(), armed_by=(), until=now + OPEN_SECONDS)
         self._known[identifier] = refused
         return refused
 

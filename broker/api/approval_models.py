@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, StrictBool, StringConstraints
 
 from broker.api.models import Asked, Told
 from broker.model.approval import LONGEST_WHY
@@ -18,9 +18,13 @@ Why = Annotated[str, StringConstraints(max_length=LONGEST_WHY), AfterValidator(_
 
 
 class ApproveCall(Asked):
-    """Approving takes nothing but the id; `why` goes into the ledger."""
+    """Approving takes nothing but the id; `why` goes into the ledger.
+
+    `without_old`: you know that what is there now could not be read. Only then it is armed where that is so.
+    """
 
     why: Why = ""
+    without_old: StrictBool = False
 
 
 class RefuseCall(Asked):
@@ -79,6 +83,7 @@ class ApprovalEntry(Told):
     """An operation that was refused because a person is missing. `needs` are all that it takes, `missing` what nobody
     has met; when none is missing it is `armed`: exactly it, of this subject on this device, may be done once `until`
     then. `rules` are what allows it but for the persons, such as `grant/ID`; `grants` those grants of its subject.
+    `old_values`: whether what would be written over was read, or could not be; while it is being read nobody approves.
     """
 
     id: str
@@ -96,6 +101,7 @@ class ApprovalEntry(Told):
     armings: list[ArmingFact]
     refused_by: str | None
     concealed: bool
+    old_values: Literal["being_read", "read", "unreadable"]
     operations: list[WaitingOperation]
 
 

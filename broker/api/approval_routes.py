@@ -40,7 +40,7 @@ APPROVAL_ROUTES: tuple[Route, ...] = (
         handler=approvals.approve,
         answer=approval_models.ApprovalEntry,
         body=approval_models.ApproveCall,
-        problems=("approval_unknown", "approval_over", "ledger_closed"),
+        problems=("approval_unknown", "approval_over", "approval_unread", "approval_unseen", "ledger_closed"),
         description=(
             "The next identical operation of the same subject on the same device is decided again, with what you did "
             "in `input.armed`, and passes once if the policy still allows it. Nobody approves his own operation."

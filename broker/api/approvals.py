@@ -6,7 +6,7 @@ from broker.api.call import Call
 from broker.api.enrolment import people_of, refused
 from broker.api.problems import Problem, timestamp
 from broker.errors import EnrolmentError, StateUnavailableError
-from broker.model.approval import Approval
+from broker.model.approval import Approval, ApprovalState, OldValues
 from broker.model.decision import Obligation
 from broker.model.operation import BacnetProperty, ModbusRange, Operation, Touch
 from broker.model.place import Grant, GrantKind
@@ -39,7 +39,19 @@ async def approve(call: Call) -> dict[str, Any]:
     """Arm exactly this operation, as a second person."""
     found = await _permitted(call, APPROVE)
     call.require_person(other_than=found.subject.id)
-    return await _done(call, call.gate.approvals.arm(found, Obligation.SECOND_PERSON, call.subject, call.body.why))
+    why, without_old = call.body.why, call.body.without_old
+    if Obligation.SECOND_PERSON in found.missing and found.state is ApprovalState.WAITING:
+        _require_seen(found, without_old)
+    armed = call.gate.approvals.arm(found, Obligation.SECOND_PERSON, call.subject, why, without_old=without_old)
+    return await _done(call, armed)
+
+
+def _require_seen(approval: Approval, without_old: bool) -> None:
+    """Who approves has seen what would be written over, or knows that it could not be read. Raises Problem."""
+    if approval.old_values is OldValues.BEING_READ:
+        raise Problem("approval_unread")
+    if approval.old_values is OldValues.UNREADABLE and not without_old:
+        raise Problem("approval_unseen")
 
 
 async def refuse(call: Call) -> dict[str, Any]:
@@ -146,6 +158,7 @@ async def _document(call: Call, approval: Approval) -> dict[str, Any]:
         ],
         "refused_by": approval.refused_by or None,
         "concealed": approval.request.conceals,
+        "old_values": approval.old_values.value,
         "operations": [_operation(o, before, approval.request.conceals) for o in approval.request.operations],
     }
 

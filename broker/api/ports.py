@@ -221,8 +221,10 @@ class Approvals(Protocol):
     def proven_lately(self, subject: Subject) -> bool:
         """Whether the subject has proven itself to its issuer a few minutes ago."""
 
-    def arm(self, approval: Approval, kind: Obligation, by: Subject, why: str = "") -> Approval | None:
-        """A person meets one obligation; None if it is over, was refused or does not need that."""
+    def arm(
+        self, approval: Approval, kind: Obligation, by: Subject, why: str = "", *, without_old: bool = False
+    ) -> Approval | None:
+        """A person meets one obligation; None if it is over, was refused or does not need that, or is not seen."""
 
     def refuse(self, approval: Approval, by: Subject, why: str = "") -> Approval | None:
         """A second person refuses; None if it is over or refused already."""

@@ -131,6 +131,14 @@ KINDS: dict[str, Kind] = {
         "It waits for nothing that you could give: look at it again.",
         "See what it lacks: `otb approvals show ID`.",
     ),
+    "approval_unread": Kind(
+        409, "What is there now is still being read; nothing was armed.", "Look at it again in a moment, then decide."
+    ),
+    "approval_unseen": Kind(
+        409,
+        "What is there now could not be read; nothing was armed.",
+        "Find out what it is, and say that you know: `otb approvals approve ID --without-old` (`without_old`).",
+    ),
     "idempotency_in_flight": Kind(
         409, "The call with this Idempotency-Key is still under way.", "Wait, then repeat it to get its answer."
     ),

@@ -14,7 +14,7 @@ from broker.engine.ports import Clock, Ledger
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
-from broker.model.approval import FRESH_SECONDS, OPEN_SECONDS, Approval, ApprovalEnd, ApprovalState
+from broker.model.approval import FRESH_SECONDS, OPEN_SECONDS, Approval, ApprovalEnd, ApprovalState, OldValues
 from broker.model.decision import Arming, Decision, Obligation
 from broker.model.operation import Request
 from broker.model.subject import Subject
@@ -113,15 +113,21 @@ class Approvals:
             return Reason.LEDGER_PAUSED if error.code == Reason.LEDGER_PAUSED else Reason.LEDGER_CLOSED
         return ""
 
-    def arm(self, approval: Approval, kind: Obligation, by: Subject, why: str = "") -> Approval | None:
-        """A person meets one obligation; None if it is over, was refused or does not need that."""
+    def arm(
+        self, approval: Approval, kind: Obligation, by: Subject, why: str = "", *, without_old: bool = False
+    ) -> Approval | None:
+        """A person meets one obligation; None if it is over, was refused or does not need that.
+
+        Nor does a second person while nobody can see what would be written over, or (unless `without_old`, which is to
+        say that it is known to be so) where that could not be read.
+        """
         known = self._book.get(approval.id)
         if known is None or known.state is ApprovalState.REFUSED or kind not in known.missing:
             return None
         now = self._clock.now()
-        if now >= known.until:
+        if now >= known.until or (kind is Obligation.SECOND_PERSON and not _is_seen(known, without_old)):
             return None
-        armed = self._book.arm(known.id, kind, by.id, now)
+        armed = self._book.arm(known.id, kind, by, now)
         try:
             self._record_armed(armed, kind, why)
         except LedgerUnavailableError:
@@ -162,13 +168,15 @@ class Approvals:
         return True
 
     def sweep(self, locks: LocksInForce) -> None:
-        """End what has run out, and what a lock has come over."""
+        """End what has run out, and what a lock has come over: on who asked, where, or on who armed it."""
         now = self._clock.now()
         for approval in self._book.all():
             if now >= approval.until:
                 self._end(approval, ApprovalEnd.EXPIRED)
             elif locks.on_session(approval.subject, approval.device, approval.session) is not None:
                 self._end(approval, ApprovalEnd.LOCKED)
+            elif any(locks.on_subject(person) is not None for person in approval.armed_by):
+                self._end(approval, ApprovalEnd.APPROVER_LOCKED)
 
     def session_ended(self, session: Session) -> None:
         """What was approved for a subject on a device does not outlive that its session there was cut."""
@@ -261,6 +269,12 @@ class Approvals:
             )
         )
         self._ledger.settle(False, _ignore)
+
+
+def _is_seen(approval: Approval, without_old: bool) -> bool:
+    if approval.old_values is OldValues.UNREADABLE:
+        return without_old
+    return approval.old_values is OldValues.READ
 
 
 def _ignore(error: LedgerUnavailableError | None) -> None:

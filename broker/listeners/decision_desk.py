@@ -189,9 +189,10 @@ class DecisionDesk:
         self.epoch += 1
 
     def enforce(self, locks: LocksInForce) -> None:
-        """These locks hold from now on, and no others: every lease dies."""
+        """These locks hold from now on, and no others: every lease dies, and what whoever is locked has armed."""
         self.locks = locks
         self.epoch += 1
+        self.approvals.sweep(locks)
 
     def spared(self, session: Session, site: str, decided: Decided) -> None:
         """Whether the policy names the subject for emergencies at an isolated site; silence is no."""

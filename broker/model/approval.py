@@ -25,12 +25,21 @@ class ApprovalState(StrEnum):
     REFUSED = "refused"
 
 
+class OldValues(StrEnum):
+    """Whether a second person can see what the points hold now."""
+
+    BEING_READ = "being_read"
+    READ = "read"
+    UNREADABLE = "unreadable"
+
+
 class ApprovalEnd(StrEnum):
     """Why an approval ended unused."""
 
     EXPIRED = "expired"
     REFUSED = "refused"
     LOCKED = "locked"
+    APPROVER_LOCKED = "approver_locked"
     SESSION_ENDED = "session_ended"
     INVENTORY_CHANGED = "inventory_changed"
     CLOCK_STEPPED = "clock_stepped"
@@ -40,9 +49,10 @@ class ApprovalEnd(StrEnum):
 class Approval:
     """A request that was refused because a person is missing, as it will be armed; nothing in it is only claimed.
 
-    `needs` are the obligations that a person meets, `armings` those that one has met. `before` is what the points read
-    when it was asked, by point id; None if nobody has looked yet. Times are epoch seconds; `until` is when it ends
-    unless somebody acts. One that was refused stays until its time is over.
+    `needs` are the obligations that a person meets, `armings` those that one has met, `armed_by` those persons as they
+    were proven then. `before` is what the points read when it was asked, by point id; None if nobody has looked yet.
+    Times are epoch seconds; `until` is when it ends unless somebody acts. One that was refused stays until its time is
+    over.
     """
 
     id: str
@@ -57,6 +67,7 @@ class Approval:
     before: tuple[tuple[str, str], ...] | None = None
     armings: tuple[Arming, ...] = ()
     refused_by: str = ""
+    armed_by: tuple[Subject, ...] = ()
 
     @property
     def key(self) -> tuple[str, str, str, str]:
@@ -69,6 +80,18 @@ class Approval:
         if self.refused_by:
             return ApprovalState.REFUSED
         return ApprovalState.WAITING if self.missing else ApprovalState.ARMED
+
+    @property
+    def old_values(self) -> OldValues:
+        """Whether what would be written over is known: of every point, and of no address that no point describes."""
+        if self.before is None:
+            return OldValues.BEING_READ
+        known = {point for point, _ in self.before}
+        for operation in self.request.operations:
+            unknown = any(touch.point.id not in known for touch in operation.touches)
+            if operation.writes and (unknown or (operation.raw_values and not operation.described)):
+                return OldValues.UNREADABLE
+        return OldValues.READ
 
     @property
     def missing(self) -> tuple[Obligation, ...]:

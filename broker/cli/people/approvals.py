@@ -16,6 +16,7 @@ from broker.cli.people.screen import Cell, Screen
 LONGEST_ID = 64
 LONGEST_WHY = 200
 _STYLES = {"waiting": "yellow", "armed": "green", "refused": "red"}
+_OLD = {"being_read": "is still being read", "unreadable": "could not be read: nobody knows what is written over"}
 _PERSONS = {"step_up": "the one who asks, logged in again", "second_person": "a second person"}
 
 
@@ -38,8 +39,15 @@ async def show(arguments: argparse.Namespace, client: Client, screen: Screen) ->
 
 
 async def approve(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
-    """Arm it as a second person."""
-    return await _act("approve", {"why": _why(arguments.why)}, arguments, client, screen)
+    """Show it, and arm it as a second person."""
+    path, why = approval_path(arguments.approval), _why(arguments.why)
+    if not screen.as_json:
+        tell(await client.get(path), screen)
+    answer = await client.post(f"{path}/approve", {"why": why, "without_old": arguments.without_old})
+    screen.document(answer)
+    lacks = _listed(answer, "missing")
+    screen.say(f"{answer.get('id')} is {'approved; others have to act too' if lacks else 'armed, once'}.", "green")
+    return Exit.DONE
 
 
 async def refuse(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
@@ -124,6 +132,8 @@ def _facts(approval: Document) -> Iterator[tuple[str, Cell]]:
     for grant in entries(approval.get("grants")):
         ticket = f" (ticket {grant['ticket']})" if grant.get("ticket") else ""
         yield "given for", f"{grant.get('reason') or 'no reason told'}{ticket}"
+    if approval.get("old_values") in _OLD:
+        yield "now", (_OLD[approval["old_values"]], "yellow")
     for kind in _listed(approval, "missing"):
         yield "lacks", _PERSONS.get(kind, kind)
     for arming in entries(approval.get("armings")):

@@ -15,6 +15,7 @@ from broker.cli.people.screen import Screen
 
 SECOND_PERSON = "second_person"
 WHY = "while watching"
+LOOK_SECONDS, MOST_LOOKS = 0.5, 20
 _ACTS = {"y": "approve", "yes": "approve", "r": "refuse", "refuse": "refuse"}
 
 
@@ -46,20 +47,33 @@ class Questions:
 
     async def _ask(self, approval: str) -> None:
         path = approval_path(approval)
-        shown = await self._client.get(path)
+        shown = await self._read(path)
         missing = shown.get("missing")
         if not isinstance(missing, list) or SECOND_PERSON not in missing or shown.get("state") != "waiting":
             return
         tell(shown, self._screen)
         while not self._answers.empty():
             self._answers.get_nowait()
-        self._screen.say(f"{approval}: y arms exactly this, once; r refuses it; anything else leaves it.", "bold")
+        unknown = shown.get("old_values") == "unreadable"
+        known = "though what is there now could not be read" if unknown else "exactly this, once"
+        self._screen.say(f"{approval}: y arms {known}; r refuses it; anything else leaves it.", "bold")
         act = _ACTS.get((await self._answers.get()).strip().lower())
         if act is None:
             self._screen.say(f"{approval} goes on waiting; see `otb approvals`.")
             return
-        await self._client.post(f"{path}/{act}", {"why": WHY})
+        body: Document = {"why": WHY} | ({"without_old": True} if unknown and act == "approve" else {})
+        await self._client.post(f"{path}/{act}", body)
         self._screen.say(f"{approval}: {'armed' if act == 'approve' else 'refused'}.", "green")
+
+    async def _read(self, path: str) -> Document:
+        """What waits, with what is there now once that was read."""
+        shown = await self._client.get(path)
+        for _ in range(MOST_LOOKS):
+            if shown.get("old_values") != "being_read":
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+            shown = await self._client.get(path)
+        return shown
 
 
 @asynccontextmanager

@@ -235,6 +235,9 @@ def _add_approvals(commands: Commands) -> None:
     for command in (show, approve, refuse, step_up):
         command.add_argument("approval", metavar="APPROVAL", help="id of what waits: arm-…")
     approve.add_argument("--why", default="", metavar="TEXT", help="the reason, for the ledger (200 characters)")
+    approve.add_argument(
+        "--without-old", action="store_true", help="approve though what is there now could not be read, as it says"
+    )
     refuse.add_argument("--why", required=True, metavar="TEXT", help="the reason, for the ledger (200 characters)")
 
 

@@ -76,6 +76,24 @@ def test_approving_asks_the_policy_with_whose_it_is_and_lets_it_pass_once(pki, r
         assert (await told(await bo.post("/v1/approvals/arm-1/approve", json={}), 409))["code"] == "approval_over"
 
 
+def test_what_could_not_be_read_is_told_and_approved_only_by_who_says_that_he_knows(pki, run):
+    @story_of(pki, run)
+    async def story(stage, ana, bo, problem):
+        place, book = "/v1/approvals/arm-1", stage.gate.approvals
+        known = book.get("arm-1")
+        assert (await told(await bo.get(place)))["old_values"] == "read"
+        for before, old_values, code in (
+            (None, "being_read", "approval_unread"),
+            ((), "unreadable", "approval_unseen"),
+        ):
+            book.show_before(known, before)
+            assert (await told(await bo.get(place)))["old_values"] == old_values
+            assert (await told(await bo.post(f"{place}/approve", json={}), 409))["code"] == code
+            assert book.get("arm-1").missing == (SECOND,)
+        armed = await told(await bo.post(f"{place}/approve", json={"without_old": True}))
+        assert (armed["state"], armed["old_values"]) == ("armed", "unreadable")
+
+
 @pytest.mark.parametrize("act", ["approve", "refuse"])
 def test_nobody_is_his_own_second_person_whatever_the_policy_says(pki, run, act):
     @story_of(pki, run)

@@ -1,11 +1,13 @@
 """`otb sessions watch --approve`: what is asked, what counts as an answer, and what `otb approvals` shows."""
 
 import asyncio
+from argparse import Namespace
 from io import StringIO
 
 import pytest
 
-from broker.cli.people.approvals import _facts, _points, approval_path, what
+from broker.cli.people import approving
+from broker.cli.people.approvals import _facts, _points, approval_path, approve, what
 from broker.cli.people.approving import Questions
 from broker.cli.people.exits import CommandError, ProblemError
 from broker.cli.people.screen import Screen
@@ -73,6 +75,38 @@ def test_the_whole_operation_is_shown_and_the_answer_taken(answer, act):
     assert "18.0" in shown
     assert "19.5" in shown
     assert broker.told == [(f"/v1/approvals/arm-a/{act}", {"why": "while watching"})]
+
+
+def test_what_could_not_be_read_is_said_before_the_question_and_by_the_answer():
+    broker = Broker(APPROVAL | {"old_values": "unreadable"})
+    shown = played(broker, "y\n")
+    assert "could not be read" in shown
+    assert broker.told[0][1] == {"why": "while watching", "without_old": True}
+
+
+def test_nothing_is_asked_before_what_is_there_now_was_read(monkeypatch):
+    monkeypatch.setattr(approving, "LOOK_SECONDS", 0)
+    broker = Broker(APPROVAL | {"old_values": "being_read", "operations": []})
+    looks, get = [], broker.get
+
+    async def read_later(path):
+        looks.append(path)
+        if len(looks) == 3:
+            broker.approval = APPROVAL | {"old_values": "read"}
+        return await get(path)
+
+    broker.get = read_later
+    assert "18.0" in played(broker, "y\n")
+    assert len(looks) == 3
+
+
+@pytest.mark.parametrize("without_old", [False, True])
+def test_approving_shows_it_first(without_old):
+    broker, out = Broker(APPROVAL | {"old_values": "unreadable"}), StringIO()
+    arguments = Namespace(approval="arm-a", why="agreed", without_old=without_old)
+    asyncio.run(approve(arguments, broker, Screen(False, out, out)))
+    assert out.getvalue().index("could not be read") < out.getvalue().index("arm-a is ")
+    assert broker.told == [("/v1/approvals/arm-a/approve", {"why": "agreed", "without_old": without_old})]
 
 
 @pytest.mark.parametrize("answer", ["\n", "n\n", "yy\n", "approve arm-b\n"])

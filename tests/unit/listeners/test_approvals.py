@@ -23,7 +23,7 @@ from broker.listeners.driver import Driver
 from broker.listeners.refusals import modbus_reply
 from broker.listeners.session_register import SessionRegister
 from broker.listeners.supervision import Supervision
-from broker.model.approval import ARMED_SECONDS, FRESH_SECONDS, OPEN_SECONDS, ApprovalState
+from broker.model.approval import ARMED_SECONDS, FRESH_SECONDS, OPEN_SECONDS, ApprovalState, OldValues
 from broker.model.decision import EntryPoint, Obligation
 from broker.model.lock import Lock, LockKind
 from broker.model.operation import Relayed
@@ -271,7 +271,61 @@ def test_a_lock_between_approval_and_use_ends_what_is_armed(stage, swept):
     stage.session = stage.open()
     assert stage.asked().reasons == (Reason.APPROVAL_NEEDED,)
     assert stage.written() == []
-    assert stage.records("approval_ended")[0]["reason"] == ("locked" if swept else "session_ended")
+    assert stage.records("approval_ended")[0]["reason"] == "locked"
+
+
+APPROVER_LOCKS = {
+    "person": (LockKind.SUBJECT, BO.id),
+    "organisation": (LockKind.ORGANISATION, BO.organisation),
+    "certificate": (LockKind.CERTIFICATE, "f" * 43),
+}
+
+
+@pytest.mark.parametrize("lock", APPROVER_LOCKS.values(), ids=APPROVER_LOCKS)
+def test_a_lock_on_who_armed_it_ends_what_is_armed_in_the_same_step(stage, lock):
+    waiting = stage.waiting()
+    stage.arm(waiting, replace(BO, proofs=(replace(PROOF, fingerprint="f" * 43),)))
+    stage.desk.enforce(LocksInForce((replace(LOCK, kind=lock[0], target=lock[1]),)))
+    assert stage.approvals.get(waiting.id) is None
+    assert [r["reason"] for r in stage.records("approval_ended")] == ["approver_locked"]
+    finding = stage.asked()
+    assert (finding.reasons, stage.written()) == ((Reason.APPROVAL_NEEDED,), [])
+    assert finding.approval != waiting.id
+
+
+def test_a_lock_on_who_armed_nothing_leaves_what_is_armed(stage):
+    stage.arm(stage.waiting())
+    stage.desk.enforce(LocksInForce((replace(LOCK, target="joe@plant.example"),)))
+    assert stage.asked().relayed.result == Result.DONE
+
+
+def test_nothing_is_armed_while_what_is_there_is_being_read(stage):
+    stage.ask()
+    while not stage.approvals.all():
+        stage.later.popleft()()
+    (unread,) = stage.approvals.all()
+    assert unread.old_values is OldValues.BEING_READ
+    assert stage.arm(unread) is None
+    assert stage.approvals.arm(unread, SECOND, BO, without_old=True) is None
+    stage.settle_all()
+    known = stage.approvals.get(unread.id)
+    assert (known.old_values, known.before) == (OldValues.READ, (("setpoint", "200"),))
+    assert stage.arm(known).state is ApprovalState.ARMED
+    assert stage.asked().relayed.result == Result.DONE
+
+
+def test_where_what_is_there_could_not_be_read_only_who_knows_that_arms_it(stage):
+    relay = stage.relay
+    stage.relay = lambda request, relayed, still_allowed=None: stage.later.append(
+        lambda: relayed(Relayed(Result.NO_REPLY, code="timeout"))
+    )
+    waiting = stage.waiting()
+    stage.relay = relay
+    assert waiting.old_values is OldValues.UNREADABLE
+    assert stage.arm(waiting) is None
+    assert stage.asked().reasons == (Reason.APPROVAL_NEEDED,)
+    assert stage.approvals.arm(waiting, SECOND, BO, without_old=True).state is ApprovalState.ARMED
+    assert stage.asked().relayed.result == Result.DONE
 
 
 def test_a_policy_that_changed_meanwhile_is_asked_and_what_is_armed_gives_no_right(stage):
