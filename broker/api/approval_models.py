@@ -2,19 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, StrictBool, StringConstraints
+from pydantic import StrictBool, StringConstraints
 
 from broker.api.models import Asked, Told
+from broker.api.readable import READABLE
 from broker.model.approval import LONGEST_WHY
 
-
-def _visible(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must not contain characters that cannot be seen or that turn writing round")
-    return text
-
-
-Why = Annotated[str, StringConstraints(max_length=LONGEST_WHY), AfterValidator(_visible)]
+Why = Annotated[str, StringConstraints(max_length=LONGEST_WHY), READABLE]
 
 
 class ApproveCall(Asked):

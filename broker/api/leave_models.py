@@ -2,9 +2,8 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import StringConstraints
 
-from broker.api.lock_models import visible
 from broker.api.models import Asked, Told
 from broker.model.leave import Undone
 from broker.model.place import OnLeave
@@ -13,7 +12,7 @@ from broker.model.place import OnLeave
 class AcknowledgeCall(Asked):
     """Taking note of a leave; `why` says what was done about it."""
 
-    why: Annotated[str, StringConstraints(max_length=200), AfterValidator(visible)] = ""
+    why: Annotated[str, StringConstraints(max_length=200)] = ""
 
 
 class DebtEntry(Told):

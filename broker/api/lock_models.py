@@ -2,20 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import AfterValidator, Field, StrictInt, StringConstraints
+from pydantic import Field, StrictInt, StringConstraints
 
 from broker.api.models import Asked, Told
 from broker.model.lock import LockKind
 
-
-def visible(text: str) -> str:
-    """The text, if nothing in it deceives its reader. Raises ValueError."""
-    if not text.isprintable():
-        raise ValueError("must not contain characters that cannot be seen or that turn writing round")
-    return text
-
-
-Message = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(visible)]
+Message = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 
 
 class IsolateCall(Asked):
@@ -31,7 +23,7 @@ class LockCall(Asked):
     """
 
     kind: LockKind
-    target: Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(visible)]
+    target: Annotated[str, StringConstraints(min_length=1, max_length=300)]
     message: Message
     seconds: StrictInt | None = Field(default=None, ge=1, le=366 * 86_400)
 

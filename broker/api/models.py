@@ -1,7 +1,7 @@
 """The documents of the API; the OpenAPI description is generated from them."""
 
 from decimal import Decimal
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
@@ -42,9 +42,10 @@ def _bare(value: object) -> object:
 
 
 class Asked(BaseModel):
-    """What a caller sends: nothing but what is described."""
+    """What a caller sends: nothing but what is described. Only texts of the fields in `lines` may have line breaks."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    lines: ClassVar[frozenset[str]] = frozenset()
 
 
 class Told(BaseModel):

@@ -2,23 +2,18 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, StrictInt, StringConstraints, model_validator
+from pydantic import Field, StrictInt, StringConstraints, model_validator
 
 from broker.api.models import Asked, Told
+from broker.api.readable import READABLE
 from broker.model.enrolment import FactorKind, InvitationState
 
 LONGEST_INVITATION_SECONDS = 14 * 86_400
 
 
-def _visible(text: str) -> str:
-    if not text.isprintable():
-        raise ValueError("must not contain characters that cannot be seen or that turn writing round")
-    return text
-
-
 Id = Annotated[str, StringConstraints(min_length=1, max_length=63)]
-SubjectId = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_visible)]
-Why = Annotated[str, StringConstraints(min_length=1, max_length=300), AfterValidator(_visible)]
+SubjectId = Annotated[str, StringConstraints(min_length=1, max_length=300)]
+Why = Annotated[str, StringConstraints(min_length=1, max_length=300)]
 Request = Annotated[str, StringConstraints(min_length=1, max_length=16_384)]
 Ticket = Annotated[str, StringConstraints(min_length=1, max_length=64)]
 OneTimeCode = Annotated[str, StringConstraints(max_length=16)]
@@ -28,7 +23,7 @@ class InviteCall(Asked):
     """An invitation: whom, of which organisation, and for how long its code is good; at most as the settings say."""
 
     organisation: Id
-    subject: SubjectId
+    subject: Annotated[str, StringConstraints(min_length=1, max_length=300), READABLE]
     seconds: StrictInt | None = Field(default=None, ge=600, le=LONGEST_INVITATION_SECONDS)
 
 
@@ -104,6 +99,7 @@ class PersonAnswer(Told):
 class EnrolCall(Asked):
     """The code of an invitation, a request (PKCS #10, PEM) for a key of one's own, and the kind of factor wanted."""
 
+    lines = frozenset({"request"})
     code: Annotated[str, StringConstraints(min_length=1, max_length=100)]
     request: Request
     factor: FactorKind = FactorKind.TOTP
@@ -114,6 +110,7 @@ class RenewCall(Asked):
     of the old key over both, base64, as `otb renew` makes it.
     """
 
+    lines = frozenset({"certificate", "request"})
     certificate: Annotated[str, StringConstraints(min_length=1, max_length=32_768)]
     request: Request
     signature: Annotated[str, StringConstraints(min_length=1, max_length=2_048)]
@@ -150,6 +147,7 @@ class CompleteCall(Asked):
 class RenewServiceCall(Asked):
     """A request (PKCS #10, PEM) for the next key of a service."""
 
+    lines = frozenset({"request"})
     request: Request
 
 

@@ -4,12 +4,13 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, StringConstraints
 
-from broker.api.lock_models import Message
 from broker.api.models import Asked, Told
+from broker.api.readable import READABLE
 from broker.model.proposal import ProposalAct
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z_]{1,32}$")]
-Parameter = Annotated[str, StringConstraints(max_length=1000)]
+Parameter = Annotated[str, StringConstraints(max_length=1000), READABLE]
+Why = Annotated[str, StringConstraints(min_length=1, max_length=300), READABLE]
 
 
 class ApproveProposalCall(Asked):
@@ -19,7 +20,7 @@ class ApproveProposalCall(Asked):
 class RefuseProposalCall(Asked):
     """Why a proposal is refused."""
 
-    why: Message
+    why: Why
 
 
 class ProposeCall(Asked):
@@ -27,7 +28,7 @@ class ProposeCall(Asked):
 
     act: Literal[ProposalAct.CA_ISSUE, ProposalAct.CA_ROTATE, ProposalAct.CA_SIGN, ProposalAct.CA_APPROVERS]
     parameters: Annotated[dict[Name, Parameter], Field(min_length=1, max_length=16)]
-    why: Message
+    why: Why
 
 
 class ProposalEntry(Told):

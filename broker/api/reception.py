@@ -2,19 +2,20 @@
 
 import asyncio
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from aiohttp import HttpVersion11, web
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from broker.api.json_text import JsonError, decode_json
+from broker.api.models import Asked
 from broker.api.problems import Problem
 from broker.errors import TokenError
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=Asked)
 _ONCE = (
     "Authorization",
     "Connection",
@@ -59,6 +60,7 @@ _FAULTS = {
     "enum": "must be one of {expected}",
     "literal_error": "must be one of {expected}",
 }
+_UNSEEN = "must not contain line breaks or characters that cannot be seen or that turn writing round"
 _MAX_PARAMETERS = 32
 _LONGEST_PLACE = 200
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -155,7 +157,7 @@ def parse_query(request: web.BaseRequest, model: type[M] | None) -> M | None:
     return _validated(_gathered(pairs, model), model, "query_invalid")
 
 
-def _gathered(pairs: Sequence[tuple[str, str]], model: type[BaseModel]) -> dict[str, Any]:
+def _gathered(pairs: Sequence[tuple[str, str]], model: type[Asked]) -> dict[str, Any]:
     """Parameters by name; only those whose model is a tuple may come several times."""
     several = {
         name for name, field in model.model_fields.items() if getattr(field.annotation, "__origin__", None) is tuple
@@ -172,19 +174,42 @@ def _gathered(pairs: Sequence[tuple[str, str]], model: type[BaseModel]) -> dict[
 
 
 def _validated(value: Any, model: type[M], code: str) -> M:
+    """What a caller wrote as its model; no text of his goes on with characters that deceive whoever reads it."""
     try:
-        return model.model_validate(value)
+        asked = model.model_validate(value)
     except ValidationError as error:
         found = _own_faults(error.errors(include_url=False, include_input=False))
-        errors = [{"at": _place(fault["loc"]), "problem": fault_text(fault)} for fault in found[:20]]
-        detail = "; ".join(f"{fault['at']}: {fault['problem']}" for fault in errors[:5])
-        raise Problem(code, detail, members={"errors": errors}) from None
+        raise _unfit(code, [{"at": _place(fault["loc"]), "problem": fault_text(fault)} for fault in found]) from None
+    unseen = [{"at": _place(place), "problem": _UNSEEN} for place in _unseen(value, model.lines)]
+    if unseen:
+        raise _unfit(code, unseen)
+    return asked
+
+
+def _unfit(code: str, errors: list[dict[str, str]]) -> Problem:
+    detail = "; ".join(f"{fault['at']}: {fault['problem']}" for fault in errors[:5])
+    return Problem(code, detail, members={"errors": errors[:20]})
+
+
+def _unseen(value: Any, lines: frozenset[str], place: tuple[int | str, ...] = ()) -> Iterator[tuple[int | str, ...]]:
+    """The places of texts and names with characters that cannot be seen; `lines` names fields of several lines."""
+    if isinstance(value, str):
+        text = value.replace("\r\n", "").replace("\n", "") if place[:1] and place[0] in lines else value
+        if not text.isprintable():
+            yield place
+    elif isinstance(value, dict):
+        for name, inner in value.items():
+            here = (*place, name)
+            yield from _unseen(inner, lines, here) if name.isprintable() else (here,)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _unseen(inner, lines, (*place, number))
 
 
 def _place(location: tuple[int | str, ...]) -> str:
     """Where in a body: `points.zone-setpoint.priority`; names are the caller's, so they are shortened and escaped."""
-    text = ".".join(str(part) for part in location) or "body"
-    return text[:_LONGEST_PLACE].encode("ascii", "backslashreplace").decode().replace("\n", "\\n")
+    text = ".".join(str(part) for part in location)[:_LONGEST_PLACE] or "body"
+    return "".join(c if " " <= c <= "~" else c.encode("unicode_escape").decode() for c in text)
 
 
 def _own_faults(found: list[ErrorDetails]) -> list[ErrorDetails]:

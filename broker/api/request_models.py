@@ -4,21 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field, StrictBool, StrictInt, StringConstraints, WithJsonSchema, model_validator
 
-from broker.access.plain_text import unreadable_because
 from broker.api.models import Asked, Name, Reason, Told, Value
+from broker.api.readable import READABLE
 from broker.model.access_request import RequestState, Verdict
 from broker.model.vocabulary import Action, Result
 
 MOST_DEVICES = 64
 MOST_PLANNED = 256
 LEAST_TOLD = 3
-
-
-def _readable(text: str) -> str:
-    problem = unreadable_because(text)
-    if problem:
-        raise ValueError(f"must {problem}")
-    return text
 
 
 def _telling(text: str) -> str:
@@ -33,15 +26,15 @@ def _distinct(items: tuple[Any, ...]) -> tuple[Any, ...]:
     return items
 
 
-Readable = Annotated[str, StringConstraints(max_length=500), AfterValidator(_readable)]
+Comment = Annotated[str, StringConstraints(max_length=500), READABLE]
 Needed = Annotated[
     str,
     StringConstraints(max_length=500),
     AfterValidator(_telling),
-    AfterValidator(_readable),
+    READABLE,
     WithJsonSchema({"type": "string", "minLength": LEAST_TOLD, "maxLength": 500}),
 ]
-Ticket = Annotated[str, StringConstraints(max_length=100), AfterValidator(_readable)]
+Ticket = Annotated[str, StringConstraints(max_length=100), READABLE]
 Moment = Annotated[str, StringConstraints(max_length=40)]
 Key = Annotated[str, StringConstraints(min_length=3, max_length=127)]
 Version = Annotated[StrictInt, Field(ge=1, le=2**31)]
@@ -105,14 +98,14 @@ class ReviewCall(Asked):
     """A verdict, with a comment that its reader sees and the ledger keeps."""
 
     verdict: Verdict
-    comment: Readable = ""
+    comment: Comment = ""
     version: Version | None = None
 
 
 class WithdrawCall(Asked):
     """Taking a request back before it is active."""
 
-    why: Readable = ""
+    why: Comment = ""
     version: Version | None = None
 
 

@@ -3,10 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from pydantic import BaseModel
-
 from broker.api import request_done, request_models, requests
 from broker.api.call import Call
+from broker.api.models import Asked
 from broker.api.route import DecidedBy, Effect, Route
 from broker.model.vocabulary import RecordKind
 
@@ -33,7 +32,7 @@ def _act(
     permission: str,
     summary: str,
     handler: Callable[[Call], Awaitable[Any]],
-    body: type[BaseModel],
+    body: type[Asked],
     *,
     problems: tuple[str, ...] = (),
     recorded_as: tuple[RecordKind, ...] = (RecordKind.REQUEST_CHANGED,),

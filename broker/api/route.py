@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from broker.api.call import Call
+from broker.api.models import Asked
 from broker.model.ticket import TICKET
 from broker.model.trust import Requirement
 from broker.model.vocabulary import RecordKind
@@ -80,8 +81,8 @@ class Route:
     handler: Callable[[Call], Awaitable[Any]]
     recorded_as: tuple[RecordKind, ...] = ()
     answer: type[BaseModel] | None = None
-    body: type[BaseModel] | None = None
-    query: type[BaseModel] | None = None
+    body: type[Asked] | None = None
+    query: type[Asked] | None = None
     resource: str = ""
     problems: tuple[str, ...] = ()
     description: str = ""

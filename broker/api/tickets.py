@@ -2,28 +2,23 @@
 
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import StringConstraints
 
 from broker.api.call import Call
 from broker.api.models import Asked, Told
 from broker.api.problems import Problem
+from broker.api.readable import READABLE
 from broker.api.route import DecidedBy, Effect, Route
 from broker.errors import StateUnavailableError
 from broker.model.ticket import TicketState
 from broker.model.vocabulary import RecordKind
 
 
-def _visible(text: str) -> str:
-    if text and not text.isprintable():
-        raise ValueError("must not contain characters that cannot be seen or that turn writing round")
-    return text
-
-
 class TicketEvent(Asked):
     """How the ticket came out, and what its people say of that."""
 
     state: TicketState
-    message: Annotated[str, StringConstraints(max_length=200), AfterValidator(_visible)] = ""
+    message: Annotated[str, StringConstraints(max_length=200), READABLE] = ""
 
 
 class TicketEnded(Told):

@@ -4,10 +4,15 @@ import json
 
 import pytest
 
+from broker.api.approval_models import ApproveCall
 from broker.api.models import ReadCall, WriteCall
+from broker.api.people_models import CompleteCall, EnrolCall, InviteCall
 from broker.api.problems import Problem
+from broker.api.proposal_models import ProposeCall, RefuseProposalCall
 from broker.api.reception import parse_body
 from broker.api.request_models import RequestCall, RevokeCall, WithdrawCall
+from broker.api.session_models import Act
+from broker.api.tickets import TicketEvent
 
 
 def faults(model, body):
@@ -59,3 +64,46 @@ def test_a_body_that_does_not_fit_is_told_in_words(model, body, found):
 def test_a_table_that_does_not_exist_is_answered_with_those_that_do():
     (fault,) = faults(ReadCall, {"raw": [{"table": "registers", "address": 0, "count": 1}]})
     assert "holding-register" in fault[1]
+
+
+@pytest.mark.parametrize("text", ["a\x00", "a\nb", "a\x1b[2J", "a\u202eb", "a\u200b", "a\u2028b"])
+@pytest.mark.parametrize(
+    ("model", "body", "at"),
+    [
+        (ReadCall, lambda text: {"points": ["fan", text]}, "points.1"),
+        (WriteCall, lambda text: {"points": {"fan": text}}, "points.fan"),
+        (Act, lambda text: {"why": text}, "why"),
+        (CompleteCall, lambda text: {"ticket": "t", "credential": {"id": [text]}}, "credential.id.0"),
+        (EnrolCall, lambda text: {"code": text, "request": "one\nline after\r\nanother\n"}, "code"),
+    ],
+)
+def test_no_text_of_a_caller_has_characters_that_cannot_be_seen(model, body, at, text):
+    ((found, problem),) = faults(model, body(text))
+    assert found == at
+    assert "cannot be seen" in problem
+
+
+def test_a_name_that_cannot_be_seen_is_told_escaped():
+    ((at, _),) = faults(WriteCall, {"points": {"a\x1b\u202e": 1}})
+    assert at == "points.a\\x1b\\u202e"
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "at"),
+    [
+        (InviteCall, {"organisation": "acme", "subject": "\u0430na@acme.example"}, "subject"),
+        (ApproveCall, {"why": "\u0430pproved"}, "why"),
+        (TicketEvent, {"state": "closed", "message": "d\u043ene"}, "message"),
+        (ProposeCall, {"act": "ca.issue", "parameters": {"subject": "\u0430na"}, "why": "why"}, "parameters.subject"),
+        (RefuseProposalCall, {"why": "n\u043e"}, "why"),
+    ],
+)
+def test_what_others_decide_by_has_no_look_alikes(model, body, at):
+    ((found, problem),) = faults(model, body)
+    assert found == at
+    assert "several scripts" in problem
+
+
+def test_a_text_that_is_too_long_is_not_looked_through():
+    too_long = [("why", "must have at most 500 characters")]
+    assert faults(WithdrawCall, {"why": "\u0430n " * 10_000}) == too_long
