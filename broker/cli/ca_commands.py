@@ -20,6 +20,7 @@ from broker.adapters.authority.standing import standing
 from broker.adapters.development_ca import encode_key
 from broker.adapters.host_journal import HostJournal
 from broker.adapters.private_files import write_private, write_public
+from broker.cli.ca_revoking import add_revoke_arguments, revoke
 from broker.cli.ca_warrants import (
     add_two_person,
     digest,
@@ -146,9 +147,8 @@ def _add_issue(commands: Subparsers) -> None:
 
 
 def _add_revoke(commands: Subparsers) -> None:
-    revoke = _command(commands, "revoke", _revoke, "revoke a certificate and publish the list")
-    revoke.add_argument("serial", metavar="SERIAL", help="hexadecimal, as `ca issue` prints it")
-    revoke.add_argument("--reason", choices=tuple(REASONS), default="unspecified")
+    text = "revoke a certificate with what was renewed from it, or all of a name, and publish the list"
+    add_revoke_arguments(_command(commands, "revoke", _revoke, text))
 
 
 def _add_rotate(commands: Subparsers) -> None:
@@ -283,11 +283,7 @@ def _new_key(arguments: argparse.Namespace) -> PrivateKey | None:
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-    with locked(_existing(arguments.folder)):
-        authority = AuthorityFolder(arguments.folder, _secrets(arguments))
-        entry, *then = authority.revoke(arguments.serial, arguments.reason, time.time())
-    told = {"revoked": entry.serial, "names": ", ".join(entry.names), "crl": authority.crl}
-    return tell(told | ({"renewed_from_it": ", ".join(e.serial for e in then)} if then else {}), arguments.format)
+    return revoke(arguments, _existing(arguments.folder), _secrets(arguments))
 
 
 def _crl(arguments: argparse.Namespace) -> int:

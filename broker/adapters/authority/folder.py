@@ -165,6 +165,12 @@ class AuthorityFolder:
         self.publish(now)
         return revoked
 
+    def good_of(self, name: str, now: float) -> tuple[str, ...]:
+        """The serials of the certificates of a name that are neither over nor revoked."""
+        revoked = {entry.serial for entry in self.register.entries if isinstance(entry, Revoked)}
+        mine = (entry for entry in self.register.entries if isinstance(entry, Issued) and name in entry.names)
+        return tuple(entry.serial for entry in mine if now < entry.not_after and entry.serial not in revoked)
+
     def note_revoked(self, serial: str, reason: str, now: float) -> tuple[Issued, ...]:
         """Revoke a certificate and what was renewed from it, for whoever copied its key has renewed with a key of his
         own; the next list says so. One that was only superseded leaves its followers. Raises IssuanceError

@@ -86,6 +86,16 @@ def test_revoke_says_what_followed_from_the_certificate(desk):
     assert "0 valid, 2 revoked" in desk.run("status", desk.ca)
 
 
+def test_all_certificates_of_a_name_are_revoked_with_one_command(desk):
+    serials = [json.loads(desk.issue("--format", "json", name=name))["serial"] for name in ("one", "two")]
+    desk.issue(who="bea@acme.example", name="bea")
+    told = json.loads(desk.run("revoke", desk.ca, "--name", ANA, "--reason", "key-compromise", "--format", "json"))
+    assert told["revoked"].split(", ") == serials
+    assert [openssl_accepts(desk.ca, desk.folder / f"{name}.pem")[0] for name in ("one", "two", "bea")] == [0, 0, 1]
+    assert "1 valid, 2 revoked" in desk.run("status", desk.ca)
+    assert "is good" in desk.run("revoke", desk.ca, "--name", ANA, status=1)
+
+
 def test_a_request_made_with_openssl_is_answered(desk):
     csr = desk.folder / "ana.csr"
     command = ["openssl", "req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc"]
