@@ -212,6 +212,11 @@ class Debts:
                 self._hold(replace(other, before=debt.before))
 
 
+def writes_there(debt: Debt, request: Request) -> bool:
+    """Whether a request writes in the place of a debt."""
+    return any(_same_place(debt, operation, touch) for operation in request.operations for touch in operation.touches)
+
+
 def _same_place(debt: Debt, operation: Operation, touch: Touch) -> bool:
     """Also if only part of the point is written, or its register for the sake of another point."""
     return touch.point.id == debt.point and debt.priority in (None, operation.acts_at(touch.point))

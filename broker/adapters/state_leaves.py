@@ -68,6 +68,10 @@ class DebtJournal:
         if self.debts.written(by, device, request, result, first_intent):
             self._keep()
 
+    def owed_still(self, debt: Debt) -> bool:
+        """Whether nothing has changed about it but that it is being undone."""
+        return self.debts.owed_still(debt)
+
     def prolong(self, debt: Debt, grants: frozenset[str]) -> None:
         """The access goes on by these grants as well."""
         self.debts.prolong(debt, grants)

@@ -44,10 +44,10 @@ _READ_BEFORE = frozenset({Obligation.BEFORE_VALUE, Obligation.RESTORE})
 
 def exchange(session: Session, request: Request) -> Steps:
     """Decide one request and carry it out if every operation of it is allowed."""
-    decisions = yield from _decide(session, request)
+    decisions = yield from decide(session, request)
     for decision in decisions:
         if not decision.allow:
-            return (yield from _deny(session, request, decisions))
+            return (yield from deny(session, request, decisions))
     return (yield from carry_out(session, request, decisions))
 
 
@@ -59,7 +59,7 @@ def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator
     """
     taken = []
     for request in requests:
-        taken.append((yield from _decide(session, request)))
+        taken.append((yield from decide(session, request)))
     findings: list[Finding] = []
     denied = any(not d.allow for decisions in taken for d in decisions)
     allowed = not denied and not any(d.lacks for decisions in taken for d in decisions)
@@ -71,7 +71,7 @@ def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator
         if allowed:
             step = carry_out(session, request, decisions)
         else:
-            step = _wait(session, request, decisions, lacks) if lacks else _deny(session, request, decisions)
+            step = _wait(session, request, decisions, lacks) if lacks else deny(session, request, decisions)
         findings.append((yield from step))
     return tuple(findings)
 
@@ -124,7 +124,8 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
     return Answered(relayed, decisions, recorded is True, before, after)
 
 
-def _decide(session: Session, request: Request) -> Generator[Command, object, tuple[Decision, ...]]:
+def decide(session: Session, request: Request) -> Generator[Command, object, tuple[Decision, ...]]:
+    """Decide each operation of a request."""
     decisions: tuple[Decision, ...] = ()
     for place in range(len(request.operations)):
         decision = yield Decide(session, request, place)
@@ -133,7 +134,8 @@ def _decide(session: Session, request: Request) -> Generator[Command, object, tu
     return decisions
 
 
-def _deny(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
+def deny(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Generator[Command, object, Refused]:
+    """Record that a request is denied."""
     yield RecordDenial(session, request, decisions)
     reasons = dict.fromkeys(reason for d in decisions if not d.allow for reason in d.reasons)
     return Refused(tuple(reasons), decisions)

@@ -87,6 +87,9 @@ class DebtBook(Protocol):
     def written(self, by: str, device: str, request: Request, result: str, first_intent: int) -> None:
         """What became of anybody's write: done or unknown, what others left in its places is not undone any more."""
 
+    def owed_still(self, debt: Debt) -> bool:
+        """Whether a debt that is being undone is as it was: nobody is known to have written there since."""
+
     def mark(self, debt: Debt, undoing: bool, marked: Callable[[bool], None]) -> None:
         """A debt is about to be undone, or was not after all; `marked` is called later with whether that is on disk."""
 

@@ -1,21 +1,33 @@
 """The way of one debt: look at its place, and write only if the value in it is still the debtor's own.
 
-    debt -> exchange (read) -> [somebody else's value: kept] -> MarkUndoing -> exchange (write) -> what became of it
+    debt -> MarkUndoing -> Decide -> RecordIntents (write) -> exchange (look) -> [not the debtor's own: not sent] ->
+    LastLook -> Relay (write) -> RecordOutcomes -> what became of it
 
-Each step is an operation of its own in a session of the broker's own, decided, recorded and relayed like any other. A
-write that may have been sent is never tried again.
+Marked first and looked at last: the disk, the policy and the ledger are waited for before the look, so that between it
+and the write there is nothing but the device. The last look refuses as well if anybody has written there through the
+broker meanwhile. Both steps are operations in a session of the broker's own, decided, recorded and relayed like any
+other. A write that may have been sent is never tried again.
 """
 
 from collections.abc import Generator
 from dataclasses import replace
 
-from broker.engine.commands import Command, MarkUndoing
-from broker.engine.events import Answered, Finding
-from broker.engine.exchange import exchange
+from broker.engine.commands import (
+    Command,
+    LastLook,
+    MarkUndoing,
+    RecordDenial,
+    RecordIntents,
+    RecordOutcomes,
+    Relay,
+)
+from broker.engine.events import Answered, Finding, Refused
+from broker.engine.exchange import decide, deny, exchange
 from broker.engine.sessions import Session
 from broker.errors import FrameError, LimitError
+from broker.model.decision import Decision
 from broker.model.leave import RELEASED, Debt, Undone
-from broker.model.operation import Request
+from broker.model.operation import Relayed, Request
 from broker.model.place import OnLeave
 from broker.model.vocabulary import Reason, Result
 from broker.wire.meaning import compose_look, compose_undo, values_of
@@ -23,12 +35,15 @@ from broker.wire.meaning import compose_look, compose_undo, values_of
 End = tuple[Undone | None, str]
 """What became of a debt and why; None: nothing was sent, so it may be tried again."""
 Undo = Generator[Command, object, End]
+_NOT_NOTED: End = (None, "could not be noted")
 
 
 def undo(session: Session, debt: Debt) -> Undo:
     """Undo one debt in a session of the broker's own."""
     assert session.errand is not None
     session.errand = replace(session.errand, debt=debt)
+    if debt.since:
+        return Undone.KEPT, debt.kept_because
     point = next((point for point in session.device.points if point.id == debt.point), None)
     if point is None:
         return Undone.FAILED, Reason.POINT_UNKNOWN
@@ -41,6 +56,19 @@ def undo(session: Session, debt: Debt) -> Undo:
 
 
 def _undo(session: Session, debt: Debt, look: Request, write: Request) -> Undo:
+    if debt.undoing:
+        found = yield from _look(session, debt, look)
+        return found or (Undone.UNKNOWN, "it may have been undone, and written again since")
+    sent, end = False, _NOT_NOTED
+    if (yield MarkUndoing(debt, True)) is True:
+        sent, end = yield from _write(session, debt, look, write)
+    if not sent:
+        yield MarkUndoing(debt, False)
+    return end
+
+
+def _look(session: Session, debt: Debt, look: Request) -> Generator[Command, object, End | None]:
+    """What there is to say without writing; None: the place holds the debtor's own."""
     finding = yield from exchange(session, look)
     if not _done(finding):
         return None, _why(finding)
@@ -50,16 +78,45 @@ def _undo(session: Session, debt: Debt, look: Request, write: Request) -> Undo:
         return None, Result.BAD_REPLY
     if found == (_value(debt) or RELEASED):
         return Undone.UNDONE, "was so already"
-    if found not in debt.own:
-        return Undone.KEPT, "somebody has written since"
-    if debt.undoing:
-        return Undone.UNKNOWN, "it may have been undone, and written again since"
-    marked = yield MarkUndoing(debt, True)
-    if marked is not True:
-        return None, "could not be noted"
-    finding = yield from exchange(session, write)
-    if not isinstance(finding, Answered) or finding.relayed.result == Result.NOT_SENT:
-        yield MarkUndoing(debt, False)
+    return None if found in debt.own else (Undone.KEPT, "somebody has written since")
+
+
+def _write(session: Session, debt: Debt, look: Request, write: Request) -> Generator[Command, object, tuple[bool, End]]:
+    """Whether it may have been sent, and the end. What takes time comes before the look, so that nothing has to be
+    waited for between that and the write but the device itself.
+    """
+    decisions = yield from decide(session, write)
+    if refused := (yield from _refused(session, write, decisions)):
+        return False, (None, _why(refused))
+    first = yield RecordIntents(session, write, decisions, ())
+    if not isinstance(first, int):
+        return False, (None, str(first))
+    found = yield from _look(session, debt, look)
+    if found is not None:
+        code = Reason.NOTHING_OWED if found[0] else found[1].partition(",")[0]
+        yield RecordOutcomes(session, write, first, Relayed(Result.NOT_SENT, code=code), ())
+        return False, found
+    changed = yield LastLook(session, decisions)
+    relayed = Relayed(Result.NOT_SENT, code=str(changed)) if changed else (yield Relay(session, write, decisions))
+    assert isinstance(relayed, Relayed)
+    recorded = yield RecordOutcomes(session, write, first, relayed, ())
+    return relayed.result != Result.NOT_SENT, _end(Answered(relayed, decisions, recorded is True))
+
+
+def _refused(
+    session: Session, write: Request, decisions: tuple[Decision, ...]
+) -> Generator[Command, object, Refused | None]:
+    """The broker itself can meet no obligation: it owes nothing, and nobody arms its writes."""
+    if any(not decision.allow for decision in decisions):
+        return (yield from deny(session, write, decisions))
+    if any(decision.obligations or decision.spends for decision in decisions):
+        yield RecordDenial(session, write, decisions, (Reason.OBLIGATION_UNMET,))
+        return Refused((Reason.OBLIGATION_UNMET,), decisions)
+    return None
+
+
+def _end(finding: Answered) -> End:
+    if finding.relayed.result == Result.NOT_SENT:
         return None, _why(finding)
     if _done(finding):
         return Undone.UNDONE, ""

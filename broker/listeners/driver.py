@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
-from broker.access.debts import debts_of
+from broker.access.debts import debts_of, writes_there
 from broker.engine.commands import (
     AskApproval,
     ClaimUse,
@@ -59,6 +59,7 @@ class Driver:
         self._fault = fault
         self.uses: Uses | None = None
         self.running = 0
+        self._writing: set[_Run] = set()
         self.results: Counter[str] = Counter()
         self._quiet: list[asyncio.Future[None]] = []
         self.performers: dict[type, Callable[[Any, _Run], Any]] = {
@@ -104,6 +105,7 @@ class Driver:
     def failed(self, run: "_Run") -> None:
         """A bug: nothing is carried on. An intent without outcome becomes `unknown`; the session ends."""
         log.exception("exchange failed; the session ends", extra={"session": run.session.id})
+        self._writing.discard(run)
         self._settle_open_intents(run, 0, Result.UNKNOWN)
         self._fault(run.session, EndReason.BROKER_FAULT)
 
@@ -216,10 +218,10 @@ class Driver:
         if command.debts:
             self._debts.settle(command.debts, command.result, command.first_intent)
         session = command.session
-        if session.errand is None:
-            self._debts.written(
-                session.subject.id, session.device_key, command.request, command.result, command.first_intent
-            )
+        self._debts.written(
+            session.subject.id, session.device_key, command.request, command.result, command.first_intent
+        )
+        self._writing.discard(run)
 
     def _mark_undoing(self, command: MarkUndoing, run: "_Run") -> Any:
         self._debts.mark(command.debt, command.undoing, run.advance)
@@ -227,9 +229,20 @@ class Driver:
 
     def last_look(self, command: LastLook | Relay, run: "_Run") -> str:
         """The word for what has changed since the decisions were taken, or none."""
-        if command.session.barred:
-            return command.session.barred
-        return "" if self._desk.still_holds(command.decisions) else Reason.ACCESS_CHANGED
+        session = command.session
+        if session.barred:
+            return session.barred
+        if not self._desk.still_holds(command.decisions):
+            return Reason.ACCESS_CHANGED
+        return "" if session.errand is None else self._last_look_at_debt(session, session.errand.debt)
+
+    def _last_look_at_debt(self, session: Session, debt: Debt | None) -> str:
+        """Nothing is undone where somebody has written since, or has a write on its way."""
+        if debt is None:
+            return ""
+        under_way = (each.relaying for each in self._writing if each.session.device_key == session.device_key)
+        disputed = any(relay is not None and writes_there(debt, relay.request) for relay in under_way)
+        return "" if self._debts.owed_still(debt) and not disputed else Reason.NOTHING_OWED
 
     def _relay(self, command: Relay, run: "_Run") -> Any:
         try:
@@ -237,6 +250,8 @@ class Driver:
         except DeviceUnavailableError as error:
             return Relayed(Result.NOT_SENT, code=error.code)
         run.relaying = command
+        if command.request.writes and run.session.errand is None:
+            self._writing.add(run)
         upstream.relay(command.request, run.advance, run.still_allowed)
         return PENDING
 

@@ -65,6 +65,7 @@ class Reason(StrEnum):
     OUTSIDE_REACH = "outside_reach"
     GRANT_USED = "grant_used"
     SITE_POLICY_ODD = "site_policy_odd"
+    NOTHING_OWED = "nothing_owed"
 
 
 class EndReason(StrEnum):

@@ -134,6 +134,10 @@ REASONS: dict[Reason, Words] = {
     Reason.GRANT_USED: Words(
         "The grant was for one use, and that has been made.", "Make a new access request if you need to write again."
     ),
+    Reason.NOTHING_OWED: Words(
+        "What was to be undone there is not: it was put back already, or somebody has written since.",
+        "Nothing has to be done; `otb leave ls` lists what the broker still owes.",
+    ),
     Reason.SITE_POLICY_ODD: Words("What the site says in its policy cannot be read; that is a denial.", _TELL_OPERATOR),
 }
 

@@ -48,6 +48,7 @@ _PASSING = frozenset(
         Reason.STATE_STALE,
         Reason.SESSION_ENDED,
         Reason.ACCESS_CHANGED,
+        Reason.NOTHING_OWED,
         Reason.BUDGET_EXHAUSTED,
         Reason.POLICY_LATE,
         Reason.POLICY_UNAVAILABLE,

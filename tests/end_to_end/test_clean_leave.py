@@ -130,7 +130,7 @@ def test_a_lock_has_the_first_value_before_put_back_by_the_broker_itself(plant: 
     assert (session["listener"], session["subject"]["id"]) == ("leave", "otbroker:otbroker.dev/ledger")
     until(lambda: plant.development.records("session_closed", session=leave["session"]))
     intents = plant.development.records("intent", session=leave["session"])
-    assert [intent["service"] for intent in intents] == ["read-holding-registers", "write-single-register"]
+    assert [intent["service"] for intent in intents] == ["write-single-register", "read-holding-registers"]
     assert post(plant, "secops-bo", f"/v1/locks/{lock}/lift", {}).status == 200
     until(lambda: not plant.development.api("auditor-cy").get("/v1/leaves").body["debts"])
 

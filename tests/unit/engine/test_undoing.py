@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.engine.commands import MarkUndoing, Owe, Relay, SettleDebts
+from broker.engine.commands import LastLook, MarkUndoing, Owe, RecordIntents, RecordOutcomes, Relay, SettleDebts
 from broker.engine.events import Answered, Refused
 from broker.engine.exchange import exchange
 from broker.engine.sessions import Session
@@ -70,9 +70,9 @@ def test_the_value_before_is_put_back_over_the_debtors_own():
     book = Playbook(**holding(200))
     assert book.play(undo(its_own(), RESTORE)) == (Undone.UNDONE, "")
     assert book.names() == [
+        *["MarkUndoing", "Decide", "RecordIntents"],
         *["Decide", "RecordIntents", "LastLook", "Relay", "RecordOutcomes"],
-        "MarkUndoing",
-        *["Decide", "RecordIntents", "LastLook", "Relay", "SettleDebts", "RecordOutcomes"],
+        *["LastLook", "Relay", "RecordOutcomes"],
     ]
     (write,) = relayed_writes(book)
     assert write.request.operations[0].touches[0].value == "18"
@@ -133,7 +133,51 @@ def test_what_sent_nothing_may_be_tried_again_and_is_not_marked(failing):
     result, detail = book.play(undo(its_own(), RESTORE))
     assert result is None and detail
     marks = [command.undoing for command in book.trace if isinstance(command, MarkUndoing)]
-    assert marks in ([], [True, False]) or book.trace[-1].undoing
+    assert marks == [True, False]
+    assert len(outcomes_of(book)) == len(recorded_intents(book, failing))
+
+
+def recorded_intents(book: Playbook, failing: dict[str, object]) -> list[RecordIntents]:
+    """None, if the ledger took none."""
+    return [] if "RecordIntents" in failing else [c for c in book.trace if isinstance(c, RecordIntents)]
+
+
+def outcomes_of(book: Playbook) -> list[RecordOutcomes]:
+    return [command for command in book.trace if isinstance(command, RecordOutcomes)]
+
+
+@pytest.mark.parametrize("raw", [180, 210])
+def test_a_write_that_the_look_shows_to_be_needless_is_recorded_as_not_sent_and_unmarked(raw):
+    book = Playbook(**holding(raw))
+    book.play(undo(its_own(), RESTORE))
+    write = outcomes_of(book)[-1]
+    assert (write.request.writes, write.relayed.result, write.relayed.code) == (True, Result.NOT_SENT, "nothing_owed")
+    assert [command.undoing for command in book.trace if isinstance(command, MarkUndoing)] == [True, False]
+
+
+def test_somebody_who_wrote_there_after_the_look_keeps_what_he_wrote():
+    looked: list[Relay] = []
+    read = holding(200)["Relay"]
+    book = Playbook(
+        Relay=lambda c: looked.append(c) or read(c), LastLook=lambda c: Reason.NOTHING_OWED if looked else ""
+    )
+    assert book.play(undo(its_own(), RESTORE)) == (None, Reason.NOTHING_OWED)
+    assert not relayed_writes(book)
+    assert outcomes_of(book)[-1].relayed.result == Result.NOT_SENT
+
+
+def test_what_somebody_is_known_to_have_written_since_is_kept_without_a_word_to_the_device():
+    book = Playbook()
+    debt = replace(RESTORE, since="bo@plant.example", since_intent=41)
+    assert book.play(undo(its_own(), debt)) == (Undone.KEPT, "written since by bo@plant.example (record 41)")
+    assert book.trace == []
+
+
+@pytest.mark.parametrize("obligation", [Obligation.RESTORE, Obligation.SECOND_PERSON, Obligation.BEFORE_VALUE])
+def test_the_broker_itself_meets_no_obligation(obligation):
+    book = Playbook(**holding(200), Decide=lambda c: allow(obligation) if c.request.writes else allow())
+    assert book.play(undo(its_own(), RESTORE)) == (None, Reason.OBLIGATION_UNMET)
+    assert not relayed_writes(book)
 
 
 def test_what_may_have_been_undone_before_a_crash_is_looked_at_and_not_written_again():
@@ -171,6 +215,7 @@ def test_whatever_fails_at_most_one_write_is_relayed_and_only_after_it_is_marked
         marked = next(c for c in book.trace if isinstance(c, MarkUndoing))
         assert marked.undoing and book.trace.index(marked) < book.trace.index(writes[0])
         assert read.payload[2:] == (200).to_bytes(2, "big")
+        assert isinstance(book.trace[book.trace.index(writes[0]) - 1], LastLook)
     if result is Undone.UNDONE and not writes:
         assert read.payload[2:] == (180).to_bytes(2, "big")
 

@@ -316,6 +316,41 @@ def test_the_same_value_written_by_an_operator_is_kept_when_the_vendor_leaves(pl
     play(story)
 
 
+@pytest.mark.parametrize("value", [20, 25])
+@pytest.mark.parametrize("answered", [True, False], ids=["has written", "has a write under way"])
+def test_an_operator_who_writes_between_look_and_write_does_not_lose_it(play, value, answered):
+    async def story(stage):
+        def relay(request, relayed, still_allowed):
+            if stage.told("session_opened")[-1]["listener"] == "leave" and not meanwhile and request.payload[0] == 3:
+                # The device has answered the look, but before that is here the operator writes.
+                really(request, looked.append, still_allowed)
+                meanwhile.append(asyncio.create_task(stage.writes_as(operator, value)))
+                delivered.append(relayed)
+            elif meanwhile and not operators:
+                operators.append(request)
+                really(request, lambda reply: written(reply, relayed), still_allowed)
+            else:
+                really(request, relayed, still_allowed)
+
+        def written(reply, relayed):
+            for told, answer in [(relayed, reply), (delivered[0], looked[0])][:: 1 if answered else -1]:
+                told(answer)
+
+        session, operator = await stage.ana(), await stage.enters(BO)
+        await stage.writes_as(session, 20)
+        meanwhile, looked, delivered, operators = [], [], [], []
+        really, stage.relay = stage.relay, relay
+        stage.register.end(session, EndReason.GRANT_ENDED)
+        await stage.after(1)
+        assert (await meanwhile[0]).relayed.result == Result.DONE
+        await stage.after(leaves.AGAIN_SECONDS + 1)
+        assert [result for result, _ in await stage.leave()] == ["kept"]
+        assert (stage.holds, stage.writes) == (value, [20, value])
+        assert [r["code"] for r in stage.told("outcome") if r["result"] == "not_sent"] == ["nothing_owed"]
+
+    play(story)
+
+
 def test_that_an_operator_has_written_since_outlives_the_broker(play, tmp_path):
     async def before() -> None:
         stage = Stage(tmp_path)
