@@ -76,6 +76,7 @@ def _told(index: int, intent: Record, outcome: Record, decision: Record) -> dict
         "device": device,
         "service": intent["service"],
         "values": {str(point): str(value) for point, value in values.items()},
+        "priority": asked["operation"].get("priority"),
         "result": outcome["result"],
         "code": outcome.get("code", ""),
         "at": outcome["time"],

@@ -228,11 +228,15 @@ class RequestAnswer(Told):
 
 
 class DoneEntry(Told):
-    """One write: the values that were decided (none of confidential points), its result, and the outcome's record."""
+    """One write: the values that were decided (none of confidential points), its result, and the outcome's record.
+
+    `priority` is the BACnet priority at which it was written: null where there is none.
+    """
 
     device: str
     service: str
     values: dict[str, str]
+    priority: int | None
     result: Result
     code: str
     at: str

@@ -69,7 +69,15 @@ def test_nothing_is_given_before_it_is_approved_and_nothing_beyond_what_was_plan
     assert write(plant).reasons == ["action_not_granted"]
     assert post(plant, "vendor-ana", f"/v1/requests/{asked['id']}/review", {"verdict": "approve"}).status == 403
     shown = plant.api("secops-bo").get(f"/v1/requests/{asked['id']}").body
-    assert shown["review"] == {"may": True, "groups": ["security"], "needed": 1, "reasons": []}
+    assert shown["review"] == {
+        "may": True,
+        "reviewed": False,
+        "groups": ["security"],
+        "needed": 1,
+        "still_needed": 1,
+        "missing": ["operator", "security"],
+        "reasons": [],
+    }
     done = act(plant, "secops-bo", asked["id"], "review", verdict="approve", comment="at the panel until noon")
     assert (done["state"], done["in_force"]) == ("active", True)
     with plant.modbus() as tool:

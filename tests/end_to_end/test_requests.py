@@ -124,6 +124,11 @@ def test_a_plan_for_bacnet_says_at_which_priority_and_another_one_is_drift(plant
         assert (drift.status, drift.reasons) == (403, ["outside_plan"])
     for value, priority in ((21, 12), (22, None)):
         assert di.write("plant/vav-1", {"zone-setpoint": {"value": value, "priority": priority}}).status == 200
+    done = otb(plant, "secops-bo", "request", "show", request["id"])["done"]
+    assert [(write["values"]["zone-setpoint"], write["priority"]) for write in done if write["result"] == "done"] == [
+        ("21", 12),
+        ("22", 16),
+    ]
     refused = otb(plant, "operator-eli", *words, "--plan", "zone-setpoint=21@9", status=1)
     told = "priority of zone-setpoint of plant/vav-1 must be from 10 to 16"
     assert (refused["code"], refused["errors"][0]["problem"]) == ("value_outside_limits", told)

@@ -49,7 +49,8 @@ def _add_asking(parts: Commands, command: AddCommand, seconds: Callable[[str], i
         action="append",
         choices=[action.value for action in Action],
         metavar="ACTION",
-        help="what you will do, repeatable (default: view, and what the plan needs)",
+        help=f"what you will do, repeatable: {', '.join(action.value for action in Action)} "
+        "(default: view, and what the plan needs)",
     )
     made.add_argument(
         "--plan",

@@ -66,7 +66,8 @@ def done(answer: Document) -> Iterator[tuple[str, Cell]]:
         values = write.get("values")
         told = ", ".join(f"{point} = {value}" for point, value in values.items()) if isinstance(values, dict) else ""
         result = str(write.get("result", ""))
-        words = f"{write.get('device', '')} {told or write.get('service', '')}: {result}, {moment(write.get('at'))}"
+        what = f"{write.get('device', '')} {told or write.get('service', '')}{_priority(write)}"
+        words = f"{what}: {result}, {moment(write.get('at'))}"
         yield "done", (words, "" if result == "done" else "yellow")
     if answer.get("more"):
         yield "done", "and more: `otb audit search`"
@@ -93,9 +94,12 @@ def _end(request: Document) -> Iterator[tuple[str, Cell]]:
 
 
 def _planned(write: Document) -> Cell:
-    at = "" if write.get("priority") is None else f" at priority {write['priority']}"
-    told = f"{write.get('device', '')} {write.get('point', '')} = {number_text(write.get('value'))}{at}"
+    told = f"{write.get('device', '')} {write.get('point', '')} = {number_text(write.get('value'))}{_priority(write)}"
     return (f"{told} (used)", "dim") if write.get("used") else told
+
+
+def _priority(write: Document) -> str:
+    return "" if write.get("priority") is None else f" at priority {write['priority']}"
 
 
 def _review(review: Document) -> tuple[str, Cell]:

@@ -13,7 +13,7 @@ from broker.cli.people.exits import Exit, exit_of
 from broker.cli.people.look import frozen_devices, window_state
 from broker.cli.people.problem_words import failure_line, sentences, worst
 from broker.cli.people.record_words import record_sentence
-from broker.cli.people.request_words import waits_for
+from broker.cli.people.request_words import done, facts, waits_for
 from broker.cli.people.requests import argument_of
 from broker.cli.people.trouble import explained
 from broker.cli.people.why import explanation
@@ -261,3 +261,12 @@ def test_faults_of_a_request_are_told_by_the_argument_they_are_about():
         line for line, _ in sentences(problem | {"errors": [{"at": "reason", "argument": "--reason", "problem": "p"}]})
     ]
     assert lines[:2] == ["Something that was given is not as it must be.", "  - --reason: p"]
+
+
+def test_planned_and_done_writes_are_told_with_their_priority():
+    write = {"device": "plant/vav-1", "point": "zone", "value": 21, "priority": 12, "used": None}
+    assert ("plan", "plant/vav-1 zone = 21 at priority 12") in list(facts({"plan": [write]}))
+    ((_, (told, _)),) = done(
+        {"done": [{"device": "plant/vav-1", "values": {"zone": "21"}, "priority": 12, "result": "done"}]}
+    )
+    assert told.startswith("plant/vav-1 zone = 21 at priority 12: done")
