@@ -134,17 +134,18 @@ def test_otb_loads_nothing_of_the_brokers_insides(plant):
     assert [name for name in loaded if not name.startswith(allowed)] == []
 
 
-def test_help_takes_less_than_three_tenths_of_a_second_of_cpu():
-    def cpu():
-        usage = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return usage.ru_utime + usage.ru_stime
+def test_help_takes_less_than_three_times_the_cpu_that_reading_any_command_line_takes():
+    """What is loaded for it besides would be seen: the network alone is twice as much again."""
 
-    took = []
-    for _ in range(3):
-        before = cpu()
-        subprocess.run([sys.executable, "-m", "broker.cli.otb", "--help"], cwd=ROOT, capture_output=True, check=True)
-        took.append(cpu() - before)
-    assert min(took) < 0.3
+    def cpu(*command):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, *command], cwd=ROOT, capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    least = ("-c", "import argparse, dataclasses, importlib.metadata, shtab")
+    took = [(cpu("-m", "broker.cli.otb", "--help"), cpu(*least)) for _ in range(5)]
+    assert min(ours for ours, _ in took) < 3 * min(theirs for _, theirs in took)
 
 
 @pytest.mark.parametrize("damage", ["record", "checkpoint", "key"])
