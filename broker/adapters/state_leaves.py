@@ -116,8 +116,10 @@ class DebtJournal:
         try:
             await asyncio.to_thread(_write, self._path, self.debts.all())
         except OSError as error:
-            log.error("what is owed cannot be kept: %s", error)
-            self.trouble, self._behind = f"what is owed cannot be kept: {error}", True
+            trouble = f"what is owed cannot be kept: {error}"
+            if trouble != self.trouble:
+                log.error("%s", trouble)
+            self.trouble, self._behind = trouble, True
             return False
         self.trouble = ""
         return True

@@ -82,6 +82,7 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.LEAVE_FINISHED: _info(*_LEAVE),
     RecordKind.LEAVE_UNSETTLED: _alarm(*_LEAVE, "unsettled"),
     RecordKind.LEAVE_ACKNOWLEDGED: _warning("leave", "by", "why"),
+    RecordKind.LEAVE_DROPPED: _alarm("leave", "subject", "device"),
     RecordKind.REQUEST_CHANGED: _warning("request", "act", "by", "from", "to", "terms.subject", "terms.devices", "why"),
     RecordKind.REQUEST_REVIEWED: _warning("request", "verdict", "reviewer.id", "comment"),
     RecordKind.REQUEST_DISTRUSTED: _alarm("request", "code", "detail"),

@@ -299,6 +299,12 @@ def leave_acknowledged(time: float, *, leave: str, by: str, why: str = "") -> by
     return _record(RecordKind.LEAVE_ACKNOWLEDGED, time, {"leave": leave, "by": _text(by)} | _optional(why=why))
 
 
+def leave_dropped(time: float, *, leave: str, subject: str, device: str) -> bytes:
+    """The list of what could not be undone is full: this one, of which nobody took note, is listed no more."""
+    fields = {"leave": leave, "subject": _text(subject), "device": device}
+    return _record(RecordKind.LEAVE_DROPPED, time, fields)
+
+
 def clock_stepped(time: float, *, step_seconds: float) -> bytes:
     """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
     return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})

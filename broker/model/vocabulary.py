@@ -144,6 +144,7 @@ class RecordKind(StrEnum):
     LEAVE_FINISHED = "leave_finished"
     LEAVE_UNSETTLED = "leave_unsettled"
     LEAVE_ACKNOWLEDGED = "leave_acknowledged"
+    LEAVE_DROPPED = "leave_dropped"
     BREAK_GLASS_SEALED = "break_glass_sealed"
     BREAK_GLASS_OPENED = "break_glass_opened"
     BREAK_GLASS_REFUSED = "break_glass_refused"

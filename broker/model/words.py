@@ -301,6 +301,7 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.LEAVE_FINISHED: "Somebody's access ended, and what had to be undone was, or is somebody else's by now.",
     RecordKind.LEAVE_UNSETTLED: "Somebody's access ended, and something could not be undone: somebody has to look.",
     RecordKind.LEAVE_ACKNOWLEDGED: "Somebody took note of what could not be undone.",
+    RecordKind.LEAVE_DROPPED: "The list of what could not be undone was full: its oldest is listed no more.",
     RecordKind.ADMINISTERED: "An administrator used a function of the broker; how it stands or came out.",
     RecordKind.LOGGED_OUT: "A token issuer told that somebody logged out; earlier tokens are refused from here on.",
     RecordKind.INVITATION_CREATED: "Somebody of an organisation was invited to enrol, until then.",

@@ -90,6 +90,7 @@ class LeaveKeeper:
         self._keeping: set[asyncio.Task[None]] = set()
         self._writing = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
+        self._unrecorded = False
         self.results: Counter[str] = Counter()
 
     async def start(self) -> None:
@@ -252,15 +253,19 @@ class LeaveKeeper:
         identifier = session.errand.leave if session is not None and session.errand else self._chance("lve")
         points = tuple(PointLeft(d.point, d.undo, d.priority, result, detail) for d, result, detail in found)
         leave = Leave(identifier, debt.subject.id, debt.device, end.why.value, end.ended, self._clock.now(), points)
-        if not self._record(leave, session):
+        if not self._recorded(leave, session):
+            for owed, _, _ in found:
+                waiting = self._endings.of(owed)
+                waiting.again_at = self._clock.monotonic() + AGAIN_SECONDS
+                waiting.waits_for = Reason.LEDGER_CLOSED
             return
         self.results.update(point.result.value for point in points)
         self._alarm(leave)
         for owed, _, _ in found:
             self._journal.strike(owed)
 
-    def _record(self, leave: Leave, session: Session | None) -> bool:
-        """Whether it is recorded: what is not stays owed, and is looked at again by the next start."""
+    def _recorded(self, leave: Leave, session: Session | None) -> bool:
+        """Whether it could be recorded: what is not stays owed, and is looked at again. Told once until it can be."""
         record = records.leave_finished(
             leave.finished,
             leave=leave.id,
@@ -272,11 +277,19 @@ class LeaveKeeper:
             unsettled=len(leave.unsettled),
             session=session.id if session is not None and session.ended is None else "",
         )
+        if self._append(record):
+            self._unrecorded = False
+            return True
+        if not self._unrecorded:
+            log.error("leave of %s on %s is not recorded: the ledger is closed", leave.subject, leave.device)
+        self._unrecorded = True
+        return False
+
+    def _append(self, record: bytes) -> bool:
         try:
             self._ledger.append(record)
             self._ledger.settle(True, _ignore)
         except LedgerUnavailableError:
-            log.error("a leave was not recorded: the ledger is closed")
             return False
         return True
 
@@ -288,11 +301,20 @@ class LeaveKeeper:
         if not leave.unsettled:
             return
         self._unsettled[leave.id] = leave
-        while len(self._unsettled) > MOST_UNSETTLED:
-            del self._unsettled[next(iter(self._unsettled))]
+        self._make_room()
         task = asyncio.create_task(self._keep())
         self._keeping.add(task)
         task.add_done_callback(self._keeping.discard)
+
+    def _make_room(self) -> None:
+        """Nothing is dropped from the list that nobody is told of: what cannot be recorded stays."""
+        for leave in self.unsettled[: max(0, len(self._unsettled) - MOST_UNSETTLED)]:
+            now = self._clock.now()
+            if not self._append(records.leave_dropped(now, leave=leave.id, subject=leave.subject, device=leave.device)):
+                return
+            told = (leave.id, leave.subject, leave.device)
+            log.error("leave %s of %s on %s is listed no more: the list is full, see `otb leave ls`", *told)
+            del self._unsettled[leave.id]
 
     async def _keep(self) -> None:
         async with self._writing:

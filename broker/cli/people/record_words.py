@@ -182,6 +182,9 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "leave_finished": _leave,
     "leave_unsettled": _leave,
     "leave_acknowledged": lambda r: _act(r | {"session": r.get("leave")}, "taken note of"),
+    "leave_dropped": lambda r: (
+        f"{r.get('leave')} of {r.get('subject')} on {r.get('device')}, of which nobody took note"
+    ),
     "request_changed": lambda r: _why(
         f"{r.get('request')} {r.get('act')} by {r.get('by')}: {r.get('from') or 'new'} to {r.get('to')}", r
     ),

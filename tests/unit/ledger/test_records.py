@@ -191,6 +191,7 @@ def every_kind() -> dict[str, bytes]:
             for unsettled in (0, 1)
         ),
         records.leave_acknowledged(NOW, leave="lve-1", by="bo", why="by hand"),
+        records.leave_dropped(NOW, leave="lve-1", subject="ana", device="plant/ahu-1"),
         emergency_records.break_glass_sealed(NOW, seal="seal-1", parts=5, needed=3, sealed_at=NOW),
         emergency_records.break_glass_opened(NOW, emergency={"id": "emg-1", "until": NOW, "parts": (1, 2)}),
         emergency_records.break_glass_refused(NOW, subject="bo", code="too_soon", count=2, first=NOW, last=NOW),

@@ -2,11 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from broker.access.locks import LocksInForce
 from broker.adapters.state_leaves import DebtJournal, LeaveFile
@@ -41,6 +43,7 @@ from broker.wire.modbus.meaning import compose_write
 from broker.wiring import leaves
 from broker.wiring.leaves import LeaveKeeper
 
+Story = Callable[["Stage"], Awaitable[None]]
 NOW = 1_800_000_000.0
 PROOF = Proof(ProofKind.CERTIFICATE, "CN=root", "ana@acme.example", "a" * 43, NOW, NOW + 10**6)
 ANA = Subject("ana@acme.example", SubjectKind.PERSON, "acme", proofs=(PROOF,))
@@ -63,11 +66,15 @@ GRACE, GIVE_UP = 60.0, 3600.0
 
 
 class Stage:
-    """`holds` is what the device has at register 10; `script` answers instead of it if it gives something."""
+    """`holds` is what the device has at register 10; `script` answers instead of it if it gives something. The ledger
+    closes, until `closed` is taken back, with a record that `fails` or (taken but never durable) `sinks`.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.time, self.revision, self.folder = NOW, "r1", folder
         self.closed = False
+        self.fails: Callable[[dict[str, Any]], bool] = lambda record: False
+        self.sinks: Callable[[dict[str, Any]], bool] = lambda record: False
         self.records: list[dict[str, Any]] = []
         self.writes: list[int] = []
         self.holds = 18
@@ -114,13 +121,19 @@ class Stage:
     monotonic = now
 
     def append(self, record: bytes, *, intent: bool = False) -> int:
+        document = json.loads(record)
+        self.closed = self.closed or self.fails(document)
         if self.closed:
             raise LedgerUnavailableError("ledger_closed", "")
-        self.records.append(json.loads(record))
+        self.records.append(document)
         return len(self.records) - 1
 
     def settle(self, durable: bool, settled: Callable[[Any], None]) -> bool:
-        return True
+        if not (durable and self.sinks(self.records[-1])):
+            return True
+        self.closed = True
+        asyncio.get_running_loop().call_soon(settled, LedgerUnavailableError("ledger_closed", ""))
+        return False
 
     def decide(self, entry_point: EntryPoint, question: bytes, answered: Callable[[bytes], None]) -> None:
         asked = json.loads(question)
@@ -190,3 +203,30 @@ class Stage:
                 return [(point["result"], point["detail"]) for point in record["points"]]
             await asyncio.sleep(leaves.LOOK_SECONDS)
         raise AssertionError(self.keeper.debts())
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leaves, "LOOK_SECONDS", 0.002)
+
+
+@pytest.fixture
+def play(tmp_path) -> Iterator[Callable[..., None]]:
+    def playing(story: Story, stage: Stage | None = None) -> None:
+        async def all_of_it() -> None:
+            acted = stage or Stage(tmp_path)
+            await acted.start()
+            await story(acted)
+            await acted.stop()
+
+        asyncio.run(all_of_it())
+
+    yield playing
+
+
+async def left(stage: Stage, why: EndReason = EndReason.PEER_CLOSED) -> None:
+    """Ana has written 20 where 18 was, and her session has ended."""
+    session = await stage.ana()
+    assert (await stage.writes_as(session, 20)).relayed.result == Result.DONE
+    assert stage.holds == 20
+    stage.register.end(session, why)

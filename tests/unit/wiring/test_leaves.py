@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 
 import pytest
@@ -12,40 +11,14 @@ from broker.model.lock import Lock, LockKind
 from broker.model.operation import Relayed
 from broker.model.vocabulary import EndReason, Result
 from broker.wiring import leaves
-from tests.unit.wiring.leave_stage import ADJUST, ANA, BO, GIVE_UP, GRACE, HOLIDAYS, LOOK, NOW, Stage
+from tests.unit.wiring.leave_stage import ADJUST, ANA, GIVE_UP, GRACE, HOLIDAYS, LOOK, NOW, Stage, left
+from tests.unit.wiring.leave_stage import at_once as at_once
+from tests.unit.wiring.leave_stage import play as play
 
-Story = Callable[[Stage], Awaitable[None]]
 ISOLATION = Lock("lck-1", LockKind.SITE, "plant", "why", "bo", NOW, "b/ledger", isolation=True)
 ON_DEVICE = Lock("lck-2", LockKind.DEVICE, "plant/ahu-1", "why", "bo", NOW, "b/ledger")
 ON_ANA = Lock("lck-3", LockKind.SUBJECT, ANA.id, "why", "bo", NOW, "b/ledger")
 UNDONE = [("undone", "")]
-
-
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leaves, "LOOK_SECONDS", 0.002)
-
-
-@pytest.fixture
-def play(tmp_path) -> Iterator[Callable[..., None]]:
-    def playing(story: Story, stage: Stage | None = None) -> None:
-        async def all_of_it() -> None:
-            acted = stage or Stage(tmp_path)
-            await acted.start()
-            await story(acted)
-            await acted.stop()
-
-        asyncio.run(all_of_it())
-
-    yield playing
-
-
-async def left(stage: Stage, why: EndReason = EndReason.PEER_CLOSED) -> None:
-    """Ana has written 20 where 18 was, and her session has ended."""
-    session = await stage.ana()
-    assert (await stage.writes_as(session, 20)).relayed.result == Result.DONE
-    assert stage.holds == 20
-    stage.register.end(session, why)
 
 
 def test_an_access_that_ended_is_undone_at_once(play):
@@ -128,8 +101,9 @@ def test_the_grace_ends_when_there_is_no_access_to_come_back_to(play, change, wh
         (lambda s: s.locked(ISOLATION), lambda s: s.locked(), "site_isolated (lck-1)"),
         (lambda s: s.locked(ON_DEVICE), lambda s: s.locked(), "locked (lck-2)"),
         (lambda s: s.register.shut_for.add("shut"), lambda s: s.register.shut_for.clear(), "shut"),
+        (lambda s: setattr(s, "closed", True), lambda s: setattr(s, "closed", False), "ledger_closed"),
     ],
-    ids=["freeze of others", "isolation", "lock", "ledger closed"],
+    ids=["freeze of others", "isolation", "lock", "shut", "ledger closed"],
 )
 def test_what_is_in_the_way_is_waited_for(play, block, unblock, waits_for):
     async def story(stage):
@@ -139,7 +113,9 @@ def test_what_is_in_the_way_is_waited_for(play, block, unblock, waits_for):
         ((debt, told),) = stage.keeper.debts()
         assert (stage.holds, told, debt.before) == (20, waits_for, "18")
         assert not stage.told("leave_finished", "leave_unsettled")
+        assert stage.writes == [20]
         unblock(stage)
+        await stage.after(leaves.AGAIN_SECONDS + 1)
         assert await stage.leave() == UNDONE
 
     play(story)
@@ -276,7 +252,7 @@ def test_a_debt_whose_undoing_was_begun_before_a_crash_is_not_written_again(play
     play(story, again)
 
 
-def test_a_write_that_cannot_be_kept_on_disk_is_refused_and_nothing_is_owed(play, monkeypatch):
+def test_a_write_that_cannot_be_kept_on_disk_is_refused_and_nothing_is_owed(play, monkeypatch, caplog):
     async def story(stage):
         def full(*_):
             raise OSError("no space left")
@@ -286,6 +262,8 @@ def test_a_write_that_cannot_be_kept_on_disk_is_refused_and_nothing_is_owed(play
         assert refused.reasons == ("obligation_unmet",)
         assert (stage.holds, stage.writes, len(stage.journal.debts)) == (18, [], 0)
         assert "no space left" in stage.journal.trouble
+        await stage.after(1)
+        assert len([record for record in caplog.records if "no space left" in record.message]) == 1
         monkeypatch.undo()
         monkeypatch.setattr(leaves, "LOOK_SECONDS", 0.002)
         await stage.after(1)
@@ -293,82 +271,6 @@ def test_a_write_that_cannot_be_kept_on_disk_is_refused_and_nothing_is_owed(play
         assert (await stage.writes_as(await stage.ana(), 20)).relayed.result == Result.DONE
 
     play(story)
-
-
-@pytest.mark.parametrize("owing", [set(), {BO.id}], ids=["owes nothing", "would have to undo it"])
-@pytest.mark.parametrize("result", [None, Relayed(Result.UNKNOWN, code="timeout")], ids=["done", "unknown"])
-def test_the_same_value_written_by_an_operator_is_kept_when_the_vendor_leaves(play, owing, result):
-    async def story(stage):
-        session = await stage.ana()
-        await stage.writes_as(session, 20)
-        stage.owing |= owing
-        operator = await stage.enters(BO)
-        stage.script = lambda pdu: result if pdu[0] == 6 else None
-        await stage.writes_as(operator, 20)
-        written = [i for i, record in enumerate(stage.records) if record["kind"] == "intent"][-1]
-        stage.register.end(session, EndReason.GRANT_ENDED)
-        stage.register.end(operator, EndReason.GRANT_ENDED)
-        assert await stage.leave() == [("kept", f"written since by {BO.id} (record {written})")]
-        assert (stage.holds, stage.writes) == (20, [20, 20])
-        assert not [record for record in stage.told("session_opened") if record["listener"] == "leave"]
-        assert len(stage.journal.debts) == 0
-
-    play(story)
-
-
-@pytest.mark.parametrize("value", [20, 25])
-@pytest.mark.parametrize("answered", [True, False], ids=["has written", "has a write under way"])
-def test_an_operator_who_writes_between_look_and_write_does_not_lose_it(play, value, answered):
-    async def story(stage):
-        def relay(request, relayed, still_allowed):
-            if stage.told("session_opened")[-1]["listener"] == "leave" and not meanwhile and request.payload[0] == 3:
-                # The device has answered the look, but before that is here the operator writes.
-                really(request, looked.append, still_allowed)
-                meanwhile.append(asyncio.create_task(stage.writes_as(operator, value)))
-                delivered.append(relayed)
-            elif meanwhile and not operators:
-                operators.append(request)
-                really(request, lambda reply: written(reply, relayed), still_allowed)
-            else:
-                really(request, relayed, still_allowed)
-
-        def written(reply, relayed):
-            for told, answer in [(relayed, reply), (delivered[0], looked[0])][:: 1 if answered else -1]:
-                told(answer)
-
-        session, operator = await stage.ana(), await stage.enters(BO)
-        await stage.writes_as(session, 20)
-        meanwhile, looked, delivered, operators = [], [], [], []
-        really, stage.relay = stage.relay, relay
-        stage.register.end(session, EndReason.GRANT_ENDED)
-        await stage.after(1)
-        assert (await meanwhile[0]).relayed.result == Result.DONE
-        await stage.after(leaves.AGAIN_SECONDS + 1)
-        assert [result for result, _ in await stage.leave()] == ["kept"]
-        assert (stage.holds, stage.writes) == (value, [20, value])
-        assert [r["code"] for r in stage.told("outcome") if r["result"] == "not_sent"] == ["nothing_owed"]
-
-    play(story)
-
-
-def test_that_an_operator_has_written_since_outlives_the_broker(play, tmp_path):
-    async def before() -> None:
-        stage = Stage(tmp_path)
-        await stage.start()
-        await stage.writes_as(await stage.ana(), 20)
-        await stage.writes_as(await stage.enters(BO), 20)
-        await stage.journal.close()
-
-    asyncio.run(before())
-    again = Stage(tmp_path)
-    again.holds = 20
-
-    async def story(stage):
-        await stage.after(GRACE + 1)
-        assert [result for result, _ in await stage.leave()] == ["kept"]
-        assert stage.writes == []
-
-    play(story, again)
 
 
 def test_an_access_that_is_prolonged_by_another_grant_goes_on(play):
