@@ -63,10 +63,12 @@ class DebtJournal:
         self.debts.settle(debts, result, intent)
         self._keep()
 
-    def written(self, by: str, device: str, request: Request, result: str, first_intent: int) -> None:
+    def written(self, by: str, device: str, request: Request, result: str, first_intent: int, kept: Told) -> bool:
         """Somebody has written, or may have: what others left there stays."""
-        if self.debts.written(by, device, request, result, first_intent):
-            self._keep()
+        if not self.debts.written(by, device, request, result, first_intent):
+            return False
+        self._keep(kept)
+        return True
 
     def owed_still(self, debt: Debt) -> bool:
         """Whether nothing has changed about it but that it is being undone."""

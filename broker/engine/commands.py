@@ -37,8 +37,8 @@ class Owe:
 
 
 class SettleDebts:
-    """What became of a write: of the debts that it was to leave, and of those of others where it wrote. Answer: None,
-    at once.
+    """What became of a write: of the debts that it was to leave, and of those of others where it wrote. Answer: None at
+    once; if others owe there, whether it is on disk that they do not any more.
     """
 
     __slots__ = ("debts", "first_intent", "request", "result", "session")

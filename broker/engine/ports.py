@@ -84,8 +84,12 @@ class DebtBook(Protocol):
     def settle(self, debts: tuple[Debt, ...], result: str, intent: int) -> None:
         """What became of writes that were noted, by the outcome of their intent."""
 
-    def written(self, by: str, device: str, request: Request, result: str, first_intent: int) -> None:
-        """What became of anybody's write: done or unknown, what others left in its places is not undone any more."""
+    def written(
+        self, by: str, device: str, request: Request, result: str, first_intent: int, kept: Callable[[bool], None]
+    ) -> bool:
+        """What became of anybody's write: done or unknown, what others left in its places is not undone any more.
+        True if there is such: `kept` is called later, once, with whether that is on disk.
+        """
 
     def owed_still(self, debt: Debt) -> bool:
         """Whether a debt that is being undone is as it was: nobody is known to have written there since."""

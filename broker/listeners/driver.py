@@ -214,14 +214,17 @@ class Driver:
             return None
         return PENDING
 
-    def _settle_debts(self, command: SettleDebts, run: "_Run") -> None:
+    def _settle_debts(self, command: SettleDebts, run: "_Run") -> Any:
+        """Who takes a value over is told that his write is done once that outlives the broker."""
         if command.debts:
             self._debts.settle(command.debts, command.result, command.first_intent)
         session = command.session
-        self._debts.written(
-            session.subject.id, session.device_key, command.request, command.result, command.first_intent
-        )
         self._writing.discard(run)
+        who, result = session.subject.id, command.result
+        taken_over = self._debts.written(
+            who, session.device_key, command.request, result, command.first_intent, run.advance
+        )
+        return PENDING if taken_over else None
 
     def _mark_undoing(self, command: MarkUndoing, run: "_Run") -> Any:
         self._debts.mark(command.debt, command.undoing, run.advance)

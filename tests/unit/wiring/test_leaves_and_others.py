@@ -1,6 +1,7 @@
 """Whoever else writes where something has to be undone keeps what he wrote, also if it is the same value."""
 
 import asyncio
+import json
 
 import pytest
 
@@ -73,13 +74,13 @@ def test_an_operator_who_writes_between_look_and_write_does_not_lose_it(play, va
     play(story)
 
 
-def test_that_an_operator_has_written_since_outlives_the_broker(play, tmp_path):
+def test_that_an_operator_has_written_since_outlives_a_broker_killed_once_he_knows_that_it_is_done(play, tmp_path):
     async def before() -> None:
         stage = Stage(tmp_path)
         await stage.start()
         await stage.writes_as(await stage.ana(), 20)
         await stage.writes_as(await stage.enters(BO), 20)
-        await stage.journal.close()
+        assert json.loads((tmp_path / "owed.json").read_text())[0]["since"] == BO.id
 
     asyncio.run(before())
     again = Stage(tmp_path)
