@@ -9,6 +9,7 @@ from typing import Any
 
 from broker.adapters.break_glass_file import BreakGlassFile, Kept
 from broker.adapters.clock import random_id
+from broker.adapters.host_journal import HostJournal
 from broker.adapters.private_files import write_private
 from broker.adapters.sealed_parts import seal_parts
 from broker.cli.config_files import load_settings
@@ -48,15 +49,21 @@ def _seal(arguments: argparse.Namespace) -> int:
         raise ConfigError("seal_impossible", public)
     file = _file(arguments.config)
     seal, texts = seal_parts(random_id("seal"), arguments.parts, arguments.needed, time.time())
-    # First what people are to keep, then what counts: parts that could not be written down must not replace others.
-    if arguments.out is not None:
-        _write_parts(arguments.out, seal, texts)
+    about = {"seal": seal.id, "parts": str(arguments.parts), "needed": str(arguments.needed)}
+    with HostJournal(file.path.parent).telling("break-glass seal", **about):
+        _keep(file, arguments.out, seal, texts)
+    _tell(arguments.out, seal, texts)
+    return 0
+
+
+def _keep(file: BreakGlassFile, folder: Path | None, seal: Seal, texts: tuple[str, ...]) -> None:
+    """First what people are to keep, then what counts: parts that could not be written must not replace others."""
+    if folder is not None:
+        _write_parts(folder, seal, texts)
     try:
         file.change(lambda kept: Kept(seal, kept.recorded, kept.emergencies))
     except OSError as error:
         raise ConfigError("break_glass_unwritable", f"{file.path} cannot be written.", error.strerror or "") from None
-    _tell(arguments.out, seal, texts)
-    return 0
 
 
 def _status(arguments: argparse.Namespace) -> int:

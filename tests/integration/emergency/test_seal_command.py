@@ -9,6 +9,7 @@ import pytest
 
 from broker.adapters import sealed_parts
 from broker.adapters.break_glass_file import NAME, BreakGlassFile
+from broker.adapters.host_journal import FOLDER, LARGEST_FILE, HostJournal
 from broker.adapters.sealed_parts import opens
 from broker.cli import break_glass_commands
 from broker.cli.otbroker import main
@@ -76,3 +77,29 @@ def test_the_status_says_what_is_left(state: Path, capsys: pytest.CaptureFixture
     capsys.readouterr()
     assert main(["break-glass", "status"]) == 0
     assert "3 of 3 parts left, 2 needed" in capsys.readouterr().out
+
+
+def test_sealing_is_told_before_it_counts_and_how_it_came_out_without_the_parts(
+    state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert seal("--parts", "3", "--needed", "2") == 0
+    printed = re.findall(r"^    (\S+)$", capsys.readouterr().out, re.MULTILINE)
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "part-1").touch()
+    assert seal("--parts", "3", "--needed", "2", "--out", str(tmp_path / "parts")) == 1
+    told = (state / FOLDER / "pending.jsonl").read_text()
+    assert not any(text in told or text.replace("-", "") in told for text in printed)
+    taken, kept = HostJournal(state).take(), BreakGlassFile(state).read().seal
+    assert taken is not None and kept is not None
+    assert {command.command for command in taken.commands} == {"break-glass seal"}
+    assert [command.outcome for command in taken.commands] == ["begun", "done", "begun", "folder_not_empty"]
+    assert taken.commands[1].about == {"seal": kept.id, "parts": "3", "needed": "2"}
+
+
+def test_what_cannot_be_told_is_not_sealed(state: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    HostJournal(state).make()
+    (state / FOLDER / "pending.jsonl").write_bytes(b"x" * LARGEST_FILE)
+    assert seal("--parts", "2", "--needed", "2", "--out", str(tmp_path / "parts")) == 1
+    assert "not begun" in capsys.readouterr().err
+    assert not (state / NAME).exists()
+    assert not (tmp_path / "parts").exists()
