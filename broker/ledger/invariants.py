@@ -15,6 +15,8 @@
 - no session ends because its subject logged out before an issuer has told of a logout;
 - a session of an emergency is decided by the fixed policy, is opened and relays between `break_glass_opened` and the
   emergency's end, and no other session is decided by it;
+- a proposal that ended as approved was approved by two people or more, and never for anything but what was proposed;
+- where policies wait for people, none comes into force but by the warrant of such a proposal, for just that revision;
 - when the broker starts or stops, no session is open and no intent without outcome.
 
 Records below the minimum index of a pruned ledger are not there to be cited: what refers to them is taken as it stands.
@@ -22,15 +24,23 @@ Records below the minimum index of a pruned ledger are not there to be cited: wh
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
 
 import orjson
 
-from broker.errors import IntegrityError
-from broker.ledger.armings import Armings, Reliance
+from broker.ledger.armings import Armings
 from broker.ledger.canonical import canonical
 from broker.ledger.emergency_rules import Emergencies
 from broker.ledger.giving import Giving
+from broker.ledger.operation_rules import (
+    Decided,
+    Intended,
+    Record,
+    broken,
+    owed_place,
+    require_access,
+    require_undo,
+)
+from broker.ledger.proposal_rules import Proposals
 from broker.model.decision import EntryPoint
 from broker.model.leave import Undone
 from broker.model.vocabulary import EndReason, RecordKind, Result
@@ -45,60 +55,11 @@ _IN_SESSIONS = frozenset(
 LONGEST_OPERATION_SECONDS = 600.0
 RELAYED_NOTHING = frozenset({Result.DENIED.value, Result.NOT_SENT.value})
 
-Record = dict[str, Any]
-
-
-class _Decision:
-    __slots__ = ("allow", "entry_point", "fixed", "leave", "opens", "reliance", "session", "undoes", "valid_until")
-
-    def __init__(self, record: Record) -> None:
-        self.opens = record["entry_point"] == EntryPoint.SESSION.value
-        self.leave = self.undoes = ""
-        if record["entry_point"] == EntryPoint.LEAVE.value:
-            question = record["input"]
-            self.leave, self.opens = question["leave"]["id"], question["operation"] is None
-            if not self.opens and question["operation"]["writes"]:
-                self.undoes = _place(question["leave"]["debt"])
-        self.fixed = record["entry_point"] == EntryPoint.EMERGENCY.value
-        if self.fixed:
-            self.opens = "operation" not in record["input"]
-        self.session: str = record["session"]
-        self.allow: bool = record["allow"]
-        self.entry_point: str = record["entry_point"]
-        self.valid_until: float | None = record["answer"].get("valid_until")
-        self.reliance: Reliance | None = None
-
-
-class _Intent:
-    __slots__ = ("alone", "denied", "late", "leave", "over", "paused", "session", "time", "undoes")
-
-    def __init__(
-        self,
-        session: str,
-        time: float,
-        denied: bool,
-        late: bool,
-        paused: bool,
-        alone: bool = False,
-        leave: str = "",
-        undoes: str = "",
-        over: bool = False,
-    ) -> None:
-        self.over = over
-        self.leave = leave
-        self.undoes = undoes
-        self.session = session
-        self.paused = paused
-        self.time = time
-        self.denied = denied
-        self.late = late
-        self.alone = alone
-
 
 class Invariants:
     """The state of the broker as the records tell it; feed it every record from `minimum` on, in order."""
 
-    def __init__(self, minimum: int = 0) -> None:
+    def __init__(self, minimum: int = 0, origin: str = "") -> None:
         self.counts: dict[str, int] = {}
         self.pruned_to = 0
         self._minimum = minimum
@@ -109,7 +70,7 @@ class Invariants:
         self._stamp = ""
         self._stretch_from: float | None = None
         self._stretch_seconds = 0.0
-        self._decisions: dict[int, _Decision] = {}
+        self._decisions: dict[int, Decided] = {}
         self._cited_by: dict[str, list[int]] = {}
         self._sessions: set[str] = set()
         self._closed: set[str] = set()
@@ -117,11 +78,12 @@ class Invariants:
         self._logout_told_once = False
         self._errands: set[str] = set()
         self._leaves: dict[str, set[str]] = {}
-        self._intents: dict[int, _Intent] = {}
+        self._intents: dict[int, Intended] = {}
         self._used_invitations: set[str] = set()
         self._armings = Armings()
         self._emergencies = Emergencies()
         self._giving = Giving()
+        self._proposals = Proposals(origin, may_predate=minimum > 0)
         self._rules: dict[str, Callable[[Record], None]] = {
             RecordKind.BROKER_STARTED.value: self._broker_started,
             RecordKind.BROKER_STOPPED.value: self._broker_stopped,
@@ -146,6 +108,11 @@ class Invariants:
             RecordKind.BREAK_GLASS_OPENED.value: self._break_glass_opened,
             RecordKind.BREAK_GLASS_ENDED.value: lambda record: self._emergencies.ended(record["emergency"]),
             RecordKind.EVIDENCE_PRUNED.value: self._evidence_pruned,
+            RecordKind.PROPOSAL_CREATED.value: self._proposals.created,
+            RecordKind.PROPOSAL_APPROVED.value: self._proposals.approved,
+            RecordKind.PROPOSAL_ENDED.value: self._proposals.ended,
+            RecordKind.POLICY_PROPOSED.value: self._proposals.policy_waits,
+            RecordKind.POLICY_CHANGED.value: self._proposals.policy_changed,
         }
         self._kinds = frozenset(kind.value for kind in RecordKind)
 
@@ -154,7 +121,7 @@ class Invariants:
         record = _read(entry)
         kind = record["kind"]
         if kind not in self._kinds:
-            raise _broken("kind_unknown", str(kind))
+            raise broken("kind_unknown", str(kind))
         self._index = index
         self.counts[kind] = self.counts.get(kind, 0) + 1
         if kind in _INTERRUPTIONS:
@@ -167,15 +134,15 @@ class Invariants:
             try:
                 rule(record)
             except (KeyError, TypeError, AttributeError) as error:
-                raise _broken("record_malformed", f"{kind}: {error!r}") from None
+                raise broken("record_malformed", f"{kind}: {error!r}") from None
 
     def finish(self) -> None:
         """Nothing may be left open for longer than a device could take. Raises IntegrityError."""
         for index, intent in self._intents.items():
             if self._time is not None and self._time - intent.time > LONGEST_OPERATION_SECONDS:
-                raise _broken("intent_without_outcome", f"record {index}")
+                raise broken("intent_without_outcome", f"record {index}")
         if self._minimum > self.pruned_to:
-            raise _broken("pruning_not_recorded", f"minimum index {self._minimum}, recorded {self.pruned_to}")
+            raise broken("pruning_not_recorded", f"minimum index {self._minimum}, recorded {self.pruned_to}")
 
     def end_stretch(self) -> float:
         """Over how many seconds the records since the last call go, what lay between two runs left out."""
@@ -199,7 +166,7 @@ class Invariants:
             time, self._stamp = _read_stamp(stamp), str(stamp)
         if self._time is not None and time is not None and kind != RecordKind.CLOCK_STEPPED.value:
             if time < self._time - SLIP_SECONDS:
-                raise _broken("time_went_back", str(stamp))
+                raise broken("time_went_back", str(stamp))
             time = max(time, self._time)
         self._time = time
 
@@ -209,6 +176,7 @@ class Invariants:
         self._closed.clear()
         self._armings.began()
         self._giving.began()
+        self._proposals.began()
         self._leaves.clear()
 
     def _broker_stopped(self, record: Record) -> None:
@@ -217,24 +185,24 @@ class Invariants:
 
     def _require_quiet(self, moment: str) -> None:
         if self._sessions:
-            raise _broken("session_left_open", f"{next(iter(self._sessions))} at the {moment} of the broker")
+            raise broken("session_left_open", f"{next(iter(self._sessions))} at the {moment} of the broker")
         if self._intents:
-            raise _broken("intent_without_outcome", f"record {next(iter(self._intents))} at the {moment} of the broker")
+            raise broken("intent_without_outcome", f"record {next(iter(self._intents))} at the {moment} of the broker")
 
     def _session_opened(self, record: Record) -> None:
         session = record["session"]
         if not self._running and self._known_start:
-            raise _broken("broker_not_running", f"session {session}")
+            raise broken("broker_not_running", f"session {session}")
         if session in self._sessions or session in self._closed:
-            raise _broken("session_opened_twice", session)
+            raise broken("session_opened_twice", session)
         decision = self._cited(record["decision"], session)
         if decision is not None and not (decision.allow and decision.opens):
-            raise _broken("session_not_allowed", session)
+            raise broken("session_not_allowed", session)
         time, emergency = self._time or 0.0, record.get("emergency", "")
         if not self._emergencies.entered(session, emergency, time, may_predate=not self._known_start):
-            raise _broken("session_outside_emergency", session)
+            raise broken("session_outside_emergency", session)
         if decision is not None and self._emergencies.decided_wrongly(session, decision.fixed):
-            raise _broken("decided_by_wrong_policy", session)
+            raise broken("decided_by_wrong_policy", session)
         self._sessions.add(session)
         if decision is not None and decision.leave:
             self._errands.add(session)
@@ -247,7 +215,7 @@ class Invariants:
         session = record["session"]
         self._require_open(record)
         if record["reason"] == EndReason.LOGGED_OUT.value and self._known_start and not self._logout_told_once:
-            raise _broken("logout_not_recorded", session)
+            raise broken("logout_not_recorded", session)
         self._sessions.discard(session)
         self._paused.discard(session)
         self._errands.discard(session)
@@ -267,17 +235,17 @@ class Invariants:
     def _require_open(self, record: Record) -> None:
         session = record["session"]
         if session not in self._sessions and not self._may_predate(session):
-            raise _broken("session_not_open", session)
+            raise broken("session_not_open", session)
 
     def _decision(self, record: Record) -> None:
-        decision = _Decision(record)
+        decision = Decided(record)
         if decision.entry_point not in _IN_SESSIONS:
             return
         if decision.allow:
             if decision.leave:
-                _require_undo(record["input"])
+                require_undo(record["input"])
             else:
-                _require_access(record["input"])
+                require_access(record["input"])
                 if self._known_start:
                     self._giving.require(record["input"], record["answer"]["rule"])
                 decision.reliance = self._armings.shown(record["input"], record["answer"]["obligations"])
@@ -288,52 +256,52 @@ class Invariants:
         relied = [self._cited(index, record["session"]) for index in record["decisions"]]
         known = [decision.reliance for decision in relied if decision is not None]
         if None in known or not relied:
-            raise _broken("decision_relies_on_nobody", record["approval"])
+            raise broken("decision_relies_on_nobody", record["approval"])
         self._armings.used(record, self._time or 0.0, [reliance for reliance in known if reliance is not None])
 
     def _intent(self, record: Record) -> None:
         session = record["session"]
         if session not in self._sessions and not self._may_predate(session):
-            raise _broken("intent_outside_session", session)
+            raise broken("intent_outside_session", session)
         decision, paused, time = self._cited(record["decision"], session), session in self._paused, self._time or 0.0
         over = self._emergencies.over(session, time)
         if decision is None:
-            self._intents[self._index] = _Intent(session, time, denied=False, late=False, paused=paused, over=over)
+            self._intents[self._index] = Intended(session, time, denied=False, late=False, paused=paused, over=over)
             return
         if decision.opens or bool(decision.leave) != (session in self._errands):
-            raise _broken("decision_of_another_kind", f"record {record['decision']}")
+            raise broken("decision_of_another_kind", f"record {record['decision']}")
         if self._emergencies.decided_wrongly(session, decision.fixed):
-            raise _broken("decided_by_wrong_policy", f"record {record['decision']}")
+            raise broken("decided_by_wrong_policy", f"record {record['decision']}")
         end = decision.valid_until
         late = decision.allow and end is not None and time > end + LEASE_GRACE_SECONDS
         alone = decision.reliance is not None and not decision.reliance.take(record)
         denied, leave, undoes = not decision.allow, decision.leave, decision.undoes
-        self._intents[self._index] = _Intent(session, time, denied, late, paused, alone, leave, undoes, over)
+        self._intents[self._index] = Intended(session, time, denied, late, paused, alone, leave, undoes, over)
 
     def _outcome(self, record: Record) -> None:
         number, result = record["intent"], record["result"]
         intent = self._intents.pop(number, None)
         if intent is None:
             if not 0 <= number < self._minimum:
-                raise _broken("outcome_without_intent", f"record {number}")
+                raise broken("outcome_without_intent", f"record {number}")
             return
         if intent.denied and result != Result.DENIED.value:
-            raise _broken("denied_but_not_refused", f"record {number}: {result}")
+            raise broken("denied_but_not_refused", f"record {number}: {result}")
         if intent.late and result not in RELAYED_NOTHING:
-            raise _broken("lease_had_ended", f"record {number}: {result}")
+            raise broken("lease_had_ended", f"record {number}: {result}")
         if intent.paused and result not in RELAYED_NOTHING:
-            raise _broken("relayed_while_paused", f"record {number}: {result}")
+            raise broken("relayed_while_paused", f"record {number}: {result}")
         if intent.alone and result not in RELAYED_NOTHING:
-            raise _broken("relayed_without_the_person", f"record {number}: {result}")
+            raise broken("relayed_without_the_person", f"record {number}: {result}")
         if intent.over and result not in RELAYED_NOTHING:
-            raise _broken("relayed_after_emergency", f"record {number}: {result}")
+            raise broken("relayed_after_emergency", f"record {number}: {result}")
         if intent.undoes and result == Result.DONE.value:
             self._leaves.setdefault(intent.leave, set()).add(intent.undoes)
 
     def _break_glass_opened(self, record: Record) -> None:
         emergency = record["emergency"]["id"]
         if not self._emergencies.opened(emergency, _read_stamp(record["emergency"]["until"])):
-            raise _broken("emergency_opened_again", emergency)
+            raise broken("emergency_opened_again", emergency)
 
     def _leave_finished(self, record: Record) -> None:
         if record.get("session"):
@@ -342,27 +310,27 @@ class Invariants:
         if done is None and not self._known_start:
             return
         for point in record["points"]:
-            if point["result"] == Undone.UNDONE.value and not point["detail"] and _place(point) not in (done or ()):
-                raise _broken("undone_without_outcome", f"{record['leave']}: {point['point']}")
+            if point["result"] == Undone.UNDONE.value and not point["detail"] and owed_place(point) not in (done or ()):
+                raise broken("undone_without_outcome", f"{record['leave']}: {point['point']}")
 
     def _person_enrolled(self, record: Record) -> None:
         invitation = record["invitation"]
         if invitation in self._used_invitations:
-            raise _broken("invitation_used_twice", invitation)
+            raise broken("invitation_used_twice", invitation)
         self._used_invitations.add(invitation)
 
     def _evidence_pruned(self, record: Record) -> None:
         self.pruned_to = max(self.pruned_to, record["minimum"])
 
-    def _cited(self, index: object, session: str) -> _Decision | None:
+    def _cited(self, index: object, session: str) -> Decided | None:
         """The decision at that index; None if it has been pruned."""
         if type(index) is not int or not 0 <= index < self._index:
-            raise _broken("decision_missing", str(index))
+            raise broken("decision_missing", str(index))
         decision = self._decisions.get(index)
         if decision is None and index >= self._minimum:
-            raise _broken("decision_missing", f"record {index}")
+            raise broken("decision_missing", f"record {index}")
         if decision is not None and decision.session != session:
-            raise _broken("decision_of_another_session", f"record {index}")
+            raise broken("decision_of_another_session", f"record {index}")
         return decision
 
     def _may_predate(self, session: str) -> bool:
@@ -373,52 +341,20 @@ class Invariants:
         return True
 
 
-def _require_access(question: Record) -> None:
-    """An allow needs a window open at its `now`, or a standing grant; parts cut for length count as there."""
-    windows = question["windows"]
-    opened = windows.get("open", ()) if "cut" not in windows else ()
-    for window in opened:
-        if not window["opens"] <= question["now"] < window["closes"]:
-            raise _broken("window_not_open", str(window["id"]))
-    if not opened and not question["grants"] and "cut" not in windows:
-        raise _broken("allow_without_window_or_grant")
-
-
-def _require_undo(question: Record) -> None:
-    """An allow to the broker itself is for looking, or for writing exactly what undoes the debt; never in a freeze."""
-    if question["freezes"]:
-        raise _broken("undone_in_a_freeze", question["leave"]["id"])
-    operation, debt = question["operation"], question["leave"]["debt"]
-    if operation is None or not operation["writes"]:
-        return
-    wanted = "null" if debt["undo"] == "release" else debt["before"]
-    if operation["values"].get(debt["point"]) != wanted or operation["priority"] != debt["priority"]:
-        raise _broken("undone_otherwise_than_owed", question["leave"]["id"])
-
-
-def _place(debt: Record) -> str:
-    """A point, or one priority of it."""
-    return f"{debt['point']}/{debt['priority'] or ''}"
-
-
 def _read(entry: bytes) -> Record:
     try:
         record = orjson.loads(entry)
         if isinstance(record, dict) and "kind" in record and "time" in record and canonical(record) == entry:
             return record
     except ValueError as error:
-        raise _broken("record_not_canonical", str(error)) from None
-    raise _broken("record_not_canonical")
+        raise broken("record_not_canonical", str(error)) from None
+    raise broken("record_not_canonical")
 
 
 def _read_stamp(stamp: object) -> float:
     if not isinstance(stamp, str) or len(stamp) != 27 or not stamp.endswith("Z"):
-        raise _broken("time_malformed", str(stamp)[:40])
+        raise broken("time_malformed", str(stamp)[:40])
     try:
         return datetime.fromisoformat(stamp[:-1] + "+00:00").timestamp()
     except ValueError:
-        raise _broken("time_malformed", stamp) from None
-
-
-def _broken(code: str, detail: str = "") -> IntegrityError:
-    return IntegrityError(code, code.replace("_", " "), detail)
+        raise broken("time_malformed", stamp) from None

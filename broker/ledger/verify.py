@@ -107,7 +107,7 @@ class _Verification:
         self._describe(head, signatures)
         saved = self._saved(saved_checkpoint, head)
         minimum = self._minimum(head)
-        invariants = Invariants(minimum)
+        invariants = Invariants(minimum, head.origin)
         self._report.counts, self._report.minimum = invariants.counts, minimum
         chain = self._chain()
         self._require_saved(saved.pop(0, ()))

@@ -148,17 +148,17 @@ class PolicyReview:
                 return
             files = await asyncio.to_thread(self._sources.archived_policies, revision)
             if files is not None and self.may_be_activated(revision):
-                await self._bring(files, warrant.at)
+                await self._bring(files, warrant.at, warrant)
             elif self._missing != revision:
                 log.error("policy revision %s was activated, and this broker has never had it", revision)
                 self._missing = revision
 
-    async def _bring(self, files: PolicyFiles, at: float) -> None:
+    async def _bring(self, files: PolicyFiles, at: float, warrant: Warrant | None = None) -> None:
         previous = self.revision
         await self._policy.publish(files.modules, files.data, files.revision)
         self.since = self._clock.monotonic()
         self.waiting = "" if self.waiting == files.revision else self.waiting
-        self._record(files.revision, previous)
+        self._record(files.revision, previous, warrant)
         self._in_force(EndReason.POLICY_CHANGED)
         await self._remember(files.revision, at)
 
@@ -171,10 +171,11 @@ class PolicyReview:
         except OSError as error:
             log.error("that policy revision %s is in force cannot be kept for the next start: %s", revision, error)
 
-    def _record(self, revision: str, previous: str) -> None:
+    def _record(self, revision: str, previous: str, warrant: Warrant | None) -> None:
         now, kind = self._clock.now(), RecordKind.POLICY_CHANGED
+        cited = {"warrant": {"proposal": warrant.proposal, "broker": warrant.broker}} if warrant else None
         try:
-            self._ledger.append(records.changed(kind, now, revision=revision, previous=previous))
+            self._ledger.append(records.changed(kind, now, revision=revision, previous=previous, detail=cited))
         except LedgerUnavailableError:
             log.error("a change was not recorded: the ledger is closed")
         log.info("%s: revision %s in force", kind.value, revision)
