@@ -4,7 +4,6 @@ import argparse
 import re
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,9 @@ from broker.adapters.authority.root import REASONS, Root, create_root, read_cert
 from broker.adapters.authority.rotation import create_folder, request_authority, take_authority, take_root_list
 from broker.adapters.authority.standing import standing
 from broker.adapters.development_ca import encode_key
-from broker.adapters.host_journal import HostJournal
 from broker.adapters.private_files import write_private, write_public
 from broker.cli.ca_revoking import add_revoke_arguments, revoke
+from broker.cli.ca_telling import telling
 from broker.cli.ca_warrants import (
     add_two_person,
     digest,
@@ -41,19 +40,6 @@ from broker.model.proposal import ProposalAct
 Subparsers = Any  # argparse names its own type privately
 _DURATION = re.compile(r"([1-9]\d{0,4})([smhd])", re.ASCII)
 _UNIT_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
-_TOLD = (
-    "profile",
-    "name",
-    "address",
-    "modbus_role",
-    "serial",
-    "reason",
-    "csr",
-    "request",
-    "certificate",
-    "revoke",
-    "out",
-)
 _LARGEST_FILE = 1024 * 1024
 _FOLDER_HELP = "folder of the authority"
 
@@ -93,26 +79,13 @@ def _reporting(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.N
 
     def reporting(arguments: argparse.Namespace) -> int:
         try:
-            with _told(arguments):
+            with telling(arguments):
                 return run(arguments)
         except OSError as error:
             why = f"{error.filename or ''}: {error.strerror}".removeprefix(": ")
             raise ConfigError("file_unusable", "A file of the authority cannot be used.", why) from None
 
     return reporting
-
-
-def _told(arguments: argparse.Namespace) -> AbstractContextManager[None]:
-    """The command told to the broker that reads the folder's journal, if one does."""
-    journal = HostJournal(arguments.folder)
-    if arguments.ca_command == "status" or not journal.kept:
-        return nullcontext()
-    given = {name: getattr(arguments, name, None) for name in _TOLD}
-    about = {
-        name: " ".join(map(str, value)) if isinstance(value, list) else str(value) for name, value in given.items()
-    }
-    told = {name: about[name] for name, value in given.items() if value}
-    return journal.telling(f"ca {arguments.ca_command}", folder=str(arguments.folder), **told)
 
 
 def _add_init(commands: Subparsers) -> None:

@@ -8,6 +8,7 @@ none.
 import argparse
 import json
 from base64 import urlsafe_b64encode
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 
@@ -16,11 +17,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from broker.adapters.authority.register import RegisterFile, Warranted
 from broker.adapters.private_files import write_public
-from broker.errors import ConfigError, IntegrityError
+from broker.errors import BrokerError, ConfigError, IntegrityError
 from broker.identity.issuance import PublicKey
 from broker.ledger.approvals import verify
 from broker.ledger.notes import Verifier, decode_vkey
-from broker.model.proposal import Parameters, ProposalAct, Warrant
+from broker.model.proposal import WARRANT_NEEDED, Parameters, ProposalAct, Warrant
 
 APPROVERS = "approvers"
 _LARGEST_NOTE = 65_536
@@ -67,6 +68,22 @@ def only_proposed(arguments: argparse.Namespace, act: ProposalAct, parameters: P
     document = {"act": act.value, "parameters": dict(parameters)}
     write_public(arguments.propose, json.dumps(document, indent=2, sort_keys=True).encode() + b"\n")
     return True
+
+
+def told_of_warrant(folder: Path, arguments: argparse.Namespace) -> dict[str, str]:
+    """For the ledger: that the act takes a warrant, and which it is given if that is good. Raises BrokerError, OSError.
+
+    Whether it is for just this `use_warrant` finds out, which lets nothing be done that it refuses.
+    """
+    approvers = read_approvers(folder)
+    if not approvers or not hasattr(arguments, "warrant") or arguments.propose or getattr(arguments, "request", None):
+        return {}
+    told = {"warrant": WARRANT_NEEDED}
+    if arguments.warrant is not None:
+        with suppress(BrokerError):
+            warrant = verify(Warrant, _text(arguments.warrant), approvers)
+            told |= {"proposal": warrant.proposal, "broker": warrant.broker}
+    return told
 
 
 def use_warrant(

@@ -17,6 +17,7 @@
   emergency's end, and no other session is decided by it;
 - a proposal that ended as approved was approved by two people or more, and never for anything but what was proposed;
 - where policies wait for people, none comes into force but by the warrant of such a proposal, for just that revision;
+- what an authority that asks two people tells it has done, it was given the warrant of such a proposal for;
 - when the broker starts or stops, no session is open and no intent without outcome.
 
 Records below the minimum index of a pruned ledger are not there to be cited: what refers to them is taken as it stands.
@@ -113,6 +114,7 @@ class Invariants:
             RecordKind.PROPOSAL_ENDED.value: self._proposals.ended,
             RecordKind.POLICY_PROPOSED.value: self._proposals.policy_waits,
             RecordKind.POLICY_CHANGED.value: self._proposals.policy_changed,
+            RecordKind.HOST_COMMAND.value: self._proposals.host_command,
         }
         self._kinds = frozenset(kind.value for kind in RecordKind)
 

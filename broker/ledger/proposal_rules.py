@@ -3,10 +3,17 @@
 from typing import Any
 
 from broker.errors import IntegrityError
-from broker.model.proposal import ProposalAct, ProposalEnd
+from broker.model.proposal import WARRANT_NEEDED, ProposalAct, ProposalEnd
 
 Record = dict[str, Any]
 LEAST_PEOPLE = 2
+_DONE = "done"
+_OF_AUTHORITY = {
+    "ca issue": ProposalAct.CA_ISSUE,
+    "ca rotate": ProposalAct.CA_ROTATE,
+    "ca sign": ProposalAct.CA_SIGN,
+    "ca approvers": ProposalAct.CA_APPROVERS,
+}
 
 
 class Proposals:
@@ -59,7 +66,19 @@ class Proposals:
         elif self._review and record["previous"]:
             raise _broken("activated_without_warrant", record["revision"])
 
-    def _require(self, warrant: Record, act: ProposalAct, parameters: Record) -> None:
+    def host_command(self, record: Record) -> None:
+        """A command of an authority that asks two people was given the warrant of such an act.
+
+        For which parameters is in the authority's own register; the ledger has their digests in the proposal alone.
+        """
+        act = _OF_AUTHORITY.get(record["command"])
+        if act is None or record["outcome"] != _DONE or record["about"].get("warrant") != WARRANT_NEEDED:
+            return
+        if "proposal" not in record["about"]:
+            raise _broken("done_without_warrant", record["id"])
+        self._require(record["about"], act)
+
+    def _require(self, warrant: Record, act: ProposalAct, parameters: Record | None = None) -> None:
         """That a warrant of this broker is one, for just that."""
         identifier = warrant["proposal"]
         if warrant["broker"] != self._origin:
@@ -67,7 +86,8 @@ class Proposals:
         known, warranted = self._proposed.get(identifier), self._warranted.get(identifier)
         if warranted is None and not self._may_predate:
             raise _broken("warrant_not_recorded", identifier)
-        if warranted not in (None, act.value) or known not in (None, (act.value, parameters)):
+        of_act = warranted in (None, act.value) and (known is None or known[0] == act.value)
+        if not of_act or (parameters is not None and known is not None and known[1] != parameters):
             raise _broken("warrant_for_something_else", identifier)
 
     def _same(self, record: Record) -> None:

@@ -6,6 +6,9 @@ from enum import StrEnum
 Parameters = tuple[tuple[str, str], ...]
 """What exactly is to be done, names in order; whoever approves approves just this."""
 
+WARRANT_NEEDED = "needed"
+"""What a command of an authority that asks two people tells of itself as `warrant`."""
+
 
 class ProposalAct(StrEnum):
     """What can be proposed; the word is also the permission that says whether enough people want it."""

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from broker.adapters.host_journal import HostJournal
 from broker.ledger.approvals import sign
 from broker.ledger.notes import verifier_of
 from broker.model.proposal import ProposalAct, Warrant
@@ -80,6 +81,25 @@ def test_a_certificate_takes_a_warrant_for_exactly_it_and_only_once(guarded: Des
     assert [entry["approved_by"] for entry in used if entry["event"] == "warranted"] == [
         "bo@acme.example, cy@acme.example"
     ]
+
+
+def test_the_broker_is_told_which_warrant_an_act_was_given(guarded: Desk) -> None:
+    desk, journal = guarded, HostJournal(guarded.ca)
+    journal.make()
+    issue(desk, status=1)
+    issue(desk, "--propose", desk.folder / "proposed.json")
+    forged = warrant(desk)
+    path = desk.folder / "warrant.note"
+    path.write_text(path.read_text().replace("cy@acme.example", "di@acme.example"))
+    issue(desk, *forged, status=1)
+    issue(desk, *warrant(desk))
+    desk.run("crl", desk.ca)
+    taken = journal.take()
+    assert taken is not None
+    given = {"warrant": "needed", "proposal": "prp-1", "broker": ORIGIN}
+    told = [{name: command.about[name] for name in given if name in command.about} for command in taken.commands]
+    refused, nothing = [{"warrant": "needed"}] * 2, [{}] * 2
+    assert told == [*refused, *nothing, *refused, given, given, *nothing]
 
 
 def test_what_another_key_signed_is_no_warrant(guarded: Desk) -> None:

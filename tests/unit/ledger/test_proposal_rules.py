@@ -13,6 +13,8 @@ from tests.unit.ledger.test_verify import VKEY
 
 ACTIVATE, WANTED = "policy.activate", {"revision": "new"}
 
+GIVEN = {"warrant": "needed", "proposal": "prp-1", "broker": ORIGIN}
+
 
 class Review(Story):
     """A history of a broker whose policies wait for people."""
@@ -52,6 +54,11 @@ class Review(Story):
         self.add(changed)
         return self
 
+    def done(self, command: str = "ca issue", outcome: str = "done", **about: str) -> "Review":
+        told = {"id": "cmd-1", "at": self.time, "claimed_by": {"uid": "0"}}
+        self.add(records.host_command(self.time, command=command, about=about, outcome=outcome, **told))
+        return self
+
     def warranted(self) -> "Review":
         return self.waits().proposed().approved("bo").approved("cy").ended()
 
@@ -71,6 +78,11 @@ def verify(story: Story) -> Report:
         lambda s: s.waits().in_force(previous="", proposal=""),
         lambda s: s.waits().started().in_force(proposal=""),
         lambda s: s.waits().proposed().proposed().approved("bo").ended("refused", ()),
+        lambda s: s.proposed("ca.issue").ended(act="ca.issue").done(**GIVEN),
+        lambda s: s.done(**GIVEN | {"broker": "other.example/ledger"}),
+        lambda s: s.done(warrant="needed", outcome="warrant_missing"),
+        lambda s: s.done(profile="person").done("config apply", revision="r"),
+        lambda s: s.add(records.host_lines_unreadable(s.time, count=1)),
     ],
     ids=[
         "activated by two",
@@ -81,6 +93,11 @@ def verify(story: Story) -> Report:
         "what was before could not be published at the start",
         "files are followed since a start",
         "told twice and refused",
+        "issued by two",
+        "issued with a warrant of another broker",
+        "not issued",
+        "nobody is asked",
+        "commands that cannot be read",
     ],
 )
 def test_what_two_people_wanted_or_nobody_was_asked_about_verifies(write: Callable[[Review], object]) -> None:
@@ -104,6 +121,9 @@ def test_what_two_people_wanted_or_nobody_was_asked_about_verifies(write: Callab
         (lambda s: s.proposed().approved("bo", revision="another"), "proposal_of_something_else"),
         (lambda s: s.proposed().proposed(revision="another"), "proposal_of_something_else"),
         (lambda s: s.proposed(act="ca.issue").ended(), "proposal_of_something_else"),
+        (lambda s: s.done(warrant="needed"), "done_without_warrant"),
+        (lambda s: s.done(**GIVEN), "warrant_not_recorded"),
+        (lambda s: s.proposed("ca.issue").ended(act="ca.issue").done("ca sign", **GIVEN), "warrant_for_something_else"),
     ],
 )
 def test_what_was_done_without_two_people_is_named(write: Callable[[Review], object], reason: str) -> None:
