@@ -246,6 +246,7 @@ def test_a_service_renews_itself(development: Development, tmp_path: Path) -> No
     assert service.otb("renew", "--service", "--now")["subject"] == name
     assert certificate.read_text() != before
     assert service.otb("renew", "--service", "--now")["subject"] == name
+    assert len(development.records("certificate_issued", subject=name)) == 2
     service.otb("renew", given="123456\n", status=4)
 
 

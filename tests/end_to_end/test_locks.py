@@ -186,6 +186,7 @@ def test_an_isolation_spares_whom_the_policy_names_and_takes_two_people_to_lift(
             isolated = post(plant, "secops-bo", "/v1/sites/plant/isolate", WHY)
             assert isolated.status == 200
             lock = isolated.body["lock"]["id"]
+            assert [told["lock"]["id"] for told in plant.records("lock_set")].count(lock) == 1
             assert caller.closed_within(CUT_SECONDS) < CUT_SECONDS
             assert spared.ask(READ)[0] == 3
             refused = plant.api().read("plant/ahu-1", "supply-temp")

@@ -155,6 +155,20 @@ def test_nobody_approves_what_he_asked_for_and_auditors_approve_nothing(plant: D
         otb(plant, who, "request", "review", request, "--approve", status=3)
     assert otb(plant, "vendor-ana", "request", "withdraw", request)["request"]["state"] == "withdrawn"
     assert plant.records("request_reviewed", request=request) == []
+    (withdrawn,) = plant.records("request_changed", request=request, act="withdraw")
+    assert (withdrawn["by"], withdrawn["from"], withdrawn["to"]) == (ANA, "pending", "withdrawn")
+
+
+def test_a_draft_is_nobodys_business_until_it_is_handed_in(plant: Development) -> None:
+    words = ("request", "create", "ahu-1", "--for", "1h", "--reason", "balance the supply air", "--action", "view")
+    draft = otb(plant, "vendor-ana", *words, "--draft")["request"]
+    assert draft["state"] == "draft"
+    request = str(draft["id"])
+    otb(plant, "secops-bo", "request", "review", request, "--approve", status=1)
+    assert otb(plant, "vendor-ana", "request", "submit", request)["request"]["state"] == "pending"
+    (submitted,) = plant.records("request_changed", request=request, act="submit")
+    assert (submitted["by"], submitted["from"], submitted["to"]) == (ANA, "draft", "pending")
+    otb(plant, "vendor-ana", "request", "withdraw", request)
 
 
 def test_what_was_revoked_is_cut_at_once_and_asks_for_a_report(plant: Development) -> None:
@@ -187,6 +201,8 @@ def test_an_extension_leaves_the_connection_as_it_is(plant: Development) -> None
         words = ("request", "extend", request, "--for", "1h", "--reason", "the valve is stuck")
         extension = otb(plant, "vendor-ana", *words)["request"]
         assert (extension["extends"], extension["state"]) == (request, "pending")
+        (asked,) = plant.records("request_changed", request=extension["id"], version=1)
+        assert (asked["terms"]["extends"], asked["to"]) == (request, "pending")
         assert approve(plant, extension["id"])["in_force"]
         assert caller.ask(FAN_OFF) == FAN_OFF
     for each in (extension["id"], request):
