@@ -153,7 +153,7 @@ def test_diff_says_what_changed_about_a_point(site: Path, capsys: Captured) -> N
     (other / "all.yaml").write_text(example().replace("maximum: 22.0", "maximum: 25.0"), encoding="utf-8")
     assert run("diff", site / "inventory", other) == 0
     adjust = "+ ana@acme.example gains adjust on plant/ahu-1: supply-temp-setpoint in evening"
-    assert f"{adjust} (supply-temp-setpoint: maximum 22.0 → 25.0)" in capsys.readouterr().out.splitlines()
+    assert f"{adjust} (supply-temp-setpoint: maximum 22 → 25)" in capsys.readouterr().out.splitlines()
 
 
 def sources(site: Path) -> FileSources:
