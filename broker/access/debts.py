@@ -160,7 +160,7 @@ class Debts:
         found = False
         for intent, operation in enumerate(request.operations if others else (), first_intent):
             for debt in others:
-                if not debt.since and any(_same_place(debt, operation, touch) for touch in operation.touches):
+                if not debt.since and _writes_there(debt, operation):
                     self._take_over(debt, by, intent)
                     found = True
         return found
@@ -214,12 +214,13 @@ class Debts:
 
 def writes_there(debt: Debt, request: Request) -> bool:
     """Whether a request writes in the place of a debt."""
-    return any(_same_place(debt, operation, touch) for operation in request.operations for touch in operation.touches)
+    return any(_writes_there(debt, operation) for operation in request.operations)
 
 
-def _same_place(debt: Debt, operation: Operation, touch: Touch) -> bool:
+def _writes_there(debt: Debt, operation: Operation) -> bool:
     """Also if only part of the point is written, or its register for the sake of another point."""
-    return touch.point.id == debt.point and debt.priority in (None, operation.acts_at(touch.point))
+    places = (touch.point for touch in operation.touches if touch.point.id == debt.point)
+    return operation.writes and any(debt.priority in (None, operation.acts_at(point)) for point in places)
 
 
 def _settled(debt: Debt, value: str, result: str, intent: int) -> Debt:

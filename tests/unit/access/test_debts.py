@@ -202,6 +202,19 @@ def test_what_is_not_anothers_write_there_leaves_a_debt_as_it_is(subject, touch,
     assert debts.owed_still(held(debts)) and not held(debts).since
 
 
+def test_who_reads_there_and_writes_elsewhere_in_one_request_takes_nothing_over():
+    """Modbus function 23."""
+    debts = Debts()
+    write(debts, "20")
+    fan = Touch(replace(SETPOINT, id="fan"), True, "1")
+    (writing,) = written(fan)[0].operations
+    reading = replace(writing, action=Action.VIEW, touches=(Touch(SETPOINT, True),))
+    request = Request((writing, reading), b"", "digest")
+    assert not debts.written(BO.id, "plant/ahu-1", request, Result.DONE, 41)
+    assert debts.owed_still(held(debts))
+    assert not under_test.writes_there(held(debts), request)
+
+
 def test_a_write_into_part_of_a_point_is_a_write_to_it():
     debts = Debts()
     write(debts, "20")
