@@ -3,12 +3,15 @@
 from collections.abc import Mapping, Sequence
 
 from broker.ledger.record_forms import plain, record, stamp, text
+from broker.model.proposal import WARRANT_NEEDED
 from broker.model.vocabulary import RecordKind
 
 
 def policy_proposed(time: float, *, revision: str, in_force: str) -> bytes:
     """The policy's files have changed, and wait for people to activate them."""
-    return record(RecordKind.POLICY_PROPOSED, time, {"revision": revision, "in_force": in_force})
+    return record(
+        RecordKind.POLICY_PROPOSED, time, {"revision": revision, "in_force": in_force, "warrant": WARRANT_NEEDED}
+    )
 
 
 def proposal_created(

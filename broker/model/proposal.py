@@ -7,7 +7,7 @@ Parameters = tuple[tuple[str, str], ...]
 """What exactly is to be done, names in order; whoever approves approves just this."""
 
 WARRANT_NEEDED = "needed"
-"""What a command of an authority that asks two people tells of itself as `warrant`."""
+"""What is told as `warrant` of what is done only when enough people want it."""
 
 
 class ProposalAct(StrEnum):
