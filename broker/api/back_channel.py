@@ -22,20 +22,20 @@ LARGEST_FORM = 16_384
 FORM_SECONDS = 5.0
 PER_SECOND = 50.0
 BURST = 200.0
-TOGETHER = 4.0
-"""There are as many sources as issuers of tokens: few."""
 _FORM_TYPE = re.compile(r"application/x-www-form-urlencoded *(?:; *charset=[\"\w-]+ *)?", re.ASCII | re.IGNORECASE)
 
 
 class BackChannel:
-    """Takes logout tokens, so many a second from one address, and counts what is refused."""
+    """Takes logout tokens, so many a second from one address, and counts what is refused. Many addresses together are
+    not held back: they would keep an issuer from being heard, and sessions open that it ends.
+    """
 
     def __init__(
         self, logouts: Logouts, identity_refused: IdentityRefused, monotonic: Callable[[], float] = time.monotonic
     ) -> None:
         self._logouts = logouts
         self._identity_refused = identity_refused
-        self._pace = SourcePace(BURST, PER_SECOND, monotonic, together=TOGETHER)
+        self._pace = SourcePace(BURST, PER_SECOND, monotonic, together=None)
 
     def is_meant(self, request: web.BaseRequest) -> bool:
         """Whether a request is for here."""

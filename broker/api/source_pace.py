@@ -1,5 +1,5 @@
-"""How often strangers may try, before anything else is known of them: a bucket of tries for each source, and one for
-all sources together.
+"""How often strangers may try, before anything else is known of them: a bucket of tries for each source and, where it
+is better that nobody is heard than that all try, one for all sources together.
 """
 
 from collections import OrderedDict
@@ -29,17 +29,19 @@ class Bucket:
 
 class SourcePace:
     """Sources that are not heard of for long make room for others and may then begin anew; the bucket that all share
-    stays, so that many sources together have `together` times what one has.
+    stays, so that many sources together have `together` times what one has. None: there is no such bucket.
     """
 
     def __init__(
-        self, burst: float, per_second: float, monotonic: Callable[[], float], *, together: float = 32.0
+        self, burst: float, per_second: float, monotonic: Callable[[], float], *, together: float | None
     ) -> None:
         self._burst = burst
         self._per_second = per_second
         self._monotonic = monotonic
         self._sources: OrderedDict[str, Bucket] = OrderedDict()
-        self._together = Bucket(burst * together, per_second * together, burst * together, monotonic())
+        self._together = (
+            None if together is None else Bucket(burst * together, per_second * together, burst * together, monotonic())
+        )
 
     def admits(self, peer: str) -> bool:
         """Take one try of whoever is at `address:port`; False if it has none left, or all together have none."""
@@ -49,8 +51,9 @@ class SourcePace:
         if len(self._sources) > MOST_SOURCES:
             self._sources.popitem(last=False)
         # A source without a try of its own takes none of those that all share.
-        if not bucket.has_one(now) or not self._together.has_one(now):
+        drawn = [bucket] if self._together is None else [bucket, self._together]
+        if not all(each.has_one(now) for each in drawn):
             return False
-        bucket.left -= 1.0
-        self._together.left -= 1.0
+        for each in drawn:
+            each.left -= 1.0
         return True

@@ -66,7 +66,7 @@ def test_one_source_holds_few_of_the_places_and_leaves_the_others_theirs():
 
 
 def test_all_addresses_of_a_network_of_64_bits_share_their_tries():
-    pace = SourcePace(10.0, 1.0, Clock())
+    pace = SourcePace(10.0, 1.0, Clock(), together=32.0)
     admitted = [pace.admits(f"[2001:db8:1:2:{number:x}::1]:{number}") for number in range(100)]
     assert admitted == [True] * 10 + [False] * 90
     assert pace.admits("[2001:db8:1:3::1]:1")
@@ -91,7 +91,13 @@ def test_a_source_that_has_no_tries_left_uses_up_none_of_the_others():
 
 
 def test_no_more_sources_are_remembered_than_there_is_room_for():
-    pace = SourcePace(1.0, 1.0, Clock())
+    pace = SourcePace(1.0, 1.0, Clock(), together=32.0)
     for number in range(MOST_SOURCES + 50):
         pace.admits(f"[2001:db8:{number:x}::1]:1")
     assert len(pace._sources) == MOST_SOURCES
+
+
+def test_without_a_bucket_for_all_nobody_is_held_back_for_what_others_do():
+    pace = SourcePace(2.0, 1.0, Clock(), together=None)
+    for number in range(200):
+        assert [pace.admits(f"192.0.2.{number}:1") for _ in range(3)] == [True, True, False]
