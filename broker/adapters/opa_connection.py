@@ -19,7 +19,7 @@ from broker.errors import ConfigError
 
 MAX_LISTING_OCTETS = 64 << 20
 EXCHANGE_SECONDS = 10.0
-PUBLISH_SECONDS = 60.0
+PUBLISH_SECONDS = 30.0
 """For a whole policy: a server compiles everything anew for each module that is put or taken away."""
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 

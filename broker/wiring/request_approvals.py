@@ -9,7 +9,7 @@ from broker.wiring.request_parts import RequestParts
 ANSWERS_SECONDS = 60.0
 GRACE_SECONDS = 5.0
 # An engine that does not answer again leaves what it said before under the same policy, but for seconds only.
-_NO_ANSWER = frozenset({Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE, Reason.LEDGER_CLOSED})
+NO_ANSWER = frozenset({Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE, Reason.LEDGER_CLOSED})
 
 
 class RequestApprovals:
@@ -43,7 +43,7 @@ class RequestApprovals:
         most = ANSWERS_SECONDS + GRACE_SECONDS
         self._answers = {k: kept for k, kept in self._answers.items() if now - kept[0] < most}
         answer = (await parts.review_desk.ask(terms, review.reviewer)).answer
-        if _NO_ANSWER.isdisjoint(answer.reasons):
+        if NO_ANSWER.isdisjoint(answer.reasons):
             self._answers[key] = now, answer
             return answer
         return self._answers[key][1] if key in self._answers else answer

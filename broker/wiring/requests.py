@@ -45,6 +45,7 @@ from broker.model.decision import ReviewAnswer
 from broker.model.subject import Subject
 from broker.settings.broker_file import Settings
 from broker.wiring.parts import ledger_key
+from broker.wiring.request_approvals import NO_ANSWER
 from broker.wiring.request_grants import BROKER, RequestGrants
 from broker.wiring.request_parts import RequestParts, verifiers
 from broker.wiring.request_uses import RequestUses
@@ -129,7 +130,7 @@ class RequestBook:
         if barred and key in self._told:
             return self._told[key]
         answer = (await self._parts.review_desk.ask(request.terms, reviewer)).answer
-        if barred and answer.approvers:
+        if barred and NO_ANSWER.isdisjoint(answer.reasons):
             self._told = dict([*self._told.items(), (key, answer)][-MOST_TOLD:])
         return answer
 

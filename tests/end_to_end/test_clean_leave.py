@@ -22,7 +22,7 @@ from tests.ports import free_port
 
 SETPOINT = 10
 # A second is promised; a busy machine gets more before it fails a test.
-UNDONE_SECONDS = 8.0
+UNDONE_SECONDS = 30.0
 WHY = {"message": "a test"}
 
 

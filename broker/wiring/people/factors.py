@@ -185,8 +185,9 @@ class SecondFactors:
         return True
 
     def _remember(self, factor: Factor) -> None:
-        self._tried.pop(factor.id, None)
-        self._tried[factor.id] = factor
+        # Of two tries at one time the one that failed may have read the factor before the other was accepted.
+        seen = self._tried.pop(factor.id, factor)
+        self._tried[factor.id] = replace(factor, counter=max(factor.counter, seen.counter))
         if len(self._tried) > MOST_REMEMBERED:
             del self._tried[next(iter(self._tried))]
 

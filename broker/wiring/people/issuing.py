@@ -166,14 +166,15 @@ class CertificateOffice:
         waiting = {known.serial for known in self._known.revoked} - self._listed
         if now < self._quiet_until or (not waiting and not spent and now < self._fresh_until):
             return
-        try:
-            for organisation, authority in self._authorities.items():
+        for organisation, authority in self._authorities.items():
+            try:
                 await asyncio.to_thread(authority.revoke, waiting, "privilege-withdrawn", now)
                 his = [invitation for invitation, of in spent.items() if of == organisation]
                 await asyncio.to_thread(authority.spend, his, now)
-        except (*_UNUSABLE, BrokerError) as error:
-            log.error("a list of revoked certificates cannot be published: %s", error)
-            self._quiet_until = now + AFTER_TROUBLE_SECONDS
+            except (*_UNUSABLE, BrokerError) as error:
+                log.error("the list of revoked certificates of %s cannot be published: %s", organisation, error)
+                self._quiet_until = now + AFTER_TROUBLE_SECONDS
+        if now < self._quiet_until:
             return
         self._listed |= waiting
         self._spent = {invitation: of for invitation, of in self._spent.items() if invitation not in spent}

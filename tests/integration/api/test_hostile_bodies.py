@@ -246,8 +246,9 @@ def test_a_body_whose_caller_leaves_before_its_end_reaches_no_route(pki, run, re
                 writer.write(octets)
                 await writer.drain()
                 writer.close()
-                while len(stage.gate.left) < count:
-                    await asyncio.sleep(0.001)
+                async with asyncio.timeout(20):
+                    while len(stage.gate.left) < count:
+                        await asyncio.sleep(0.001)
             assert reached == []
             assert standing(stage.gate) == before
 

@@ -433,6 +433,22 @@ def test_no_person_and_no_other_profile_renews_as_a_service(sqlite: StatePlace, 
     played(sqlite, tmp_path, story)
 
 
+def test_an_authority_that_cannot_be_used_holds_up_no_other(sqlite: StatePlace, tmp_path: Path) -> None:
+    class Unusable:
+        def revoke(self, *_: object) -> None:
+            raise OSError("the folder is not there")
+
+    async def story(stage: Stage) -> None:
+        office, list_file = stage.people.office, stage.authority_folder / "crl.pem"
+        before = list_file.read_bytes()
+        office._authorities = {"first": Unusable(), **office._authorities}  # type: ignore
+        stage.world.pass_time(4 * DAY)
+        await office.see_to_lists()
+        assert list_file.read_bytes() != before
+
+    played(sqlite, tmp_path, story)
+
+
 def test_lists_are_renewed_before_they_run_out(sqlite: StatePlace, tmp_path: Path) -> None:
     async def story(stage: Stage) -> None:
         office, list_file = stage.people.office, stage.authority_folder / "crl.pem"

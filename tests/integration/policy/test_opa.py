@@ -206,7 +206,7 @@ def test_a_slow_server_is_late_in_time_and_opens_the_breaker(fault: str) -> None
 def test_a_thousand_questions_at_once_are_all_decided_though_it_takes_longer_than_one_answer_may() -> None:
     async def scenario() -> None:
         with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url, connections=1), deadline_seconds=1.0) as engine:
+            async with engine_on(OpaServer(opa.url, connections=1), deadline_seconds=2.0) as engine:
                 replies = [submit(engine, OPERATION, given.operation_question()) for _ in range(1000)]
                 assert {code(reply) for reply in await asyncio.gather(*replies)} == {""}
                 assert engine.well
@@ -232,7 +232,7 @@ def test_a_question_whose_turn_does_not_come_in_time_is_late_and_no_failure_of_t
 def test_a_policy_that_loops_is_late_while_others_are_decided() -> None:
     async def scenario() -> None:
         with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url), deadline_seconds=2.0, failures=10) as engine:
+            async with engine_on(OpaServer(opa.url), deadline_seconds=4.0, failures=10) as engine:
                 await engine.publish(stubborn.modules(), {}, "r2")
                 looping = submit(engine, OPERATION, stubborn.looping_question())
                 others = [submit(engine, OPERATION, given.operation_question()) for _ in range(5)]
