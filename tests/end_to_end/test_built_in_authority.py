@@ -55,10 +55,10 @@ class Contractor:
         return Persona(name, certificate, key, Path())
 
     def gets_in(self, persona: Persona) -> bool:
-        """One attempt."""
+        """One attempt. A request that is on its way just when new lists come in is not sent, and asked again."""
         try:
             with self._development.modbus(persona) as caller:
-                return caller.ask(READ)[0] == 3
+                return any(caller.ask(READ)[0] == 3 for _ in range(2))
         except OSError:
             return False
 
