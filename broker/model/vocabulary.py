@@ -68,6 +68,10 @@ class Reason(StrEnum):
     NOTHING_OWED = "nothing_owed"
 
 
+NO_ANSWER = frozenset({Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE, Reason.LEDGER_CLOSED})
+"""Denials by which nothing is known of what the policy says."""
+
+
 class EndReason(StrEnum):
     """Why a session ended, or was never opened."""
 

@@ -24,7 +24,7 @@ from broker.listeners.session_register import SessionRegister
 from broker.model.leave import Debt, Errand, Leave, PointLeft, Undone
 from broker.model.place import Device
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
-from broker.model.vocabulary import EndReason, Reason
+from broker.model.vocabulary import NO_ANSWER, EndReason, Reason
 from broker.settings.broker_file import LeaveSection
 from broker.wiring.leave_timing import Endings
 
@@ -38,20 +38,17 @@ MOST_AT_ONCE = 8
 MOST_POINTS = 100
 MOST_UNSETTLED = 1000
 # What passes by itself, so that it is waited for instead of being counted as an attempt.
-_PASSING = frozenset(
+_PASSING = NO_ANSWER | frozenset(
     {
         Reason.LOCKED,
         Reason.SITE_ISOLATED,
         Reason.FREEZE_ACTIVE,
-        Reason.LEDGER_CLOSED,
         Reason.LEDGER_PAUSED,
         Reason.STATE_STALE,
         Reason.SESSION_ENDED,
         Reason.ACCESS_CHANGED,
         Reason.NOTHING_OWED,
         Reason.BUDGET_EXHAUSTED,
-        Reason.POLICY_LATE,
-        Reason.POLICY_UNAVAILABLE,
     }
 )
 

@@ -3,13 +3,12 @@
 from broker.access.requests import groups_suffice
 from broker.model.access_request import AccessRequest, Review, Terms, Verdict
 from broker.model.decision import ReviewAnswer
-from broker.model.vocabulary import Reason
+from broker.model.vocabulary import NO_ANSWER, Reason
 from broker.wiring.request_parts import RequestParts
 
 ANSWERS_SECONDS = 60.0
 GRACE_SECONDS = 5.0
 # An engine that does not answer again leaves what it said before under the same policy, but for seconds only.
-NO_ANSWER = frozenset({Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE, Reason.LEDGER_CLOSED})
 
 
 class RequestApprovals:

@@ -43,9 +43,9 @@ from broker.model.access_request import (
 )
 from broker.model.decision import ReviewAnswer
 from broker.model.subject import Subject
+from broker.model.vocabulary import NO_ANSWER
 from broker.settings.broker_file import Settings
 from broker.wiring.parts import ledger_key
-from broker.wiring.request_approvals import NO_ANSWER
 from broker.wiring.request_grants import BROKER, RequestGrants
 from broker.wiring.request_parts import RequestParts, verifiers
 from broker.wiring.request_uses import RequestUses

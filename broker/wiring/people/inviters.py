@@ -15,11 +15,10 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.model.decision import Decision
 from broker.model.enrolment import Invitation, InvitationState, Inviter
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
-from broker.model.vocabulary import Reason
+from broker.model.vocabulary import NO_ANSWER
 from broker.wiring.people.known import KnownCertificates
 
 INVITE = "invitation.create"
-_NO_ANSWER = frozenset({Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE, Reason.LEDGER_CLOSED})
 
 
 class Inviters:
@@ -46,27 +45,24 @@ class Inviters:
     async def state(self, invitation: Invitation) -> InvitationState:
         """Whether its code can still be used, or why not; while the policy does not answer, as far as is known."""
         state = invitation.state_at(self._clock.now())
-        if state is not InvitationState.OPEN or not await self._is_void(invitation):
-            return state
-        return InvitationState.VOID
+        return InvitationState.VOID if state is InvitationState.OPEN and await self._is_void(invitation) else state
 
     async def require_standing(self, invitation: Invitation) -> None:
         """That it may still be used because of who made it. Raises EnrolmentError `code_void`, or
         PolicyUnavailableError.
         """
-        if await self._revoked(invitation.inviter):
-            raise spent_error(InvitationState.VOID)
-        decision = await self._decision(invitation)
-        if not _NO_ANSWER.isdisjoint(decision.reasons):
+        void = await self._is_void(invitation)
+        if void is None:
             raise PolicyUnavailableError("policy_unavailable", "The policy does not answer.")
-        if not decision.allow:
+        if void:
             raise spent_error(InvitationState.VOID)
 
-    async def _is_void(self, invitation: Invitation) -> bool:
+    async def _is_void(self, invitation: Invitation) -> bool | None:
+        """None while the policy does not answer."""
         if await self._revoked(invitation.inviter):
             return True
         decision = await self._decision(invitation)
-        return not decision.allow and _NO_ANSWER.isdisjoint(decision.reasons)
+        return not decision.allow if NO_ANSWER.isdisjoint(decision.reasons) else None
 
     async def _revoked(self, inviter: Inviter) -> bool:
         """Whether he had enrolled himself and was revoked, or the certificate was by which he was proven."""
