@@ -78,7 +78,8 @@ def why_failed(finding: Answered) -> Why:
     if not finding.recorded:
         return Why("ledger_closed", (Reason.LEDGER_CLOSED,))
     if relayed.result == Result.NOT_SENT:
-        return Why(_NOT_SENT.get(relayed.code, "not_sent"))
+        changed = (Reason.ACCESS_CHANGED,) if relayed.code == Reason.ACCESS_CHANGED else ()
+        return Why(_NOT_SENT.get(relayed.code, "not_sent"), changed)
     return Why(_BY_RESULT[Result(relayed.result)], device_code=relayed.code)
 
 

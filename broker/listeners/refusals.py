@@ -2,10 +2,11 @@
 
 Modbus exception codes (Application Protocol v1.1b3, 7; Modbus/TCP Security R-31). Masters repeat a request on 06 and
 0B, therefore a write that may have been sent is never answered with one of them. A pause is answered with 06: nothing
-was sent, and a master that polls should ask again later instead of giving the point up.
+was sent, and a master that polls should ask again later instead of giving the point up. So is what was allowed and then
+not sent because something else came into force just then: asked again, it is decided anew.
 """
 
-from broker.engine.events import Answered, Finding
+from broker.engine.events import Answered, Finding, Refused
 from broker.model.operation import Relayed
 from broker.model.vocabulary import Reason, Result
 from broker.wire.modbus.meaning import exception_reply
@@ -23,7 +24,14 @@ _REFUSED: dict[str, int] = {
     Reason.DEVICE_DOWN: WAY_DOWN,
     Reason.SESSION_PAUSED: BUSY,
 }
-_NOT_SENT = {"budget_exhausted": BUSY, "device_down": WAY_DOWN, "session_paused": BUSY}
+_ALLOWED_AND_NOT_SENT = frozenset({Reason.ACCESS_CHANGED, Reason.STATE_STALE})
+"""What passes by itself; of something that was denied these words say no such thing."""
+_NOT_SENT: dict[str, int] = {
+    Reason.BUDGET_EXHAUSTED: BUSY,
+    Reason.DEVICE_DOWN: WAY_DOWN,
+    Reason.SESSION_PAUSED: BUSY,
+    Reason.ACCESS_CHANGED: BUSY,
+}
 _RELAYED = {Result.NO_REPLY: SILENT, Result.BAD_REPLY: FAULT, Result.UNKNOWN: FAULT}
 _PASSED_ON = frozenset({Result.DONE, Result.DEVICE_REFUSED})
 
@@ -34,7 +42,14 @@ def modbus_reply(function: int, finding: Finding) -> bytes:
         if finding.recorded and finding.relayed.result in _PASSED_ON:
             return finding.relayed.payload
         return exception_reply(function, _failure(finding.relayed) if finding.recorded else FAULT)
-    return exception_reply(function, next((_REFUSED[r] for r in finding.reasons if r in _REFUSED), DENIED))
+    return exception_reply(function, _refusal(finding))
+
+
+def _refusal(refused: Refused) -> int:
+    allowed = bool(refused.decisions) and all(decision.allow for decision in refused.decisions)
+    if allowed and not _ALLOWED_AND_NOT_SENT.isdisjoint(refused.reasons):
+        return BUSY
+    return next((_REFUSED[reason] for reason in refused.reasons if reason in _REFUSED), DENIED)
 
 
 def _failure(relayed: Relayed) -> int:
