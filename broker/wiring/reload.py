@@ -148,34 +148,47 @@ class Reload:
         self._certificates_seen = await asyncio.to_thread(self._sources.certificate_mark)
 
     async def run(self, poll_seconds: float) -> None:
-        """Poll until cancelled."""
+        """Poll until cancelled.
+
+        A policy is looked at beside everything else: what evaluates it may take its time to take it, and no revocation
+        waits for that.
+        """
+        async with asyncio.TaskGroup() as both:
+            both.create_task(self._poll(self.look, poll_seconds, "files"))
+            both.create_task(self._poll(self.look_at_policy, poll_seconds, "policy files"))
+
+    async def _poll(self, look: Callable[[], Awaitable[None]], poll_seconds: float, what: str) -> None:
         while True:
             await asyncio.sleep(poll_seconds)
             try:
-                await self.look()
+                await look()
             except Exception:
                 # A fault here must neither end the watching nor leave a revocation unseen for long without a word.
-                log.exception("files could not be looked at")
-                self._invalid_since.setdefault("files", self._clock.monotonic())
+                log.exception("%s could not be looked at", what)
+                self._invalid_since.setdefault(what, self._clock.monotonic())
                 self._shut_if_invalid_too_long()
             else:
-                self._invalid_since.pop("files", None)
+                self._invalid_since.pop(what, None)
 
     async def look(self) -> None:
-        """One look at the files; whatever changed comes into force or is refused."""
+        """One look at all files but the policy's; whatever changed comes into force or is refused."""
         await self._keep()
         marks = await asyncio.to_thread(self._inventory_marks)
         if marks != self._inventory_seen and await self._attempt("inventory", self._take_inventory):
             self._inventory_seen = marks
         await self._follow(self._desk.in_force.inventory)
-        mark = await asyncio.to_thread(self._sources.policy_mark)
-        if mark != self._policy_seen and await self._attempt("policy", self._policies.take):
-            self._policy_seen = mark
-        await self._attempt("activation", self._policies.activate)
         mark = await asyncio.to_thread(self._sources.certificate_mark)
         if mark != self._certificates_seen:
             self._certificates_seen = mark
             self._trust_changed(self._desk.in_force.inventory)
+        self._shut_if_invalid_too_long()
+
+    async def look_at_policy(self) -> None:
+        """One look at the policy's files and at what people have activated; lasts until the policy has been taken."""
+        mark = await asyncio.to_thread(self._sources.policy_mark)
+        if mark != self._policy_seen and await self._attempt("policy", self._policies.take):
+            self._policy_seen = mark
+        await self._attempt("activation", self._policies.activate)
         self._shut_if_invalid_too_long()
 
     async def _attempt(self, what: str, take: Callable[[], Awaitable[None]]) -> bool:

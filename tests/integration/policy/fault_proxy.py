@@ -1,4 +1,4 @@
-"""A proxy in front of OPA that answers decisions badly on demand; everything else passes."""
+"""A proxy in front of OPA that answers decisions badly, or holds changes of its policy up, on demand."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -9,23 +9,34 @@ from aiohttp import web
 
 
 class FaultProxy:
-    """`fault` is one of "", slow, huge, words, redirect, error, list, cut, endless."""
+    """`fault` is one of "", slow, huge, words, redirect, error, list, cut, endless, for decisions; or `held`: a change
+    of the policy (`holding` says that one is there) waits until it is `released`.
+    """
 
     def __init__(self, upstream: str) -> None:
         self.fault = ""
         self.asked = 0
         self.url = ""
+        self.holding = asyncio.Event()
+        self.released = asyncio.Event()
         self._upstream = upstream
         self._session: aiohttp.ClientSession
 
     async def _pass(self, request: web.Request) -> web.StreamResponse:
         decides = request.method == "POST"
         self.asked += decides
-        if decides and self.fault:
+        if self.fault == "held":
+            await self._hold(request)
+        elif decides and self.fault:
             return await self._fail(request)
         body = await request.read()
         async with self._session.request(request.method, self._upstream + request.raw_path, data=body) as response:
             return web.Response(status=response.status, body=await response.read())
+
+    async def _hold(self, request: web.Request) -> None:
+        if request.method == "PUT":
+            self.holding.set()
+            await self.released.wait()
 
     async def _fail(self, request: web.Request) -> web.StreamResponse:
         if self.fault == "slow":

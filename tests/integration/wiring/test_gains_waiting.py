@@ -77,7 +77,7 @@ def test_a_policy_that_is_refused_as_a_whole_is_told_by_its_folder(
         await broker.start()
         try:
             (reviewed / "dev" / "policies" / "data.json").write_text('{"a": ')
-            await broker.reload.look()
+            await broker.reload.look_at_policy()
             return broker.readiness()["files"][1]
         finally:
             await broker.stop()
