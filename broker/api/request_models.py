@@ -209,14 +209,16 @@ class ReviewOutlook(Told):
     """Whether you may review it, for which groups, and how many groups must approve; else why not.
 
     `reviewed`: you have. `still_needed` is how many more groups must approve, `missing` which ones would count.
+    `needed`, `still_needed` and `missing` are null while the policy does not answer: nobody knows then; `missing` alone
+    is null if the policy does not name the groups.
     """
 
     may: bool
     reviewed: bool
     groups: list[str]
-    needed: int
-    still_needed: int
-    missing: list[str]
+    needed: int | None
+    still_needed: int | None
+    missing: list[str] | None
     reasons: list[Reason]
 
 

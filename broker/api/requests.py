@@ -14,8 +14,9 @@ from broker.api.request_ports import RequestView
 from broker.api.request_terms import extended, terms_of
 from broker.errors import RequestRefusedError, StateUnavailableError
 from broker.model.access_request import AccessRequest, RequestState, Review, Terms, Verdict
-from broker.model.decision import Decision
+from broker.model.decision import Decision, ReviewAnswer
 from broker.model.place import PlannedWrite
+from broker.model.vocabulary import NOTHING_SAID
 
 T = TypeVar("T")
 READ, CREATE, SUBMIT, REVIEW = "requests.read", "request.create", "request.submit", "request.review"
@@ -129,17 +130,23 @@ async def _outlook(call: Call, view: RequestView) -> dict[str, Any] | None:
         return None
     answer = await call.gate.requests.may_review(request, call.subject)
     reviewed = any(reviewer == call.subject.id for reviewer, _ in request.notes)
-    approving = tuple(review.groups for review in view.reviews if review.verdict is Verdict.APPROVE)
-    still_needed, missing = still_missing(approving, answer.needed, answer.approvers)
     return {
         "may": answer.allow and not reviewed,
         "reviewed": reviewed,
         "groups": list(answer.groups),
-        "needed": answer.needed,
-        "still_needed": still_needed,
-        "missing": list(missing),
+        **_lacking(view, answer),
         "reasons": reasons_document(answer.reasons),
     }
+
+
+def _lacking(view: RequestView, answer: ReviewAnswer) -> dict[str, Any]:
+    """How many must approve and who is still to do so, as far as the policy has said it."""
+    if not NOTHING_SAID.isdisjoint(answer.reasons):
+        return {"needed": None, "still_needed": None, "missing": None}
+    approving = tuple(review.groups for review in view.reviews if review.verdict is Verdict.APPROVE)
+    still_needed, missing = still_missing(approving, answer.needed, answer.approvers)
+    named = bool(answer.approvers) or not still_needed
+    return {"needed": answer.needed, "still_needed": still_needed, "missing": list(missing) if named else None}
 
 
 async def _told(act: Awaitable[T]) -> T:

@@ -71,6 +71,9 @@ class Reason(StrEnum):
 NO_ANSWER = frozenset({Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE, Reason.LEDGER_CLOSED})
 """Denials by which nothing is known of what the policy says."""
 
+NOTHING_SAID = NO_ANSWER | {Reason.POLICY_UNDEFINED, Reason.POLICY_ODD, Reason.INPUT_INVALID}
+"""Denials without anything that a policy said: it was not asked, or did not say what can be used."""
+
 
 class EndReason(StrEnum):
     """Why a session ended, or was never opened."""

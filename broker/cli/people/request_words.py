@@ -74,10 +74,17 @@ def done(answer: Document) -> Iterator[tuple[str, Cell]]:
 
 
 def waits_for(outlook: object) -> str:
-    """Who is still to approve a request, of what the broker says about its review; empty if nobody, or not known."""
-    if not isinstance(outlook, dict) or not outlook.get("missing") or not outlook.get("still_needed"):
+    """Who is still to approve a request, of what the broker says about its review; empty if nobody."""
+    if not isinstance(outlook, dict):
         return ""
-    missing, needed = [str(group) for group in outlook["missing"]], outlook["still_needed"]
+    needed, missing = outlook.get("still_needed", 0), outlook.get("missing", ())
+    if needed is None:
+        return "Who is still to approve it is not known at the moment: no answer of the policy can be had."
+    if needed and missing is None:
+        return f"It waits for {needed} more approval{'s' if needed != 1 else ''}."
+    if not needed or not missing:
+        return ""
+    missing = [str(group) for group in missing]
     if len(missing) <= needed:
         told = " and ".join(missing)
     else:
