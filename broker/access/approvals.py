@@ -3,9 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from broker.model.approval import ARMED_SECONDS, OPEN_SECONDS, Approval
+from broker.model.approval import ARMED_SECONDS, OPEN_SECONDS, Approval, Approver
 from broker.model.decision import Arming, Obligation
-from broker.model.subject import Subject
 
 MOST = 256
 MOST_OF_SUBJECT = 8
@@ -65,11 +64,11 @@ class ApprovalBook:
         known = self._known[identifier]
         self._known[identifier] = replace(known, needs=tuple(dict.fromkeys((*known.needs, *kinds))))
 
-    def arm(self, identifier: str, kind: Obligation, by: Subject, now: float) -> Approval:
+    def arm(self, identifier: str, by: Approver, now: float) -> Approval:
         """A person meets one obligation. Once none is missing, all are good for the same time, from now."""
         known = self._known[identifier]
-        others = (arming for arming in known.armings if arming.kind is not kind)
-        armings = (*others, Arming(known.id, kind, by.id, now, known.until))
+        others = (arming for arming in known.armings if arming.kind is not by.kind)
+        armings = (*others, Arming(known.id, by.kind, by.subject.id, now, known.until))
         armed = replace(known, armings=armings, armed_by=(*known.armed_by, by))
         if not armed.missing:
             until = now + ARMED_SECONDS

@@ -6,13 +6,13 @@ from broker.api.call import Call
 from broker.api.enrolment import people_of, refused
 from broker.api.problems import Problem, timestamp
 from broker.errors import EnrolmentError, StateUnavailableError
-from broker.model.approval import Approval, ApprovalState, OldValues
+from broker.model.approval import ARMS, Approval, ApprovalState, Approver, OldValues
 from broker.model.decision import Obligation
 from broker.model.operation import BacnetProperty, ModbusRange, Operation, Touch
 from broker.model.place import Grant, GrantKind
 from broker.model.vocabulary import Reason
 
-READ, APPROVE, STEP_UP = "approvals.read", "operation.approve", "operation.step-up"
+READ, APPROVE, STEP_UP = "approvals.read", ARMS[Obligation.SECOND_PERSON], ARMS[Obligation.STEP_UP]
 BY_TOKEN, BY_CODE = "by a fresh token", "by a code of the authenticator app"
 
 
@@ -42,8 +42,8 @@ async def approve(call: Call) -> dict[str, Any]:
     why, without_old = call.body.why, call.body.without_old
     if Obligation.SECOND_PERSON in found.missing and found.state is ApprovalState.WAITING:
         _require_seen(found, without_old)
-    armed = call.gate.approvals.arm(found, Obligation.SECOND_PERSON, call.subject, why, without_old=without_old)
-    return await _done(call, armed)
+    by = Approver(call.subject, Obligation.SECOND_PERSON, call.peer)
+    return await _done(call, call.gate.approvals.arm(found, by, why, without_old=without_old))
 
 
 def _require_seen(approval: Approval, without_old: bool) -> None:
@@ -66,13 +66,14 @@ async def step_up(call: Call) -> dict[str, Any]:
     found = await _permitted(call, STEP_UP)
     if (found.subject.organisation, found.subject.id) != (call.subject.organisation, call.subject.id):
         raise Problem("permission_denied", reasons=(Reason.ROLE_MISSING,))
-    by = BY_TOKEN
+    how = BY_TOKEN
     if call.body.code:
         await _prove_factor(call, call.body.code)
-        by = BY_CODE
+        how = BY_CODE
     elif not call.gate.approvals.proven_lately(call.subject):
         raise Problem("proof_not_fresh")
-    return await _done(call, call.gate.approvals.arm(found, Obligation.STEP_UP, call.subject, by))
+    by = Approver(call.subject, Obligation.STEP_UP, call.peer)
+    return await _done(call, call.gate.approvals.arm(found, by, how))
 
 
 async def _prove_factor(call: Call, raw_code: str) -> None:
@@ -86,24 +87,10 @@ async def _prove_factor(call: Call, raw_code: str) -> None:
 async def _permitted(call: Call, permission: str) -> Approval:
     """The approval that the path names, for whom the policy lets do this with it. Raises Problem."""
     found = call.gate.approvals.get(call.parameters["approval"])
-    await call.require(permission, _resource(found))
+    await call.require(permission, {"kind": "approval"} if found is None else found.about)
     if found is None:
         raise Problem("approval_unknown")
     return found
-
-
-def _resource(approval: Approval | None) -> dict[str, Any]:
-    if approval is None:
-        return {"kind": "approval"}
-    return {
-        "kind": "approval",
-        "id": approval.id,
-        "subject": approval.subject.id,
-        "organisation": approval.subject.organisation,
-        "site": approval.device.site,
-        "device": approval.device.id,
-        "session": approval.session,
-    }
 
 
 async def _done(call: Call, approval: Approval | None) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from broker.api.proposal_ports import Policies, Proposals
 from broker.api.request_ports import RequestBook
 from broker.engine.events import Finding, Refused, Seen
 from broker.engine.sessions import Session
-from broker.model.approval import Approval
-from broker.model.decision import Decision, Obligation
+from broker.model.approval import Approval, Approver
+from broker.model.decision import Decision
 from broker.model.emergency import Emergency, NotOpened, SigningRefusal
 from broker.model.leave import Debt, Leave
 from broker.model.lock import Lock, LockKind, LockTaken
@@ -221,9 +221,7 @@ class Approvals(Protocol):
     def proven_lately(self, subject: Subject) -> bool:
         """Whether the subject has proven itself to its issuer a few minutes ago."""
 
-    def arm(
-        self, approval: Approval, kind: Obligation, by: Subject, why: str = "", *, without_old: bool = False
-    ) -> Approval | None:
+    def arm(self, approval: Approval, by: Approver, why: str = "", *, without_old: bool = False) -> Approval | None:
         """A person meets one obligation; None if it is over, was refused or does not need that, or is not seen."""
 
     def refuse(self, approval: Approval, by: Subject, why: str = "") -> Approval | None:

@@ -128,7 +128,7 @@ class ShowBefore:
 
 class UseArming:
     """Use up what persons have armed, for this request alone. Answer: "" or a `Reason` word, `approval_needed` if it is
-    no longer there.
+    no longer there, or who armed it no longer may.
     """
 
     __slots__ = ("decisions", "request", "session")

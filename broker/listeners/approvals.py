@@ -14,7 +14,8 @@ from broker.engine.ports import Clock, Ledger
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
-from broker.model.approval import FRESH_SECONDS, OPEN_SECONDS, Approval, ApprovalEnd, ApprovalState, OldValues
+from broker.listeners.approvers import Approvers
+from broker.model.approval import FRESH_SECONDS, OPEN_SECONDS, Approval, ApprovalEnd, ApprovalState, Approver, OldValues
 from broker.model.decision import Arming, Decision, Obligation
 from broker.model.operation import Request
 from broker.model.subject import Subject
@@ -44,6 +45,7 @@ class Approvals:
         self._ledger = ledger
         self._chance = chance
         self._book = ApprovalBook()
+        self.approvers: Approvers | None = None
         self._waiters: dict[asyncio.Event, frozenset[str]] = {}
 
     def __bool__(self) -> bool:
@@ -94,8 +96,24 @@ class Approvals:
         """What its points read when it was asked for."""
         self._book.show_before(approval.id, before)
 
-    def use(self, session: Session, request: Request, decisions: tuple[Decision, ...]) -> str:
-        """Use up what these decisions rest on; "" or a `Reason` word. Of several that come at once, one gets it."""
+    def use(
+        self, session: Session, request: Request, decisions: tuple[Decision, ...], used: Callable[[str], None]
+    ) -> None:
+        """Use up what these decisions rest on, if who armed it still may; `used` is told "" or a `Reason` word."""
+        approval = self._of(session, request)
+        if approval is None or self.approvers is None:
+            used(Reason.APPROVAL_NEEDED)
+            return
+
+        def asked(word: str) -> None:
+            if word == Reason.APPROVAL_NEEDED and self._book.get(approval.id) is not None:
+                self._end(approval, ApprovalEnd.APPROVER_LOST_ACCESS)
+            used(word or self._use_up(session, request, decisions))
+
+        self.approvers.ask(approval, asked)
+
+    def _use_up(self, session: Session, request: Request, decisions: tuple[Decision, ...]) -> str:
+        """In one step: of several that come at once, one gets it."""
         if session.barred:
             return session.barred
         now = self._clock.now()
@@ -113,23 +131,21 @@ class Approvals:
             return Reason.LEDGER_PAUSED if error.code == Reason.LEDGER_PAUSED else Reason.LEDGER_CLOSED
         return ""
 
-    def arm(
-        self, approval: Approval, kind: Obligation, by: Subject, why: str = "", *, without_old: bool = False
-    ) -> Approval | None:
+    def arm(self, approval: Approval, by: Approver, why: str = "", *, without_old: bool = False) -> Approval | None:
         """A person meets one obligation; None if it is over, was refused or does not need that.
 
         Nor does a second person while nobody can see what would be written over, or (unless `without_old`, which is to
         say that it is known to be so) where that could not be read.
         """
         known = self._book.get(approval.id)
-        if known is None or known.state is ApprovalState.REFUSED or kind not in known.missing:
+        if known is None or known.state is ApprovalState.REFUSED or by.kind not in known.missing:
             return None
         now = self._clock.now()
-        if now >= known.until or (kind is Obligation.SECOND_PERSON and not _is_seen(known, without_old)):
+        if now >= known.until or (by.kind is Obligation.SECOND_PERSON and not _is_seen(known, without_old)):
             return None
-        armed = self._book.arm(known.id, kind, by, now)
+        armed = self._book.arm(known.id, by, now)
         try:
-            self._record_armed(armed, kind, why)
+            self._record_armed(armed, by.kind, why)
         except LedgerUnavailableError:
             self._book.add(known)
             raise
@@ -175,7 +191,7 @@ class Approvals:
                 self._end(approval, ApprovalEnd.EXPIRED)
             elif locks.on_session(approval.subject, approval.device, approval.session) is not None:
                 self._end(approval, ApprovalEnd.LOCKED)
-            elif any(locks.on_subject(person) is not None for person in approval.armed_by):
+            elif any(locks.on_subject(approver.subject) is not None for approver in approval.armed_by):
                 self._end(approval, ApprovalEnd.APPROVER_LOCKED)
 
     def session_ended(self, session: Session) -> None:

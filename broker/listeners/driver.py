@@ -184,7 +184,8 @@ class Driver:
         self._desk.approvals.show_before(command.approval, command.before)
 
     def _use_arming(self, command: UseArming, run: "_Run") -> Any:
-        return self._desk.approvals.use(command.session, command.request, command.decisions)
+        self._desk.approvals.use(command.session, command.request, command.decisions, run.advance)
+        return PENDING
 
     def _claim_use(self, command: ClaimUse, run: "_Run") -> Any:
         if self.uses is None:

@@ -1,7 +1,9 @@
 """One operation that waits for a person, and what a person has armed: exactly that operation, once, for minutes."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 
 from broker.model.decision import Arming, Decision, Obligation
 from broker.model.operation import Request
@@ -15,6 +17,10 @@ ARMED_SECONDS = 300.0
 FRESH_SECONDS = 300.0
 """How old a proof may be that arms as a step-up."""
 LONGEST_WHY = 200
+ARMS: Mapping[Obligation, str] = MappingProxyType(
+    {Obligation.SECOND_PERSON: "operation.approve", Obligation.STEP_UP: "operation.step-up"}
+)
+"""The permission with which a person meets an obligation: taken when it is armed, and again when that is used."""
 
 
 class ApprovalState(StrEnum):
@@ -40,19 +46,28 @@ class ApprovalEnd(StrEnum):
     REFUSED = "refused"
     LOCKED = "locked"
     APPROVER_LOCKED = "approver_locked"
+    APPROVER_LOST_ACCESS = "approver_lost_access"
     SESSION_ENDED = "session_ended"
     INVENTORY_CHANGED = "inventory_changed"
     CLOCK_STEPPED = "clock_stepped"
 
 
 @dataclass(frozen=True, slots=True)
+class Approver:
+    """Who met an obligation, as proven then, and from where."""
+
+    subject: Subject
+    kind: Obligation
+    peer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """A request that was refused because a person is missing, as it will be armed; nothing in it is only claimed.
 
-    `needs` are the obligations that a person meets, `armings` those that one has met, `armed_by` those persons as they
-    were proven then. `before` is what the points read when it was asked, by point id; None if nobody has looked yet.
-    Times are epoch seconds; `until` is when it ends unless somebody acts. One that was refused stays until its time is
-    over.
+    `needs` are the obligations that a person meets, `armings` those that one has met, `armed_by` who did. `before` is
+    what the points read when it was asked, by point id; None if nobody has looked yet. Times are epoch seconds; `until`
+    is when it ends unless somebody acts. One that was refused stays until its time is over.
     """
 
     id: str
@@ -67,7 +82,20 @@ class Approval:
     before: tuple[tuple[str, str], ...] | None = None
     armings: tuple[Arming, ...] = ()
     refused_by: str = ""
-    armed_by: tuple[Subject, ...] = ()
+    armed_by: tuple[Approver, ...] = ()
+
+    @property
+    def about(self) -> dict[str, str]:
+        """What the policy is told of it when a person wants to do something about it."""
+        return {
+            "kind": "approval",
+            "id": self.id,
+            "subject": self.subject.id,
+            "organisation": self.subject.organisation,
+            "site": self.device.site,
+            "device": self.device.id,
+            "session": self.session,
+        }
 
     @property
     def key(self) -> tuple[str, str, str, str]:

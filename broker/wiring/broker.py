@@ -23,6 +23,7 @@ from broker.errors import LedgerUnavailableError
 from broker.identity.certificate import Trust, fingerprint
 from broker.ledger import records
 from broker.ledger.notes import verifier_of
+from broker.listeners.approvers import Approvers
 from broker.listeners.authentication import Authenticator
 from broker.listeners.concealment import Concealment
 from broker.listeners.decision_desk import DecisionDesk
@@ -101,6 +102,7 @@ class Broker:
             Trust(inventory.organisations), settings.trust_issuers(), self.keys, self.clock
         )
         proves = partial(prove_again, self.authenticator)
+        self.desk.approvals.approvers = Approvers(self.clock, self.desk.admin, proves)
         self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, proves)
         self.supervision = Supervision(self.clock, self.ledger, self.desk, self.register, proves)
         self.upstreams = Upstreams(inventory.devices, self.clock, endpoints=inventory.endpoints)

@@ -2,24 +2,28 @@
 
 import json
 import os
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from cryptography import x509
 
+from broker.adapters.development_ca import OWNER
 from broker.cli.building import ANA
 from tests.end_to_end.conftest import Start
-from tests.end_to_end.development import VENDOR, Development, token_of, until
+from tests.end_to_end.development import VENDOR, Development, Persona, token_of, until
 from tests.end_to_end.modbus_caller import read_registers, write_register
+from tests.end_to_end.test_deadlines import persona
 from tests.end_to_end.tunnel_caller import TunnelCaller
 
 READ = read_registers(10)
 REFUSED = b"\x86\x01"
-BO = "bo@plant.example"
+BO, ELI = "bo@plant.example", "eli@plant.example"
 SITE = """package site.operation
 
 second_person := {"points": ["supply-temp-setpoint"]}
@@ -164,6 +168,47 @@ def test_a_call_that_waits_is_told_that_it_was_refused(plant: Development) -> No
 def test_what_takes_nobody_goes_on_as_before(plant: Development) -> None:
     assert plant.api().write("plant/vav-1", {"zone-setpoint": 21.5}).status == 200
     assert plant.api().read("plant/ahu-1", "supply-temp").status == 200
+
+
+def check_worth_nothing(plant: Development, eli: Persona, value: int, lose: Callable[[], object], lost: object) -> None:
+    """What eli armed is worth nothing once it is so: `lost` is the scope of what he is shown then, None if nothing."""
+    token, setpoint = token_of(plant, ELI, OWNER, 600), write_register(10, value)
+
+    def scope() -> object:
+        try:
+            return plant.api(eli, token).get("/v1/approvals").body.get("scope")
+        except (ssl.SSLError, ConnectionError):
+            return None
+
+    with plant.modbus() as caller:
+        assert caller.ask(setpoint) == REFUSED
+        asked = waiting(plant, f"{value / 10}")
+        approval = asked["id"]
+        assert plant.api(eli, token).call("POST", f"/v1/approvals/{approval}/approve", {}).status == 200
+        lose()
+        until(lambda: scope() == lost, 20)
+        assert caller.ask(setpoint) == REFUSED
+        assert caller.ask(READ) != bytes((3, 2)) + value.to_bytes(2, "big")
+        # Only so many may wait for one subject: what waits by now ends with its session.
+        assert plant.api("secops-bo").call("POST", f"/v1/sessions/{asked['session']}/end", {}).status == 200
+    assert [r["reason"] for r in plant.records("approval_ended", approval=approval)] == ["approver_lost_access"]
+
+
+def test_what_was_armed_with_a_certificate_that_is_revoked_is_worth_nothing(plant: Development) -> None:
+    eli = persona(plant, 600, ELI, OWNER)
+    serial = x509.load_pem_x509_certificate(eli.certificate.read_bytes()).serial_number
+    check_worth_nothing(plant, eli, 188, lambda: plant.revoke(OWNER, serial), None)
+
+
+def test_what_somebody_armed_who_loses_his_role_is_worth_nothing(plant: Development) -> None:
+    path = plant.folder / "inventory" / "organisations.yaml"
+    text, role = path.read_text(), f'"{ELI}": ["operator"]'
+    assert role in text
+    try:
+        eli = persona(plant, 600, ELI, OWNER)
+        check_worth_nothing(plant, eli, 189, lambda: path.write_text(text.replace(role, f'"{ELI}": []')), "own")
+    finally:
+        path.write_text(text)
 
 
 def test_who_watches_at_a_terminal_is_asked_and_arms_with_a_key(plant: Development) -> None:

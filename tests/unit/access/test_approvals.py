@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from broker.access.approvals import ApprovalBook
-from broker.model.approval import ARMED_SECONDS, OPEN_SECONDS, Approval, ApprovalState
+from broker.model.approval import ARMED_SECONDS, OPEN_SECONDS, Approval, ApprovalState, Approver
 from broker.model.decision import Obligation
 from broker.model.vocabulary import Action
 from tests.unit.engine.playbook import DEVICE, SUBJECT, request
@@ -30,7 +30,7 @@ def book_of(*approvals):
 
 def test_what_is_armed_is_found_by_its_operation_alone():
     book = book_of(asked(), asked("arm-2", "another"))
-    book.arm("arm-1", SECOND, BO, NOW)
+    book.arm("arm-1", Approver(BO, SECOND), NOW)
     assert [arming.by for arming in book.armed(asked().key, NOW)] == ["bo"]
     assert book.armed(asked("arm-2", "another").key, NOW) == ()
     assert book.armed(asked(subject=replace(SUBJECT, organisation="mill")).key, NOW) == ()
@@ -38,7 +38,7 @@ def test_what_is_armed_is_found_by_its_operation_alone():
 
 def test_it_is_used_once_and_is_gone():
     book = book_of(asked())
-    book.arm("arm-1", SECOND, BO, NOW)
+    book.arm("arm-1", Approver(BO, SECOND), NOW)
     armings = book.armed(asked().key, NOW)
     assert book.use(armings, NOW).id == "arm-1"
     assert book.use(armings, NOW) is None
@@ -48,7 +48,7 @@ def test_it_is_used_once_and_is_gone():
 
 def test_it_is_good_for_its_time_and_no_longer():
     book = book_of(asked())
-    book.arm("arm-1", SECOND, BO, NOW + 10)
+    book.arm("arm-1", Approver(BO, SECOND), NOW + 10)
     armings = book.armed(asked().key, NOW + 10)
     assert armings[0].until == NOW + 10 + ARMED_SECONDS
     assert book.armed(asked().key, armings[0].until) == ()
@@ -57,10 +57,10 @@ def test_it_is_good_for_its_time_and_no_longer():
 
 def test_two_persons_have_the_whole_time_from_when_the_second_of_them_armed_it():
     book = book_of(asked(needs=(SECOND, STEP_UP)))
-    assert book.arm("arm-1", SECOND, BO, NOW).state is ApprovalState.WAITING
+    assert book.arm("arm-1", Approver(BO, SECOND), NOW).state is ApprovalState.WAITING
     half = book.armed(asked().key, NOW + ARMED_SECONDS + 1)
     assert [arming.kind for arming in half] == [SECOND]
-    armed = book.arm("arm-1", STEP_UP, ANA, NOW + ARMED_SECONDS + 1)
+    armed = book.arm("arm-1", Approver(ANA, STEP_UP), NOW + ARMED_SECONDS + 1)
     assert armed.state is ApprovalState.ARMED
     assert {arming.until for arming in armed.armings} == {NOW + 2 * ARMED_SECONDS + 1}
     assert book.use(half, NOW + ARMED_SECONDS + 2) is None
@@ -69,7 +69,7 @@ def test_two_persons_have_the_whole_time_from_when_the_second_of_them_armed_it()
 
 def test_what_was_refused_is_armed_for_nobody_and_stays_refused():
     book = book_of(asked(needs=(SECOND, STEP_UP)))
-    book.arm("arm-1", STEP_UP, ANA, NOW)
+    book.arm("arm-1", Approver(ANA, STEP_UP), NOW)
     refused = book.refuse("arm-1", "bo", NOW + 5)
     assert (refused.state, refused.refused_by) == (ApprovalState.REFUSED, "bo")
     assert book.armed(asked().key, NOW + 6) == ()
@@ -93,7 +93,7 @@ def test_there_is_room_for_so_many_of_a_subject_and_of_all():
 @pytest.mark.parametrize("kind", [SECOND, STEP_UP])
 def test_a_policy_that_obliges_more_later_is_not_met_by_what_was_armed(kind):
     book = book_of(asked(needs=(kind,)))
-    book.arm("arm-1", kind, BO, NOW)
+    book.arm("arm-1", Approver(BO, kind), NOW)
     book.need("arm-1", (SECOND, STEP_UP))
     known = book.get("arm-1")
     assert known.state is ApprovalState.WAITING

@@ -13,9 +13,10 @@ from broker.engine.events import Answered, Refused
 from broker.engine.exchange import exchange
 from broker.engine.in_force import InForce
 from broker.engine.sessions import Session
-from broker.errors import LedgerUnavailableError
+from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.ledger import records
 from broker.ledger.invariants import Invariants
+from broker.listeners.approvers import Approvers
 from broker.listeners.concealment import Concealment
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.denial_quota import DENIALS_PER_MINUTE
@@ -23,7 +24,7 @@ from broker.listeners.driver import Driver
 from broker.listeners.refusals import modbus_reply
 from broker.listeners.session_register import SessionRegister
 from broker.listeners.supervision import Supervision
-from broker.model.approval import ARMED_SECONDS, FRESH_SECONDS, OPEN_SECONDS, ApprovalState, OldValues
+from broker.model.approval import ARMED_SECONDS, FRESH_SECONDS, OPEN_SECONDS, ApprovalState, Approver, OldValues
 from broker.model.decision import EntryPoint, Obligation
 from broker.model.lock import Lock, LockKind
 from broker.model.operation import Relayed
@@ -32,11 +33,15 @@ from broker.model.subject import ProofKind
 from broker.model.vocabulary import EndReason, Reason, Result
 from broker.wire.modbus.meaning import interpret
 from tests.unit.listeners.no_debts import NoDebts
-from tests.unit.listeners.test_supervision import ANA, BO, DEVICE, GRANT, NOW, PROOF
+from tests.unit.listeners.test_supervision import ANA, DEVICE, GRANT, NOW, PROOF
+from tests.unit.listeners.test_supervision import BO as UNPROVEN_BO
 
+BO = replace(UNPROVEN_BO, proofs=(PROOF,))
 SECOND, STEP_UP = Obligation.SECOND_PERSON, Obligation.STEP_UP
 WRITE, OTHER = (interpret(DEVICE, bytes.fromhex(f"06000a00{value}")) for value in ("c3", "c4"))
 REFUSED = bytes((0x86, 1))
+ACME, OWNER = Organisation("acme", (), ()), Organisation("plant-owner", (), (), owner=True)
+ORGANISATIONS = (ACME, OWNER)
 LOCK = Lock("lck-1", LockKind.SUBJECT, ANA.id, "why", BO.id, NOW, "b/ledger")
 
 
@@ -45,15 +50,19 @@ class Stage:
 
     def __init__(self):
         self.time, self.revision, self.closed = NOW, "r1", False
-        self.obliged, self.denied = (SECOND,), ()
+        self.obliged, self.denied, self.doubts = (SECOND,), (), {}
+        self.unpermitted, self.silent = (), False
         self.entries, self.sent, self.findings, self.questions = [], [], [], []
         self.later = deque()
-        inventory = Inventory("i", (), (), (DEVICE,), (Organisation("acme", (), ()),), (), (), (GRANT,))
+        inventory = Inventory("i", (), (), (DEVICE,), ORGANISATIONS, (), (), (GRANT,))
         self.desk = DecisionDesk(self, self, self, InForce(inventory), self._id, Concealment(SimpleNamespace()))
         self.register = SessionRegister(self, self, self.desk, self._id, lambda subject, now: subject)
         self.driver = Driver(self, self, self.desk, lambda key: self, self.register.end, NoDebts())
         self.supervision = Supervision(self, self, self.desk, self.register, lambda subject, now: subject)
         self.approvals = self.desk.approvals
+        self.approvals.approvers = Approvers(
+            self, self.desk.admin, lambda subject, _: self.doubts.get(subject.id, subject)
+        )
         self.append(records.broker_started(NOW, version="1", revisions={}))
         self.session = self.open()
 
@@ -82,6 +91,9 @@ class Stage:
     def decide(self, entry_point, question, answered):
         asked = json.loads(question)
         self.questions.append(asked)
+        if entry_point is EntryPoint.ADMIN:
+            self.later.append(lambda: answered(self._permitted(asked)))
+            return
         writes = entry_point is EntryPoint.OPERATION and asked["operation"]["writes"]
         met = {arming["kind"] for arming in asked.get("armed", ())}
         obligations = [kind.value for kind in self.obliged if writes and kind.value not in met]
@@ -90,6 +102,12 @@ class Stage:
             answer |= {"allow": False, "reasons": list(self.denied), "obligations": []}
         encoded = json.dumps(answer | {"valid_until": int(self.time) + 50}).encode()
         self.later.append(lambda: answered(encoded))
+
+    def _permitted(self, asked):
+        if self.silent:
+            return PolicyUnavailableError("policy_late", "")
+        reasons = list(self.unpermitted)
+        return json.dumps({"allow": not reasons, "reasons": reasons, "obligations": [], "rule": "admin"}).encode()
 
     def relay(self, request, relayed, still_allowed=None):
         def turn():
@@ -122,7 +140,7 @@ class Stage:
         return self.approvals.get(finding.approval)
 
     def arm(self, approval, by=BO, kind=SECOND):
-        return self.approvals.arm(approval, kind, by)
+        return self.approvals.arm(approval, Approver(by, kind, "192.0.2.1:5"))
 
     def written(self):
         return [request for request in self.sent if request.writes]
@@ -299,6 +317,93 @@ def test_a_lock_on_who_armed_nothing_leaves_what_is_armed(stage):
     assert stage.asked().relayed.result == Result.DONE
 
 
+def _is_doubted(why):
+    return lambda stage: stage.doubts.update({BO.id: why})
+
+
+def _is_not_permitted(reason):
+    return lambda stage: setattr(stage, "unpermitted", (reason,))
+
+
+def _loses_his_organisation(stage):
+    stage.desk.in_force = InForce(Inventory("i", (), (), (DEVICE,), (ACME,), (), (), (GRANT,)))
+
+
+LOST = {
+    "his certificate is revoked": _is_doubted(EndReason.CERTIFICATE_REVOKED),
+    "nobody can say whether it is": _is_doubted(EndReason.CRL_STALE),
+    "he is logged out": _is_doubted(EndReason.LOGGED_OUT),
+    "he leaves the inventory": _is_doubted(EndReason.INVENTORY_CHANGED),
+    "his organisation leaves it": _loses_his_organisation,
+    "his contract ends": _is_not_permitted(Reason.CONTRACT_ENDED),
+    "he loses his role": _is_not_permitted(Reason.ROLE_MISSING),
+    "the policy finds him no second person": _is_not_permitted(Reason.SECOND_PERSON_NEEDED),
+}
+
+
+@pytest.mark.parametrize("lose", LOST.values(), ids=LOST)
+def test_what_somebody_armed_is_worth_nothing_once(stage, lose):
+    waiting = stage.waiting()
+    stage.arm(waiting)
+    lose(stage)
+    finding = stage.asked()
+    assert (finding.reasons, modbus_reply(6, finding), stage.written()) == ((Reason.APPROVAL_NEEDED,), REFUSED, [])
+    assert [r["reason"] for r in stage.records("approval_ended")] == ["approver_lost_access"]
+    assert finding.approval not in ("", waiting.id)
+    assert stage.records("arming_used") == []
+
+
+def test_the_policy_is_asked_about_who_armed_it_as_he_was_then_and_as_he_is_proven_now(stage):
+    waiting = stage.waiting()
+    stage.arm(waiting)
+    stage.doubts[BO.id] = replace(BO, roles=("operator",))
+    assert stage.asked().relayed.result == Result.DONE
+    (question,) = (asked for asked in stage.questions if "permission" in asked)
+    assert (question["permission"], question["resource"]) == ("operation.approve", waiting.about)
+    assert (question["subject"]["id"], question["subject"]["roles"]) == (BO.id, ["operator"])
+    assert question["session"]["peer"] == "192.0.2.1:5"
+
+
+def test_everybody_who_armed_it_is_asked_about(stage):
+    stage.obliged = (STEP_UP, SECOND)
+    waiting = stage.waiting()
+    stage.arm(waiting, ANA, STEP_UP)
+    stage.arm(waiting)
+    assert stage.asked().relayed.result == Result.DONE
+    asked = [(q["subject"]["id"], q["permission"]) for q in stage.questions if "permission" in q]
+    assert asked == [(ANA.id, "operation.step-up"), (BO.id, "operation.approve")]
+
+
+def test_while_the_policy_says_nothing_of_who_armed_it_nothing_is_sent_and_it_stays_armed(stage):
+    waiting = stage.waiting()
+    stage.arm(waiting)
+    stage.silent = True
+    assert stage.asked().reasons == (Reason.POLICY_LATE,)
+    assert (stage.written(), stage.records("approval_ended")) == ([], [])
+    stage.silent = False
+    assert stage.asked().relayed.result == Result.DONE
+    assert [r["approval"] for r in stage.records("arming_used")] == [waiting.id]
+
+
+def test_what_is_refused_while_the_policy_is_asked_about_who_armed_it_is_not_sent(stage):
+    waiting = stage.waiting()
+    stage.arm(waiting)
+    stage.ask()
+    while not any("permission" in asked for asked in stage.questions):
+        stage.later.popleft()()
+    stage.approvals.refuse(waiting, BO, "")
+    stage.settle_all()
+    assert stage.findings[-1].reasons == (Reason.APPROVAL_REFUSED,)
+    assert stage.written() == []
+
+
+def test_without_anybody_to_ask_about_who_armed_it_nothing_is_sent(stage):
+    stage.arm(stage.waiting())
+    stage.approvals.approvers = None
+    assert stage.asked().reasons == (Reason.APPROVAL_NEEDED,)
+    assert stage.written() == []
+
+
 def test_nothing_is_armed_while_what_is_there_is_being_read(stage):
     stage.ask()
     while not stage.approvals.all():
@@ -306,7 +411,7 @@ def test_nothing_is_armed_while_what_is_there_is_being_read(stage):
     (unread,) = stage.approvals.all()
     assert unread.old_values is OldValues.BEING_READ
     assert stage.arm(unread) is None
-    assert stage.approvals.arm(unread, SECOND, BO, without_old=True) is None
+    assert stage.approvals.arm(unread, Approver(BO, SECOND), without_old=True) is None
     stage.settle_all()
     known = stage.approvals.get(unread.id)
     assert (known.old_values, known.before) == (OldValues.READ, (("setpoint", "200"),))
@@ -324,7 +429,7 @@ def test_where_what_is_there_could_not_be_read_only_who_knows_that_arms_it(stage
     assert waiting.old_values is OldValues.UNREADABLE
     assert stage.arm(waiting) is None
     assert stage.asked().reasons == (Reason.APPROVAL_NEEDED,)
-    assert stage.approvals.arm(waiting, SECOND, BO, without_old=True).state is ApprovalState.ARMED
+    assert stage.approvals.arm(waiting, Approver(BO, SECOND), without_old=True).state is ApprovalState.ARMED
     assert stage.asked().relayed.result == Result.DONE
 
 
