@@ -12,13 +12,13 @@ def merged(held: Iterable[Lock], stored: Iterable[Lock]) -> dict[str, Lock]:
     """What this broker holds and what the shared state has, as one, by id.
 
     A lock that either knows is a lock: one that the shared state lost, changed or never got goes on as it was set.
-    Only a lift that the shared state knows ends one early, so no broker that was cut off can take another's lock away
-    by knowing less.
+    Only a lift ends one early, and only the shared state has those, so no broker that was cut off can take another's
+    lock away by knowing less. Each is of the lock as it is known here, which it must be proven to be of.
     """
     found = {lock.id: lock for lock in held}
     for lock in stored:
         known = found.get(lock.id, lock)
-        found[lock.id] = replace(known, lifted_by=lock.lifted_by, lifted_at=lock.lifted_at)
+        found[lock.id] = replace(known, lifted_by=lock.lifted_by, lifted_at=lock.lifted_at, lift=lock.lift)
     return found
 
 

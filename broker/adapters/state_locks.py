@@ -1,10 +1,10 @@
 """Locks as rows of the state. Knows nothing of their effect."""
 
-from collections.abc import Collection, Iterable
-from dataclasses import asdict
+from collections.abc import Awaitable, Callable, Collection, Iterable
+from dataclasses import asdict, replace
 from typing import Any
 
-from sqlalchemy import Row, or_, select, update
+from sqlalchemy import Row, delete, or_, select, update
 
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import LOCKS
@@ -18,9 +18,11 @@ class LockRows:
         self._database = database
 
     async def locks(self, held: Collection[str], now: float) -> tuple[Lock, ...]:
-        """The locks that hold, and whatever is known of those that the asker holds."""
-        holding = LOCKS.c.lifted_at.is_(None) & or_(LOCKS.c.until.is_(None), LOCKS.c.until > now)
-        query = select(LOCKS).where(or_(holding, LOCKS.c.id.in_(held)))
+        """The locks whose time is not over, and whatever is known of those that the asker holds.
+
+        Those that a row says were lifted are among them: whether that is true only the asker can tell.
+        """
+        query = select(LOCKS).where(or_(LOCKS.c.until.is_(None), LOCKS.c.until > now, LOCKS.c.id.in_(held)))
         async with self._database.watch() as connection:
             return tuple(_lock(row) for row in (await connection.execute(query)).all())
 
@@ -30,14 +32,29 @@ class LockRows:
             await self._database.insert(connection, LOCKS, _rows(locks))
             await self._database.commit(connection)
 
-    async def lift(self, lock: Lock, by: str, at: float) -> bool:
-        """Lift a lock; False if somebody has before."""
-        lifting = update(LOCKS).where(LOCKS.c.id == lock.id, LOCKS.c.lifted_at.is_(None))
+    async def lift(
+        self, lock: Lock, by: str, at: float, is_lifted: Callable[[Lock], bool], signed: Callable[[], Awaitable[str]]
+    ) -> bool:
+        """Lift a lock with the note that `signed` gives once the row is taken; False if somebody has before, of which
+        `is_lifted` is the judge: what else a row says of a lift is written over.
+        """
+        this = LOCKS.c.id == lock.id
         async with self._database.connection() as connection:
             await self._database.insert(connection, LOCKS, _rows((lock,)))
-            lifted = await connection.execute(lifting.values(lifted_by=by, lifted_at=at))
+            # Whoever lifts it at the same time waits here (in SQLite at the insertion).
+            said = (await connection.execute(select(LOCKS).where(this).with_for_update())).one()
+            if is_lifted(replace(lock, lifted_by=said.lifted_by, lifted_at=said.lifted_at, lift=said.lift)):
+                return False
+            lifting = update(LOCKS).where(this).values(lifted_by=by, lifted_at=at, lift=await signed())
+            await connection.execute(lifting)
             await self._database.commit(connection)
-        return bool(lifted.rowcount)
+        return True
+
+    async def forget_lifted(self, before: float) -> None:
+        """Forget the locks that are said to have been lifted before then; who holds one still writes it again."""
+        async with self._database.connection() as connection:
+            await connection.execute(delete(LOCKS).where(LOCKS.c.lifted_at < before))
+            await self._database.commit(connection)
 
 
 def _rows(locks: Iterable[Lock]) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ LOCKS = Table(
     Column("isolation", Boolean, nullable=False),
     Column("lifted_by", String(400), nullable=False),
     Column("lifted_at", Double, nullable=True),
+    Column("lift", Text, nullable=False),
 )
 
 LOGOUTS = Table(

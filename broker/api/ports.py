@@ -199,7 +199,7 @@ class LockBook(Protocol):
         """Let a lock take effect; `seconds` None: until it is lifted."""
 
     async def lift(self, lock: Lock, by: str) -> bool:
-        """Lift a lock; False if somebody has before. Raises StateUnavailableError."""
+        """Lift a lock; False if somebody has before. Raises StateUnavailableError or LedgerUnavailableError."""
 
 
 class Logouts(Protocol):

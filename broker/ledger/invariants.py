@@ -12,6 +12,7 @@
 - a session is paused, resumed and cut while it is open, and nothing that is intended while it is paused is relayed;
 - what waited for a person is relayed only if it was asked, armed by the right person and used up for it, once;
 - every intent has exactly one outcome, after it; a denied one only `denied`; one whose lease had ended is not relayed;
+- no lock is lifted but by a lift that the broker that signed it has recorded, an isolation by nobody who set it;
 - no session ends because its subject logged out before an issuer has told of a logout;
 - a session of an emergency is decided by the fixed policy, is opened and relays between `break_glass_opened` and the
   emergency's end, and no other session is decided by it;
@@ -32,6 +33,7 @@ from broker.ledger.armings import Armings
 from broker.ledger.canonical import canonical
 from broker.ledger.emergency_rules import Emergencies
 from broker.ledger.giving import Giving
+from broker.ledger.lock_rules import Locks
 from broker.ledger.operation_rules import (
     Decided,
     Intended,
@@ -85,9 +87,13 @@ class Invariants:
         self._emergencies = Emergencies()
         self._giving = Giving()
         self._proposals = Proposals(origin, may_predate=minimum > 0)
+        self._locks = Locks(origin, minimum)
         self._rules: dict[str, Callable[[Record], None]] = {
             RecordKind.BROKER_STARTED.value: self._broker_started,
             RecordKind.BROKER_STOPPED.value: self._broker_stopped,
+            RecordKind.LOCK_SET.value: self._locks.set,
+            RecordKind.LIFT_SIGNED.value: lambda record: self._locks.signed(record, self._index),
+            RecordKind.LOCK_LIFTED.value: self._locks.lifted,
             RecordKind.LOGGED_OUT.value: self._logout_told,
             RecordKind.GRANT_GIVEN.value: self._giving.given,
             RecordKind.GRANT_WITHDRAWN.value: lambda record: self._giving.withdrawn(record, self._time or 0.0),

@@ -57,6 +57,8 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.RELOAD_REFUSED: _warning("what", "count", "problems"),
     RecordKind.LOCK_SET: _alarm(*(f"lock.{name}" for name in _LOCK)),
     RecordKind.LOCK_LIFTED: _alarm("lock", "by"),
+    RecordKind.LIFT_SIGNED: _info("lock", "by"),
+    RecordKind.LIFT_DISTRUSTED: _alarm("lock", "by", "code", "detail"),
     RecordKind.BREAK_GLASS_SEALED: _alarm("seal", "parts", "needed"),
     RecordKind.BREAK_GLASS_OPENED: _alarm(*(f"emergency.{name}" for name in _EMERGENCY), "resumed"),
     RecordKind.BREAK_GLASS_REFUSED: _alarm("subject", "code", "count"),

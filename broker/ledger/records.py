@@ -147,9 +147,21 @@ def lock_set(time: float, *, lock: Mapping[str, object]) -> bytes:
     return _record(RecordKind.LOCK_SET, time, {"lock": _plain(lock)})
 
 
-def lock_lifted(time: float, *, lock: str, by: str, at: float) -> bytes:
-    """A lock no longer holds on this broker; who lifted it, and when."""
-    return _record(RecordKind.LOCK_LIFTED, time, {"lock": lock, "by": _text(by), "at": stamp(at)})
+def lift_signed(time: float, *, lock: str, digest: str, by: str) -> bytes:
+    """Somebody lifts a lock at this broker, which signs that; it takes effect where `lock_lifted` is recorded after."""
+    return _record(RecordKind.LIFT_SIGNED, time, {"lock": lock, "digest": digest, "by": _text(by)})
+
+
+def lock_lifted(time: float, *, lock: str, by: str, at: float, broker: str, index: int) -> bytes:
+    """A lock no longer holds on this broker; who lifted it when, which record `index` of the ledger `broker` tells."""
+    fields = {"lock": lock, "by": _text(by), "at": stamp(at), "broker": broker, "index": index}
+    return _record(RecordKind.LOCK_LIFTED, time, fields)
+
+
+def lift_distrusted(time: float, *, lock: str, by: str, code: str, detail: str = "") -> bytes:
+    """The state says that a lock was lifted, by somebody it names, which cannot be believed; it holds."""
+    fields = {"lock": _text(lock), "code": _text(code)}
+    return _record(RecordKind.LIFT_DISTRUSTED, time, fields | _optional(by=by, detail=detail))
 
 
 def administered(time: float, *, by: str, permission: str, resource: Mapping[str, object], outcome: str) -> bytes:

@@ -1,6 +1,6 @@
 """An instant refusal of a subject, certificate, organisation, device, site, grant or session."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -18,11 +18,12 @@ class LockKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Lock:
-    """A lock as it was set, and whether it was lifted; nothing else about it ever changes.
+    """A lock as it was set, and what the state says of its end; nothing else about it ever changes.
 
     Times are epoch seconds; `until` None means that it holds until somebody lifts it. `isolation` marks a site lock
     that spares those whom the policy names for emergencies and that the one who set it cannot lift. `broker` is the
-    origin of the ledger of the broker at which it was set.
+    origin of the ledger of the broker at which it was set. `lift` is the signed note that ends it: only that proves
+    what `lifted_by` and `lifted_at` claim.
     """
 
     id: str
@@ -36,6 +37,12 @@ class Lock:
     isolation: bool = False
     lifted_by: str = ""
     lifted_at: float | None = None
+    lift: str = ""
+
+    @property
+    def as_set(self) -> "Lock":
+        """The same with nothing said of its end."""
+        return replace(self, lifted_by="", lifted_at=None, lift="")
 
     @property
     def site(self) -> str:
@@ -47,6 +54,18 @@ class Lock:
     def holds_at(self, now: float) -> bool:
         """Whether it refuses anything at `now`."""
         return self.lifted_at is None and (self.until is None or now < self.until)
+
+
+@dataclass(frozen=True, slots=True)
+class Lift:
+    """Who lifted the lock of that id and digest when, as record `index` of the ledger `broker` holds it."""
+
+    lock: str
+    digest: str
+    by: str
+    at: float
+    broker: str
+    index: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,8 @@ class RecordKind(StrEnum):
     RELOAD_REFUSED = "reload_refused"
     LOCK_SET = "lock_set"
     LOCK_LIFTED = "lock_lifted"
+    LIFT_SIGNED = "lift_signed"
+    LIFT_DISTRUSTED = "lift_distrusted"
     APPROVAL_ASKED = "approval_asked"
     OPERATION_ARMED = "operation_armed"
     ARMING_USED = "arming_used"

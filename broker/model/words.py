@@ -294,6 +294,8 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.RELOAD_REFUSED: "Changed files could not be used; the last good state stays.",
     RecordKind.LOCK_SET: "A lock took effect on this broker, wherever it was set.",
     RecordKind.LOCK_LIFTED: "A lock was lifted, and no longer holds on this broker.",
+    RecordKind.LIFT_SIGNED: "Somebody lifted a lock at this broker, which signed that for the others.",
+    RecordKind.LIFT_DISTRUSTED: "The state says that a lock was lifted, but no known broker signed that; it holds.",
     RecordKind.APPROVAL_ASKED: "An operation was refused until a person arms it.",
     RecordKind.OPERATION_ARMED: "A person armed exactly one operation, once, until then.",
     RecordKind.ARMING_USED: "What persons armed is used up for what is intended next.",

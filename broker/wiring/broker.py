@@ -51,6 +51,7 @@ from broker.wiring.host_commands import HostCommands
 from broker.wiring.https_api import HttpsApi
 from broker.wiring.leaves import LeaveKeeper
 from broker.wiring.ledger_view import RunningLedgerView
+from broker.wiring.lifts import LiftProofs
 from broker.wiring.locks import LockKeeper
 from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
@@ -62,7 +63,7 @@ from broker.wiring.proposals import ProposalBook
 from broker.wiring.proving import prove_again
 from broker.wiring.readiness import ledger_words, readiness
 from broker.wiring.reload import Reload, Sources
-from broker.wiring.request_parts import verifiers
+from broker.wiring.request_parts import signing
 from broker.wiring.requests import request_book
 from broker.wiring.retention import retain
 
@@ -196,10 +197,7 @@ class Broker:
         )
 
     def _new_proposals(self) -> ProposalBook:
-        ledger = self.settings.ledger
-        key = ledger_key(ledger)
-        known = verifiers(ledger.origin, key, self.settings.state.brokers)
-        return ProposalBook(self.clock, self.ledger, self.state, random_id, ledger.origin, key, known)
+        return ProposalBook(self.clock, self.ledger, self.state, random_id, *signing(self.settings))
 
     def _new_policies(self) -> PolicyReview:
         return PolicyReview(
@@ -221,7 +219,7 @@ class Broker:
             random_id,
             self.state,
             LockJournal(Path(self.settings.state_dir) / "locks.json"),
-            self.settings.ledger.origin,
+            LiftProofs(self.clock, self.ledger, *signing(self.settings)),
         )
 
     def _new_leaves(self) -> LeaveKeeper:

@@ -1,13 +1,15 @@
 """Keeps the locks: in memory and in this broker's journal first, then in the state that brokers share.
 
 A lock that is set here holds here at once, whatever has become of the database. Lifting goes through the database
-alone, so that whoever is cut off from it can only take away, never give back.
+alone, so that whoever is cut off from it can only take away, never give back; and it takes what a broker signed, so
+that whoever writes the database cannot either.
 """
 
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 
 from broker.access.locks import LocksInForce, merged
 from broker.adapters.state_database import StateDatabase
@@ -18,8 +20,9 @@ from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.ledger import records
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_register import STATE_STALE, SessionRegister
-from broker.model.lock import Lock, LockKind, LockTaken
+from broker.model.lock import Lift, Lock, LockKind, LockTaken
 from broker.model.vocabulary import EndReason
+from broker.wiring.lifts import LiftProofs
 from broker.wiring.state_follower import StateFollower
 
 log = logging.getLogger(__name__)
@@ -27,6 +30,8 @@ LOOK_SECONDS = 0.25
 HEARTBEAT_SECONDS = 0.5
 OWN_FILE_HEARTBEAT_SECONDS = 2.0
 STALE_SECONDS = 5.0
+LIFTED_KEPT_SECONDS = 30 * 86400.0
+"""How long others may be away and still hear that a lock was lifted."""
 _BY_LOCKS = frozenset({EndReason.LOCKED, EndReason.SITE_ISOLATED})
 
 
@@ -42,7 +47,7 @@ class LockKeeper:
         chance: Callable[[str], str],
         database: StateDatabase,
         journal: LockJournal,
-        origin: str,
+        lifts: LiftProofs,
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -50,7 +55,7 @@ class LockKeeper:
         self._register = register
         self._chance = chance
         self._journal = journal
-        self._origin = origin
+        self._lifts = lifts
         self._rows = LockRows(database)
         heartbeat = HEARTBEAT_SECONDS if database.shared else OWN_FILE_HEARTBEAT_SECONDS
         # Whatever goes wrong there, the view of the state grows old meanwhile, and sessions end.
@@ -107,7 +112,7 @@ class LockKeeper:
         """Let a lock take effect here at once, elsewhere once the state has it; `seconds` None: until it is lifted."""
         now = self._clock.now()
         until = None if seconds is None else now + seconds
-        lock = Lock(self._chance("lck"), kind, target, message, by, now, self._origin, until, isolation)
+        lock = Lock(self._chance("lck"), kind, target, message, by, now, self._lifts.origin, until, isolation)
         before = self._register.sessions()
         self._hold((lock,))
         await self._keep()
@@ -123,9 +128,15 @@ class LockKeeper:
         return True
 
     async def lift(self, lock: Lock, by: str) -> bool:
-        """Lift a lock everywhere; False if somebody has before. Raises StateUnavailableError, and it still holds."""
+        """Lift a lock everywhere; False if somebody has before.
+
+        Raises StateUnavailableError or LedgerUnavailableError, and it still holds.
+        """
+        now = self._clock.now()
+        signed = partial(self._lifts.sign, lock, by, now)
         async with self._turn:
-            lifted = await self._rows.lift(lock, by, self._clock.now())
+            await self._rows.forget_lifted(now - LIFTED_KEPT_SECONDS)
+            lifted = await self._rows.lift(lock, by, now, self._is_lifted, signed)
         await self._look()
         return lifted
 
@@ -134,6 +145,9 @@ class LockKeeper:
         async with self._turn:
             began = self._clock.monotonic()
             try:
+                if self._trouble:
+                    # What a broker signed that is known no more would count for nothing, however long ago it was.
+                    await self._rows.forget_lifted(self._clock.now() - LIFTED_KEPT_SECONDS)
                 stored = await self._rows.locks(tuple(self._held), self._clock.now())
                 known = {lock.id for lock in stored}
                 missing = [lock for lock in self._held.values() if lock.id not in known]
@@ -160,11 +174,15 @@ class LockKeeper:
 
     def _take(self, stored: Iterable[Lock]) -> None:
         """What another broker has set or lifted takes effect here."""
-        known = merged(self._held.values(), stored).values()
+        known = merged(self._held.values(), stored)
+        lifts = {key: lift for key, lock in known.items() if (lift := self._lifts.proven(lock)) is not None}
         now = self._clock.now()
-        self._hold([lock for lock in known if lock.id not in self._held and lock.holds_at(now)])
-        lifted = [lock for lock in known if lock.id in self._held and lock.lifted_at is not None]
-        self._drop(lock.id for lock in lifted if self._record_lift(lock))
+        fresh = [lock.as_set for key, lock in known.items() if key not in self._held and key not in lifts]
+        self._hold(lock for lock in fresh if lock.holds_at(now))
+        self._drop(key for key, lift in lifts.items() if key in self._held and self._record_lift(lift))
+
+    def _is_lifted(self, lock: Lock) -> bool:
+        return self._lifts.proven(lock) is not None
 
     def _hold(self, locks: Iterable[Lock]) -> None:
         fresh = tuple(locks)
@@ -188,23 +206,26 @@ class LockKeeper:
         """Recorded or not, it takes effect."""
         log.warning("lock %s on %s %s, set by %s", lock.id, lock.kind.value, lock.target, lock.set_by)
         told = asdict(lock)
-        del told["lifted_by"], told["lifted_at"]
+        del told["lifted_by"], told["lifted_at"], told["lift"]
         try:
             self._ledger.append(records.lock_set(self._clock.now(), lock=told))
             self._ledger.settle(False, lambda _: None)
         except LedgerUnavailableError:
             log.error("a lock was not recorded: the ledger is closed")
 
-    def _record_lift(self, lock: Lock) -> bool:
+    def _record_lift(self, lift: Lift) -> bool:
         """Whether it is recorded: what cannot be, goes on holding."""
-        at = lock.lifted_at or self._clock.now()
+        now = self._clock.now()
         try:
-            self._ledger.append(records.lock_lifted(self._clock.now(), lock=lock.id, by=lock.lifted_by, at=at))
+            record = records.lock_lifted(
+                now, lock=lift.lock, by=lift.by, at=lift.at, broker=lift.broker, index=lift.index
+            )
+            self._ledger.append(record)
             self._ledger.settle(False, lambda _: None)
         except LedgerUnavailableError:
-            log.error("lock %s still holds: that it was lifted cannot be recorded", lock.id)
+            log.error("lock %s still holds: that it was lifted cannot be recorded", lift.lock)
             return False
-        log.warning("lock %s was lifted by %s", lock.id, lock.lifted_by)
+        log.warning("lock %s was lifted by %s", lift.lock, lift.by)
         return True
 
     async def _keep(self) -> None:

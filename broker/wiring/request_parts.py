@@ -21,6 +21,8 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.review_desk import ReviewDesk
 from broker.listeners.session_register import SessionRegister
 from broker.model.access_request import AccessRequest, Review, Terms, Verdict
+from broker.settings.broker_file import Settings
+from broker.wiring.parts import ledger_key
 from broker.wiring.recording import record_durably
 from broker.wiring.tickets import TicketDesk
 
@@ -80,6 +82,12 @@ class RequestParts:
             self.ledger.settle(False, lambda _: None)
         except LedgerUnavailableError:
             log.error("that request %s cannot be believed was not recorded: the ledger is closed", request)
+
+
+def signing(settings: Settings) -> tuple[str, Ed25519PrivateKey, tuple[Verifier, ...]]:
+    """By which name and key a broker signs what others read in the state, and the keys by which it believes others."""
+    origin, key = settings.ledger.origin, ledger_key(settings.ledger)
+    return origin, key, verifiers(origin, key, settings.state.brokers)
 
 
 def verifiers(origin: str, key: Ed25519PrivateKey, brokers: Iterable[str]) -> tuple[Verifier, ...]:

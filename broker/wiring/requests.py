@@ -45,9 +45,8 @@ from broker.model.decision import ReviewAnswer
 from broker.model.subject import Subject
 from broker.model.vocabulary import NO_ANSWER
 from broker.settings.broker_file import Settings
-from broker.wiring.parts import ledger_key
 from broker.wiring.request_grants import BROKER, RequestGrants
-from broker.wiring.request_parts import RequestParts, verifiers
+from broker.wiring.request_parts import RequestParts, signing
 from broker.wiring.request_uses import RequestUses
 from broker.wiring.tickets import ticket_desk
 
@@ -367,7 +366,6 @@ def request_book(
     database: StateDatabase,
 ) -> RequestBook:
     """The access requests of a broker with these settings. Raises ConfigError."""
-    key = ledger_key(settings.ledger)
     parts = RequestParts(
         clock,
         ledger,
@@ -378,9 +376,7 @@ def request_book(
         database,
         RequestJournal(Path(settings.state_dir) / "requests.json"),
         UseJournal(Path(settings.state_dir) / "uses.json"),
-        settings.ledger.origin,
-        key,
-        verifiers(settings.ledger.origin, key, settings.state.brokers),
+        *signing(settings),
         ticket_desk(settings.tickets, clock, random_id),
     )
     return RequestBook(parts, RequestGrants(parts))

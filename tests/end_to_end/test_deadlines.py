@@ -5,11 +5,10 @@ with the true reason in the ledger, and whoever comes again is refused with a re
 import json
 import signal
 import socket
-import sqlite3
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -37,6 +36,7 @@ from tests.end_to_end.devices import POINTS, ScriptedDevice, honest, modbus_devi
 from tests.end_to_end.logging_out import log_out
 from tests.end_to_end.modbus_caller import Reply, frame, write_register
 from tests.end_to_end.test_live_control import watching
+from tests.end_to_end.test_locks import lift_all
 from tests.end_to_end.ways import API, MODBUS, PATHS, STREAM, TUNNEL, Ways
 
 pytestmark = pytest.mark.alone
@@ -83,8 +83,7 @@ class Plant:
     def restore(self) -> None:
         """As it was at the beginning, whatever a cause did."""
         (self.development.folder / "policies" / "site.rego").unlink(missing_ok=True)
-        with closing(sqlite3.connect(self.development.folder / "broker.db")) as state, state:
-            state.execute("UPDATE locks SET lifted_by = 'a test', lifted_at = unixepoch() WHERE lifted_at IS NULL")
+        lift_all(self.development)
         self.write()
         text = self.organisations.read_text()
         self.organisations.write_text("".join(line for line in text.splitlines(True) if "contract_until" not in line))

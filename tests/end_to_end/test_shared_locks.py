@@ -1,5 +1,6 @@
 """Two brokers on one PostgreSQL: what is locked on one is locked on both, and neither goes on blindly without it."""
 
+import json
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_invent
 from tests.end_to_end.logging_out import log_out
 from tests.end_to_end.modbus_caller import read_registers
 from tests.end_to_end.test_locks import CUT_SECONDS, lift, session_of, set_lock
+from tests.end_to_end.test_several_brokers import make_key, start_broker
 from tests.end_to_end.tunnel_caller import TunnelCaller
 from tests.postgresql import Postgresql, running
 
@@ -36,14 +38,30 @@ class Brokers:
     database: str
     one: Development
     other: Development
+    keys: tuple[str, ...]
 
 
 @pytest.fixture(scope="module")
-def brokers(postgresql: Postgresql, start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Brokers:
-    inventory = tmp_path_factory.mktemp("inventory")
-    write_inventory(inventory, [modbus_device("ahu-1", ScriptedDevice().port, 1)])
-    options = ("--inventory", str(inventory), "--state", postgresql.make_database("shared"))
-    return Brokers(postgresql, "shared", start_shared(*options), start_shared(*options))
+def brokers(postgresql: Postgresql, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    place = tmp_path_factory.mktemp("brokers")
+    inventory = write_inventory(place / "inventory", [modbus_device("ahu-1", ScriptedDevice().port, 1)])
+    folders = [place / name for name in ("one", "other")]
+    keys = tuple(make_key(folder, f"{folder.name}.example/ledger") for folder in folders)
+    for folder in folders:
+        settings = {"ledger": {"origin": f"{folder.name}.example/ledger"}, "state": {"brokers": keys}}
+        folder.with_name(f"{folder.name}.yaml").write_text(json.dumps(settings))
+    state = postgresql.make_database("shared")
+    one, other = (start_broker(folder, inventory, state) for folder in folders)
+    found = Brokers(postgresql, "shared", one, other, keys)
+    try:
+        for development in (one, other):
+            development.wait()
+        yield found
+        for development in (one, other):
+            development.stop()
+    finally:
+        for development in (one, other):
+            development.kill()
 
 
 def reads(development: Development) -> Any:
@@ -97,7 +115,7 @@ def test_a_logout_told_to_one_broker_cuts_on_the_other(brokers: Brokers) -> None
     assert brokers.other.records("logged_out", login="everywhere")
 
 
-def test_deleting_or_changing_a_row_takes_no_lock_away(brokers: Brokers) -> None:
+def test_deleting_or_changing_a_row_takes_no_lock_away_and_lifts_none(brokers: Brokers) -> None:
     lock = set_lock(brokers.one, "subject", ANA)["lock"]["id"]
     until(lambda: locks(brokers.other) == [lock])
     brokers.postgresql.query(brokers.database, "DELETE FROM locks")
@@ -107,6 +125,10 @@ def test_deleting_or_changing_a_row_takes_no_lock_away(brokers: Brokers) -> None
     brokers.postgresql.query(brokers.database, f"UPDATE locks SET target = 'nobody', until = 1 WHERE id = '{lock}'")
     assert lift(brokers.one, newer).status == 200
     until(lambda: locks(brokers.other) == [lock])
+    assert reads(brokers.one) == reads(brokers.other) == ["locked"]
+    forged = f"UPDATE locks SET lifted_by = 'eve', lifted_at = 1, lift = 'x' WHERE id = '{lock}'"
+    brokers.postgresql.query(brokers.database, forged)
+    until(lambda: bool(brokers.one.records("lift_distrusted", lock=lock)), 20.0)
     assert reads(brokers.one) == reads(brokers.other) == ["locked"]
     assert lift(brokers.other, lock).status == 200
     until(lambda: locks(brokers.one) == [])
@@ -166,9 +188,11 @@ def test_a_broker_that_starts_without_the_database_waits_for_it(
 ) -> None:
     inventory = write_inventory(tmp_path_factory.mktemp("late"), [modbus_device("ahu-1", ScriptedDevice().port, 1)])
     url = f"postgresql://otbroker@127.0.0.1:{brokers.postgresql.port}/shared"
+    settings = inventory.with_suffix(".json")
+    settings.write_text(json.dumps({"state": {"brokers": brokers.keys}}))
     brokers.postgresql.stop()
     try:
-        late = start("--inventory", str(inventory), "--state", url)
+        late = start("--inventory", str(inventory), "--state", url, "--settings", str(settings))
         assert reads(late) == ["state_stale"]
         lock = set_lock(late, "subject", ANA)
         assert lock["shared"] is False

@@ -2,11 +2,9 @@
 it is the watcher's access that ended and why, and does not let in again. What is watched goes on.
 """
 
-import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 
 import jwt
 import pytest
@@ -19,6 +17,7 @@ from tests.end_to_end.event_stream import EventStream
 from tests.end_to_end.logging_out import log_out
 from tests.end_to_end.modbus_caller import write_register
 from tests.end_to_end.test_deadlines import CLOCKS_SECONDS, SOON_SECONDS, persona
+from tests.end_to_end.test_locks import lift_all
 
 pytestmark = pytest.mark.alone
 
@@ -32,13 +31,6 @@ Cause = Callable[[], float]
 @pytest.fixture(scope="module")
 def development(start_shared: Start) -> Development:
     return start_shared()
-
-
-@pytest.fixture(autouse=True)
-def unlocked(development: Development) -> Iterator[None]:
-    yield
-    with closing(sqlite3.connect(development.folder / "broker.db")) as state, state:
-        state.execute("UPDATE locks SET lifted_by = 'a test', lifted_at = unixepoch() WHERE lifted_at IS NULL")
 
 
 @pytest.fixture
@@ -115,7 +107,10 @@ def test_a_logout_at_the_issuer(development: Development, check: Callable[..., N
 
 
 def test_the_watcher_is_locked(development: Development, check: Callable[..., None]) -> None:
-    check("auditor-cy", token(development, CY), lambda: lock(development, "subject", CY), "locked", "locked")
+    try:
+        check("auditor-cy", token(development, CY), lambda: lock(development, "subject", CY), "locked", "locked")
+    finally:
+        lift_all(development)
 
 
 def test_the_role_is_taken_away(development: Development, check: Callable[..., None]) -> None:

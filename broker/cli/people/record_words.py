@@ -154,6 +154,8 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
         f"{_of(r, 'lock', 'message')}"
     ),
     "lock_lifted": lambda r: f"{r.get('lock')} by {r.get('by')}",
+    "lift_signed": lambda r: f"{r.get('lock')} by {r.get('by')}",
+    "lift_distrusted": lambda r: f"{r.get('lock')}: {r.get('code')} {r.get('detail', '')}".rstrip(),
     "administered": lambda r: (
         f"{r.get('permission')} {_of(r, 'resource', 'kind')} {_of(r, 'resource', 'id')}".rstrip()
         + f" by {r.get('by')}: {r.get('outcome')}"

@@ -56,7 +56,11 @@ class Running:
         )
 
     def lift(self, lock: str) -> int:
-        return self.ledger.append(records.lock_lifted(time.time(), lock=lock, by="bo@plant.example", at=time.time()))
+        return self.ledger.append(lifted(lock, "bo@plant.example"))
+
+
+def lifted(lock: str, by: str) -> bytes:
+    return records.lock_lifted(time.time(), lock=lock, by=by, at=time.time(), broker=ORIGIN, index=0)
 
 
 @asynccontextmanager
@@ -226,8 +230,7 @@ def test_a_fault_of_ours_in_a_channel_is_tried_again_and_said(tmp_path: Path) ->
 
     async def scene() -> None:
         outbox = Outbox(Faulty(), Wanted(), time.time, QUICK)
-        lifted = records.lock_lifted(time.time(), lock="lck-1", by="bo", at=time.time())
-        notice = notice_of(ORIGIN, 1, lifted)
+        notice = notice_of(ORIGIN, 1, lifted("lck-1", "bo"))
         assert notice is not None
         outbox.offer(notice)
         task = asyncio.create_task(outbox.run())

@@ -23,6 +23,14 @@ NOW = 1_800_000_000.0
 LOCK = Lock("lck-1", LockKind.SUBJECT, "ana@acme.example", "why", "bo@plant.example", NOW, "b/ledger", NOW + 60)
 
 
+async def signed() -> str:
+    return "a note"
+
+
+def lift(rows: LockRows, by: str, at: float = NOW) -> Awaitable[bool]:
+    return rows.lift(LOCK, by, at, lambda lock: lock.lift == "a note", signed)
+
+
 def with_database(place: StatePlace, use: Callable[[LockRows], Awaitable[None]]) -> None:
     async def run() -> None:
         database = StateDatabase(place)
@@ -64,6 +72,31 @@ KEY = (
     "INSERT INTO factors (id, subject, kind, secret, added_at, counter, failures, blocked_until)"
     " VALUES (:id, :id, :kind, '', 1.5, :counter, 0, 0.0)"
 )
+
+
+LOCKED = (
+    "INSERT INTO locks (id, kind, target, message, set_by, set_at, broker, until, isolation, lifted_by, lifted_at)"
+    " VALUES (:id, 'site', 'plant', '', 'bo', 1.5, 'b/ledger', NULL, :isolation, '', :lifted_at)"
+)
+
+
+def test_locks_that_earlier_versions_lifted_are_forgotten_with_their_unsigned_lifts(place: StatePlace) -> None:
+    async def run() -> None:
+        engine = create_async_engine(place.url)
+        async with engine.begin() as connection:
+            await connection.run_sync(lambda sync: upgrade(sync, "0011"))
+            for identifier, lifted_at in (("lck-a", None), ("lck-b", 2.5)):
+                told = {"id": identifier, "lifted_at": lifted_at, "isolation": False}
+                await connection.execute(text(LOCKED), told)
+            await connection.run_sync(upgrade)
+            assert [*map(tuple, await connection.execute(text("SELECT id, lift FROM locks")))] == [("lck-a", "")]
+            await connection.execute(text("UPDATE locks SET lifted_at = 3.5, lift = 'a note'"))
+            await connection.run_sync(lambda sync: downgrade(sync, "0011"))
+            assert [*map(tuple, await connection.execute(text("SELECT id, lifted_at FROM locks")))] == [("lck-a", 3.5)]
+            await connection.run_sync(downgrade)
+        await engine.dispose()
+
+    asyncio.run(run())
 
 
 def test_what_earlier_versions_kept_is_told_as_far_as_it_can_be_vouched_for(place: StatePlace) -> None:
@@ -120,19 +153,31 @@ def test_what_is_stored_stays_as_it_is(place: StatePlace) -> None:
 def test_of_many_who_lift_a_lock_one_does(place: StatePlace) -> None:
     async def use(rows: LockRows) -> None:
         await rows.add((LOCK,))
-        lifted = await asyncio.gather(*(rows.lift(LOCK, f"person-{n}", NOW + n) for n in range(8)))
+        lifted = await asyncio.gather(*(lift(rows, f"person-{n}", NOW + n) for n in range(8)))
         assert sorted(lifted) == [False] * 7 + [True]
         (found,) = await rows.locks((LOCK.id,), NOW)
         assert found.lifted_by == f"person-{lifted.index(True)}"
-        assert await rows.locks((), NOW) == ()
 
     with_database(place, use)
 
 
 def test_a_lock_that_the_state_never_got_is_stored_as_it_is_lifted(place: StatePlace) -> None:
     async def use(rows: LockRows) -> None:
-        assert await rows.lift(LOCK, "bo@plant.example", NOW)
-        assert await rows.locks((LOCK.id,), NOW) == (replace(LOCK, lifted_by="bo@plant.example", lifted_at=NOW),)
+        assert await lift(rows, "bo@plant.example")
+        ended = replace(LOCK, lifted_by="bo@plant.example", lifted_at=NOW, lift="a note")
+        assert await rows.locks((), NOW) == (ended,)
+
+    with_database(place, use)
+
+
+def test_what_was_lifted_is_forgotten_after_a_while(place: StatePlace) -> None:
+    async def use(rows: LockRows) -> None:
+        await rows.add((replace(LOCK, id="lck-2"),))
+        await lift(rows, "bo@plant.example")
+        await rows.forget_lifted(NOW)
+        assert len(await rows.locks((), NOW)) == 2
+        await rows.forget_lifted(NOW + 1)
+        assert [lock.id for lock in await rows.locks((), NOW)] == ["lck-2"]
 
     with_database(place, use)
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.access.locks import LocksInForce
 from broker.adapters.clock import random_id
@@ -17,12 +18,15 @@ from broker.adapters.state_database import StateDatabase, sqlite_place
 from broker.adapters.state_journal import LockJournal
 from broker.adapters.state_locks import LockRows
 from broker.errors import ConfigError, LedgerUnavailableError
+from broker.ledger.notes import verifier_of
 from broker.listeners.session_register import STATE_STALE
 from broker.model.lock import LockKind
 from broker.model.vocabulary import EndReason
+from broker.wiring.lifts import LiftProofs
 from broker.wiring.locks import LockKeeper
 
 BO, CY = "bo@plant.example", "cy@plant.example"
+ORIGIN, KEY = "b.example/ledger", Ed25519PrivateKey.generate()
 
 
 @dataclass
@@ -33,6 +37,8 @@ class Surroundings:
     wall: float = 1_800_000_000.0
     ticks: float = 1000.0
     closed: bool = False
+    closes_after: str = ""
+    heard: Callable[[dict[str, Any]], None] = lambda told: None
     recorded: list[str] = field(default_factory=list)
     enforced: LocksInForce = field(default_factory=LocksInForce)
     shut_for: set[str] = field(default_factory=set)
@@ -48,7 +54,10 @@ class Surroundings:
     def append(self, record: bytes) -> int:
         if self.closed:
             raise LedgerUnavailableError("ledger_closed", "The ledger is closed.")
-        self.recorded.append(orjson.loads(record)["kind"])
+        told = orjson.loads(record)
+        self.recorded.append(told["kind"])
+        self.heard(told)
+        self.closed = self.recorded[-1] == self.closes_after
         return len(self.recorded)
 
     def settle(self, durable: bool, settled: object) -> bool:
@@ -74,7 +83,8 @@ class Surroundings:
             StateDatabase(sqlite_place(self.folder / "broker.db")),
             LockJournal(self.folder / "locks.json"),
         )
-        keeper = LockKeeper(me, me, me, me, random_id, database, journal, "b/ledger")
+        lifts = LiftProofs(me, me, ORIGIN, KEY, [verifier_of(ORIGIN, KEY)])
+        keeper = LockKeeper(me, me, me, me, random_id, database, journal, lifts)
         await keeper.start()
         try:
             yield keeper
@@ -94,20 +104,34 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-def test_a_lock_that_cannot_be_recorded_holds_and_a_lift_that_cannot_be_recorded_does_not_take_effect(
-    around: Surroundings,
-) -> None:
+def test_a_lock_that_cannot_be_recorded_holds_and_a_lift_that_cannot_be_recorded_is_none(around: Surroundings) -> None:
     async def story() -> None:
         async with around.keeper() as keeper:
             around.closed = True
             around.open_sessions = [SimpleNamespace(ended=None), SimpleNamespace(ended=None)]
             taken = await keeper.set(LockKind.SITE, "plant", message="why", by=BO)
             assert (taken.ended, taken.shared) == (2, True)
+            with pytest.raises(LedgerUnavailableError):
+                await keeper.lift(taken.lock, CY)
+            assert keeper.locks() == (taken.lock,)
+            around.closed = False
+            assert await keeper.lift(taken.lock, CY)
+            assert keeper.locks() == ()
+            assert around.recorded == ["lift_signed", "lock_lifted"]
+
+    asyncio.run(story())
+
+
+def test_a_lift_whose_effect_cannot_be_recorded_takes_effect_once_it_can(around: Surroundings) -> None:
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            taken = await keeper.set(LockKind.SITE, "plant", message="why", by=BO)
+            around.closes_after = "lift_signed"
             assert await keeper.lift(taken.lock, CY)
             assert keeper.locks() == (taken.lock,)
             around.closed = False
             await eventually(lambda: not keeper.locks())
-            assert around.recorded == ["lock_lifted"]
+            assert around.recorded == ["lock_set", "lift_signed", "lock_lifted"]
 
     asyncio.run(story())
 

@@ -77,7 +77,9 @@ def test_a_lock_whose_words_look_like_a_record_of_an_operation_is_still_told() -
 
 
 def test_the_same_record_has_the_same_id_and_another_in_its_place_has_not() -> None:
-    lifted, other = (records.lock_lifted(1.0, lock="lck-1", by=by, at=1.0) for by in ("bo", "cy"))
+    lifted, other = (
+        records.lock_lifted(1.0, lock="lck-1", by=by, at=1.0, broker=ORIGIN, index=6) for by in ("bo", "cy")
+    )
     assert told(lifted) == told(lifted)
     assert len({told(lifted).id, told(other).id, told(lifted, 8).id}) == 3
     assert re.fullmatch(r"ntc-[A-Za-z0-9_-]{24}", told(lifted).id)

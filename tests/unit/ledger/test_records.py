@@ -153,7 +153,9 @@ def every_kind() -> dict[str, bytes]:
         ],
         records.reload_refused(NOW, what="policy", problems=["bad\nline"] * 30),
         records.lock_set(NOW, lock={"id": "lck-1", "kind": "site", "until": NOW, "isolation": False}),
-        records.lock_lifted(NOW, lock="lck-1", by="bo", at=NOW),
+        records.lift_signed(NOW, lock="lck-1", digest="d", by="bo"),
+        records.lock_lifted(NOW, lock="lck-1", by="bo", at=NOW, broker="b/ledger", index=5),
+        records.lift_distrusted(NOW, lock="lck-1", by="eve", code="lift_unsigned"),
         records.approval_asked(
             NOW,
             approval="arm-1",
