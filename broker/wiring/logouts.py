@@ -53,17 +53,20 @@ class LogoutKeeper:
         self._unstored: dict[str, Logout] = {}
         self._read_at: float | None = None
         pace = LOOK_SECONDS if self._shared else RETRY_SECONDS
-        self._follower = StateFollower(database, pace, self._look, "logouts could not be looked at")
+        self._reader = StateFollower(database, pace, self._learn, "logouts could not be looked at")
+        self._writer = StateFollower(database, RETRY_SECONDS, self._store_waiting, "logouts could not be stored")
 
     async def start(self) -> None:
         """Take what the state remembers, then follow it."""
         self._register.shut_for.add(LOGOUTS_UNREAD)
-        await self._look()
-        self._follower.start()
+        await self._learn()
+        self._reader.start()
+        self._writer.start()
 
     async def stop(self) -> None:
         """Look no more."""
-        await self._follower.stop()
+        await self._writer.stop()
+        await self._reader.stop()
 
     async def take(self, raw_token: str) -> None:
         """Let a logout take effect, here first.
@@ -79,15 +82,21 @@ class LogoutKeeper:
             self._hold((logout,))
         await self._store((logout,))
 
-    async def _look(self) -> None:
-        """Learn what other brokers took, store what the state did not take; a state of our own is read once."""
+    async def _learn(self) -> None:
+        """Learn what other brokers took; a state of our own is read once."""
         try:
             if self._read_at is None or self._shared:
                 await self._read()
+        except StateUnavailableError as error:
+            log.debug("logouts cannot be read: %s", error)
+
+    async def _store_waiting(self) -> None:
+        """Store what the state did not take. It may take its time: what others took is learned meanwhile."""
+        try:
             while self._unstored:
                 await self._store(tuple(islice(self._unstored.values(), BATCH)))
         except StateUnavailableError as error:
-            log.debug("logouts cannot be read: %s", error)
+            log.debug("logouts cannot be stored: %s", error)
 
     async def _read(self) -> None:
         now = self._clock.now()

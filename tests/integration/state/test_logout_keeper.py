@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,11 +181,41 @@ def test_however_many_waited_for_the_state_it_gets_all_in_small_steps(
             back = True
             await keeper.take("u-new")
             assert steps[0] == 1, "whoever tells a logout does not wait for those of others"
-            await keeper._look()
             await until(lambda: not keeper._unstored)
         later = Surroundings()
         async with later.keeper(place):
             assert all(later.logged_out.ends(session(f"u-{number}").token) for number in range(2 * BATCH + 50))
+
+    asyncio.run(story())
+
+
+def test_what_other_brokers_took_is_learned_while_ones_own_are_still_being_stored(
+    postgresql_place: StatePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        add, begun, goes_on = LogoutRows.add, asyncio.Event(), asyncio.Event()
+
+        async def fails(*_: object) -> None:
+            raise StateUnavailableError("state_unavailable", "gone")
+
+        async def takes_its_time(*told: Any) -> None:
+            begun.set()
+            await goes_on.wait()
+            await add(*told)
+
+        at, other = Surroundings(open_sessions=[session("u-other")]), Surroundings()
+        async with at.keeper(postgresql_place) as keeper, other.keeper(postgresql_place) as elsewhere:
+            monkeypatch.setattr(keeper._rows, "add", fails)
+            with pytest.raises(StateUnavailableError):
+                await keeper.take("u-own")
+            monkeypatch.setattr(keeper._rows, "add", partial(takes_its_time, keeper._rows))
+            async with asyncio.timeout(10):
+                await begun.wait()
+            await elsewhere.take("u-other")
+            await until(lambda: at.open_sessions[0].ended)
+            assert list(keeper._unstored) == ["out-u-own"]
+            goes_on.set()
+            await until(lambda: not keeper._unstored and other.logged_out.ends(session("u-own").token))
 
     asyncio.run(story())
 
