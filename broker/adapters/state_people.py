@@ -1,6 +1,6 @@
 """People as rows of the state: what enrolling and revoking change, each in one transaction."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict
 from typing import Any
 
@@ -30,6 +30,14 @@ class PersonRows:
         async with self._database.connection() as connection:
             row = (await connection.execute(select(PEOPLE).where(PEOPLE.c.subject == subject))).first()
         return None if row is None else _person(row)
+
+    async def revoked_among(self, subjects: Collection[str]) -> frozenset[str]:
+        """Who of these had enrolled, and was revoked."""
+        if not subjects:
+            return frozenset()
+        query = select(PEOPLE.c.subject).where(PEOPLE.c.subject.in_(subjects), PEOPLE.c.revoked_at.is_not(None))
+        async with self._database.connection() as connection:
+            return frozenset((await connection.execute(query)).scalars())
 
     async def enrol(self, person: Person, factor: Factor, recorded: Callable[[], Awaitable[object]]) -> bool:
         """Use the person's invitation up and put him in force with this factor; False if it is not good any more.

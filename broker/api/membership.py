@@ -45,7 +45,8 @@ async def invitations(call: Call) -> dict[str, Any]:
         for invitation in await membership.invitations(organisation.id)
     ]
     found.sort(key=lambda invitation: -invitation.created_at)
-    return {"invitations": [_invitation(known, await membership.state(known)) for known in found]}
+    states = await membership.states(found)
+    return {"invitations": [_invitation(known, state) for known, state in zip(found, states, strict=True)]}
 
 
 async def revoke_invitation(call: Call) -> dict[str, Any]:
@@ -58,7 +59,8 @@ async def revoke_invitation(call: Call) -> dict[str, Any]:
     if invitation is None or not await membership.revoke_invitation(invitation, call.subject.id):
         raise Problem("invitation_unknown")
     revoked = await membership.invitation(invitation.id) or invitation
-    return {"invitation": _invitation(revoked, await membership.state(revoked))}
+    (state,) = await membership.states((revoked,))
+    return {"invitation": _invitation(revoked, state)}
 
 
 async def people(call: Call) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the API needs of the parts about people, named by role."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from broker.model.enrolment import (
@@ -89,8 +90,8 @@ class Membership(Protocol):
     async def invitation(self, identifier: str) -> Invitation | None:
         """The one of that id."""
 
-    async def state(self, invitation: Invitation) -> InvitationState:
-        """Whether its code can still be used, or why not."""
+    async def states(self, invitations: Sequence[Invitation]) -> tuple[InvitationState, ...]:
+        """Whether their codes can still be used, or why not; the newest first."""
 
     async def revoke_invitation(self, invitation: Invitation, by: str) -> bool:
         """Let its code be good for nothing; False if it is already."""

@@ -5,6 +5,7 @@ that a token gave then, which nobody can look up without its bearer. Instead of 
 """
 
 import asyncio
+from collections.abc import Collection, Mapping, Sequence
 
 from broker.adapters.state_people import PersonRows
 from broker.authz.question import SessionFacts
@@ -19,6 +20,7 @@ from broker.model.vocabulary import NO_ANSWER
 from broker.wiring.people.known import KnownCertificates
 
 INVITE = "invitation.create"
+ASKED_AT_ONCE = 8
 
 
 class Inviters:
@@ -42,35 +44,62 @@ class Inviters:
             subject.id, subject.kind.value, subject.organisation, roles, "" if proof is None else proof.fingerprint
         )
 
-    async def state(self, invitation: Invitation) -> InvitationState:
-        """Whether its code can still be used, or why not; while the policy does not answer, as far as is known."""
-        state = invitation.state_at(self._clock.now())
-        return InvitationState.VOID if state is InvitationState.OPEN and await self._is_void(invitation) else state
+    async def states(self, invitations: Sequence[Invitation]) -> tuple[InvitationState, ...]:
+        """Whether their codes can still be used, or why not, the newest first; while the policy does not answer, as far
+        as is known.
+
+        Of whoever made several for one organisation, the policy is asked about the newest that is open: how much is
+        asked depends on how many invite, not on how much they do. A code that is used is asked about itself.
+        """
+        now = self._clock.now()
+        states = [invitation.state_at(now) for invitation in invitations]
+        newest: dict[tuple[Inviter, str], Invitation] = {}
+        for invitation, state in zip(invitations, states, strict=True):
+            if state is InvitationState.OPEN:
+                newest.setdefault(_by(invitation), invitation)
+        void = await self._void(newest)
+        return tuple(
+            InvitationState.VOID if state is InvitationState.OPEN and _by(invitation) in void else state
+            for invitation, state in zip(invitations, states, strict=True)
+        )
 
     async def require_standing(self, invitation: Invitation) -> None:
         """That it may still be used because of who made it. Raises EnrolmentError `code_void`, or
         PolicyUnavailableError.
         """
-        void = await self._is_void(invitation)
+        void = bool(await self._revoked((invitation.inviter,))) or await self._refused(invitation)
         if void is None:
             raise PolicyUnavailableError("policy_unavailable", "The policy does not answer.")
         if void:
             raise spent_error(InvitationState.VOID)
 
-    async def _is_void(self, invitation: Invitation) -> bool | None:
-        """None while the policy does not answer."""
-        if await self._revoked(invitation.inviter):
-            return True
+    async def _void(self, newest: Mapping[tuple[Inviter, str], Invitation]) -> frozenset[tuple[Inviter, str]]:
+        """Whose invitations are void, for which organisation."""
+        revoked = await self._revoked(tuple(inviter for inviter, _ in newest))
+        turns = asyncio.Semaphore(ASKED_AT_ONCE)
+
+        async def is_void(invitation: Invitation) -> bool:
+            if invitation.inviter in revoked:
+                return True
+            async with turns:
+                return bool(await self._refused(invitation))
+
+        answers = await asyncio.gather(*map(is_void, newest.values()))
+        return frozenset(by for by, void in zip(newest, answers, strict=True) if void)
+
+    async def _refused(self, invitation: Invitation) -> bool | None:
+        """Whether the policy would not let it be made any more; None while it does not answer."""
         decision = await self._decision(invitation)
         return not decision.allow if NO_ANSWER.isdisjoint(decision.reasons) else None
 
-    async def _revoked(self, inviter: Inviter) -> bool:
-        """Whether he had enrolled himself and was revoked, or the certificate was by which he was proven."""
-        known = self._known(inviter.certificate)
-        if known is not None and known.revoked_at is not None:
-            return True
-        person = await self._people.person(inviter.id)
-        return person is not None and person.revoked_at is not None
+    async def _revoked(self, inviters: Collection[Inviter]) -> frozenset[Inviter]:
+        """Who of them had enrolled himself and was revoked, or whose certificate was by which he was proven."""
+        people = await self._people.revoked_among({inviter.id for inviter in inviters})
+        return frozenset(inviter for inviter in inviters if inviter.id in people or self._is_gone(inviter.certificate))
+
+    def _is_gone(self, certificate: str) -> bool:
+        known = self._known(certificate)
+        return known is not None and known.revoked_at is not None
 
     async def _decision(self, invitation: Invitation) -> Decision:
         decided: asyncio.Future[Decision] = asyncio.get_running_loop().create_future()
@@ -103,3 +132,7 @@ class Inviters:
         """The roles that the inventory gives."""
         found = self._desk.in_force.organisation_of(organisation)
         return () if found is None else dict(found.roles).get(subject, ())
+
+
+def _by(invitation: Invitation) -> tuple[Inviter, str]:
+    return invitation.inviter, invitation.organisation

@@ -1,7 +1,7 @@
 """Invitations and people, as administrators and sponsors have them. Every act is recorded before it takes effect."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from broker.adapters.sealing_key import SealingKey
@@ -93,9 +93,9 @@ class Membership:
         """The one of that id."""
         return await self._invitations.invitation(identifier)
 
-    async def state(self, invitation: Invitation) -> InvitationState:
-        """Whether its code can still be used, or why not."""
-        return await self._inviters.state(invitation)
+    async def states(self, invitations: Sequence[Invitation]) -> tuple[InvitationState, ...]:
+        """Whether their codes can still be used, or why not; the newest first."""
+        return await self._inviters.states(invitations)
 
     async def revoke_invitation(self, invitation: Invitation, by: str) -> bool:
         """Let its code be good for nothing; False if it is used or revoked."""

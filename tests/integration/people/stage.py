@@ -7,6 +7,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -66,6 +67,8 @@ class Surroundings:
     owner: Organisation = field(default_factory=lambda: PLANT)
     inviting: tuple[str, ...] = ("security",)
     engine_says: tuple[str, ...] = ()
+    asked: list[tuple[str, str]] = field(default_factory=list)
+    held: list[Callable[[], None]] | None = None
 
     def now(self) -> float:
         return self.wall
@@ -97,7 +100,12 @@ class Surroundings:
         if self.locks.on_subject(subject) is not None:
             reasons = (Reason.LOCKED,)
         reasons = self.engine_says or reasons
-        decided(Decision("dec-1", 0, not reasons, reasons))
+        self.asked.append((subject.id, resource["invitee"]))
+        answer = partial(decided, Decision("dec-1", 0, not reasons, reasons))
+        if self.held is None:
+            answer()
+        else:
+            self.held.append(answer)
 
     def examine_all(self, cause: object) -> None:
         self.examined += 1

@@ -162,7 +162,7 @@ def test_an_invitation_is_good_only_while_who_made_it_may_invite(how: str, sqlit
         code = await stage.invite(by=by)
         ticket = await eve.begin(code)
         (invitation,) = await membership.invitations(NORTHWIND)
-        assert await membership.state(invitation) is InvitationState.OPEN
+        assert await membership.states((invitation,)) == (InvitationState.OPEN,)
         if how in {"locked", "certificate"}:
             kind, target = (LockKind.SUBJECT, MAX) if how == "locked" else (LockKind.CERTIFICATE, "fp-of-max")
             world.locks = LocksInForce([Lock("lck-1", kind, target, "why", BO, world.wall, "b")])
@@ -174,12 +174,12 @@ def test_an_invitation_is_good_only_while_who_made_it_may_invite(how: str, sqlit
             world.organisations = tuple(replace(known, sponsor=LEE) for known in world.organisations)
         assert await refusal(eve.begin(code)) == "code_void"
         assert await refusal(stage.people.enrolment.complete(ticket, eve.code, None)) == "code_void"
-        assert await membership.state(invitation) is InvitationState.VOID
+        assert await membership.states((invitation,)) == (InvitationState.VOID,)
         assert world.kinds() == ["invitation_created"]
         world.locks, world.owner, world.inviting = LocksInForce(), PLANT, ("security",)
         world.organisations = tuple(replace(known, sponsor=BO) for known in world.organisations)
         await eve.enrol(code)
-        assert await membership.state((await membership.invitations(NORTHWIND))[0]) is InvitationState.USED
+        assert await membership.states(await membership.invitations(NORTHWIND)) == (InvitationState.USED,)
 
     played(sqlite, tmp_path, story)
 
@@ -191,7 +191,7 @@ def test_nobody_enrols_while_the_policy_does_not_say_that_who_invited_may(sqlite
         with pytest.raises(PolicyUnavailableError):
             await eve.begin(code)
         (invitation,) = await stage.people.membership.invitations(NORTHWIND)
-        assert await stage.people.membership.state(invitation) is InvitationState.OPEN
+        assert await stage.people.membership.states((invitation,)) == (InvitationState.OPEN,)
         stage.world.engine_says = ()
         await eve.enrol(code)
 
