@@ -22,7 +22,7 @@ from tests.end_to_end.devices import ScriptedDevice, honest, modbus_device, writ
 from tests.end_to_end.modbus_caller import Reply, digest_of, frame, read_registers, write_register
 from tests.end_to_end.tunnel_caller import TunnelCaller
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.prompt
 
 READ, SETPOINT = read_registers(10), write_register(10, 190)
 SOON_SECONDS = 1.0

@@ -13,7 +13,7 @@ from tests.end_to_end.development import until
 from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
 from tests.end_to_end.modbus_caller import write_register
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.prompt
 
 HOUR, DAY = 3600, 86_400
 SOON_SECONDS = 1.0

@@ -39,7 +39,7 @@ from tests.end_to_end.test_live_control import watching
 from tests.end_to_end.test_locks import lift_all
 from tests.end_to_end.ways import API, MODBUS, PATHS, STREAM, TUNNEL, Ways
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.prompt
 
 SOON_SECONDS = 1.0
 CLOCKS_SECONDS = 0.02

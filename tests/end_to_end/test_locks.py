@@ -15,7 +15,7 @@ from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_invent
 from tests.end_to_end.modbus_caller import ModbusCaller, read_registers, write_register
 from tests.end_to_end.tunnel_caller import TunnelCaller
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.prompt
 
 READ, SETPOINT = read_registers(10), write_register(10, 190)
 REFUSED_READ, REFUSED_WRITE = b"\x83\x01", b"\x86\x01"

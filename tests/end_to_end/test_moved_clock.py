@@ -8,7 +8,7 @@ from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import until
 from tests.end_to_end.modbus_caller import read_registers
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.prompt
 
 # Not libfaketime: with it threads of SQLite hang for seconds, so that the broker shuts for its state's sake.
 MOVED_CLOCK = """import time

@@ -25,7 +25,7 @@ from tests.end_to_end.test_locks import session_of
 from tests.end_to_end.tunnel_caller import TunnelCaller
 from tests.postgresql import Postgresql, running
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.prompt
 
 SETPOINT, REFUSED = write_register(10, 190), b"\x86\x01"
 CUT_SECONDS = 1.0

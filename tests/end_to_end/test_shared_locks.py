@@ -19,7 +19,7 @@ from tests.end_to_end.test_several_brokers import make_key, start_broker
 from tests.end_to_end.tunnel_caller import TunnelCaller
 from tests.postgresql import Postgresql, running
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.prompt
 
 READ = read_registers(10)
 REFUSED_READ = b"\x83\x01"

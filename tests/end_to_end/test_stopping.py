@@ -15,7 +15,7 @@ from tests.end_to_end.devices import ScriptedDevice, honest, modbus_device, writ
 from tests.end_to_end.modbus_caller import digest_of, read_registers, write_register
 from tests.end_to_end.tunnel_caller import TunnelCaller
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.prompt
 
 SLOW_SECONDS = 1.5
 

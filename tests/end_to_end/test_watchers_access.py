@@ -19,7 +19,7 @@ from tests.end_to_end.modbus_caller import write_register
 from tests.end_to_end.test_deadlines import CLOCKS_SECONDS, SOON_SECONDS, persona
 from tests.end_to_end.test_locks import lift_all
 
-pytestmark = pytest.mark.alone
+pytestmark = pytest.mark.prompt
 
 BO, CY, ELI = "bo@plant.example", "cy@plant.example", "eli@plant.example"
 EVENTS = "/v1/sessions/events"

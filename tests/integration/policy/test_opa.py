@@ -3,7 +3,7 @@
 import asyncio
 import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.integration.policy import stubborn
 from tests.integration.policy.asking import allowed, ask, code, run, submit, until_allowed
 from tests.integration.policy.authority import Authority
 from tests.integration.policy.fault_proxy import fault_proxy
-from tests.integration.policy.opa_server import running_opa
+from tests.integration.policy.opa_server import RunningOpa, running_opa
 from tests.ports import free_port
 from tests.unit.authz import given
 
@@ -25,6 +25,13 @@ OPERATION = EntryPoint.OPERATION
 ALLOW_ALL = """package otbroker.operation
 default decision := {"allow": true, "reasons": [], "obligations": [], "rule": "planted"}
 """
+
+
+@pytest.fixture(scope="module")
+def opa() -> Iterator[RunningOpa]:
+    """One for all that neither end it nor start it otherwise: each engine brings what the last one left different."""
+    with running_opa() as running:
+        yield running
 
 
 @asynccontextmanager
@@ -90,7 +97,7 @@ def test_a_server_started_on_the_library_is_taken_over() -> None:
     run(scenario)
 
 
-def test_modules_that_only_fit_together_are_exchanged_as_a_whole() -> None:
+def test_modules_that_only_fit_together_are_exchanged_as_a_whole(opa: RunningOpa) -> None:
     """Neither new module fits the other's old one: each calls what the other only now brings or no longer has."""
 
     def pair(one: str, other: str, calls: str) -> dict[str, str]:
@@ -98,38 +105,35 @@ def test_modules_that_only_fit_together_are_exchanged_as_a_whole() -> None:
         return {"site/one.rego": first, "site/two.rego": f"package site.two\n{other}(x) := x"}
 
     async def scenario() -> None:
-        with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url)) as engine:
-                for revision, modules in enumerate([pair("a", "b", "b"), pair("c", "d", "d")]):
-                    await engine.publish({**given.library().modules, **modules}, {}, f"new {revision}")
-                    assert await allowed(engine, given.operation_question())
-
-    run(scenario)
-
-
-def test_a_policy_that_the_server_refuses_leaves_the_old_one_in_force() -> None:
-    async def scenario() -> None:
-        with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url)) as engine:
-                text = "package site.operation\nr := count(true)"
-                with pytest.raises(ConfigError) as refused:
-                    await engine.publish({**given.library().modules, "site/operation.rego": text}, {}, "r2")
-                assert "count" in refused.value.detail
-                assert engine.revision == "r1"
+        async with engine_on(OpaServer(opa.url)) as engine:
+            for revision, modules in enumerate([pair("a", "b", "b"), pair("c", "d", "d")]):
+                await engine.publish({**given.library().modules, **modules}, {}, f"new {revision}")
                 assert await allowed(engine, given.operation_question())
 
     run(scenario)
 
 
-def test_a_policy_off_the_allow_list_is_refused_before_the_server_sees_it() -> None:
+def test_a_policy_that_the_server_refuses_leaves_the_old_one_in_force(opa: RunningOpa) -> None:
     async def scenario() -> None:
-        with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url)) as engine:
-                text = 'package site.operation\nreasons contains "no_grant" if time.now_ns() > 0'
-                with pytest.raises(ConfigError) as refused:
-                    await engine.publish({**given.library().modules, "site/operation.rego": text}, {}, "r2")
-                assert "site/operation.rego:2" in refused.value.detail
-                assert await allowed(engine, given.operation_question())
+        async with engine_on(OpaServer(opa.url)) as engine:
+            text = "package site.operation\nr := count(true)"
+            with pytest.raises(ConfigError) as refused:
+                await engine.publish({**given.library().modules, "site/operation.rego": text}, {}, "r2")
+            assert "count" in refused.value.detail
+            assert engine.revision == "r1"
+            assert await allowed(engine, given.operation_question())
+
+    run(scenario)
+
+
+def test_a_policy_off_the_allow_list_is_refused_before_the_server_sees_it(opa: RunningOpa) -> None:
+    async def scenario() -> None:
+        async with engine_on(OpaServer(opa.url)) as engine:
+            text = 'package site.operation\nreasons contains "no_grant" if time.now_ns() > 0'
+            with pytest.raises(ConfigError) as refused:
+                await engine.publish({**given.library().modules, "site/operation.rego": text}, {}, "r2")
+            assert "site/operation.rego:2" in refused.value.detail
+            assert await allowed(engine, given.operation_question())
 
     run(scenario)
 
@@ -165,106 +169,101 @@ def test_a_server_that_dies_denies_at_once_and_is_published_to_again() -> None:
 
 
 @pytest.mark.parametrize("fault", ["huge", "words", "redirect", "error", "list", "bare", "other", "cut", ""])
-def test_an_odd_reply_is_no_answer_and_opens_the_breaker(fault: str) -> None:
+def test_an_odd_reply_is_no_answer_and_opens_the_breaker(opa: RunningOpa, fault: str) -> None:
     async def scenario() -> None:
-        with running_opa() as opa:
-            async with fault_proxy(opa.url) as proxy, engine_on(OpaServer(proxy.url)) as engine:
-                assert await allowed(engine, given.operation_question())
-                proxy.fault = fault or "empty"
-                for _ in range(4):
-                    assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_unavailable"
-                assert not engine.well
-                proxy.fault = ""
-                await until_allowed(engine)
+        async with fault_proxy(opa.url) as proxy, engine_on(OpaServer(proxy.url)) as engine:
+            assert await allowed(engine, given.operation_question())
+            proxy.fault = fault or "empty"
+            for _ in range(4):
+                assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_unavailable"
+            assert not engine.well
+            proxy.fault = ""
+            await until_allowed(engine)
 
     run(scenario)
 
 
 @pytest.mark.parametrize("fault", ["slow", "endless"])
-def test_a_slow_server_is_late_in_time_and_opens_the_breaker(fault: str) -> None:
+def test_a_slow_server_is_late_in_time_and_opens_the_breaker(opa: RunningOpa, fault: str) -> None:
     async def scenario() -> None:
-        with running_opa() as opa:
-            async with (
-                fault_proxy(opa.url) as proxy,
-                engine_on(OpaServer(proxy.url), deadline_seconds=0.25) as engine,
-            ):
-                await until_allowed(engine)
-                proxy.fault = fault
-                started = time.monotonic()
-                replies = [submit(engine, OPERATION, given.operation_question()) for _ in range(3)]
-                assert {code(reply) for reply in await asyncio.gather(*replies)} == {"policy_late"}
-                assert time.monotonic() - started < 1.5
-                asked = proxy.asked
-                assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_unavailable"
-                assert proxy.asked <= asked + 1, "an open breaker lets at most its own probe through"
-                proxy.fault = ""
-                await until_allowed(engine)
+        async with (
+            fault_proxy(opa.url) as proxy,
+            engine_on(OpaServer(proxy.url), deadline_seconds=0.25) as engine,
+        ):
+            await until_allowed(engine)
+            proxy.fault = fault
+            started = time.monotonic()
+            replies = [submit(engine, OPERATION, given.operation_question()) for _ in range(3)]
+            assert {code(reply) for reply in await asyncio.gather(*replies)} == {"policy_late"}
+            assert time.monotonic() - started < 1.5
+            asked = proxy.asked
+            assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_unavailable"
+            assert proxy.asked <= asked + 1, "an open breaker lets at most its own probe through"
+            proxy.fault = ""
+            await until_allowed(engine)
 
     run(scenario)
 
 
-def test_a_thousand_questions_at_once_are_all_decided_though_it_takes_longer_than_one_answer_may() -> None:
+def test_a_thousand_questions_at_once_are_all_decided_though_it_takes_longer_than_one_answer_may(
+    opa: RunningOpa,
+) -> None:
     async def scenario() -> None:
-        with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url, connections=1), deadline_seconds=2.0) as engine:
-                replies = [submit(engine, OPERATION, given.operation_question()) for _ in range(1000)]
-                assert {code(reply) for reply in await asyncio.gather(*replies)} == {""}
-                assert engine.well
+        async with engine_on(OpaServer(opa.url, connections=1), deadline_seconds=2.0) as engine:
+            replies = [submit(engine, OPERATION, given.operation_question()) for _ in range(1000)]
+            assert {code(reply) for reply in await asyncio.gather(*replies)} == {""}
+            assert engine.well
 
     run(scenario)
 
 
-def test_a_question_whose_turn_does_not_come_in_time_is_late_and_no_failure_of_the_server() -> None:
+def test_a_question_whose_turn_does_not_come_in_time_is_late_and_no_failure_of_the_server(opa: RunningOpa) -> None:
     async def scenario() -> None:
-        with running_opa() as opa:
-            server = OpaServer(opa.url, connections=1)
-            async with engine_on(server, deadline_seconds=5.0, patience_seconds=0.1, failures=1) as engine:
-                await engine.publish(stubborn.modules(), {}, "r2")
-                looping = submit(engine, OPERATION, stubborn.looping_question())
-                assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_late"
-                assert engine.well
-                assert code(await looping) == "policy_late"
-                assert not engine.well
+        server = OpaServer(opa.url, connections=1)
+        async with engine_on(server, deadline_seconds=5.0, patience_seconds=0.1, failures=1) as engine:
+            await engine.publish(stubborn.modules(), {}, "r2")
+            looping = submit(engine, OPERATION, stubborn.looping_question())
+            assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_late"
+            assert engine.well
+            assert code(await looping) == "policy_late"
+            assert not engine.well
 
     run(scenario)
 
 
-def test_a_policy_that_loops_is_late_while_others_are_decided() -> None:
+def test_a_policy_that_loops_is_late_while_others_are_decided(opa: RunningOpa) -> None:
     async def scenario() -> None:
-        with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url), deadline_seconds=4.0, failures=10) as engine:
-                await engine.publish(stubborn.modules(), {}, "r2")
-                looping = submit(engine, OPERATION, stubborn.looping_question())
-                others = [submit(engine, OPERATION, given.operation_question()) for _ in range(5)]
-                assert all(isinstance(reply, bytes) for reply in await asyncio.gather(*others))
-                assert code(await looping) == "policy_late"
+        async with engine_on(OpaServer(opa.url), deadline_seconds=4.0, failures=10) as engine:
+            await engine.publish(stubborn.modules(), {}, "r2")
+            looping = submit(engine, OPERATION, stubborn.looping_question())
+            others = [submit(engine, OPERATION, given.operation_question()) for _ in range(5)]
+            assert all(isinstance(reply, bytes) for reply in await asyncio.gather(*others))
+            assert code(await looping) == "policy_late"
 
     run(scenario)
 
 
-def test_a_revision_that_was_not_published_is_no_answer_and_is_replaced() -> None:
+def test_a_revision_that_was_not_published_is_no_answer_and_is_replaced(opa: RunningOpa) -> None:
     async def scenario() -> None:
-        with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url)) as engine:
-                put(opa.url, "otb/published", None)
-                put(opa.url, "otb/otbroker/operation.rego", ALLOW_ALL)
-                assert code(await ask(engine, OPERATION, given.operation_question(grants=()))) == "policy_unavailable"
-                await until_allowed(engine)
-                assert not await allowed(engine, given.operation_question(grants=()))
+        async with engine_on(OpaServer(opa.url)) as engine:
+            put(opa.url, "otb/published", None)
+            put(opa.url, "otb/otbroker/operation.rego", ALLOW_ALL)
+            assert code(await ask(engine, OPERATION, given.operation_question(grants=()))) == "policy_unavailable"
+            await until_allowed(engine)
+            assert not await allowed(engine, given.operation_question(grants=()))
 
     run(scenario)
 
 
 @pytest.mark.parametrize("identifier", ["otb/otbroker/operation.rego", "planted.rego"])
-def test_a_module_planted_beside_the_revision_is_found_and_removed(identifier: str) -> None:
+def test_a_module_planted_beside_the_revision_is_found_and_removed(opa: RunningOpa, identifier: str) -> None:
     async def scenario() -> None:
-        with running_opa() as opa:
-            async with engine_on(OpaServer(opa.url), audit_seconds=0.1) as engine:
-                text = ALLOW_ALL if "otb/" in identifier else "package site.operation\nreasons contains 1"
-                put(opa.url, identifier, text)
-                denied = given.operation_question(grants=())
-                while await allowed(engine, denied) or not await allowed(engine, given.operation_question()):
-                    await asyncio.sleep(0.02)
+        async with engine_on(OpaServer(opa.url), audit_seconds=0.1) as engine:
+            text = ALLOW_ALL if "otb/" in identifier else "package site.operation\nreasons contains 1"
+            put(opa.url, identifier, text)
+            denied = given.operation_question(grants=())
+            while await allowed(engine, denied) or not await allowed(engine, given.operation_question()):
+                await asyncio.sleep(0.02)
 
     run(scenario)
 

@@ -35,7 +35,7 @@ def rights(of: Inventory) -> dict[str, Rights]:
     return {d.key: Rights(of, d) for d in of.devices}
 
 
-@settings(deadline=None, phases=PHASES, max_examples=120, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, phases=PHASES, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(old=inventories, new=inventories)
 def test_no_right_in_force_exceeds_the_approved_or_the_new_inventory(old: Inventory, new: Inventory) -> None:
     before, after, now = rights(old), rights(new), rights(losses_only(old, new))
@@ -45,7 +45,7 @@ def test_no_right_in_force_exceeds_the_approved_or_the_new_inventory(old: Invent
             assert after[key].contain(right)
 
 
-@settings(deadline=None, phases=PHASES, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, phases=PHASES, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(old=inventories, new=inventories)
 def test_coming_into_force_is_a_pure_loss_and_approval_a_pure_gain(old: Inventory, new: Inventory) -> None:
     held = losses_only(old, new)
@@ -53,7 +53,7 @@ def test_coming_into_force_is_a_pure_loss_and_approval_a_pure_gain(old: Inventor
     assert not [c for c in access_changes(held, new) if not c.gained]
 
 
-@settings(deadline=None, phases=PHASES, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+@settings(deadline=None, phases=PHASES, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(old=inventories, new=inventories)
 def test_the_same_files_twice_change_nothing_more(old: Inventory, new: Inventory) -> None:
     held = losses_only(old, new)

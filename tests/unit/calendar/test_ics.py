@@ -201,7 +201,7 @@ def test_a_zone_that_the_file_defines_as_it_is_is_taken_and_one_defined_otherwis
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=200)
+@settings(max_examples=100)
 def test_no_file_makes_it_fail_otherwise_than_by_an_error(octets: bytes) -> None:
     import_windows(octets)
     import_windows(calendar("").replace(b"END:VCALENDAR", octets + b"\nEND:VCALENDAR"))
