@@ -207,6 +207,7 @@ class Broker:
             self._sources,
             review=self.settings.policy.activation == "review",
             warrants=lambda: self.proposals.warrants(ProposalAct.POLICY_ACTIVATE),
+            decided=lambda: self.proposals.decided(ProposalAct.POLICY_ACTIVATE),
             in_force=self._look_again,
         )
 

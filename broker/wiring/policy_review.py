@@ -1,12 +1,14 @@
 """Which policy is in force: what its files say, or what people have activated (`policy.activation: review`).
 
 In review, changed files wait: they are checked, archived and recorded, and come into force when a warrant names exactly
-their revision. So does a revision that was in force before. What was in force last stays at a start.
+their revision. So does a revision that was in force before. What was in force last stays at a start; where nothing was,
+the files are taken as they are, unless people have activated a policy on another broker of the same state.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import Protocol
 
 from broker.adapters.policy_files import PolicyFiles
@@ -20,6 +22,8 @@ from broker.model.vocabulary import EndReason, RecordKind
 
 log = logging.getLogger(__name__)
 InForceSince = tuple[str, float]
+Candidate = tuple[PolicyFiles, float, Warrant | None]
+"""A policy, since when (epoch seconds) it counts as in force, and what warrants it."""
 
 
 class PolicySources(Protocol):
@@ -53,6 +57,7 @@ class PolicyReview:
         *,
         review: bool,
         warrants: Callable[[], Awaitable[Sequence[Warrant]]],
+        decided: Callable[[], Awaitable[bool]],
         in_force: Callable[[EndReason], None],
     ) -> None:
         self._clock = clock
@@ -61,9 +66,11 @@ class PolicyReview:
         self._sources = sources
         self.review = review
         self._warrants = warrants
+        self._decided = decided
         self._in_force = in_force
         self._history: tuple[InForceSince, ...] = ()
         self._missing = ""
+        self._elsewhere = ""
         self._turn = asyncio.Lock()
         self.waiting = ""
         """The revision of the files that wait for people."""
@@ -79,6 +86,23 @@ class PolicyReview:
         """What has been in force, the newest last."""
         return self._history
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing is in force, and what to do; "" if something is."""
+        if self.revision:
+            return ""
+        if not self.waiting:
+            return "no policy is published"
+        if not self._elsewhere:
+            return (
+                "no policy is in force: what was activated on brokers of this state cannot be believed here; "
+                "are their public keys missing in the setting state.brokers?"
+            )
+        return (
+            f"no policy is in force: brokers of this state have activated revision {self._elsewhere}, and nobody "
+            f"{self.waiting}, which is in the folder; put theirs there, or have this one activated at one of them"
+        )
+
     def may_be_activated(self, revision: str) -> bool:
         """Only what waits, or was in force before, and not what is."""
         return revision != self.revision and revision in {self.waiting, *(known for known, _ in self._history)}
@@ -90,19 +114,35 @@ class PolicyReview:
     async def start(self) -> None:
         """Publish what is to be in force from the start. Raises ConfigError."""
         self._history = await asyncio.to_thread(self._sources.policies_in_force)
-        files = await asyncio.to_thread(self._first)
-        await asyncio.to_thread(self._sources.archive_policies, files)
         try:
+            first = await self._first()
+            if first is None:
+                return  # the first look at the files says so
+            files, at, _ = first
+            await asyncio.to_thread(self._sources.archive_policies, files)
             await self._policy.publish(files.modules, files.data, files.revision)
         except UnavailableError as error:
             log.error("the policy is not published yet, everything is denied until it is: %s", error)
             return
-        await self._remember(files.revision, self._clock.now())
+        await self._remember(files.revision, at)
 
-    def _first(self) -> PolicyFiles:
-        """What was in force last, if people decide about that; else what the files say."""
-        if not self.review or not self._history:
-            return self._sources.policies()
+    async def _first(self) -> Candidate | None:
+        """What was in force last, if people decide about that; else what the files say.
+
+        None if nothing was in force here, and people have decided for another policy elsewhere: nobody has approved
+        what is in the files. Raises ConfigError or StateUnavailableError.
+        """
+        now = self._clock.now()
+        if self.review and self._history:
+            return await asyncio.to_thread(self._last), now, None
+        files = await asyncio.to_thread(self._sources.policies)
+        if not self.review or not await self._decided():
+            return files, now, None
+        newest = next(iter(await self._warrants()), None)
+        self._elsewhere = _activated(newest)
+        return (files, newest.at, newest) if newest and self._elsewhere == files.revision else None
+
+    def _last(self) -> PolicyFiles:
         revision = self._history[-1][0]
         files = self._sources.archived_policies(revision)
         if files is None:
@@ -116,8 +156,9 @@ class PolicyReview:
             await self._take()
 
     async def _take(self) -> None:
-        if not self.revision:  # nothing could be published at the start
-            await self._bring(await asyncio.to_thread(self._first), self._clock.now())
+        first = None if self.revision else await self._first()
+        if first is not None:  # it could not be published at the start
+            await self._bring(*first)
         files = await asyncio.to_thread(self._sources.policies)
         if files.revision == self.revision:
             self.waiting = ""
@@ -130,20 +171,19 @@ class PolicyReview:
             self._ledger.append(policy_proposed(self._clock.now(), revision=files.revision, in_force=self.revision))
             log.warning("policy revision %s waits for people to activate it", files.revision)
             self.waiting = files.revision
+            if not self.revision:
+                log.error("everything is denied: %s", self.trouble)
 
     async def activate(self) -> None:
         """Bring into force what people have activated since. Raises BrokerError."""
-        if self.review and self._history:
+        if self.review and (self._history or self.waiting):
             async with self._turn:
-                await self._activate()
+                with suppress(StateUnavailableError):  # what is in force stays, and what waits waits
+                    await (self._activate() if self._history else self._take())
 
     async def _activate(self) -> None:
-        try:
-            warrants = await self._warrants()
-        except StateUnavailableError:
-            return  # what is in force stays
-        for warrant in warrants[:1]:
-            revision = dict(warrant.parameters).get("revision", "")
+        for warrant in (await self._warrants())[:1]:
+            revision = _activated(warrant)
             if revision == self.revision or warrant.at <= self._history[-1][1]:
                 return
             files = await asyncio.to_thread(self._sources.archived_policies, revision)
@@ -179,3 +219,8 @@ class PolicyReview:
         except LedgerUnavailableError:
             log.error("a change was not recorded: the ledger is closed")
         log.info("%s: revision %s in force", kind.value, revision)
+
+
+def _activated(warrant: Warrant | None) -> str:
+    """The revision that a warrant names."""
+    return "" if warrant is None else dict(warrant.parameters).get("revision", "")

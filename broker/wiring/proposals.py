@@ -131,6 +131,10 @@ class ProposalBook:
                 log.error("the warrant of proposal %s cannot be believed: %s", row.proposal.id, error)
         return tuple(sorted(found, key=lambda warrant: -warrant.at))
 
+    async def decided(self, act: ProposalAct) -> bool:
+        """Whether the state says that an act was ever warranted, be that proven or not."""
+        return any(row.warrant or row.ended_as is ProposalEnd.APPROVED for row in await self._rows.of_act(act))
+
     async def _end(self, standing: Standing, ended_as: ProposalEnd, by: str, warrant: str, why: str) -> Standing | None:
         proposal, now = standing.proposal, self._clock.now()
 

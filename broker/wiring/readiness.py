@@ -43,7 +43,7 @@ def ledger_words(state: State, detail: str) -> str:
 
 def _policy(broker: Broker) -> tuple[bool, str]:
     if not broker.policy.revision:
-        return False, "no policy is published"
+        return False, broker.policies.trouble
     if isinstance(broker.policy, OpaPolicyEngine) and not broker.policy.well:
         return False, "the OPA server does not answer as it should"
     return True, broker.policy.revision

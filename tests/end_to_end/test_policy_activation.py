@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from broker.cli.file_sources import POLICIES
 from tests.end_to_end.development import Answer, Development, until
 from tests.end_to_end.devices import ScriptedDevice, modbus_device, write_inventory
 from tests.end_to_end.serving import Serving
@@ -130,7 +131,25 @@ def test_people_do_it_with_otb_and_what_was_activated_outlives_the_broker(tmp_pa
                 third.stop()
             finally:
                 third.kill()
+            check_first_start(tmp_path / "broker", inventory, revision)
         finally:
             second.kill()
     finally:
         first.kill()
+
+
+def check_first_start(folder: Path, inventory: Path, revision: str) -> None:
+    """A broker that has had no policy yet begins with none but what people have activated in the state it shares."""
+    (folder / POLICIES).unlink()
+    fresh = make(folder, inventory).wait()
+    try:
+        until(lambda: f"have activated revision {revision}" in fresh.ops("/readyz")[1])
+        assert fresh.ops("/readyz")[0] == 503
+        assert fresh.api("secops-bo").get("/v1/windows").reasons == ["policy_unavailable"]
+        assert "put theirs there" in fresh.logged()
+        (folder / "policies" / "site.rego").write_text(DENY)
+        until(lambda: fresh.ops("/readyz")[0] == 200)
+        assert overview(fresh)["in_force"] == revision
+        fresh.stop()
+    finally:
+        fresh.kill()
