@@ -14,7 +14,8 @@ Why = Annotated[str, StringConstraints(max_length=LONGEST_WHY), READABLE]
 class ApproveCall(Asked):
     """Approving takes nothing but the id; `why` goes into the ledger.
 
-    `without_old`: you know that what is there now could not be read. Only then it is armed where that is so.
+    `without_old`: you know that what is there now could not be read. Only then it is armed where that is so,
+    and of that nothing is compared when it is used.
     """
 
     why: Why = ""

@@ -58,8 +58,8 @@ class Why:
         return document
 
 
-# A grant for single use refuses after the policy has allowed.
-_USED = frozenset({Reason.GRANT_USED, Reason.OUTSIDE_PLAN})
+# A grant for single use, and what was approved by a second person, refuse after the policy has allowed.
+_REFUSED_AFTER = frozenset({Reason.GRANT_USED, Reason.OUTSIDE_PLAN, Reason.OLD_VALUE_CHANGED})
 
 
 def why_refused(refused: Refused) -> Why:
@@ -68,7 +68,7 @@ def why_refused(refused: Refused) -> Why:
     for word in (Reason.LEDGER_CLOSED, Reason.LEDGER_PAUSED):
         if word in refused.reasons:
             return Why(word.value, refused.reasons, about)
-    refusing = (WAITS_FOR_PERSON | _USED).intersection(refused.reasons)
+    refusing = (WAITS_FOR_PERSON | _REFUSED_AFTER).intersection(refused.reasons)
     return Why("denied" if denied is not None or refusing else "not_sent", refused.reasons, about)
 
 

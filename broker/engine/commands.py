@@ -128,15 +128,22 @@ class ShowBefore:
 
 class UseArming:
     """Use up what persons have armed, for this request alone. Answer: "" or a `Reason` word, `approval_needed` if it is
-    no longer there, or who armed it no longer may.
+    no longer there, or who armed it no longer may. `before` is what its points read now; None if that is not known.
     """
 
-    __slots__ = ("decisions", "request", "session")
+    __slots__ = ("before", "decisions", "request", "session")
 
-    def __init__(self, session: Session, request: Request, decisions: tuple[Decision, ...]) -> None:
+    def __init__(
+        self,
+        session: Session,
+        request: Request,
+        decisions: tuple[Decision, ...],
+        before: tuple[tuple[str, str], ...] | None,
+    ) -> None:
         self.session = session
         self.request = request
         self.decisions = decisions
+        self.before = before
 
 
 class ClaimUse:

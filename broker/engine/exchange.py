@@ -81,7 +81,7 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
 
     `claimed`: what it uses of a grant for single use has been taken up.
     """
-    before: Values = ()
+    before: Values | None = ()
     owed: tuple[Debt, ...] = ()
     obliged: tuple[Obligation, ...] = ()
     armed = spends = False
@@ -95,15 +95,16 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
         return (yield from _wait(session, request, decisions, lacks))
     if spends and not claimed:
         return (yield from _spend(session, request, decisions))
-    if obliged:
+    if obliged or armed:
         met = yield from _meet(session, request, decisions, obliged)
         if met is None:
             yield RecordDenial(session, request, decisions, (Reason.OBLIGATION_UNMET,))
             return Refused((Reason.OBLIGATION_UNMET,), decisions)
         before, owed = met
-    if armed and (refused := (yield from _use_up(session, request, decisions))) is not None:
+    if armed and (refused := (yield from _use_up(session, request, decisions, before))) is not None:
         yield from _unowe(session, request, owed)
         return refused
+    before = before or ()
     first = yield RecordIntents(session, request, decisions, before)
     if not isinstance(first, int):
         yield from _unowe(session, request, owed)
@@ -159,10 +160,10 @@ def _wait(
 
 
 def _use_up(
-    session: Session, request: Request, decisions: tuple[Decision, ...]
+    session: Session, request: Request, decisions: tuple[Decision, ...], before: Values | None
 ) -> Generator[Command, object, Refused | None]:
     """What persons armed is used up before anything is intended; whoever comes second, or too late, waits again."""
-    word = yield UseArming(session, request, decisions)
+    word = yield UseArming(session, request, decisions, before)
     if not word:
         return None
     if word == Reason.APPROVAL_NEEDED:
@@ -203,18 +204,25 @@ def _done(finding: Finding) -> bool:
 
 def _meet(
     session: Session, request: Request, decisions: tuple[Decision, ...], obliged: tuple[Obligation, ...]
-) -> Generator[Command, object, tuple[Values, tuple[Debt, ...]] | None]:
-    """Do what is obliged before the relay: the values before, and the debts; None if that cannot be."""
-    before: Values = ()
-    if not _READ_BEFORE.isdisjoint(obliged):
-        read = yield from _read_back(session, request)
-        if read is None:
-            return None
-        before = read
+) -> Generator[Command, object, tuple[Values | None, tuple[Debt, ...]] | None]:
+    """Do what is obliged before the relay: the values before, and the debts; None if that cannot be.
+
+    What a second person approved, knowing what is there, is read as well; not obliged, it need not succeed.
+    """
+    before: Values | None = ()
+    needed = not _READ_BEFORE.isdisjoint(obliged)
+    if needed or _approved(decisions):
+        before = yield from _read_back(session, request)
+    if needed and before is None:
+        return None
     if OBLIGE.isdisjoint(obliged):
         return before, ()
-    owed = yield Owe(session, request, decisions, before)
+    owed = yield Owe(session, request, decisions, before or ())
     return (before, owed) if isinstance(owed, tuple) else None
+
+
+def _approved(decisions: tuple[Decision, ...]) -> bool:
+    return any(arming.kind is Obligation.SECOND_PERSON for decision in decisions for arming in decision.armed)
 
 
 def _unowe(session: Session, request: Request, owed: tuple[Debt, ...]) -> Generator[Command, object, None]:

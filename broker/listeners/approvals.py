@@ -22,6 +22,7 @@ from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 
 log = logging.getLogger(__name__)
+Values = tuple[tuple[str, str], ...]
 SKEW_SECONDS = 30.0
 # The caller went, or has to come again with fresh proofs: what he asked for waits on.
 _WAITS_ON = frozenset(
@@ -97,9 +98,16 @@ class Approvals:
         self._book.show_before(approval.id, before)
 
     def use(
-        self, session: Session, request: Request, decisions: tuple[Decision, ...], used: Callable[[str], None]
+        self,
+        session: Session,
+        request: Request,
+        decisions: tuple[Decision, ...],
+        before: Values | None,
+        used: Callable[[str], None],
     ) -> None:
-        """Use up what these decisions rest on, if who armed it still may; `used` is told "" or a `Reason` word."""
+        """Use up what these decisions rest on, if who armed it still may and what he was shown is `before` still there;
+        `used` is told "" or a `Reason` word.
+        """
         approval = self._of(session, request)
         if approval is None or self.approvers is None:
             used(Reason.APPROVAL_NEEDED)
@@ -108,11 +116,13 @@ class Approvals:
         def asked(word: str) -> None:
             if word == Reason.APPROVAL_NEEDED and self._book.get(approval.id) is not None:
                 self._end(approval, ApprovalEnd.APPROVER_LOST_ACCESS)
-            used(word or self._use_up(session, request, decisions))
+            used(word or self._use_up(session, request, decisions, before))
 
         self.approvers.ask(approval, asked)
 
-    def _use_up(self, session: Session, request: Request, decisions: tuple[Decision, ...]) -> str:
+    def _use_up(
+        self, session: Session, request: Request, decisions: tuple[Decision, ...], before: Values | None
+    ) -> str:
         """In one step: of several that come at once, one gets it."""
         if session.barred:
             return session.barred
@@ -121,6 +131,12 @@ class Approvals:
         approval = self._of(session, request)
         if approval is None or any(arming.approval != approval.id for arming in armings):
             return Reason.APPROVAL_NEEDED
+        if any(arming.kind is Obligation.SECOND_PERSON for arming in armings):
+            word = _compared(approval, before)
+            if word == Reason.OLD_VALUE_CHANGED:
+                self._end(approval, ApprovalEnd.OLD_VALUE_CHANGED)
+            if word:
+                return word
         if self._book.use(armings, now) is None:
             return Reason.APPROVAL_NEEDED
         self._wake(approval.id)
@@ -291,6 +307,14 @@ def _is_seen(approval: Approval, without_old: bool) -> bool:
     if approval.old_values is OldValues.UNREADABLE:
         return without_old
     return approval.old_values is OldValues.READ
+
+
+def _compared(approval: Approval, before: Values | None) -> str:
+    """The `Reason` word if what a second person was shown is not there any more; he was shown what could be read."""
+    shown, there = approval.shown, dict(before or ())
+    if not shown.keys() <= there.keys():
+        return Reason.OBLIGATION_UNMET
+    return "" if all(there[point] == value for point, value in shown.items()) else Reason.OLD_VALUE_CHANGED
 
 
 def _ignore(error: LedgerUnavailableError | None) -> None:

@@ -184,7 +184,7 @@ class Driver:
         self._desk.approvals.show_before(command.approval, command.before)
 
     def _use_arming(self, command: UseArming, run: "_Run") -> Any:
-        self._desk.approvals.use(command.session, command.request, command.decisions, run.advance)
+        self._desk.approvals.use(command.session, command.request, command.decisions, command.before, run.advance)
         return PENDING
 
     def _claim_use(self, command: ClaimUse, run: "_Run") -> Any:

@@ -47,6 +47,7 @@ class ApprovalEnd(StrEnum):
     LOCKED = "locked"
     APPROVER_LOCKED = "approver_locked"
     APPROVER_LOST_ACCESS = "approver_lost_access"
+    OLD_VALUE_CHANGED = "old_value_changed"
     SESSION_ENDED = "session_ended"
     INVENTORY_CHANGED = "inventory_changed"
     CLOCK_STEPPED = "clock_stepped"
@@ -120,6 +121,14 @@ class Approval:
             if operation.writes and (unknown or (operation.raw_values and not operation.described)):
                 return OldValues.UNREADABLE
         return OldValues.READ
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """What would be written over, as a second person was shown it: by point id, without what could not be read."""
+        written = {
+            touch.point.id for operation in self.request.operations if operation.writes for touch in operation.touches
+        }
+        return {point: value for point, value in self.before or () if point in written}
 
     @property
     def missing(self) -> tuple[Obligation, ...]:

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     STEP_UP_NEEDED = "step_up_needed"
     APPROVAL_NEEDED = "approval_needed"
     APPROVAL_REFUSED = "approval_refused"
+    OLD_VALUE_CHANGED = "old_value_changed"
     SUPERVISOR_MISSING = "supervisor_missing"
     REVIEW_OF_ONESELF = "review_of_oneself"
     APPROVALS_MISSING = "approvals_missing"

@@ -120,6 +120,10 @@ REASONS: dict[Reason, Words] = {
     Reason.APPROVAL_REFUSED: Words(
         "A second person refused exactly this operation; nothing was sent.", "Ask who refused it what to do instead."
     ),
+    Reason.OLD_VALUE_CHANGED: Words(
+        "A second person approved this while something else was there than is now; nothing was sent.",
+        "Read the point; if it is still to be written, do the same again and have it approved anew.",
+    ),
     Reason.SUPERVISOR_MISSING: Words(
         "Your grant holds only while a supervisor watches your session, and nobody does.",
         "Stay connected and ask the owner of the site to watch at this broker: `otb sessions watch`.",
@@ -160,6 +164,7 @@ _SPECIFIC_FIRST: dict[Reason, int] = {
             Reason.DUTIES_CONFLICT,
             Reason.SECOND_PERSON_NEEDED,
             Reason.APPROVAL_REFUSED,
+            Reason.OLD_VALUE_CHANGED,
             Reason.APPROVAL_NEEDED,
             Reason.STEP_UP_NEEDED,
             Reason.SUPERVISOR_MISSING,

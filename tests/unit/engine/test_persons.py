@@ -151,6 +151,18 @@ def test_an_armed_operation_reads_the_value_before_it_uses_anything_up():
     assert commands(book, UseArming) == []
 
 
+@pytest.mark.parametrize(("read", "told"), [(READ, ()), (Relayed(Result.NO_REPLY), None)])
+def test_what_a_second_person_approved_is_read_and_told_though_nothing_obliges_to_read_it(read, told):
+    book = Playbook(
+        Decide=lambda c: armed(SECOND) if c.request.writes else allow(),
+        Relay=lambda c: DONE if c.request.writes else read,
+    )
+    book.play(exchange(session(), request(Action.ADJUST, before=True)))
+    (use,) = commands(book, UseArming)
+    assert use.before == told
+    assert [command.request.writes for command in commands(book, Relay)] == [False, True]
+
+
 def test_who_comes_second_waits_again():
     book = Playbook(
         Decide=lambda c: armed(SECOND),

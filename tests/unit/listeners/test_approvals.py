@@ -51,7 +51,7 @@ class Stage:
     def __init__(self):
         self.time, self.revision, self.closed = NOW, "r1", False
         self.obliged, self.denied, self.doubts = (SECOND,), (), {}
-        self.unpermitted, self.silent = (), False
+        self.unpermitted, self.silent, self.there = (), False, 200
         self.entries, self.sent, self.findings, self.questions = [], [], [], []
         self.later = deque()
         inventory = Inventory("i", (), (), (DEVICE,), ORGANISATIONS, (), (), (GRANT,))
@@ -116,7 +116,7 @@ class Stage:
                 relayed(Relayed(Result.NOT_SENT, code=held_back))
                 return
             self.sent.append(request)
-            payload = request.payload if request.writes else bytes.fromhex("030200c8")
+            payload = request.payload if request.writes else bytes((3, 2)) + self.there.to_bytes(2, "big")
             relayed(Relayed(Result.DONE, payload))
 
         self.later.append(turn)
@@ -209,8 +209,9 @@ def test_of_two_identical_writes_at_once_only_one_passes(stage):
 
 def test_an_unknown_outcome_uses_it_up_all_the_same(stage):
     stage.arm(stage.waiting())
+    read = Relayed(Result.DONE, bytes.fromhex("030200c8"))
     stage.relay = lambda request, relayed, still_allowed=None: stage.later.append(
-        lambda: relayed(Relayed(Result.UNKNOWN))
+        lambda: relayed(Relayed(Result.UNKNOWN) if request.writes else read)
     )
     assert stage.asked().relayed.result == Result.UNKNOWN
     assert stage.approvals.all() == ()
@@ -431,6 +432,42 @@ def test_where_what_is_there_could_not_be_read_only_who_knows_that_arms_it(stage
     assert stage.asked().reasons == (Reason.APPROVAL_NEEDED,)
     assert stage.approvals.arm(waiting, Approver(BO, SECOND), without_old=True).state is ApprovalState.ARMED
     assert stage.asked().relayed.result == Result.DONE
+
+
+def test_what_was_approved_over_one_value_is_not_written_over_another_and_waits_anew(stage):
+    waiting = stage.waiting()
+    stage.arm(waiting)
+    stage.there = 201
+    finding = stage.asked()
+    assert (finding.reasons, modbus_reply(6, finding)) == ((Reason.OLD_VALUE_CHANGED,), REFUSED)
+    assert (stage.written(), stage.records("arming_used")) == ([], [])
+    assert [r["reason"] for r in stage.records("approval_ended")] == ["old_value_changed"]
+    anew = stage.waiting()
+    assert (anew.id != waiting.id, anew.before) == (True, (("setpoint", "201"),))
+    stage.arm(anew)
+    assert stage.asked().relayed.result == Result.DONE
+    intent = next(r for r in reversed(stage.records("intent")) if r.get("values"))
+    assert intent["before"] == {"setpoint": "201"}
+
+
+def test_while_what_is_there_cannot_be_read_again_nothing_is_sent_and_it_stays_armed(stage):
+    waiting, relay = stage.waiting(), stage.relay
+    stage.arm(waiting)
+    stage.relay = lambda request, relayed, still_allowed=None: stage.later.append(
+        lambda: relayed(Relayed(Result.NO_REPLY, code="timeout"))
+    )
+    assert stage.asked().reasons == (Reason.OBLIGATION_UNMET,)
+    assert (stage.written(), stage.records("arming_used")) == ([], [])
+    stage.relay = relay
+    assert stage.asked().relayed.result == Result.DONE
+
+
+def test_a_step_up_alone_approves_no_value_and_nothing_is_read_for_it(stage):
+    stage.obliged = (STEP_UP,)
+    stage.arm(stage.waiting(), ANA, STEP_UP)
+    stage.there, reads = 201, len(stage.sent)
+    assert stage.asked().relayed.result == Result.DONE
+    assert stage.sent[reads:] == [WRITE]
 
 
 def test_a_policy_that_changed_meanwhile_is_asked_and_what_is_armed_gives_no_right(stage):
