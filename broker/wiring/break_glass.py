@@ -6,7 +6,7 @@ emergency holds on the broker at which it was opened and on no other, so that no
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
 
@@ -22,8 +22,9 @@ from broker.listeners.session_register import SessionRegister
 from broker.model.emergency import Emergency, EmergencyTerms, NotOpened, OpeningRefusal, Signature, SigningRefusal
 from broker.model.parts import decode_part
 from broker.model.subject import Subject
+from broker.wiring.emergency_ends import Ends
 from broker.wiring.emergency_journal import EmergencyJournal
-from broker.wiring.recording import record_durably
+from broker.wiring.recording import durable, record_durably
 
 log = logging.getLogger(__name__)
 LOOK_SECONDS = 0.25
@@ -34,7 +35,8 @@ _LATER = frozenset({"ended_at", "ended_by", "signatures"})
 class BreakGlass:
     """One per broker. `terms` None: nothing can be opened. `may_record`: whether the ledger takes records now.
 
-    `load_policy` sees to it that the fixed policy is there. `changed` are called when an emergency is not as it was.
+    `load_policy` sees to it that the fixed policy is there. `recorded_ends` reads in the ledger how emergencies ended.
+    `changed` are called when an emergency is not as it was.
     `elsewhere` is what was last seen of those that other brokers opened, which `close_elsewhere` asks to close one.
     """
 
@@ -50,6 +52,7 @@ class BreakGlass:
         origin: str,
         may_record: Callable[[], bool],
         load_policy: Callable[[], Awaitable[None]],
+        recorded_ends: Callable[[Collection[Emergency]], Ends],
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -61,6 +64,7 @@ class BreakGlass:
         self._origin = origin
         self._may_record = may_record
         self._load_policy = load_policy
+        self._recorded_ends = recorded_ends
         self._recorded: set[str] = set()
         self._turn = asyncio.Lock()
         self._pace = OpeningPace()
@@ -122,6 +126,7 @@ class BreakGlass:
     async def start(self) -> None:
         """Take up what was open, recorded anew, before anybody can connect. Raises ConfigError or UnavailableError."""
         await self._journal.read()
+        await self._learn_ends()
         if self._terms is not None:
             await self._load_policy()
             now = self._clock.now()
@@ -129,6 +134,16 @@ class BreakGlass:
                 await self._begin(emergency, resumed=True)
         self._watch()
         self._tasks.add(asyncio.create_task(self._look()))
+
+    async def _learn_ends(self) -> None:
+        """What the ledger has as ended is over, whatever the file still says: it may have been on a full disk."""
+        going_on = tuple(found for found in self.opened_here if found.ended_at is None)
+        ends = await asyncio.to_thread(self._recorded_ends, going_on) if going_on else {}
+        for emergency in going_on:
+            if emergency.id in ends:
+                at, by = ends[emergency.id]
+                log.warning("break-glass %s was ended, and that was not kept: it stays ended", emergency.id)
+                self._journal.put(replace(emergency, ended_at=min(at, emergency.until), ended_by=by))
 
     async def stop(self) -> None:
         """Look no more; what is open goes on after the next start, if that comes in time."""
@@ -161,6 +176,8 @@ class BreakGlass:
         if own is not None and own.ended_at is None:
             self._end(replace(own, ended_at=self._clock.now(), ended_by=by))
             await self._journal.keep()
+            with suppress(LedgerUnavailableError):
+                await durable(self._ledger)
         if self.close_elsewhere is not None and emergency.id in {found.id for found in self.elsewhere}:
             await self.close_elsewhere(emergency, by)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from functools import partial
 from pathlib import Path
 
 from broker.adapters.break_glass_file import BreakGlassFile
@@ -16,6 +17,7 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_register import SessionRegister
 from broker.settings.broker_file import Settings
 from broker.wiring.break_glass import BreakGlass
+from broker.wiring.emergency_ends import recorded_ends
 from broker.wiring.emergency_journal import EmergencyJournal
 from broker.wiring.emergency_mirror import EmergencyMirror
 from broker.wiring.parts import embedded_engine
@@ -73,6 +75,7 @@ class Emergencies:
             origin,
             lambda: ledger.state is State.OPEN,
             self.policy.load,
+            partial(recorded_ends, ledger),
         )
         rows = EmergencyRows(database) if database.shared else None
         self._mirror = EmergencyMirror(self.book, rows, origin)

@@ -205,7 +205,7 @@ def test_parts_open_once_and_only_for_people_of_the_owner(plant: Development, en
     assert metric(plant, "break_glass_parts_left") == left
 
 
-def test_killed_while_opening_no_part_is_lost_or_used_twice_and_nothing_holds_unrecorded(
+def test_killed_while_opening_or_closing_no_part_is_lost_nothing_holds_unrecorded_and_what_was_closed_stays_closed(
     start: Start, tmp_path: Path
 ) -> None:
     options = plant_inventory(tmp_path / "inventory")
@@ -218,7 +218,25 @@ def test_killed_while_opening_no_part_is_lost_or_used_twice_and_nothing_holds_un
     opening.join(30)
     (plant.folder / "dev.json").unlink()
 
-    again = start(*options, name="killed")
+    again = Development(plant.folder, *options)
+    try:
+        again.wait()
+        opened_once_and_closed_unkept(again, envelopes)
+    finally:
+        again.kill()
+    (plant.folder / "dev.json").unlink()
+
+    last = start(*options, name="killed")
+    assert read_alone(last).status == 401
+    (plant.folder / "break-glass.lock").rmdir()
+    until(lambda: "open now: none" in part_of_readiness(last, "break_glass")["detail"], 30)
+    assert len(last.records("break_glass_ended")) == 2
+    assert metric(last, "break_glass_parts_left") == 2
+
+
+def opened_once_and_closed_unkept(again: Development, envelopes: list[Path]) -> None:
+    """What a kill while opening left, another emergency, and the end of both while their file cannot be written."""
+    kept = again.folder / "break-glass.json"
     (emergency,) = json.loads(kept.read_text())["emergencies"]
     told = again.records("break_glass_opened")
     assert {record["emergency"]["id"] for record in told} == {emergency["id"]}
@@ -226,4 +244,12 @@ def test_killed_while_opening_no_part_is_lost_or_used_twice_and_nothing_holds_un
     assert read_alone(again).status == 200
     assert break_glass(again, *envelopes[:2]).returncode == 3
     assert metric(again, "break_glass_parts_left") == 4
-    opened(again, *envelopes[2:4])
+    another = opened(again, *envelopes[2:4])
+
+    lock = again.folder / "break-glass.lock"
+    lock.unlink()
+    lock.mkdir()  # as on a full disk, also for root
+    for held in (emergency, another):
+        assert run(again, "break-glass", "close", held["id"], who="secops-bo").returncode == 0
+    assert "cannot be changed" in part_of_readiness(again, "break_glass")["detail"]
+    assert read_alone(again).status == 401

@@ -2,9 +2,10 @@
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,12 +20,14 @@ from broker.adapters.break_glass_file import NAME, BreakGlassFile, Kept
 from broker.adapters.clock import random_id
 from broker.adapters.sealed_parts import seal_parts
 from broker.errors import ConfigError, LedgerUnavailableError
+from broker.ledger.record_forms import stamp
 from broker.model.emergency import Emergency, EmergencyTerms, NotOpened, OpeningRefusal, SigningRefusal
 from broker.model.lock import Lock, LockKind
 from broker.model.place import Organisation
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Action
 from broker.wiring.break_glass import BreakGlass
+from broker.wiring.emergency_ends import CHUNK, recorded_ends
 from broker.wiring.emergency_journal import EmergencyJournal
 
 DI = Subject("di@plant.example", SubjectKind.PERSON, "plant-owner")
@@ -97,12 +100,32 @@ class Surroundings:
             pass
 
         journal = EmergencyJournal(BreakGlassFile(self.folder))
-        keeper = BreakGlass(me, me, me, me, random_id, self.terms, journal, self.origin, lambda: not self.closed, load)
+        ends = partial(recorded_ends, Recorded(self))
+        keeper = BreakGlass(
+            me, me, me, me, random_id, self.terms, journal, self.origin, lambda: not self.closed, load, ends
+        )
         await keeper.start()
         try:
             yield keeper
         finally:
             await keeper.stop()
+
+
+@dataclass
+class Recorded:
+    """What was recorded, to read."""
+
+    around: Surroundings
+    minimum: int = 0
+    read: int = 0
+
+    @property
+    def size(self) -> int:
+        return len(self.around.records)
+
+    def records(self, start: int, stop: int) -> Iterator[bytes]:
+        self.read += stop - start
+        return map(orjson.dumps, self.around.records[start:stop])
 
 
 @pytest.fixture
@@ -282,6 +305,55 @@ def test_an_emergency_of_another_ledger_holds_not_here_and_can_be_closed(around:
             assert keeper.emergencies[0].ended_by == "bo"
 
     asyncio.run(story())
+
+
+def test_what_was_closed_stays_closed_after_a_restart_though_its_file_could_not_be_written(
+    around: Surroundings,
+) -> None:
+    async def story() -> None:
+        parts = seal(around.folder)
+        async with around.keeper() as keeper:
+            closed = await opened(keeper, *parts[:2], minutes=30)
+            around.ticks += 300
+            left = await opened(keeper, *parts[2:], minutes=50)
+            lock = around.folder / Path(NAME).with_suffix(".lock")
+            lock.unlink()
+            lock.mkdir()
+            around.wall += 60
+            await keeper.close(closed, "bo")
+            assert "cannot be changed" in keeper.readiness[1]
+        before = len(around.records)
+        async with around.keeper() as keeper:
+            assert [found.id for found in keeper.holding] == [left.id]
+            told = around.records[before:]
+            assert [(record["emergency"]["id"], record["resumed"]) for record in told] == [(left.id, True)]
+            (kept, _) = keeper.emergencies
+            assert (kept.ended_at, kept.ended_by) == (NOW + 60, "bo")
+            lock.rmdir()
+            file = BreakGlassFile(around.folder)
+            await eventually(lambda: file.read().emergencies[0] == kept)
+
+    asyncio.run(story())
+
+
+def test_the_ledger_is_read_back_to_the_opening_and_no_further(around: Surroundings) -> None:
+    async def story() -> Emergency:
+        parts = seal(around.folder)
+        async with around.keeper() as keeper:
+            return await opened(keeper, *parts[:2])
+
+    early, late = ({"kind": "decision", "time": stamp(NOW + days * 86_400)} for days in (-2, 0))
+    around.records += [early] * (3 * CHUNK)
+    emergency = asyncio.run(story())
+    around.records += [late] * (3 * CHUNK)
+    ledger = Recorded(around)
+    assert recorded_ends(ledger, (emergency,)) == {}
+    assert ledger.read == 4 * CHUNK, "to its opening"
+    around.records[:] = [record for record in around.records if "break_glass" not in record["kind"]]
+    ledger = Recorded(around)
+    assert recorded_ends(ledger, (emergency,)) == {}
+    assert ledger.read == 4 * CHUNK, "one that was never recorded: as far as it can have been"
+    assert recorded_ends(Recorded(around, minimum=3 * CHUNK), (emergency,)) == {}
 
 
 def test_it_ends_in_time_also_while_the_broker_is_down_and_its_review_stays_open(around: Surroundings) -> None:
