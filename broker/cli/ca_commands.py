@@ -227,7 +227,9 @@ def _issue(arguments: argparse.Namespace) -> int:
         key = _new_key(arguments)
         public_key = key.public_key() if key else verify_request(_read(arguments.csr), terms)
         exact = exactly(
+            authority.folder,
             authority.root,
+            authority.register,
             profile=arguments.profile,
             names=" ".join(sorted(arguments.name)),
             addresses=" ".join(sorted(arguments.address)),
@@ -296,7 +298,9 @@ def _only_rotation_proposed(arguments: argparse.Namespace, authority: AuthorityF
     key = _key_facts(arguments)
     answer = arguments.certificate and digest(read_certificate(arguments.certificate).public_bytes(Encoding.DER))
     exact = exactly(
+        authority.folder,
         authority.root,
+        authority.register,
         certificate=answer,
         issue_after=arguments.issue_after,
         key=" ".join(filter(None, (key.kind, key.module, key.token))),
@@ -312,10 +316,10 @@ def _approvers(arguments: argparse.Namespace) -> int:
     keys = tuple(sorted(decode_vkey(_read(path).decode(errors="replace")).vkey for path in arguments.public_key))
     with locked(folder):
         root = read_certificate(folder / "root.pem")
-        exact = exactly(root, keys=" ".join(keys))
+        register = RegisterFile(folder / "register.jsonl")
+        exact = exactly(folder, root, register, keys=" ".join(keys))
         if only_proposed(arguments, ProposalAct.CA_APPROVERS, exact):
             return tell({"proposed": arguments.propose}, arguments.format)
-        register = RegisterFile(folder / "register.jsonl")
         use_warrant(folder, register, arguments, ProposalAct.CA_APPROVERS, exact, time.time())
         set_approvers(folder, keys)
     return tell({"approvers": len(keys)}, arguments.format)
@@ -330,7 +334,9 @@ def _take(arguments: argparse.Namespace, authority: AuthorityFolder, certificate
 def _sign(arguments: argparse.Namespace) -> int:
     with locked(_existing(arguments.folder)):
         root, request = Root(arguments.folder, _root_secrets(arguments)), _read(arguments.csr)
-        exact = exactly(root.certificate, key=key_digest(public_key_of(decode_request(request))))
+        exact = exactly(
+            arguments.folder, root.certificate, root.register, key=key_digest(public_key_of(decode_request(request)))
+        )
         if only_proposed(arguments, ProposalAct.CA_SIGN, exact):
             return tell({"proposed": arguments.propose}, arguments.format)
         use_warrant(arguments.folder, root.register, arguments, ProposalAct.CA_SIGN, exact, time.time())

@@ -24,6 +24,7 @@ from broker.ledger.notes import Verifier, decode_vkey
 from broker.model.proposal import WARRANT_NEEDED, Parameters, ProposalAct, Warrant
 
 APPROVERS = "approvers"
+REGISTER = "register"
 _LARGEST_NOTE = 65_536
 
 
@@ -36,10 +37,15 @@ def add_two_person(command: argparse.ArgumentParser) -> None:
     how.add_argument("--warrant", type=Path, metavar="FILE", help="of an approved proposal (`otb proposals warrant`)")
 
 
-def exactly(authority: x509.Certificate, **told: object) -> Parameters:
-    """The parameters of an act of the authority below that root."""
+def exactly(folder: Path, root: x509.Certificate, register: RegisterFile, **told: object) -> Parameters:
+    """The parameters of an act of the authority in that folder, below or with the key of that root.
+
+    Its register, in which a warrant is used up, is among them: a warrant must not count once more elsewhere.
+    """
     named = {name: "" if value is None else str(value) for name, value in told.items()}
-    return tuple(sorted((named | {"authority": digest(authority.public_bytes(Encoding.DER))}).items()))
+    kind = "issuing" if (folder / "ca.json").exists() else "root"
+    named |= {"authority": digest(root.public_bytes(Encoding.DER)), REGISTER: f"{kind} {register.identity}"}
+    return tuple(sorted(named.items()))
 
 
 def digest(octets: bytes) -> str:
@@ -102,6 +108,9 @@ def use_warrant(
         hint = "write it with --propose FILE, have it approved (`otb proposals`), and give its --warrant FILE"
         raise ConfigError("warrant_missing", "This authority does this only when two people want it.", hint)
     warrant = verify(Warrant, _text(arguments.warrant), approvers)
+    approved, wanted = dict(warrant.parameters), dict(parameters)
+    if approved.get(REGISTER, wanted[REGISTER]) != wanted[REGISTER]:
+        raise _refused("it is for another authority", f"{approved[REGISTER]}, not {wanted[REGISTER]}")
     if (warrant.act, warrant.parameters) != (act, parameters):
         differing = sorted({name for name, _ in {*warrant.parameters} ^ {*parameters}}) or ["the act"]
         raise _refused("it is for something else", ", ".join(differing))

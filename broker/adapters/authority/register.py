@@ -117,6 +117,7 @@ class RegisterFile:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._entries: list[Entry] = []
+        self._first = ""
         self._head = ""
         self._sound_octets = 0
         for line in _whole_lines(path):
@@ -132,6 +133,11 @@ class RegisterFile:
     def head(self) -> str:
         """SHA-256 of the last line, empty for an empty register."""
         return self._head
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of the first line, by which it stays known however it grows; empty for an empty register."""
+        return self._first
 
     def append(self, entry: Entry) -> None:
         """Write a line and wait until it is on disk; what a power cut left of one is cut off. Raises OSError."""
@@ -151,6 +157,7 @@ class RegisterFile:
 
     def _take(self, line: bytes) -> None:
         self._head = hashlib.sha256(line).hexdigest()
+        self._first = self._first or self._head
         self._sound_octets += len(line) + 1
 
 

@@ -147,3 +147,25 @@ def test_asking_nobody_any_more_takes_two_people_too(guarded: Desk) -> None:
     propose(desk, "approvers", desk.ca)
     desk.run("approvers", desk.ca, *warrant(desk))
     issue(desk)
+
+
+def test_a_warrant_is_for_one_authority_and_of_no_use_at_the_root_above_it(guarded: Desk) -> None:
+    desk, root = guarded, guarded.folder / "root"
+    propose(desk, "approvers", desk.ca)
+    given = warrant(desk)
+    assert "for another authority" in desk.run("approvers", root, *given, status=1)
+    desk.run("approvers", desk.ca, *given)
+    assert "for another authority" in desk.run("approvers", root, *given, status=1)
+    assert "two people" in desk.run("approvers", root, status=1), "it still asks for a warrant"
+    propose(desk, "approvers", root)
+    desk.run("approvers", root, *warrant(desk, 2))
+
+
+def test_a_warrant_that_was_used_is_of_no_use_after_the_register_is_gone(guarded: Desk) -> None:
+    desk = guarded
+    issue(desk, "--propose", desk.folder / "proposed.json")
+    given = warrant(desk)
+    issue(desk, *given)
+    (desk.folder / "ana.key").unlink()
+    (desk.ca / "register.jsonl").unlink()
+    assert "for another authority" in issue(desk, *given, status=1)
