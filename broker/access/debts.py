@@ -3,7 +3,7 @@
 Pure: keeping them across a crash is for an adapter, undoing them for the engine.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import replace
 
 from broker.model.decision import Decision, Obligation
@@ -16,8 +16,9 @@ from broker.model.vocabulary import EndReason, Result
 MOST_DEBTS = 1000
 MOST_OWN_VALUES = 16
 OBLIGE = frozenset({Obligation.RESTORE, Obligation.RELEASE})
-_DID_NOTHING = frozenset({Result.NOT_SENT, Result.DEVICE_REFUSED})
+DID_NOTHING = frozenset({Result.NOT_SENT, Result.DEVICE_REFUSED})
 Values = tuple[tuple[str, str], ...]
+Place = tuple[str, str, str, int]
 
 MAY_RETURN = frozenset(
     {
@@ -133,13 +134,19 @@ class Debts:
         return True
 
     def _merged(self, fresh: Debt) -> Debt:
-        """The first value before counts, unless somebody else has written since: then that one's value does."""
+        """The first value before counts, unless somebody else has written since: then that one's value does.
+
+        As long as a write of the debtor's own is on its way, nobody can say whether it did; and a doubt stays while
+        what was found before is the debtor's own.
+        """
         known = self._held.get(fresh.place)
-        if known is None or known.since or (fresh.undo is OnLeave.RESTORE and fresh.before not in known.own):
+        if known is None or (known.since and not known.under_way):
             return fresh
         under_way = (*known.under_way, *fresh.under_way)
-        grants = known.grants | fresh.grants
-        return replace(fresh, before=known.before, written=known.written, under_way=under_way, grants=grants)
+        if not known.since and fresh.undo is OnLeave.RESTORE and fresh.before not in known.own:
+            return replace(fresh, under_way=under_way)
+        told = replace(known, subject=fresh.subject, session=fresh.session, intent=0, at=fresh.at, undoing=False)
+        return replace(told, under_way=under_way, grants=known.grants | fresh.grants)
 
     def settle(self, fresh: Sequence[Debt], result: str, intent: int) -> None:
         """What became of writes that were noted. What was not done leaves nothing, what is unknown is owed as well."""
@@ -148,29 +155,38 @@ class Debts:
             if known is not None:
                 self._hold(_settled(known, debt.under_way[0], result, intent))
 
-    def written(self, by: str, device: str, request: Request, result: str, first_intent: int) -> bool:
+    def written(
+        self, by: str, device: str, request: Request, result: str, first_intent: int, met: Container[Place] = ()
+    ) -> bool:
         """Somebody has written, or may have: what others left there is his now, also if he owes nothing himself and
         wrote the very value that was there. Whether that changes anything.
 
+        `met`: the debts of which a write came out while his was on its way; nobody can say which of the two came last.
+
         Called for each write once its own debts are settled, so it must cost nothing where nothing is owed.
         """
-        if result in _DID_NOTHING:
+        if result in DID_NOTHING:
             return False
         others = [debt for debt in self._held.values() if debt.device == device and debt.subject.id != by]
         found = False
         for intent, operation in enumerate(request.operations if others else (), first_intent):
             for debt in others:
                 if not debt.since and _writes_there(debt, operation):
-                    self._take_over(debt, by, intent)
+                    self._take_over(debt, by, intent, debt.place in met)
                     found = True
         return found
 
-    def _take_over(self, debt: Debt, by: str, intent: int) -> None:
+    def _take_over(self, debt: Debt, by: str, intent: int, met: bool) -> None:
         """Who wrote over another's value owes, if he owes anything, the value from before both."""
-        self._held[debt.place] = replace(debt, since=by, since_intent=intent)
+        if met:
+            debt = replace(debt, crossed=by, crossed_intent=intent)
+        over = debt if met or debt.under_way else replace(debt, crossed="", crossed_intent=0)
+        if debt.under_way or not met:
+            over = replace(over, since=by, since_intent=intent)
+        self._held[debt.place] = over
         his = self._held.get((by, *debt.place[1:]))
         if his is not None and his.undo is debt.undo is OnLeave.RESTORE and his.before in debt.own:
-            self._hold(replace(his, before=debt.before))
+            self._hold(_from_before(debt, his))
 
     def owed_still(self, debt: Debt) -> bool:
         """Whether it is owed as it was, with nobody's write since; being about to be undone makes no difference."""
@@ -209,7 +225,13 @@ class Debts:
         for other in self.all():
             same = (other.device, other.point, other.undo) == (debt.device, debt.point, OnLeave.RESTORE)
             if same and other.before in debt.own:
-                self._hold(replace(other, before=debt.before))
+                self._hold(_from_before(debt, other))
+
+
+def _from_before(debt: Debt, his: Debt) -> Debt:
+    """His debt with the value from before both; where nobody can say what that was, it is as doubtful as the other."""
+    doubt = debt if debt.crossed else his
+    return replace(his, before=debt.before, crossed=doubt.crossed, crossed_intent=doubt.crossed_intent)
 
 
 def writes_there(debt: Debt, request: Request) -> bool:
@@ -224,15 +246,18 @@ def _writes_there(debt: Debt, operation: Operation) -> bool:
 
 
 def _settled(debt: Debt, value: str, result: str, intent: int) -> Debt:
+    """`since` is there only if another's write came out while this one was on its way: which was last, who can say?"""
     under_way = list(debt.under_way)
     if value in under_way:
         under_way.remove(value)
-    written = debt.written
-    if result == Result.DONE:
-        return replace(debt, written=(value,), under_way=tuple(under_way), intent=intent, since="", since_intent=0)
-    if result not in _DID_NOTHING:
-        written = tuple(dict.fromkeys((*written, value)))
-    return replace(debt, written=written, under_way=tuple(under_way), intent=intent)
+    debt = replace(debt, under_way=tuple(under_way), intent=intent)
+    if result in DID_NOTHING:
+        return debt
+    if debt.since:
+        debt = replace(debt, crossed=debt.since, crossed_intent=debt.since_intent, since="", since_intent=0)
+    elif result == Result.DONE and debt.undo is OnLeave.RELEASE:
+        debt = replace(debt, crossed="", crossed_intent=0)
+    return replace(debt, written=(value,) if result == Result.DONE else tuple(dict.fromkeys((*debt.written, value))))
 
 
 def relies(debt: Debt, relied_on: frozenset[str]) -> bool:

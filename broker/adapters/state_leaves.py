@@ -7,12 +7,12 @@ file.
 import asyncio
 import json
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from broker.access.debts import Debts
+from broker.access.debts import Debts, Place
 from broker.adapters.private_files import read_kept, write_private
 from broker.model.leave import Debt, Leave, PointLeft, Undone
 from broker.model.operation import Request
@@ -63,9 +63,11 @@ class DebtJournal:
         self.debts.settle(debts, result, intent)
         self._keep()
 
-    def written(self, by: str, device: str, request: Request, result: str, first_intent: int, kept: Told) -> bool:
+    def written(
+        self, by: str, device: str, request: Request, result: str, first_intent: int, met: Container[Place], kept: Told
+    ) -> bool:
         """Somebody has written, or may have: what others left there stays."""
-        if not self.debts.written(by, device, request, result, first_intent):
+        if not self.debts.written(by, device, request, result, first_intent, met):
             return False
         self._keep(kept)
         return True

@@ -21,8 +21,8 @@ class Decide:
 
 
 class Owe:
-    """Keep what has to be undone when the access ends, on disk before the request is sent. Answer: the debts, or None
-    if that cannot be: the request is not sent.
+    """Keep what has to be undone when the access ends, on disk before the request is sent. Answer: the debts; None or
+    a `Reason` word if that cannot be: the request is not sent.
     """
 
     __slots__ = ("before", "decisions", "request", "session")

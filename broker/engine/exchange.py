@@ -97,9 +97,9 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
         return (yield from _spend(session, request, decisions))
     if obliged or armed:
         met = yield from _meet(session, request, decisions, obliged)
-        if met is None:
-            yield RecordDenial(session, request, decisions, (Reason.OBLIGATION_UNMET,))
-            return Refused((Reason.OBLIGATION_UNMET,), decisions)
+        if isinstance(met, str):
+            yield RecordDenial(session, request, decisions, (met,))
+            return Refused((met,), decisions)
         before, owed = met
     if armed and (refused := (yield from _use_up(session, request, decisions, before))) is not None:
         yield from _unowe(session, request, owed)
@@ -204,8 +204,8 @@ def _done(finding: Finding) -> bool:
 
 def _meet(
     session: Session, request: Request, decisions: tuple[Decision, ...], obliged: tuple[Obligation, ...]
-) -> Generator[Command, object, tuple[Values | None, tuple[Debt, ...]] | None]:
-    """Do what is obliged before the relay: the values before, and the debts; None if that cannot be.
+) -> Generator[Command, object, tuple[Values | None, tuple[Debt, ...]] | str]:
+    """Do what is obliged before the relay: the values before, and the debts; a `Reason` word if that cannot be.
 
     What a second person approved, knowing what is there, is read as well; not obliged, it need not succeed.
     """
@@ -214,11 +214,13 @@ def _meet(
     if needed or _approved(decisions):
         before = yield from _read_back(session, request)
     if needed and before is None:
-        return None
+        return Reason.OBLIGATION_UNMET
     if OBLIGE.isdisjoint(obliged):
         return before, ()
     owed = yield Owe(session, request, decisions, before or ())
-    return (before, owed) if isinstance(owed, tuple) else None
+    if isinstance(owed, tuple):
+        return before, owed
+    return owed if isinstance(owed, str) else Reason.OBLIGATION_UNMET
 
 
 def _approved(decisions: tuple[Decision, ...]) -> bool:

@@ -4,7 +4,7 @@ Answers come through a callback on the event loop, never before the call has ret
 task.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Protocol
 
 from broker.engine.sessions import Session
@@ -85,10 +85,18 @@ class DebtBook(Protocol):
         """What became of writes that were noted, by the outcome of their intent."""
 
     def written(
-        self, by: str, device: str, request: Request, result: str, first_intent: int, kept: Callable[[bool], None]
+        self,
+        by: str,
+        device: str,
+        request: Request,
+        result: str,
+        first_intent: int,
+        met: Container[tuple[str, str, str, int]],
+        kept: Callable[[bool], None],
     ) -> bool:
         """What became of anybody's write: done or unknown, what others left in its places is not undone any more.
-        True if there is such: `kept` is called later, once, with whether that is on disk.
+        True if there is such: `kept` is called later, once, with whether that is on disk. `met` are the places of debts
+        of which a write came out while this one was on its way.
         """
 
     def owed_still(self, debt: Debt) -> bool:

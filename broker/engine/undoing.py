@@ -56,9 +56,9 @@ def undo(session: Session, debt: Debt) -> Undo:
 
 
 def _undo(session: Session, debt: Debt, look: Request, write: Request) -> Undo:
-    if debt.undoing:
+    if debt.undoing or debt.crossed:
         found = yield from _look(session, debt, look)
-        return found or (Undone.UNKNOWN, "it may have been undone, and written again since")
+        return found or (Undone.UNKNOWN, debt.doubtful_because or "it may have been undone, and written again since")
     sent, end = False, _NOT_NOTED
     if (yield MarkUndoing(debt, True)) is True:
         sent, end = yield from _write(session, debt, look, write)

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Generator
 from typing import Any
 
-from broker.access.debts import debts_of, writes_there
+from broker.access.debts import debts_of
 from broker.engine.commands import (
     AskApproval,
     ClaimUse,
@@ -30,6 +30,7 @@ from broker.engine.sessions import Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import operation_records
 from broker.listeners.decision_desk import NOT_RECORDED, PENDING, DecisionDesk
+from broker.listeners.writes_under_way import WritesUnderWay
 from broker.model.decision import Decision
 from broker.model.leave import Debt
 from broker.model.operation import Operation, Relayed
@@ -59,7 +60,7 @@ class Driver:
         self._fault = fault
         self.uses: Uses | None = None
         self.running = 0
-        self._writing: set[_Run] = set()
+        self._writes = WritesUnderWay()
         self.results: Counter[str] = Counter()
         self._quiet: list[asyncio.Future[None]] = []
         self.performers: dict[type, Callable[[Any, _Run], Any]] = {
@@ -105,7 +106,7 @@ class Driver:
     def failed(self, run: "_Run") -> None:
         """A bug: nothing is carried on. An intent without outcome becomes `unknown`; the session ends."""
         log.exception("exchange failed; the session ends", extra={"session": run.session.id})
-        self._writing.discard(run)
+        self._writes.forget(run)
         self._settle_open_intents(run, 0, Result.UNKNOWN)
         self._fault(run.session, EndReason.BROKER_FAULT)
 
@@ -211,19 +212,26 @@ class Driver:
             command.before,
             now,
         )
-        if run.owed is None or not self._debts.note(run.owed, run.debts_noted):
+        if run.owed is None:
             return None
-        return PENDING
+        if not self._writes.before_is_known(run.owed, run.first_intent):
+            return Reason.ACCESS_CHANGED
+        return PENDING if self._debts.note(run.owed, run.debts_noted) else None
 
     def _settle_debts(self, command: SettleDebts, run: "_Run") -> Any:
         """Who takes a value over is told that his write is done once that outlives the broker."""
         if command.debts:
             self._debts.settle(command.debts, command.result, command.first_intent)
+            self._writes.settled(command.debts, command.result)
         session = command.session
-        self._writing.discard(run)
-        who, result = session.subject.id, command.result
         taken_over = self._debts.written(
-            who, session.device_key, command.request, result, command.first_intent, run.advance
+            session.subject.id,
+            session.device_key,
+            command.request,
+            command.result,
+            command.first_intent,
+            frozenset(self._writes.met(run)),
+            run.advance,
         )
         return PENDING if taken_over else None
 
@@ -244,9 +252,7 @@ class Driver:
         """Nothing is undone where somebody has written since, or has a write on its way."""
         if debt is None:
             return ""
-        under_way = (each.relaying for each in self._writing if each.session.device_key == session.device_key)
-        disputed = any(relay is not None and writes_there(debt, relay.request) for relay in under_way)
-        return "" if self._debts.owed_still(debt) and not disputed else Reason.NOTHING_OWED
+        return "" if self._debts.owed_still(debt) and not self._writes.disputed(debt) else Reason.NOTHING_OWED
 
     def _relay(self, command: Relay, run: "_Run") -> Any:
         try:
@@ -255,7 +261,7 @@ class Driver:
             return Relayed(Result.NOT_SENT, code=error.code)
         run.relaying = command
         if command.request.writes and run.session.errand is None:
-            self._writing.add(run)
+            self._writes.begins(run, command)
         upstream.relay(command.request, run.advance, run.still_allowed)
         return PENDING
 
@@ -265,12 +271,15 @@ class Driver:
         make = self._desk.concealment.outcome if command.request.conceals else operation_records.outcome
         try:
             for intent in range(first, first + len(command.request.operations)):
-                self._ledger.append(
+                index = self._ledger.append(
                     make(now, intent=intent, result=relayed.result, code=relayed.code, after=command.after)
                 )
                 run.open_intents.remove(intent)
         except LedgerUnavailableError:
+            self._writes.forget(run)
             return False
+        if command.request.writes:
+            self._writes.came_out(run, relayed.result, index)
         observer = command.session.observer
         if observer is not None:
             observer(command.session, command.request, relayed.result, relayed.code, ())

@@ -20,7 +20,9 @@ class Debt:
     those that let it write; `intent` is the index of the newest write's intent, `at` when that was (epoch seconds).
     `undoing`: it may have been undone already, and nobody can say. `since` is who else has written there since, or may
     have (empty: nobody that the broker knows of), `since_intent` the index of that write's intent: it will not be
-    undone.
+    undone. `crossed` is whose write was on its way together with one of the subject's, so that nobody can say which
+    came last nor what was there before, `crossed_intent` its intent: what the place holds of the subject's is not
+    undone either, and somebody has to look.
     """
 
     subject: Subject
@@ -38,6 +40,8 @@ class Debt:
     undoing: bool = False
     since: str = ""
     since_intent: int = 0
+    crossed: str = ""
+    crossed_intent: int = 0
 
     @property
     def place(self) -> tuple[str, str, str, int]:
@@ -58,6 +62,11 @@ class Debt:
     def kept_because(self) -> str:
         """Why what is there stays whatever it is; empty if nobody is known to have written since."""
         return f"written since by {self.since} (record {self.since_intent})" if self.since else ""
+
+    @property
+    def doubtful_because(self) -> str:
+        """Why nobody can say what was there before; empty if it is known."""
+        return f"crossed with a write of {self.crossed} (record {self.crossed_intent})" if self.crossed else ""
 
 
 @dataclass(frozen=True, slots=True)

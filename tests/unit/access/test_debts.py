@@ -159,11 +159,16 @@ def test_who_wrote_over_anothers_value_owes_the_value_from_before_both():
 
 
 def over(
-    debts: Debts, subject: Subject, touch: Touch, result: Result = Result.DONE, priority: int | None = None
+    debts: Debts,
+    subject: Subject,
+    touch: Touch,
+    result: Result = Result.DONE,
+    priority: int | None = None,
+    met: tuple[Debt, ...] = (),
 ) -> bool:
-    """Somebody's write in that place, with intent 41, came out so."""
+    """Somebody's write in that place, with intent 41, came out so; writes of the debts that it met came out before."""
     request, _ = written(touch, priority=priority)
-    return debts.written(subject.id, "plant/ahu-1", request, result, 41)
+    return debts.written(subject.id, "plant/ahu-1", request, result, 41, {each.place for each in met})
 
 
 @pytest.mark.parametrize("result", [Result.DONE, Result.UNKNOWN, Result.BAD_REPLY])
@@ -260,14 +265,106 @@ def test_a_value_that_was_taken_over_is_not_put_back_by_a_third():
     assert (held(debts).subject, held(debts).before) == (cy, "20")
 
 
-def test_the_write_that_came_last_counts_also_if_it_was_noted_before_the_other_came_out():
-    debts = Debts()
+CROSSED = "crossed with a write of bo@plant.example (record 41)"
+
+
+def crossing(debts: Debts, result: Result = Result.DONE, his: Result = Result.DONE, *, first: bool) -> None:
+    """Ana's second write and one of bo were on their way together; his came out `first`, or hers did."""
     write(debts, "20")
     fresh = (debt("21", "20"),)
     assert debts.note(fresh)
-    over(debts, BO, Touch(SETPOINT, True, "20"))
-    debts.settle(fresh, Result.DONE, 42)
-    assert (held(debts).since, held(debts).own) == ("", {"21"})
+    if first:
+        over(debts, BO, Touch(SETPOINT, True, "25"), his)
+        debts.settle(fresh, result, 42)
+    else:
+        debts.settle(fresh, result, 42)
+        did = result not in under_test.DID_NOTHING
+        over(debts, BO, Touch(SETPOINT, True, "25"), his, met=fresh if did else ())
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("result", [Result.DONE, Result.UNKNOWN])
+@pytest.mark.parametrize("his", [Result.DONE, Result.UNKNOWN])
+def test_of_two_writes_that_crossed_nobody_can_say_which_came_last(first, result, his):
+    debts = Debts()
+    crossing(debts, result, his, first=first)
+    assert (held(debts).doubtful_because, held(debts).since) == (CROSSED, "")
+    assert held(Debts(debts.all())).crossed == BO.id
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("nothing", [Result.NOT_SENT, Result.DEVICE_REFUSED])
+def test_a_write_that_did_nothing_crossed_none(first, nothing):
+    debts = Debts()
+    crossing(debts, his=nothing, first=first)
+    assert (held(debts).crossed, held(debts).since, held(debts).own, held(debts).before) == ("", "", {"21"}, "18")
+    debts = Debts()
+    crossing(debts, nothing, first=first)
+    assert (held(debts).crossed, held(debts).since, held(debts).own) == ("", BO.id, {"20"})
+
+
+def test_a_doubt_stays_while_the_debtor_finds_his_own_value_and_ends_when_he_finds_anothers():
+    debts = Debts()
+    crossing(debts, first=True)
+    write(debts, "22", before="21")
+    assert (held(debts).crossed, held(debts).own) == (BO.id, {"22"})
+    write(debts, "23", Result.NOT_SENT, before="22")
+    assert (held(debts).crossed, held(debts).own) == (BO.id, {"22"})
+    write(debts, "24", before="25")
+    assert (held(debts).crossed, held(debts).before, held(debts).own) == ("", "25", {"24"})
+
+
+def test_a_later_write_of_another_that_crossed_none_ends_a_doubt():
+    debts = Debts()
+    crossing(debts, first=True)
+    over(debts, BO, Touch(SETPOINT, True, "26"))
+    assert (held(debts).crossed, held(debts).since) == ("", BO.id)
+
+
+def test_at_a_priority_a_later_write_of_the_debtors_own_ends_a_doubt():
+    place = {"point": "zone", "undo": OnLeave.RELEASE, "priority": 9}
+    debts, first, later = Debts(), (debt("20", "", **place),), (debt("21", "", **place),)
+    assert debts.note(first)
+    over(debts, BO, Touch(ZONE, True, "22"), priority=9)
+    debts.settle(first, Result.DONE, 42)
+    assert held(debts).crossed == BO.id
+    assert debts.note(later)
+    debts.settle(later, Result.NOT_SENT, 0)
+    assert held(debts).crossed == BO.id
+    assert debts.note(later)
+    debts.settle(later, Result.DONE, 43)
+    assert (held(debts).crossed, held(debts).since, held(debts).own) == ("", "", {"21"})
+
+
+def test_who_writes_over_what_is_in_doubt_owes_a_value_that_is_in_doubt():
+    cy = replace(ANA, id="cy@acme.example")
+    debts = Debts()
+    crossing(debts, first=True)
+    write(debts, "30", before="21", subject=cy)
+    over(debts, cy, Touch(SETPOINT, True, "30"))
+    his = next(each for each in debts.all() if each.subject == cy)
+    assert (his.before, his.crossed) == ("18", BO.id)
+
+
+def test_of_two_who_would_both_have_to_undo_it_nobody_knows_what_was_before():
+    debts = Debts()
+    write(debts, "20")
+    hers, his = (debt("21", "20"),), (debt("25", "20", BO),)
+    assert debts.note(hers) and debts.note(his)
+    debts.settle(his, Result.DONE, 41)
+    over(debts, BO, Touch(SETPOINT, True, "25"))
+    debts.settle(hers, Result.DONE, 42)
+    over(debts, ANA, Touch(SETPOINT, True, "21"), met=his)
+    assert {(each.subject.id, each.crossed) for each in debts.all()} == {(ANA.id, BO.id), (BO.id, ANA.id)}
+
+
+def test_the_same_subjects_writes_may_be_on_their_way_together():
+    debts, fresh = Debts(), [(debt(value),) for value in ("20", "21")]
+    assert debts.note(fresh[0]) and debts.note(fresh[1])
+    over(debts, BO, Touch(SETPOINT, True, "25"))
+    for each in fresh:
+        debts.settle(each, Result.DONE, 42)
+    assert (held(debts).crossed, held(debts).own) == (BO.id, {"21"})
 
 
 def test_what_was_written_while_it_was_undone_stays_owed():
