@@ -6,7 +6,7 @@ from broker.model.enrolment import InvitationState
 ENROLMENT_CODES = {
     "code_malformed": "This is not an enrolment code, or one with a slip of the pen.",
     "code_refused": "This is not a code that this broker gave.",
-    "code_used": "This code has been used. If that was not you, tell your sponsor at once.",
+    "code_used": "The code has been used.",
     "code_revoked": "The invitation was revoked.",
     "code_expired": "The invitation has expired.",
     "code_void": "Whoever made the invitation may not invite any more.",

@@ -209,6 +209,9 @@ class Bridge:
             self._screen.say(f"{clock_time(time.time())} {text}", style)
 
 
+_COUNTED = (("requests", "request"), ("replies", "reply"), ("denials", "denial"))
+
+
 def event_lines(event: Document) -> list[tuple[str, str]]:
     """An event in words, each line with a style."""
     kind, text = event.get("type"), str(event.get("text", ""))
@@ -222,7 +225,7 @@ def event_lines(event: Document) -> list[tuple[str, str]]:
             (f"The session ends: {text} ({event.get('reason', '')}) {event.get('what_to_do', '')}".rstrip(), "yellow")
         ]
     if kind == "ended":
-        counts = ", ".join(f"{event.get(name, 0)} {name}" for name in ("requests", "replies", "denials"))
+        counts = ", ".join(f"{event.get(many, 0)} {one if event.get(many) == 1 else many}" for many, one in _COUNTED)
         return [(f"{text or event.get('reason')} {counts}.", "")]
     if kind == "waiting":
         return [(f"{text} Trying again in {event.get('seconds')} s.", "yellow")]

@@ -22,7 +22,14 @@ def path_of(key: str) -> str:
 
 
 async def _full_name(client: Client, name: str) -> str:
-    keys = await _keys(client)
+    try:
+        keys = await _keys(client)
+    except ProblemError as error:
+        if error.code != "credentials_missing":
+            raise
+        # In an emergency the certificate alone does for a device, and not for the list of them.
+        public = f"Without a token, a device is named with its site: SITE/{name}."
+        raise CommandError("device_name", public, status=Exit.USAGE) from None
     found = [key for key in keys if key.partition("/")[2] == name]
     if len(found) > 1:
         hint = f"Say which: {', '.join(found)}."

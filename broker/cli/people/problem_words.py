@@ -47,6 +47,14 @@ def sentences(problem: Document) -> Iterator[tuple[str, str]]:
         yield f"Decision: {problem['decision_id']} (more with `otb why {problem['decision_id']}`)", ""
 
 
+def or_not_there(error: ProblemError, listing: str) -> ProblemError:
+    """A refusal to show one thing, which may not be there: the broker says no more to who may see only his own."""
+    if error.code != "permission_denied":
+        return error
+    told = f"{error.document.get('what_to_do', '')} If it is yours, it is over or has another id: see `{listing}`."
+    return ProblemError(error.document | {"what_to_do": told.strip()})
+
+
 def reason_lines(reasons: object) -> list[str]:
     """Each reason's sentence with its word."""
     return [f"{reason.get('text', '')} ({reason.get('code', '')})" for reason in entries(reasons)]

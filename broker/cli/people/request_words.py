@@ -92,6 +92,13 @@ def waits_for(outlook: object) -> str:
     return f"It waits for approval by {told}."
 
 
+def not_reviewer(outlook: Document) -> list[str]:
+    """Why the reader may not review a request; nothing of who asked for it, whom nobody expects to."""
+    reasons = entries(outlook.get("reasons"))
+    asked = any(reason.get("code") == "review_of_oneself" for reason in reasons)
+    return [] if asked else reason_lines(reasons)
+
+
 def _end(request: Document) -> Iterator[tuple[str, Cell]]:
     if request.get("ended_at"):
         why = f": {request['ended_why']}" if request.get("ended_why") else ""

@@ -11,8 +11,8 @@ from broker.cli.people.client import Client
 from broker.cli.people.devices import device_key
 from broker.cli.people.exits import CommandError, Document, Exit, ProblemError
 from broker.cli.people.moments import distance, moment, rfc3339
-from broker.cli.people.problem_words import entries, reason_lines
-from broker.cli.people.request_words import COLUMNS, done, facts, row, waits_for
+from broker.cli.people.problem_words import entries, or_not_there
+from broker.cli.people.request_words import COLUMNS, done, facts, not_reviewer, row, waits_for
 from broker.cli.people.screen import Screen
 from broker.cli.people.values import parse_value
 
@@ -39,7 +39,7 @@ async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> E
 
 async def show(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
     """One of them."""
-    answer = await client.get(_path(arguments.request))
+    answer = await _found(arguments, client)
     request = _request(answer)
     if request.get("activated_at"):
         answer |= await client.get(f"{_path(arguments.request)}/done")
@@ -93,7 +93,7 @@ async def revoke(arguments: argparse.Namespace, client: Client, screen: Screen) 
 
 async def review(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
     """Show it, and say yes or no to exactly what was shown."""
-    shown = await client.get(_path(arguments.request))
+    shown = await _found(arguments, client)
     request = _request(shown)
     if not screen.as_json:
         screen.facts(facts(request))
@@ -101,6 +101,13 @@ async def review(arguments: argparse.Namespace, client: Client, screen: Screen) 
     verdict = arguments.verdict or _verdict()
     body = {"verdict": verdict, "comment": arguments.comment, "version": request.get("version")}
     return await _act(arguments, client, screen, "review", body)
+
+
+async def _found(arguments: argparse.Namespace, client: Client) -> Document:
+    try:
+        return await client.get(_path(arguments.request))
+    except ProblemError as error:
+        raise or_not_there(error, "otb request ls") from None
 
 
 async def _act(arguments: argparse.Namespace, client: Client, screen: Screen, act: str, body: Document) -> Exit:
@@ -235,8 +242,7 @@ def _tell_outlook(answer: Document, screen: Screen) -> None:
     elif outlook.get("reviewed") is True:
         screen.say("You have reviewed it.")
     else:
-        others = [reason for reason in entries(outlook.get("reasons")) if reason.get("code") != "review_of_oneself"]
-        for line in reason_lines(others):
+        for line in not_reviewer(outlook):
             screen.say(f"You may not review it: {line}")
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from broker.cli.people.client import Client
-from broker.cli.people.exits import CommandError, Document, Exit
+from broker.cli.people.exits import CommandError, Document, Exit, ProblemError
 from broker.cli.people.moments import distance, moment
-from broker.cli.people.problem_words import entries
+from broker.cli.people.problem_words import entries, or_not_there
 from broker.cli.people.safe_text import number_text
 from broker.cli.people.screen import Cell, Screen
 
@@ -31,7 +31,11 @@ async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> E
 
 async def show(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
     """One session."""
-    _tell(await client.get(session_path(arguments.session)), screen)
+    try:
+        found = await client.get(session_path(arguments.session))
+    except ProblemError as error:
+        raise or_not_there(error, "otb sessions ls") from None
+    _tell(found, screen)
     return Exit.DONE
 
 

@@ -1,5 +1,6 @@
 """Refusals, decisions and records in sentences, and the exit status that goes with each."""
 
+import asyncio
 import ssl
 from argparse import Namespace
 
@@ -8,15 +9,17 @@ import pytest
 from broker.api.problems import KINDS
 from broker.cli.people.access import Access
 from broker.cli.people.connect import event_lines
-from broker.cli.people.devices import unknown_device
-from broker.cli.people.exits import Exit, exit_of
+from broker.cli.people.devices import device_key, unknown_device
+from broker.cli.people.exits import CommandError, Exit, ProblemError, exit_of
 from broker.cli.people.look import frozen_devices, window_state
-from broker.cli.people.problem_words import failure_line, sentences, worst
+from broker.cli.people.problem_words import failure_line, or_not_there, sentences, worst
 from broker.cli.people.record_words import record_sentence
-from broker.cli.people.request_words import done, facts, waits_for
+from broker.cli.people.request_words import done, facts, not_reviewer, waits_for
 from broker.cli.people.requests import argument_of
 from broker.cli.people.trouble import explained
 from broker.cli.people.why import explanation
+from broker.identity.enrolment_codes import spent_error
+from broker.model.enrolment import InvitationState
 from broker.model.vocabulary import RecordKind
 
 DENIED = {
@@ -240,6 +243,47 @@ def test_a_revoked_certificate_takes_a_new_invitation_and_no_renewal():
 )
 def test_who_is_still_to_approve_is_named(missing, still_needed, told):
     assert waits_for({"missing": missing, "still_needed": still_needed}) == told
+
+
+@pytest.mark.parametrize(
+    ("codes", "told"),
+    [(["review_of_oneself", "role_missing"], 0), (["duties_conflict", "role_missing"], 2)],
+)
+def test_who_asked_is_not_told_why_he_may_not_review_it(codes, told):
+    assert len(not_reviewer({"reasons": [{"code": code, "text": "x"} for code in codes]})) == told
+
+
+def test_a_refusal_to_show_one_thing_says_that_it_may_not_be_there():
+    refused = {"code": "permission_denied", "title": "You may not do this.", "what_to_do": "Ask for the role."}
+    told = or_not_there(ProblemError(refused), "otb sessions ls").document["what_to_do"]
+    assert told == "Ask for the role. If it is yours, it is over or has another id: see `otb sessions ls`."
+    other = ProblemError({"code": "state_unavailable"})
+    assert or_not_there(other, "otb sessions ls") is other
+
+
+def test_without_a_token_a_device_wants_its_site():
+    class Client:
+        async def get(self, path, query=()):
+            raise ProblemError({"code": "credentials_missing"})
+
+    with pytest.raises(CommandError, match="Without a token, a device is named with its site: SITE/ahu-1"):
+        asyncio.run(device_key(Client(), "ahu-1"))
+
+
+def test_what_a_master_did_is_counted_in_words():
+    ((line, _),) = event_lines({"type": "ended", "text": "It left.", "requests": 2, "replies": 1, "denials": 1})
+    assert line == "It left. 2 requests, 1 reply, 1 denial."
+
+
+def test_a_code_that_was_used_is_told_in_one_sentence_and_what_to_do():
+    kind, error = KINDS["code_used"], spent_error(InvitationState.USED)
+    lines = [
+        line
+        for line, _ in sentences(
+            {"code": "code_used", "title": kind.title, "detail": error.public, "what_to_do": kind.what_to_do}
+        )
+    ]
+    assert lines == ["The code has been used.", "What to do: If that was not you, tell your sponsor at once."]
 
 
 def test_faults_of_a_request_are_told_by_the_argument_they_are_about():
