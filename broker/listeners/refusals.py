@@ -24,8 +24,10 @@ _REFUSED: dict[str, int] = {
     Reason.DEVICE_DOWN: WAY_DOWN,
     Reason.SESSION_PAUSED: BUSY,
 }
-_ALLOWED_AND_NOT_SENT = frozenset({Reason.ACCESS_CHANGED, Reason.STATE_STALE})
-"""What passes by itself; of something that was denied these words say no such thing."""
+_ALLOWED_AND_NOT_SENT = frozenset(
+    {Reason.ACCESS_CHANGED, Reason.STATE_STALE, Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE}
+)
+"""What passes by itself (the policy may have been silent about who armed it); of what was denied that is not said."""
 _NOT_SENT: dict[str, int] = {
     Reason.BUDGET_EXHAUSTED: BUSY,
     Reason.DEVICE_DOWN: WAY_DOWN,

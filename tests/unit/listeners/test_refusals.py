@@ -23,6 +23,7 @@ def held_back(code):
     [
         Refused((Reason.ACCESS_CHANGED,), (ALLOWED,)),
         Refused((Reason.STATE_STALE,), (ALLOWED,)),
+        Refused((Reason.POLICY_LATE,), (ALLOWED,)),
         held_back(Reason.ACCESS_CHANGED),
     ],
 )
@@ -37,7 +38,7 @@ def test_a_caller_of_the_api_is_told_the_same(finding):
     assert what_to_do(why.reasons) == "Try again; it will be decided anew."
 
 
-@pytest.mark.parametrize("reason", [Reason.ACCESS_CHANGED, Reason.STATE_STALE])
+@pytest.mark.parametrize("reason", [Reason.ACCESS_CHANGED, Reason.STATE_STALE, Reason.POLICY_LATE])
 def test_a_denial_is_no_invitation_to_ask_again_whatever_word_it_uses(reason):
     denied = Decision("dec-3", 3, False, (reason,))
     assert modbus_reply(6, Refused((reason,), (denied,))) == ILLEGAL_FUNCTION
