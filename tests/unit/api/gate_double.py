@@ -445,6 +445,10 @@ class MembershipDouble:
     async def person(self, subject):
         return None
 
+    async def states(self, invitations):
+        assert not invitations
+        return ()
+
 
 class EnrolmentDouble:
     """Whoever calls is refused with the next of `refusals`, and what it was asked is kept."""
