@@ -1,6 +1,7 @@
 """No page mentions what does not exist: links, commands, options, settings, metrics, files, make targets."""
 
 import argparse
+import functools
 import re
 import shlex
 from collections.abc import Iterator
@@ -28,7 +29,7 @@ _MAKE = re.compile(r"\bmake ([a-z]+)\b")
 _FILE = re.compile(r"[\w-]+(?:/[\w.-]+)+\.(?:py|rego|json|md|nft|yaml|service|txt|conf)|(?:deploy|certs|tests)/[\w-]+")
 _DOTTED = re.compile(r"[a-z_]+(?:\.[a-z_]+)+")
 _COMMAND = re.compile(r"""(?:^|[|&(;'] *|until |-- )(otb|otbroker)( [^|&;>)\n]*)""")
-_PARSERS = {"otbroker": otbroker.parser, "otb": otb_parser}
+_PARSERS = {"otbroker": functools.cache(otbroker.parser), "otb": functools.cache(otb_parser)}
 _SUFFIXES = (".pub", ".key", ".pem", ".yaml", ".rego")
 _MADE_BY_READERS = (
     "policies/data.json",
