@@ -84,8 +84,9 @@ APPROVAL_ROUTES: tuple[Route, ...] = (
             "ledger_closed",
         ),
         description=(
-            "The token of this call must say that you logged in (`auth_time`) at most five minutes ago; or `code` is "
-            "one of the authenticator app with which you enrolled."
+            "The token of this call must say that you logged in (`auth_time`) after this was asked for (clocks may "
+            "differ by half a minute) and at most five minutes ago; or `code` is one of the authenticator app with "
+            "which you enrolled."
         ),
     ),
 )

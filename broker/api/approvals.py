@@ -70,7 +70,7 @@ async def step_up(call: Call) -> dict[str, Any]:
     if call.body.code:
         await _prove_factor(call, call.body.code)
         how = BY_CODE
-    elif not call.gate.approvals.proven_lately(call.subject):
+    elif not call.gate.approvals.proven_anew(found, call.subject):
         raise Problem("proof_not_fresh")
     by = Approver(call.subject, Obligation.STEP_UP, call.peer)
     return await _done(call, call.gate.approvals.arm(found, by, how))

@@ -218,8 +218,8 @@ class Approvals(Protocol):
     def get(self, identifier: str) -> Approval | None:
         """The approval of that id, None if there never was one or it is over."""
 
-    def proven_lately(self, subject: Subject) -> bool:
-        """Whether the subject has proven itself to its issuer a few minutes ago."""
+    def proven_anew(self, approval: Approval, subject: Subject) -> bool:
+        """Whether the subject has proven itself to its issuer since this was asked for, minutes ago at most."""
 
     def arm(self, approval: Approval, by: Approver, why: str = "", *, without_old: bool = False) -> Approval | None:
         """A person meets one obligation; None if it is over, was refused or does not need that, or is not seen."""

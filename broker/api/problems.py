@@ -54,10 +54,15 @@ KINDS: dict[str, Kind] = {
     "origin_refused": Kind(403, "Calls from other web pages are refused.", "Call without an Origin header."),
     "review_refused": Kind(403, "You may not review this access request.", "The reasons say why."),
     "denied": Kind(403, "Denied; nothing was sent to the device.", "The reasons say what was missing."),
+    "partly_denied": Kind(
+        403,
+        "Denied after a part of it was written.",
+        "Each `outcome` says what became of it: repeat only what is not `done`, when the reasons no longer hold.",
+    ),
     "permission_denied": Kind(403, "You may not do this.", "The reasons say what was missing."),
     "proof_not_fresh": Kind(
         403,
-        "Your token does not say that you proved yourself in the last five minutes.",
+        "Your token does not say that you proved yourself since this was asked for, and in the last five minutes.",
         "Log in again, so that you are asked for all that proves you, and call again with the new token.",
     ),
     "break_glass_refused": Kind(403, "No emergency was opened.", "Check site, parts and settings; it is recorded."),

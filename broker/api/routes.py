@@ -106,12 +106,14 @@ ROUTES: tuple[Route, ...] = (
             "budget_exhausted",
             "not_sent",
             "outcome_unknown",
+            "partly_denied",
         ),
         description=(
             "The call is decided whole before anything is relayed: one denial and nothing is written (403). Then the "
             "writes are carried out in the order given, each relayed at most once; the first that is not done leaves "
             "those after it `unattempted`. 200 means that all are done; anything else is a problem with an `outcome` "
-            "for each. After `outcome: unknown` (504) a write may have taken effect: read before you repeat it.\n\n"
+            "for each; what a person armed may be armed no more when its turn comes (`partly_denied`). After "
+            "`outcome: unknown` (504) a write may have taken effect: read before you repeat it.\n\n"
             "With an `Idempotency-Key` a repeated call gets the first one's answer, with `Idempotency-Replayed: true`, "
             "and writes nothing again. Answers are kept in memory for 24 hours, the newest 1,000 of a subject and "
             "10,000 of all, 32 MiB together. A key whose answer is no longer kept is a new key: its call is decided "

@@ -33,13 +33,14 @@ class Writing:
     ) -> tuple[dict[str, Any] | Problem, bool]:
         """The answer or the problem, and whether anything may have reached the device."""
         findings = await gate.write(session, self.requests)
-        if wait_seconds and (waiting := _approvals(findings)):
+        # What was armed may be armed no more when its turn comes: by then those before it are written.
+        if wait_seconds and not _begun(findings) and (waiting := _approvals(findings)):
             over = await gate.approvals.wait(waiting, wait_seconds)
             findings = await gate.write(session, self.requests) if over else findings
-        denied = [finding for finding in findings if _is_denied(finding)]
+        denied = [] if _begun(findings) else [finding for finding in findings if _is_denied(finding)]
         told = [_denied(f) if denied else _outcome(f) for f in findings]
         sent = any(outcome in _SENT for outcome, _ in told)
-        document = self._document(told)
+        document = self._document(told) | ({"approvals": waiting} if (waiting := _approvals(findings)) else {})
         if all(outcome == "done" for outcome, _ in told):
             return document, sent
         return (self._denial(document, denied) if denied else _failure(document, told)), sent
@@ -66,8 +67,6 @@ class Writing:
         decisions = tuple(decision for finding in denied for decision in finding.decisions if not decision.allow)
         told = (word for finding in denied if isinstance(finding, Refused) for word in finding.reasons)
         reasons = tuple(dict.fromkeys(told))
-        if waiting := _approvals(denied):
-            document = document | {"approvals": waiting}
         if chief_reason(reasons) is Reason.PRIORITY_NOT_ALLOWED and (advice := self._priorities()):
             document = document | {"what_to_do": advice}
         return refusal(reasons, decisions, **document)
@@ -88,6 +87,11 @@ class Writing:
             return {"device": self._device.key, "points": dict(zip(self._names, entries, strict=True))}
         places = [{"table": asked.table.value, "address": asked.address} for asked in self._raw]
         return {"device": self._device.key, "raw": [p | e for p, e in zip(places, entries, strict=True)]}
+
+
+def _begun(findings: Iterable[Finding]) -> bool:
+    """Whether any of the call was carried out; then nothing of it is ever tried again."""
+    return any(isinstance(finding, Answered) for finding in findings)
 
 
 def _is_denied(finding: Finding) -> bool:
@@ -133,4 +137,5 @@ def _failure(document: dict[str, Any], told: list[tuple[str, Why | None]]) -> Pr
         return Problem("outcome_unknown", members={"outcome": "unknown", **document})
     why = next(why for _, why in told if why is not None)
     detail = "" if why.reasons else why.text
-    return Problem(why.code, detail, reasons=why.reasons, decision=why.decision, members=document)
+    code = "partly_denied" if why.code == "denied" and any(outcome == "done" for outcome, _ in told) else why.code
+    return Problem(code, detail, reasons=why.reasons, decision=why.decision, members=document)

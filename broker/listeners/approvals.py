@@ -178,11 +178,14 @@ class Approvals:
         self._wake(known.id)
         return refused
 
-    def proven_lately(self, subject: Subject) -> bool:
-        """Whether the subject has proven itself to its issuer a few minutes ago."""
-        now = self._clock.now()
+    def proven_anew(self, approval: Approval, subject: Subject) -> bool:
+        """Whether the subject has proven itself to its issuer since this was asked for, minutes ago at most: the proof
+        of before was not fresh enough to the policy, however young it was.
+        """
+        earliest = max(self._clock.now() - FRESH_SECONDS, approval.asked_at - SKEW_SECONDS)
+        latest = self._clock.now() + SKEW_SECONDS
         proven = (proof.authenticated_at for proof in subject.proofs if proof.authenticated_at is not None)
-        return any(now - FRESH_SECONDS <= at <= now + SKEW_SECONDS for at in proven)
+        return any(earliest <= at <= latest for at in proven)
 
     async def wait(self, identifiers: Iterable[str], seconds: float) -> bool:
         """Until none of them waits any more, at most that long; whether it came to that."""

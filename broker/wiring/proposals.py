@@ -167,8 +167,8 @@ class ProposalBook:
         await record_durably(self._ledger, record)
 
     def _standing(self, row: ProposalRow) -> Standing:
-        """What counts of a row: approvals that are proven, of just this."""
-        approved = [by for by, note in row.approvals if self._proven(row.proposal, by, note)]
+        """What counts of a row: approvals that are proven, of just this, and of each person one."""
+        approved = {by for by, note in row.approvals if self._proven(row.proposal, by, note)}
         return Standing(row.proposal, tuple(sorted(approved)), row.ended_as, row.ended_by, row.ended_at, row.warrant)
 
     def _proven(self, proposal: Proposal, by: str, note: str) -> bool:

@@ -116,17 +116,23 @@ class ReviewTrust:
         self._proven: dict[tuple[Terms, bytes], Review] = {}
 
     def proven(self, request: AccessRequest) -> tuple[Review, ...]:
-        """The verdicts on just these terms that a known broker signed; others are said to be none, once."""
-        found = []
+        """The verdicts on just these terms that a known broker signed; others are said to be none, once.
+
+        Nobody has two: that the table takes one of each reviewer is a promise of whoever administers the database.
+        """
+        found: dict[str, Review] = {}
         for reviewer, note in request.notes:
             try:
                 review = self._verified(request, note)
                 if review.reviewer.id != reviewer:
                     raise IntegrityError("review_of_another", "the verdict is another reviewer's")
-                found.append(review)
+                if reviewer in found:
+                    self._distrust(request.id, f"review_twice: there are two verdicts of {reviewer}")
+                if reviewer not in found or review.verdict is not Verdict.APPROVE:
+                    found[reviewer] = review
             except IntegrityError as error:
                 self._distrust(request.id, f"{error.code}: a verdict said to be of {reviewer}{_signer(error)}")
-        return tuple(found)
+        return tuple(found.values())
 
     def approvals(self, request: AccessRequest) -> tuple[Review, ...]:
         """The proven approvals; none if somebody denied it."""

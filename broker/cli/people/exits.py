@@ -35,6 +35,7 @@ MEANINGS: dict[Exit, str] = {
 _DENIED = (
     "break_glass_refused",
     "denied",
+    "partly_denied",
     "permission_denied",
     "origin_refused",
     "proof_not_fresh",

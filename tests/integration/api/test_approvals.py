@@ -161,12 +161,12 @@ def test_a_step_up_takes_a_fresh_proof_of_who_asked(pki, run, monkeypatch):
     async def story(stage, ana, bo, problem):
         place = "/v1/approvals/arm-1/step-up"
         assert (await told(await ana.post(place, json={}), 403))["code"] == "proof_not_fresh"
-        monkeypatch.setitem(stages.TOKENS, "token-ana", proven_at(NOW - 301))
+        monkeypatch.setitem(stages.TOKENS, "token-ana", proven_at(NOW - 31))
         assert (await told(await ana.post(place, json={}), 403))["code"] == "proof_not_fresh"
         monkeypatch.setitem(stages.TOKENS, "token-bo", proven_at(NOW, BO))
         assert (await told(await bo.post(place, json={}), 403))["code"] == "permission_denied"
         assert (await told(await bo.post("/v1/approvals/arm-1/approve", json={}), 409))["code"] == "approval_over"
-        monkeypatch.setitem(stages.TOKENS, "token-ana", proven_at(NOW - 299))
+        monkeypatch.setitem(stages.TOKENS, "token-ana", proven_at(NOW - 29))
         armed = await told(await ana.post(place, json={}))
         assert (armed["state"], armed["armings"][0]["obligation"]) == ("armed", "step_up")
         await told(await ana.post(WRITE, json=SETPOINT))

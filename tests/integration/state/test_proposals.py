@@ -3,12 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from itertools import count
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import insert, update
+from sqlalchemy import insert, text, update
 
-from broker.adapters.state_database import StateDatabase, StatePlace
+from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
 from broker.adapters.state_tables import PROPOSAL_APPROVALS, PROPOSALS
 from broker.errors import LedgerUnavailableError
 from broker.ledger.approvals import verify
@@ -85,6 +86,25 @@ def test_one_person_counts_once_however_often_and_wherever(place: StatePlace) ->
         assert ledger.of("proposal_approved") + ledger_there.of("proposal_approved") == 1
 
     using(place, use)
+
+
+def test_an_approval_that_is_there_twice_is_one(tmp_path: Path) -> None:
+    async def use(one: StateDatabase, _: StateDatabase) -> None:
+        here, _ = book(one)
+        opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
+        await here.approve(opened, BO)
+        async with one.connection() as connection:
+            for statement in (
+                "CREATE TABLE copy AS SELECT * FROM proposal_approvals UNION ALL SELECT * FROM proposal_approvals",
+                "DROP TABLE proposal_approvals",
+                "ALTER TABLE copy RENAME TO proposal_approvals",
+            ):
+                await connection.execute(text(statement))
+            await one.commit(connection)
+        standing = await here.standing(opened.proposal.id)
+        assert standing is not None and standing.approved_by == (BO,)
+
+    using(sqlite_place(tmp_path / "broker.db"), use)
 
 
 def test_two_who_come_first_at_one_time_mean_the_same_proposal(place: StatePlace) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import delete, update
+from sqlalchemy import delete, text, update
 
 from broker.access.locks import LocksInForce
 from broker.access.requests import LIVING
@@ -25,6 +25,7 @@ from broker.model.lock import Lock, LockKind
 from broker.model.operation import ModbusRange, Operation, Request, Touch
 from broker.model.place import Organisation, Scope, Table, Window
 from broker.model.schedule import Occurrence
+from broker.model.subject import Subject
 from broker.model.vocabulary import Action, Reason
 from broker.wiring.request_parts import verifiers
 from broker.wiring.requests import reviewer_of
@@ -34,10 +35,10 @@ from tests.unit.access.inventories import point
 SUBJECT = person(ANA, organisation="acme")
 
 
-async def approved(broker: Broker, **changes: Any) -> None:
+async def approved(broker: Broker, *, by: Subject = BO, **changes: Any) -> None:
     asked = terms(**changes)
     await broker.book.create(asked, submit=True)
-    await broker.book.review(await broker.fresh(asked.id), BO, Verdict.APPROVE, "")
+    await broker.book.review(await broker.fresh(asked.id), by, Verdict.APPROVE, "")
 
 
 async def outcomes(*acts: Any) -> list[str]:
@@ -252,6 +253,58 @@ def test_a_row_that_was_made_up_gives_nothing_and_is_recorded_once(place: StateP
             await one.grants.look()
             assert one.gives == set()
             assert [record["code"] for record in one.machine.kinds("request_distrusted")] == ["no_approval"]
+
+    asyncio.run(story())
+
+
+def _doubled(table: str) -> list[Any]:
+    """Each row twice, which whoever administers the database can have."""
+    statements = (
+        f"CREATE TABLE copy AS SELECT * FROM {table} UNION ALL SELECT * FROM {table}",
+        f"DROP TABLE {table}",
+        f"ALTER TABLE copy RENAME TO {table}",
+    )
+    return [text(statement) for statement in statements]
+
+
+def test_one_verdict_that_is_there_twice_is_one(tmp_path: Path) -> None:
+    place = sqlite_place(tmp_path / "broker.db")
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            one.machine.needed = 2
+            await approved(one, by=person("ed", "operator", "security"))
+            await tamper(place, *_doubled("request_reviews"), update(REQUESTS).where(_HERE).values(state="approved"))
+            await one.grants.look()
+            assert one.gives == set()
+            assert [record["code"] for record in one.machine.kinds("request_distrusted")] == ["review_twice"]
+
+    asyncio.run(story())
+
+
+def test_of_an_approval_and_a_denial_of_one_reviewer_the_denial_counts(tmp_path: Path) -> None:
+    place = sqlite_place(tmp_path / "broker.db")
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            await approved(one)
+            request = await one.fresh()
+            note = sign_review(
+                request.terms,
+                reviewer_of(BO),
+                Verdict.DENY,
+                comment="",
+                groups=("security",),
+                at=int(NOW),
+                index=0,
+                origin=one.origin,
+                key=one.key,
+            )
+            await tamper(place, *_doubled("request_reviews"))
+            second = "UPDATE request_reviews SET note = :note WHERE rowid = (SELECT max(rowid) FROM request_reviews)"
+            await tamper(place, text(second).bindparams(note=note))
+            await one.grants.look()
+            assert one.gives == set()
 
     asyncio.run(story())
 

@@ -7,7 +7,7 @@ from broker.api.json_text import decode_json
 from broker.api.models import WriteAnswer, WriteCall
 from broker.api.problems import Problem
 from broker.api.writings import Writing
-from broker.engine.events import Answered
+from broker.engine.events import Answered, Refused
 from broker.model.operation import Relayed
 from broker.model.vocabulary import Reason, Result
 from tests.unit.api.gate_double import AHU, ANA, VAV, GateDouble
@@ -15,13 +15,13 @@ from tests.unit.api.gate_double import AHU, ANA, VAV, GateDouble
 SETPOINT = "supply-temp-setpoint"
 
 
-def ask(gate, device=AHU, **call):
+def ask(gate, device=AHU, wait_seconds=0, **call):
     """What a call is told, and whether anything may have reached the device."""
 
     async def asked():
         writing = Writing(device, WriteCall.model_validate(decode_json(json.dumps(call).encode())))
         session = await gate.admit(ANA, device, "https", "peer", object())
-        return await writing.carry_out(gate, session)
+        return await writing.carry_out(gate, session, wait_seconds)
 
     told, sent = asyncio.run(asked())
     if not isinstance(told, Problem):
@@ -77,6 +77,16 @@ def test_a_success_that_could_not_be_recorded_is_unknown():
     gate.failing[SETPOINT] = lambda decisions: Answered(Relayed(Result.DONE), decisions, recorded=False)
     told, sent = ask(gate, points={SETPOINT: 19.5})
     assert (told.status, sent, outcomes(told)) == (504, True, {SETPOINT: "unknown"})
+
+
+@pytest.mark.parametrize("wait_seconds", [0, 60])
+def test_what_was_written_before_an_arming_was_found_used_up_is_told_and_never_written_again(wait_seconds):
+    gate = GateDouble()
+    gate.failing[SETPOINT] = lambda decisions: Refused((Reason.APPROVAL_NEEDED,), decisions, "arm-2")
+    told, sent = ask(gate, points={"fan-speed": 3, SETPOINT: 19.5}, wait_seconds=wait_seconds)
+    assert (told.code, told.status, told.members["approvals"], sent) == ("partly_denied", 403, ["arm-2"], True)
+    assert outcomes(told) == {"fan-speed": "done", SETPOINT: "not_sent"}
+    assert [r.operations[0].touches[0].point.id for r in gate.relayed] == ["fan-speed", SETPOINT]
 
 
 @pytest.mark.parametrize("value", [19.55, "warm", True, 10**30, 4000])

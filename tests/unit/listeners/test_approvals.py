@@ -16,6 +16,7 @@ from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.ledger import records
 from broker.ledger.invariants import Invariants
+from broker.listeners.approvals import SKEW_SECONDS
 from broker.listeners.approvers import Approvers
 from broker.listeners.concealment import Concealment
 from broker.listeners.decision_desk import DecisionDesk
@@ -548,14 +549,20 @@ def test_repeating_what_waits_counts_against_the_quota_of_denials(stage):
     assert stage.asked().relayed.result == Result.DONE
 
 
-def test_a_fresh_proof_is_one_of_the_last_minutes(stage):
+def test_a_fresh_proof_is_one_from_after_the_operation_was_refused_minutes_ago_at_most(stage):
     def proven(at):
-        return replace(ANA, proofs=(PROOF, replace(PROOF, kind=ProofKind.TOKEN, authenticated_at=at)))
+        subject = replace(ANA, proofs=(PROOF, replace(PROOF, kind=ProofKind.TOKEN, authenticated_at=at)))
+        return stage.approvals.proven_anew(waiting, subject)
 
-    assert not stage.approvals.proven_lately(ANA)
-    assert stage.approvals.proven_lately(proven(NOW - FRESH_SECONDS))
-    assert not stage.approvals.proven_lately(proven(NOW - FRESH_SECONDS - 1))
-    assert not stage.approvals.proven_lately(proven(NOW + 3600))
+    waiting = stage.waiting()
+    asked = stage.time
+    assert not stage.approvals.proven_anew(waiting, ANA)
+    assert proven(asked + 1)
+    assert not proven(asked - SKEW_SECONDS - 1), "the policy knew of that one and wanted another"
+    assert not proven(asked + 3600)
+    stage.time = asked + FRESH_SECONDS + 2
+    assert not proven(asked + 1)
+    assert proven(asked + 2)
 
 
 ACTS = {
