@@ -229,7 +229,7 @@ def _add_approvals(commands: Commands) -> None:
         "step-up",
         "approvals:step_up",
         "arm an operation of your own by having just logged in again",
-        description="Your token must say that you proved yourself since you were refused, and in the last five minutes, or you give a code.",
+        description="Your token must say that you proved yourself since the refusal, or you give a code.",
     )
     step_up.add_argument("--code", action="store_true", help="ask for a code of your authenticator app instead")
     for command in (show, approve, refuse, step_up):

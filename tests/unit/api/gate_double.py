@@ -442,9 +442,6 @@ class MembershipDouble:
     async def invitation(self, identifier):
         return None
 
-    async def states(self, invitations):
-        return ()
-
     async def person(self, subject):
         return None
 
