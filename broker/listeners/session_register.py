@@ -25,6 +25,7 @@ SPARE_LOOKS = 1024
 STATE_STALE = "the state is too old"
 LOGOUTS_UNREAD = "logouts have not been read"
 FILES_INVALID = "files have been invalid for too long"
+REQUESTS_UNREAD = "requests have not been read"
 SPARING_EMERGENCIES = frozenset({STATE_STALE, LOGOUTS_UNREAD, FILES_INVALID})
 """What only says that the state or new files are not there: emergencies are for when they are not."""
 log = logging.getLogger(__name__)
@@ -38,7 +39,8 @@ class SessionRegister:
 
     `prove_again` gives a subject as its proofs hold now, or why they no longer do (revoked, stale CRL). While
     `shut_for` names anything (the broker stops, the clock is behind the record, files are invalid too long) no session
-    is opened. `followers` are told of each session that was entered or has ended.
+    is opened. While `grants_unread` names anything, a grant that is not there may go on all the same. `followers` are
+    told of each session that was entered or has ended.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class SessionRegister:
         self._looks: list[tuple[float, int, Session]] = []
         self._order = itertools.count()
         self.shut_for: set[str] = set()
+        self.grants_unread: set[str] = set()
         self.opened = 0
         self._pace = SessionPace()
         self.followers: list[Callable[[Session], None]] = []

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from broker.access.debts import due_after, relies
+from broker.access.debts import MAY_RETURN, due_after, relies
 from broker.adapters.state_leaves import DebtJournal
 from broker.engine.ports import Clock
 from broker.engine.sessions import Session, in_force, prolonged
@@ -19,13 +19,14 @@ Who = tuple[str, str]
 
 @dataclass(slots=True)
 class End:
-    """The end of the access that a debt came from: why, when (`at` monotonic, `ended` epoch seconds), since when the
-    debt is due, and what was tried and is waited for since.
+    """The end of the access that a debt came from: why, when (`at` monotonic, `ended` epoch seconds), when the grace
+    began, since when the debt is due, and what was tried and is waited for since.
     """
 
     why: EndReason
     at: float
     ended: float
+    grace_from: float
     due_at: float | None = None
     attempts: int = 0
     again_at: float = 0.0
@@ -53,6 +54,11 @@ class Endings:
             end = self._ends[debt.place] = self._new(EndReason.BROKER_KILLED)
         return end
 
+    @property
+    def shut_because(self) -> str:
+        """Why nobody is let in now, or nobody knows what grants there are; empty if neither is so."""
+        return ", ".join(sorted(self._register.shut_for | self._register.grants_unread))
+
     def waits_for(self, debt: Debt) -> str:
         """What a debt waits for, in words."""
         if debt.since:
@@ -61,7 +67,7 @@ class Endings:
         if end is None:
             return "the end of the access"
         if end.due_at is None:
-            return "the debtor, who may come back"
+            return self.shut_because or "the debtor, who may come back"
         return end.waits_for or "its turn"
 
     def due(self, busy: Collection[str]) -> dict[Who, list[Debt]]:
@@ -94,7 +100,8 @@ class Endings:
                 self._ends[debt.place] = self._new(session.ended)
 
     def _new(self, why: EndReason) -> End:
-        return End(why, self._clock.monotonic(), self._clock.now())
+        at = self._clock.monotonic()
+        return End(why, at, self._clock.now(), at)
 
     def _goes_on(self, debt: Debt, session: Session) -> bool:
         """Whether the access that a debt came from goes on in this session, by a grant that prolongs another too."""
@@ -107,16 +114,23 @@ class Endings:
         return True
 
     def _is_due(self, debt: Debt) -> bool:
-        """Whether something is to be done about a debt whose debtor has no session any more."""
+        """Whether something is to be done about a debt whose debtor has no session any more.
+
+        While nobody can come back, nor is it known to what, that is in the way like anything else; then he has his
+        grace.
+        """
         end, now = self.of(debt), self._clock.monotonic()
         if debt.under_way and now < end.at + UNDER_WAY_SECONDS:
             return False
+        if end.due_at is None and end.why in MAY_RETURN and self.shut_because:
+            end.grace_from = now
+            return not debt.since
         if end.due_at is None:
             gone = self._gone(debt)
-            if gone is None and now < end.at + due_after(end.why, self._grace_seconds):
+            if gone is None and now < end.grace_from + due_after(end.why, self._grace_seconds):
                 return False
-            end.due_at = now
-            if due_after(end.why, 1.0) and gone is not None:
+            end.due_at, end.waits_for = now, ""
+            if end.why in MAY_RETURN and gone is not None:
                 end.why = gone
         return now >= end.again_at
 

@@ -157,8 +157,8 @@ class LeaveKeeper:
     def _obstacle(self, device: Device) -> str:
         """What is in the way now and passes by itself."""
         itself = self._itself()
-        if self._register.shut_for:
-            return ", ".join(sorted(self._register.shut_for))
+        if shut := self._endings.shut_because:
+            return shut
         lock = self._desk.locks.on_session(itself, device, "") or self._desk.locks.isolation(device.site)
         if lock is not None:
             return f"{Reason.SITE_ISOLATED if lock.isolation else Reason.LOCKED} ({lock.id})"

@@ -15,6 +15,7 @@ from broker.access.requests import GRANTED, LIVING, Party, after, by_the_clock
 from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.ledger import request_records
 from broker.ledger.reviews import terms_digest
+from broker.listeners.session_register import REQUESTS_UNREAD
 from broker.model.access_request import AccessRequest, Ending, RequestAct, RequestState, Terms
 from broker.model.place import Grant
 from broker.model.vocabulary import EndReason, Reason
@@ -156,7 +157,10 @@ class RequestGrants:
 
     def _hold_if_stale(self) -> None:
         """Somebody may have revoked what this broker could not read for too long."""
-        if self._given and self._is_stale:
+        if not self._is_stale:
+            return
+        self._tell_whether_read()
+        if self._given:
             log.error("requests were last read more than %d seconds ago: they give nothing", STALE_SECONDS)
             self._held |= dict.fromkeys(self._given, (Reason.STATE_STALE,))
             self._give((), self._held)
@@ -190,11 +194,17 @@ class RequestGrants:
                 wanted[request.id] = request.terms.grant()
         self._held = held
         self._give([grant for key, grant in wanted.items() if key in self._living], self._held)
+        self._tell_whether_read()
         self._epoch, self._due = parts.desk.epoch, self._next_due(now)
         for request in tuple(self._living.values()):
             act = by_the_clock(request.standing, request.terms, now, request.id in self._given)
             if act is not None:
                 await self._by_itself(request, act, now)
+
+    def _tell_whether_read(self) -> None:
+        """Nothing is to be concluded from a grant that is not given only because nobody could read it."""
+        unread = self._parts.register.grants_unread
+        (unread.add if self._is_stale else unread.discard)(REQUESTS_UNREAD)
 
     def _is_time(self, terms: Terms, now: float) -> bool:
         return terms.starts <= now < terms.ends and (not terms.window or self._opening(terms, now) <= now)

@@ -84,6 +84,7 @@ class Machine:
     in_force: InForce = field(default_factory=lambda: InForce(PLANT))
     locks: LocksInForce = field(default_factory=LocksInForce)
     given: GivenGrants = field(default_factory=GivenGrants)
+    grants_unread: set[str] = field(default_factory=set)
     epoch: int = 1
     revision: str = "r1"
 

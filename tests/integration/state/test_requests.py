@@ -20,6 +20,7 @@ from broker.adapters.state_tables import REQUEST_REVIEWS, REQUEST_USES, REQUESTS
 from broker.errors import ConfigError, LedgerUnavailableError, RequestRefusedError, StateUnavailableError
 from broker.ledger.notes import verifier_of
 from broker.ledger.reviews import encode_terms, sign_review
+from broker.listeners.session_register import REQUESTS_UNREAD
 from broker.model.access_request import AccessRequest, Ending, RequestState, Standing, Verdict
 from broker.model.lock import Lock, LockKind
 from broker.model.operation import ModbusRange, Operation, Request, Touch
@@ -27,6 +28,7 @@ from broker.model.place import Organisation, Scope, Table, Window
 from broker.model.schedule import Occurrence
 from broker.model.subject import Subject
 from broker.model.vocabulary import Action, Reason
+from broker.wiring.request_grants import RequestGrants
 from broker.wiring.request_parts import verifiers
 from broker.wiring.requests import reviewer_of
 from tests.integration.state.request_stage import ANA, BO, CY, DI, NOW, PLANT, Broker, person, terms
@@ -573,13 +575,34 @@ def test_what_could_not_be_read_for_five_seconds_gives_nothing_until_it_is(tmp_p
             one.machine.ticks += 4.9
             one.grants._hold_if_stale()
             assert (one.gives, one.grants.readiness[0]) == ({"req-a"}, True)
+            assert not one.machine.grants_unread
             one.machine.ticks += 0.2
             one.grants._hold_if_stale()
             assert (one.gives, one.grants.readiness[0]) == (set(), False)
+            assert one.machine.grants_unread == {REQUESTS_UNREAD}
             assert one.grants.held_because("req-a") == (Reason.STATE_STALE,)
             one.parts.rows.living = living  # type: ignore[method-assign]
             await one.grants.look()
             assert (one.gives, one.grants.readiness[0]) == ({"req-a"}, True)
+            assert not one.machine.grants_unread
+
+    asyncio.run(story())
+
+
+def test_a_broker_that_starts_without_the_state_does_not_conclude_that_nothing_was_granted(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+
+            async def away(*_: object) -> Any:
+                raise StateUnavailableError("state_unavailable", "away")
+
+            one.parts.rows.living = away  # type: ignore[method-assign]
+            started = RequestGrants(one.parts)
+            await started.look()
+            assert one.machine.grants_unread == {REQUESTS_UNREAD}
+            del one.parts.rows.living
+            await started.look()
+            assert not one.machine.grants_unread
 
     asyncio.run(story())
 

@@ -180,6 +180,12 @@ class Stage:
         self.desk.in_force = InForce(replace(INVENTORY, **changes))
         self.desk.epoch += 1
 
+    def given(self, *grants: Grant, gone: EndReason = EndReason.GRANT_ENDED) -> None:
+        """These are the grants that were asked for and approved."""
+        allowed = (replace(ACME, allowed=Scope()), SISTER)
+        self.changed(organisations=allowed, grants=(LOOK,))
+        self.register.give("requests", grants, gone)
+
     def locked(self, *locks: Any) -> None:
         self.desk.enforce(LocksInForce(locks))
         self.register.enforce_locks()

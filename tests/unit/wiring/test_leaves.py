@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from broker.listeners.session_register import REQUESTS_UNREAD, STATE_STALE
 from broker.model.decision import EntryPoint
 from broker.model.lock import Lock, LockKind
 from broker.model.operation import Relayed
+from broker.model.place import GrantKind
 from broker.model.vocabulary import EndReason, Result
 from broker.wiring import leaves
 from tests.unit.wiring.leave_stage import ADJUST, ANA, GIVE_UP, GRACE, HOLIDAYS, LOOK, NOW, Stage, left
@@ -18,6 +20,7 @@ from tests.unit.wiring.leave_stage import play as play
 ISOLATION = Lock("lck-1", LockKind.SITE, "plant", "why", "bo", NOW, "b/ledger", isolation=True)
 ON_DEVICE = Lock("lck-2", LockKind.DEVICE, "plant/ahu-1", "why", "bo", NOW, "b/ledger")
 ON_ANA = Lock("lck-3", LockKind.SUBJECT, ANA.id, "why", "bo", NOW, "b/ledger")
+ASKED_FOR = replace(ADJUST, id="req-1", kind=GrantKind.REQUEST, organisations=("acme",), not_after=NOW + 10**5)
 UNDONE = [("undone", "")]
 
 
@@ -90,6 +93,66 @@ def test_the_grace_ends_when_there_is_no_access_to_come_back_to(play, change, wh
         change(stage)
         assert await stage.leave() == UNDONE
         assert stage.told("leave_finished")[0]["why"] == why
+
+    play(story)
+
+
+def loses_the_state(stage):
+    stage.register.shut_for.add(STATE_STALE)
+    stage.register.grants_unread.add(REQUESTS_UNREAD)
+    stage.register.end_all_but_emergencies(EndReason.STATE_STALE)
+    stage.given(gone=EndReason.STATE_STALE)
+
+
+async def has_the_state_again(stage, *grants):
+    """The locks are read first, and nobody knows yet what was asked for."""
+    stage.register.shut_for.clear()
+    await stage.after(1)
+    stage.given(*grants)
+    stage.register.grants_unread.clear()
+
+
+def test_who_lost_his_grant_only_because_the_state_was_away_has_his_grace_once_it_is_back(play):
+    async def story(stage):
+        stage.given(ASKED_FOR)
+        session = await stage.ana()
+        await stage.writes_as(session, 20)
+        loses_the_state(stage)
+        await stage.after(2 * GRACE)
+        ((_, told),) = stage.keeper.debts()
+        assert (session.ended, told) == ("state_stale", f"{REQUESTS_UNREAD}, {STATE_STALE}")
+        await has_the_state_again(stage, ASKED_FOR)
+        await stage.after(GRACE - 1)
+        assert (stage.holds, stage.told("leave_finished", "leave_unsettled")) == (20, [])
+        await stage.after(2)
+        assert await stage.leave() == UNDONE
+        assert stage.told("leave_finished")[0]["why"] == "state_stale"
+
+    play(story)
+
+
+def test_a_grant_that_ended_while_the_state_was_away_has_no_grace_once_that_is_known(play):
+    async def story(stage):
+        stage.given(ASKED_FOR)
+        await stage.writes_as(await stage.ana(), 20)
+        loses_the_state(stage)
+        await has_the_state_again(stage)
+        assert await stage.leave() == UNDONE
+        assert stage.told("leave_finished")[0]["why"] == "grant_ended"
+
+    play(story)
+
+
+def test_a_state_that_stays_away_for_too_long_is_given_up_listed_and_alarmed(play):
+    async def story(stage):
+        stage.given(ASKED_FOR)
+        await stage.writes_as(await stage.ana(), 20)
+        loses_the_state(stage)
+        await stage.after(GIVE_UP - 1)
+        assert not stage.keeper.unsettled
+        await stage.after(2)
+        assert await stage.leave() == [("given_up", f"{REQUESTS_UNREAD}, {STATE_STALE}")]
+        assert len(stage.keeper.unsettled) == 1
 
     play(story)
 
