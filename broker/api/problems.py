@@ -25,6 +25,7 @@ class Kind:
     what_to_do: str
 
 
+_AS_SAID = "as long as Retry-After says"
 _FIX_REQUEST = "Correct the request and send it again."
 _AGAIN = "Nothing was sent to the device; try again in a moment."
 
@@ -115,10 +116,10 @@ KINDS: dict[str, Kind] = {
     "certificate_request_refused": Kind(422, "The certificate request is refused.", "Make a request without extras."),
     "factor_missing": Kind(403, "There is no second factor of this person.", _ASK_SPONSOR),
     "factor_refused": Kind(403, "The second factor was not proven.", "Wait for the next code, and check the clock."),
-    "factor_blocked": Kind(429, "The second factor was refused too often.", "Wait as long as Retry-After says."),
+    "factor_blocked": Kind(429, "The second factor was refused too often.", f"Wait {_AS_SAID}."),
     "factor_unavailable": Kind(422, "This kind of second factor is not offered here.", "Use an authenticator app."),
     "renewal_refused": Kind(403, "This certificate cannot be renewed.", _ASK_SPONSOR),
-    "renewal_too_often": Kind(429, "This was renewed too often lately.", "Wait as long as Retry-After says."),
+    "renewal_too_often": Kind(429, "This was renewed too often lately.", f"Wait {_AS_SAID}."),
     "invitation_refused": Kind(
         422, "Nobody can be invited like this.", "Name a mailbox that lies in the namespaces of the organisation."
     ),
@@ -205,9 +206,7 @@ KINDS: dict[str, Kind] = {
     "too_many_requests": Kind(
         429, "You have too many access requests under way.", "Withdraw what you do not need, then try again."
     ),
-    "too_many_attempts": Kind(
-        429, "Too many attempts to open an emergency.", "Wait as long as Retry-After says, then try again."
-    ),
+    "too_many_attempts": Kind(429, "Too many attempts to open an emergency.", f"Wait {_AS_SAID}, then try again."),
     "too_many_watchers": Kind(429, "As many watch as may at once.", "Let another watcher go, then try again."),
     "internal_error": Kind(
         500, "The broker failed; this is a fault of the broker.", "Tell the operator of the broker."
@@ -285,7 +284,7 @@ class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
             "status": kind.status,
             "detail": self.detail or " ".join(reason_text(word) for word in self.reasons) or kind.title,
             "code": self.code,
-            "what_to_do": what_to_do(self.reasons) or kind.what_to_do,
+            "what_to_do": what_to_do(self.reasons) or self._for_now(kind.what_to_do),
         }
         if self.reasons:
             document["reasons"] = reasons_document(self.reasons)
@@ -294,6 +293,11 @@ class Problem(Exception):  # noqa: N818 - the name that RFC 9457 gives it
         if decision is not None and decision.next_window is not None:
             document["next_window"] = window_document(*decision.next_window)
         return document | self.members
+
+    def _for_now(self, advice: str) -> str:
+        """With the time to wait where there is one: people do not see headers."""
+        wait = self.headers.get("Retry-After")
+        return advice.replace(_AS_SAID, f"{wait} s") if wait else advice
 
     def response(self) -> web.Response:
         """The HTTP response."""

@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.api.problems import KINDS, refusal
+from broker.api.problems import KINDS, Problem, refusal
 from broker.api.readings import why_refused
 from broker.engine.events import Refused
 from broker.model.decision import Decision
@@ -83,3 +83,10 @@ def test_what_was_allowed_and_not_sent_names_the_decision_that_explains_it():
     assert refusal((Reason.OBLIGATION_UNMET,), (allowed,)).document()["decision_id"] == "dec-1"
     assert refusal(denied.reasons, (allowed, denied)).document()["decision_id"] == "dec-2"
     assert why_refused(Refused((Reason.OBLIGATION_UNMET,), (allowed,))).document()["decision_id"] == "dec-1"
+
+
+def test_how_long_to_wait_is_told_in_words_too():
+    headers = {"Retry-After": "12"}
+    assert Problem("too_many_attempts", headers=headers).document()["what_to_do"] == "Wait 12 s, then try again."
+    assert Problem("factor_blocked", headers=headers).document()["what_to_do"] == "Wait 12 s."
+    assert "Retry-After" in KINDS["factor_blocked"].what_to_do
