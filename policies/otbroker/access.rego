@@ -4,7 +4,7 @@
 #   Asked for each reviewer: when somebody approves, and again for every approval when the grant is to begin. `groups` is
 #   what this reviewer may stand for, `needed` how many groups must be stood for, each by somebody else, `approvers` all
 #   groups that there are. A site adds reasons of its own in `data.site.access.reasons`, and may need more in
-#   `data.site.access.needed`.
+#   `data.site.access.needed` (1 to 8); if it cannot be read, nobody may approve.
 # entrypoint: true
 package otbroker.access
 
@@ -46,8 +46,7 @@ least := 2 if grave
 least := 1 if not grave
 
 wanted_by_site contains least_of_site if {
-	is_number(data.site.access.needed)
-	least_of_site := data.site.access.needed
+	some least_of_site in data.otbroker.site.approvals_wanted
 }
 
 grave if {
@@ -120,7 +119,12 @@ reasons contains "duties_conflict" if {
 
 reasons contains "contract_ended" if not reviewer_contract_in_force
 
-reasons contains reason if some reason in data.site.access.reasons
+reasons contains "site_policy_odd" if data.otbroker.site.access_odd
+
+reasons contains reason if {
+	not data.otbroker.site.access_odd
+	some reason in data.site.access.reasons
+}
 
 of_somebody_else if {
 	is_string(input.reviewer.id)

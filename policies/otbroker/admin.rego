@@ -232,7 +232,12 @@ people contains person if {
 	some person in input.resource.approved_by
 }
 
-reasons contains reason if some reason in data.site.admin.reasons
+reasons contains "site_policy_odd" if data.otbroker.site.admin_odd
+
+reasons contains reason if {
+	not data.otbroker.site.admin_odd
+	some reason in data.site.admin.reasons
+}
 
 rules contains "everybody" if input.permission in for_everybody
 

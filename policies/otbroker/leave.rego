@@ -29,7 +29,12 @@ reasons contains "service_not_allowed" if not step
 
 reasons contains "value_not_allowed" if not nothing_but_the_debt
 
-reasons contains reason if some reason in data.site.leave.reasons
+reasons contains "site_policy_odd" if data.otbroker.site.leave_odd
+
+reasons contains reason if {
+	not data.otbroker.site.leave_odd
+	some reason in data.site.leave.reasons
+}
 
 is_device if is_string(input.device.id)
 

@@ -127,7 +127,10 @@ reasons contains "site_policy_odd" if {
 	not input.operation.writes == false
 }
 
-reasons contains reason if some reason in data.site.operation.reasons
+reasons contains reason if {
+	not data.otbroker.site.reasons_odd
+	some reason in data.site.operation.reasons
+}
 
 writes_whole_points if {
 	input.operation.described == true

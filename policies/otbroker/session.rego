@@ -34,7 +34,12 @@ reasons contains "freeze_active" if {
 	count(useful) == 0
 }
 
-reasons contains reason if some reason in data.site.session.reasons
+reasons contains "site_policy_odd" if data.otbroker.site.session_odd
+
+reasons contains reason if {
+	not data.otbroker.site.session_odd
+	some reason in data.site.session.reasons
+}
 
 # Pairs of a grant and an action that the calendar's windows let happen now.
 in_time contains [id, action] if {

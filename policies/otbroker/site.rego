@@ -1,8 +1,8 @@
 # METADATA
 # title: What a site says must be what the library reads
 # description: |
-#   A typing error in `data.site.operation` or `data.site.leave` must deny, not be passed over: what a site wanted for its
-#   writes is not known then. Rules that are not there say nothing, and that is no error.
+#   A typing error in what a site says must deny, not be passed over: what the site wanted is not known then. Rules that
+#   are not there say nothing, and that is no error.
 package otbroker.site
 
 # METADATA
@@ -10,6 +10,56 @@ package otbroker.site
 reasons_odd if {
 	said := data.site.operation.reasons
 	not words(said)
+}
+
+# METADATA
+# description: The same of sessions.
+session_odd if {
+	said := data.site.session.reasons
+	not words(said)
+}
+
+# METADATA
+# description: The same of the functions of the broker.
+admin_odd if {
+	said := data.site.admin.reasons
+	not words(said)
+}
+
+# METADATA
+# description: The same of what the broker itself may undo.
+leave_odd if {
+	said := data.site.leave.reasons
+	not words(said)
+}
+
+# METADATA
+# description: It is not known whom a site lets approve requests, or how many it wants.
+access_odd if {
+	said := data.site.access.reasons
+	not words(said)
+}
+
+access_odd if {
+	said := data.site.access.needed
+	not is_number(said)
+}
+
+access_odd if {
+	is_number(data.site.access.needed)
+	count(approvals_wanted) == 0
+}
+
+# METADATA
+# description: How many groups a site wants, if an answer can say so; as a whole number, however the site writes it.
+approvals_wanted contains wanted if {
+	said := data.site.access.needed
+	is_number(said)
+	some wanted in {1, 2, 3, 4, 5, 6, 7, 8}
+
+	# Not by `==`: OPA would compare types too, and refuse a whole policy where the embedded engine denies.
+	wanted >= said
+	wanted <= said
 }
 
 # METADATA

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -84,15 +85,51 @@ def test_well_typed_questions_are_answered_alike() -> None:
 
 def test_a_sites_policy_that_cannot_be_read_is_answered_alike_and_denies_writes() -> None:
     asked = questions.well_typed()
-    odd = {"site.rego": 'package site.operation\n\nsecond_person := ["adjust"]\n'}
-    embedded, opa = _answers(asked, given.library().modules | odd)
-    reasons: set[str] = set()
+    embedded, opa = _answers(asked, given.library().modules | _odd_modules('second_person := ["adjust"]'))
+    found = set()
     for (entry_point, question), ours, theirs in zip(asked, embedded, opa, strict=True):
         assert _decoded(ours) == _decoded(theirs), question
         answer = _read(entry_point, ours)
-        reasons.update(answer.reasons)
-        assert not (answer.allow and Reason.SITE_POLICY_ODD in answer.reasons)
-    assert Reason.SITE_POLICY_ODD in reasons
+        if Reason.SITE_POLICY_ODD in answer.reasons:
+            found.add(entry_point)
+            assert not answer.allow
+        elif answer.allow:
+            assert entry_point in {EntryPoint.OPERATION, EntryPoint.EMERGENCY}, question
+            assert entry_point is EntryPoint.EMERGENCY or question["operation"]["writes"] is False, question
+    assert found == set(ENTRY_POINTS) - {EntryPoint.EMERGENCY}
+
+
+def test_reasons_of_a_site_that_are_no_words_are_answered_alike_and_deny_everything() -> None:
+    asked = [one for one in questions.well_typed()[::7] if one[0] is not EntryPoint.EMERGENCY]
+    embedded, opa = _answers(asked, given.library().modules | _odd_modules("reasons := input.version"))
+    for (entry_point, question), ours, theirs in zip(asked, embedded, opa, strict=True):
+        assert _decoded(ours) == _decoded(theirs), question
+        assert Reason.SITE_POLICY_ODD in _read(entry_point, ours).reasons, question
+
+
+def _odd_modules(of_operations: str) -> dict[str, str]:
+    """What a site cannot mean, in a module for each entry point; not constant: that OPA refuses."""
+    odd = dict.fromkeys(("session", "admin", "leave"), "reasons := input.version")
+    odd |= {"operation": of_operations, "access": "needed contains 2 if true"}
+    return {f"site/{name}.rego": f"package site.{name}\n\n{rule}\n" for name, rule in odd.items()}
+
+
+def test_how_many_a_site_needs_is_read_alike_in_every_form_and_odd_forms_let_nobody_approve() -> None:
+    module = "package site.access\n\nneeded := {forms}[input.request.ticket]\n"
+    forms = {"text": '"2"', "set": "{2}", "empty": "set()", "array": "[2]", "object": '{"n": 2}', "null": "null"}
+    forms |= {"false": "false", "none": "0", "negative": "-1", "many": "9", "fraction": "1.5"}
+    good = {"two": "2", "most": "8", "as-fraction": "2.0", "as-power": "0.2e1"}
+    written = ", ".join(f'"{name}": {form}' for name, form in {**forms, **good}.items())
+    names = [*forms, *good, ""]
+    asked: list[questions.Asked] = [
+        (EntryPoint.REVIEW, given.review_question(terms=replace(given.TERMS, ticket=name))) for name in names
+    ]
+    embedded, opa = _answers(asked, given.library().modules | {"site.rego": module.format(forms=f"{{{written}}}")})
+    assert [_decoded(one) for one in embedded] == [_decoded(one) for one in opa]
+    answers = dict(zip(names, map(read_review_answer, embedded), strict=True))
+    assert {name: answers[name].reasons for name in forms} == dict.fromkeys(forms, (Reason.SITE_POLICY_ODD,))
+    assert [answers[name].needed for name in (*good, "")] == [2, 8, 2, 2, 1]
+    assert all(answers[name].allow for name in (*good, ""))
 
 
 def test_broken_questions_are_answered_alike_even_if_no_schema_had_stopped_them() -> None:
