@@ -3,22 +3,24 @@
 Pure: keeping them across a crash is for an adapter, undoing them for the engine.
 """
 
+import hashlib
+import json
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
+from decimal import Decimal
 
 from broker.model.decision import Decision, Obligation
-from broker.model.leave import RELEASED, Debt
+from broker.model.leave import RELEASED, Debt, Place
 from broker.model.operation import Operation, Request, Touch, commandable
-from broker.model.place import Grant, OnLeave
+from broker.model.place import Device, Grant, OnLeave, Point
 from broker.model.subject import Subject
-from broker.model.vocabulary import EndReason, Result
+from broker.model.vocabulary import EndReason, Reason, Result
 
 MOST_DEBTS = 1000
 MOST_OWN_VALUES = 16
 OBLIGE = frozenset({Obligation.RESTORE, Obligation.RELEASE})
 DID_NOTHING = frozenset({Result.NOT_SENT, Result.DEVICE_REFUSED})
 Values = tuple[tuple[str, str], ...]
-Place = tuple[str, str, str, int]
 
 MAY_RETURN = frozenset(
     {
@@ -41,7 +43,7 @@ MAY_RETURN = frozenset(
 
 def debts_of(
     subject: Subject,
-    device: str,
+    device: Device,
     session: str,
     grants: Iterable[Grant],
     request: Request,
@@ -66,7 +68,7 @@ def debts_of(
                 found.append(
                     Debt(
                         Subject(subject.id, subject.kind, subject.organisation, subject.roles),
-                        device,
+                        device.key,
                         touch.point.id,
                         undo,
                         priority,
@@ -77,9 +79,31 @@ def debts_of(
                         session,
                         0,
                         now,
+                        where=where_of(device, touch.point),
                     )
                 )
     return tuple(found)
+
+
+def where_of(device: Device, point: Point) -> str:
+    """A digest of where a point lies, and of what its octets mean; what else is said of it or the device may change."""
+    address = {k: v for k, v in asdict(point.address).items() if k not in ("priority_lowest", "priority_highest")}
+    told = (device.protocol, asdict(device.way), device.upstream_unit_id, address)
+    return hashlib.sha256(json.dumps(told, sort_keys=True, default=_plain).encode()).hexdigest()
+
+
+def _plain(number: Decimal) -> str:
+    return str(number.normalize())
+
+
+def lost_because(debt: Debt, device: Device | None) -> str:
+    """Why the place of a debt cannot be found any more, by the inventory of today; empty if it can."""
+    if device is None:
+        return Reason.DEVICE_UNKNOWN
+    point = next((point for point in device.points if point.id == debt.point), None)
+    if point is None:
+        return Reason.POINT_UNKNOWN
+    return "" if where_of(device, point) == debt.where else EndReason.INVENTORY_CHANGED
 
 
 def _concerned(operation: Operation, undo: OnLeave) -> Sequence[Touch]:
@@ -156,7 +180,7 @@ class Debts:
                 self._hold(_settled(known, debt.under_way[0], result, intent))
 
     def written(
-        self, by: str, device: str, request: Request, result: str, first_intent: int, met: Container[Place] = ()
+        self, by: str, device: Device, request: Request, result: str, first_intent: int, met: Container[Place] = ()
     ) -> bool:
         """Somebody has written, or may have: what others left there is his now, also if he owes nothing himself and
         wrote the very value that was there. Whether that changes anything.
@@ -167,11 +191,11 @@ class Debts:
         """
         if result in DID_NOTHING:
             return False
-        others = [debt for debt in self._held.values() if debt.device == device and debt.subject.id != by]
+        others = [debt for debt in self._held.values() if debt.device == device.key and debt.subject.id != by]
         found = False
         for intent, operation in enumerate(request.operations if others else (), first_intent):
             for debt in others:
-                if not debt.since and _writes_there(debt, operation):
+                if not debt.since and _writes_there(debt, device, operation):
                     self._take_over(debt, by, intent, debt.place in met)
                     found = True
         return found
@@ -223,8 +247,8 @@ class Debts:
         if debt.since:
             return
         for other in self.all():
-            same = (other.device, other.point, other.undo) == (debt.device, debt.point, OnLeave.RESTORE)
-            if same and other.before in debt.own:
+            same = (other.device, other.point, other.where) == (debt.device, debt.point, debt.where)
+            if same and other.undo is OnLeave.RESTORE and other.before in debt.own:
                 self._hold(_from_before(debt, other))
 
 
@@ -234,14 +258,15 @@ def _from_before(debt: Debt, his: Debt) -> Debt:
     return replace(his, before=debt.before, crossed=doubt.crossed, crossed_intent=doubt.crossed_intent)
 
 
-def writes_there(debt: Debt, request: Request) -> bool:
-    """Whether a request writes in the place of a debt."""
-    return any(_writes_there(debt, operation) for operation in request.operations)
+def writes_there(debt: Debt, device: Device, request: Request) -> bool:
+    """Whether a request to the debt's device, as the inventory had that, writes in the place of the debt."""
+    return any(_writes_there(debt, device, operation) for operation in request.operations)
 
 
-def _writes_there(debt: Debt, operation: Operation) -> bool:
+def _writes_there(debt: Debt, device: Device, operation: Operation) -> bool:
     """Also if only part of the point is written, or its register for the sake of another point."""
-    places = (touch.point for touch in operation.touches if touch.point.id == debt.point)
+    named = [touch.point for touch in operation.touches if touch.point.id == debt.point]
+    places = (point for point in named if where_of(device, point) == debt.where)
     return operation.writes and any(debt.priority in (None, operation.acts_at(point)) for point in places)
 
 

@@ -12,11 +12,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from broker.access.debts import Debts, Place
+from broker.access.debts import Debts
 from broker.adapters.private_files import read_kept, write_private
-from broker.model.leave import Debt, Leave, PointLeft, Undone
+from broker.model.leave import Debt, Leave, Place, PointLeft, Undone
 from broker.model.operation import Request
-from broker.model.place import OnLeave
+from broker.model.place import Device, OnLeave
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Result
 
@@ -64,7 +64,14 @@ class DebtJournal:
         self._keep()
 
     def written(
-        self, by: str, device: str, request: Request, result: str, first_intent: int, met: Container[Place], kept: Told
+        self,
+        by: str,
+        device: Device,
+        request: Request,
+        result: str,
+        first_intent: int,
+        met: Container[Place],
+        kept: Told,
     ) -> bool:
         """Somebody has written, or may have: what others left there stays."""
         if not self.debts.written(by, device, request, result, first_intent, met):

@@ -10,8 +10,9 @@ from typing import Protocol
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.model.decision import EntryPoint
-from broker.model.leave import Debt
+from broker.model.leave import Debt, Place
 from broker.model.operation import Relayed, Request
+from broker.model.place import Device
 
 
 class PolicyEngine(Protocol):
@@ -87,11 +88,11 @@ class DebtBook(Protocol):
     def written(
         self,
         by: str,
-        device: str,
+        device: Device,
         request: Request,
         result: str,
         first_intent: int,
-        met: Container[tuple[str, str, str, int]],
+        met: Container[Place],
         kept: Callable[[bool], None],
     ) -> bool:
         """What became of anybody's write: done or unknown, what others left in its places is not undone any more.

@@ -204,7 +204,7 @@ class Driver:
         situation = self._desk.situation(session.subject, session.device, now)
         run.owed = debts_of(
             session.subject,
-            session.device_key,
+            session.device,
             session.id,
             [grant for grant in situation.grants if grant.id in session.relied_on],
             command.request,
@@ -226,7 +226,7 @@ class Driver:
         session = command.session
         taken_over = self._debts.written(
             session.subject.id,
-            session.device_key,
+            session.device,
             command.request,
             command.result,
             command.first_intent,

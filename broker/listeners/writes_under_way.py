@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import takewhile
 
-from broker.access.debts import DID_NOTHING, Place, writes_there
+from broker.access.debts import DID_NOTHING, writes_there
 from broker.engine.commands import Relay
-from broker.model.leave import Debt
+from broker.model.leave import Debt, Place
 from broker.model.place import OnLeave
 
 MOST_LATELY = 1024
@@ -59,7 +59,7 @@ class WritesUnderWay:
     def disputed(self, debt: Debt) -> bool:
         """Whether anybody has a write to its place on its way."""
         there = (write.relay for write in self._writes.values() if write.relay.session.device_key == debt.device)
-        return any(writes_there(debt, relay.request) for relay in there)
+        return any(writes_there(debt, relay.session.device, relay.request) for relay in there)
 
     def before_is_known(self, debts: tuple[Debt, ...], read: int) -> bool:
         """Whether nobody else has a write to one of their places on its way, or had one since the values before were
@@ -78,4 +78,4 @@ def _is_anothers(relay: Relay, debt: Debt) -> bool:
     """Whether it writes to the place of a debt, for another subject."""
     session = relay.session
     there = session.device_key == debt.device and session.subject.id != debt.subject.id
-    return there and writes_there(debt, relay.request)
+    return there and writes_there(debt, session.device, relay.request)

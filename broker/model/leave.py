@@ -6,6 +6,7 @@ from enum import StrEnum
 from broker.model.place import OnLeave
 from broker.model.subject import Subject
 
+Place = tuple[str, str, str, int, str]
 RELEASED = "null"
 """What a priority holds that nobody has written to."""
 
@@ -14,15 +15,16 @@ RELEASED = "null"
 class Debt:
     """A value that a subject left in one place of a device, and how it is undone when the access ends.
 
-    The place is a point, or one `priority` of it. `before` is the value that is put back (empty if a priority is
-    released). Whatever of `written` the place holds is the subject's own: usually one value, more where an outcome is
-    unknown; `under_way` are values of writes whose outcome is not in yet. `subject` is without proofs; `grants` are
-    those that let it write; `intent` is the index of the newest write's intent, `at` when that was (epoch seconds).
-    `undoing`: it may have been undone already, and nobody can say. `since` is who else has written there since, or may
-    have (empty: nobody that the broker knows of), `since_intent` the index of that write's intent: it will not be
-    undone. `crossed` is whose write was on its way together with one of the subject's, so that nobody can say which
-    came last nor what was there before, `crossed_intent` its intent: what the place holds of the subject's is not
-    undone either, and somebody has to look.
+    The place is a point, or one `priority` of it, as it lay in the device then: `where` is a digest of that.
+    `before` is the value that is put back (empty if a priority is released). Whatever of `written` the place holds
+    is the subject's own: usually one value, more where an outcome is unknown; `under_way` are values of writes
+    whose outcome is not in yet. `subject` is without proofs; `grants` are those that let it write; `intent` is the
+    index of the newest write's intent, `at` when that was (epoch seconds). `undoing`: it may have been undone
+    already, and nobody can say. `since` is who else has written there since, or may have (empty: nobody that the
+    broker knows of), `since_intent` the index of that write's intent: it will not be undone. `crossed` is whose
+    write was on its way together with one of the subject's, so that nobody can say which came last nor what was
+    there before, `crossed_intent` its intent: what the place holds of the subject's is not undone either, and
+    somebody has to look.
     """
 
     subject: Subject
@@ -42,11 +44,12 @@ class Debt:
     since_intent: int = 0
     crossed: str = ""
     crossed_intent: int = 0
+    where: str = ""
 
     @property
-    def place(self) -> tuple[str, str, str, int]:
+    def place(self) -> Place:
         """Whose debt it is, and where."""
-        return self.subject.id, self.device, self.point, self.priority or 0
+        return self.subject.id, self.device, self.point, self.priority or 0, self.where
 
     @property
     def site(self) -> str:

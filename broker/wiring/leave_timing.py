@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from broker.access.debts import MAY_RETURN, due_after, relies
+from broker.access.debts import MAY_RETURN, due_after, lost_because, relies
 from broker.adapters.state_leaves import DebtJournal
+from broker.engine.in_force import InForce
 from broker.engine.ports import Clock
 from broker.engine.sessions import Session, in_force, prolonged
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_register import SessionRegister
-from broker.model.leave import Debt
+from broker.model.leave import Debt, Place
 from broker.model.vocabulary import EndReason
 
 UNDER_WAY_SECONDS = 30.0
@@ -44,7 +45,8 @@ class Endings:
         self._register = register
         self._journal = journal
         self._grace_seconds = grace_seconds
-        self._ends: dict[tuple[str, str, str, int], End] = {}
+        self._ends: dict[Place, End] = {}
+        self._lost: dict[Place, tuple[InForce, str]] = {}
         register.followers.append(self._session_changed)
 
     def of(self, debt: Debt) -> End:
@@ -58,6 +60,14 @@ class Endings:
     def shut_because(self) -> str:
         """Why nobody is let in now, or nobody knows what grants there are; empty if neither is so."""
         return ", ".join(sorted(self._register.shut_for | self._register.grants_unread))
+
+    def lost_because(self, debt: Debt) -> str:
+        """Why the place of a debt cannot be found any more; looked up once for each inventory."""
+        in_force = self._desk.in_force
+        known = self._lost.get(debt.place)
+        if known is None or known[0] is not in_force:
+            known = self._lost[debt.place] = in_force, lost_because(debt, in_force.device(debt.device))
+        return known[1]
 
     def waits_for(self, debt: Debt) -> str:
         """What a debt waits for, in words."""
@@ -73,12 +83,15 @@ class Endings:
     def due(self, busy: Collection[str]) -> dict[Who, list[Debt]]:
         """Debts for which something is to be done now, by subject and device, but for devices that are busy."""
         debts = self._journal.debts.all()
-        self._ends = {debt.place: self._ends[debt.place] for debt in debts if debt.place in self._ends}
+        places = {debt.place for debt in debts}
+        self._ends = {place: end for place, end in self._ends.items() if place in places}
+        self._lost = {place: known for place, known in self._lost.items() if place in places}
         found: defaultdict[Who, list[Debt]] = defaultdict(list)
         live = self._live() if debts else {}
         for debt in debts:
             who = debt.subject.id, debt.device
-            if any(self._goes_on(debt, session) for session in live.get(who, ())):
+            goes_on = any(self._goes_on(debt, session) for session in live.get(who, ()))
+            if goes_on and not self.lost_because(debt):
                 self._ends.pop(debt.place, None)
             elif debt.device not in busy and self._is_due(debt):
                 found[who].append(debt)
@@ -137,7 +150,7 @@ class Endings:
     def _gone(self, debt: Debt) -> EndReason | None:
         """Why somebody who is away has no access to come back to."""
         device = self._desk.in_force.device(debt.device)
-        if device is None:
+        if device is None or self.lost_because(debt):
             return EndReason.INVENTORY_CHANGED
         if self._desk.locks.on_session(debt.subject, device, "") is not None:
             return EndReason.LOCKED

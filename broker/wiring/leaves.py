@@ -137,14 +137,15 @@ class LeaveKeeper:
                 self._begin(device, owed[:MOST_POINTS])
 
     def _begin(self, key: str, debts: Sequence[Debt]) -> None:
-        kept = [(debt, Undone.KEPT, debt.kept_because) for debt in debts if debt.since]
-        if kept:
+        told = [(debt, Undone.KEPT, debt.kept_because) for debt in debts if debt.since]
+        lost = [(debt, self._endings.lost_because(debt)) for debt in debts if not debt.since]
+        told += [(debt, Undone.FAILED, why) for debt, why in lost if why]
+        if told:
             # Nothing is sent for these, so nothing is in the way of them. The others have the next turn.
-            self._finish(kept[0][0], kept)
+            self._finish(told[0][0], told)
             return
         device = self._desk.in_force.device(key)
         if device is None:
-            self._finish(debts[0], [(debt, Undone.FAILED, str(Reason.DEVICE_UNKNOWN)) for debt in debts])
             return
         obstacle = self._obstacle(device)
         if obstacle:

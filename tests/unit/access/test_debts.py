@@ -1,15 +1,29 @@
 """What is owed: which writes leave a debt, how debts of one place become one, and what takes them away."""
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from broker.access import debts as under_test
-from broker.access.debts import Debts, debts_of, relies
+from broker.access.debts import Debts, debts_of, lost_because, relies, where_of
 from broker.model.decision import Decision, Obligation
 from broker.model.leave import Debt
 from broker.model.operation import BacnetProperty, ModbusRange, Operation, Request, Touch
-from broker.model.place import BacnetAddress, Confidential, Grant, ModbusAddress, OnLeave, Point, Table, ValueType
+from broker.model.place import (
+    BacnetAddress,
+    Budget,
+    Confidential,
+    Device,
+    Grant,
+    ModbusAddress,
+    ModbusTcpWay,
+    OnLeave,
+    Point,
+    Protocol,
+    Table,
+    ValueType,
+)
 from broker.model.schedule import Scope
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Action, EndReason, Result
@@ -19,6 +33,7 @@ BO = replace(ANA, id="bo@plant.example")
 REGISTER = ModbusAddress(Table.HOLDING_REGISTER, 10, 1, ValueType.INT16)
 SETPOINT = Point("setpoint", REGISTER, Action.ADJUST, on_leave=OnLeave.RESTORE)
 ZONE = Point("zone", BacnetAddress("analog-value", 1, "present-value", None, 8, 16), on_leave=OnLeave.RELEASE)
+AHU = Device("plant", "ahu-1", "hvac", Protocol.MODBUS, ModbusTcpWay("10.20.0.11", 502), (SETPOINT, ZONE))
 GRANTS = (
     Grant("adjust", Scope(), (Action.ADJUST,), points=("setpoint",)),
     Grant("look", Scope(), (Action.VIEW,)),
@@ -37,13 +52,14 @@ def written(*touches: Touch, obliged: tuple[Obligation, ...] = (Obligation.RESTO
 
 
 def owed(request, decisions, before=(("setpoint", "18"),)):
-    return debts_of(ANA, "plant/ahu-1", "ses-1", GRANTS, request, decisions, before, 5.0)
+    return debts_of(ANA, AHU, "ses-1", GRANTS, request, decisions, before, 5.0)
 
 
 def debt(value: str = "20", before: str = "18", subject: Subject = ANA, **changes: object) -> Debt:
     grants = frozenset({"adjust"})
     place = (subject, "plant/ahu-1", "setpoint", OnLeave.RESTORE, None)
-    return replace(Debt(*place, before, (), (value,), grants, "ses-1", 0, 5.0), **changes)
+    where = where_of(AHU, ZONE if changes.get("point") == "zone" else SETPOINT)
+    return replace(Debt(*place, before, (), (value,), grants, "ses-1", 0, 5.0, where=where), **changes)
 
 
 def test_an_obliged_write_is_owed_with_the_value_before_and_the_grants_behind_it():
@@ -55,7 +71,7 @@ def test_an_obliged_write_is_owed_with_the_value_before_and_the_grants_behind_it
 def test_a_write_at_a_priority_is_owed_without_a_value_before():
     request = written(Touch(ZONE, True, "20.5"), obliged=(Obligation.RELEASE,), priority=9)
     (found,) = owed(*request, before=())
-    assert (found.undo, found.priority, found.before, found.place[-1]) == (OnLeave.RELEASE, 9, "", 9)
+    assert (found.undo, found.priority, found.before, found.place[3]) == (OnLeave.RELEASE, 9, "", 9)
 
 
 def test_of_several_points_those_that_the_inventory_marks_are_owed_else_all():
@@ -168,7 +184,7 @@ def over(
 ) -> bool:
     """Somebody's write in that place, with intent 41, came out so; writes of the debts that it met came out before."""
     request, _ = written(touch, priority=priority)
-    return debts.written(subject.id, "plant/ahu-1", request, result, 41, {each.place for each in met})
+    return debts.written(subject.id, AHU, request, result, 41, {each.place for each in met})
 
 
 @pytest.mark.parametrize("result", [Result.DONE, Result.UNKNOWN, Result.BAD_REPLY])
@@ -215,9 +231,9 @@ def test_who_reads_there_and_writes_elsewhere_in_one_request_takes_nothing_over(
     (writing,) = written(fan)[0].operations
     reading = replace(writing, action=Action.VIEW, touches=(Touch(SETPOINT, True),))
     request = Request((writing, reading), b"", "digest")
-    assert not debts.written(BO.id, "plant/ahu-1", request, Result.DONE, 41)
+    assert not debts.written(BO.id, AHU, request, Result.DONE, 41)
     assert debts.owed_still(held(debts))
-    assert not under_test.writes_there(held(debts), request)
+    assert not under_test.writes_there(held(debts), AHU, request)
 
 
 def test_a_write_into_part_of_a_point_is_a_write_to_it():
@@ -263,6 +279,53 @@ def test_a_value_that_was_taken_over_is_not_put_back_by_a_third():
     over(debts, cy, Touch(SETPOINT, True, "25"))
     debts.close(next(each for each in debts.all() if each.subject == ANA))
     assert (held(debts).subject, held(debts).before) == (cy, "20")
+
+
+MOVED = {
+    "register": replace(SETPOINT, address=replace(REGISTER, start=12)),
+    "scale": replace(SETPOINT, address=replace(REGISTER, scale=Decimal("0.1"))),
+    "type": replace(SETPOINT, address=replace(REGISTER, value_type=ValueType.UINT16)),
+    "table": replace(SETPOINT, address=replace(REGISTER, table=Table.COIL)),
+}
+
+
+@pytest.mark.parametrize(
+    "today",
+    [
+        *(replace(AHU, points=(point,)) for point in MOVED.values()),
+        replace(AHU, way=ModbusTcpWay("10.20.0.12", 502)),
+        replace(AHU, upstream_unit_id=2),
+    ],
+    ids=[*MOVED, "endpoint", "unit"],
+)
+def test_what_was_written_elsewhere_or_in_another_measure_is_not_found_there_today(today):
+    assert lost_because(debt(), today) == "inventory_changed"
+
+
+def test_what_is_said_of_a_point_and_its_device_besides_does_not_move_it():
+    """Nor does another way to write down the same scale."""
+    point = replace(SETPOINT, address=replace(REGISTER, scale=Decimal("1.0")), description="x", on_leave=OnLeave.KEEP)
+    told = replace(AHU, points=(point,), budget=Budget(2), unit_id=9, labels=(("zone", "3"),))
+    assert lost_because(debt(), told) == ""
+    zone = replace(ZONE, address=replace(ZONE.address, priority_lowest=10))
+    assert lost_because(debt(point="zone", undo=OnLeave.RELEASE, priority=9), replace(AHU, points=(zone,))) == ""
+
+
+@pytest.mark.parametrize(("today", "why"), [(None, "device_unknown"), (replace(AHU, points=()), "point_unknown")])
+def test_what_is_gone_is_not_found(today, why):
+    assert lost_because(debt(), today) == why
+
+
+def test_what_is_written_where_a_point_lies_today_leaves_what_is_owed_where_it_lay_before():
+    debts = Debts()
+    write(debts, "20")
+    moved = replace(AHU, points=(MOVED["register"],))
+    request, _ = written(Touch(MOVED["register"], True, "30"))
+    assert not debts.written(BO.id, moved, request, Result.DONE, 41)
+    fresh = (debt("30", "5", where=where_of(moved, MOVED["register"])),)
+    assert debts.note(fresh)
+    debts.settle(fresh, Result.DONE, 42)
+    assert {(each.before, *each.own) for each in debts.all()} == {("18", "20"), ("5", "30")}
 
 
 CROSSED = "crossed with a write of bo@plant.example (record 41)"

@@ -163,16 +163,16 @@ class Stage:
     async def ana(self) -> Session:
         return await self.enters(ANA)
 
-    async def enters(self, subject: Subject) -> Session:
+    async def enters(self, subject: Subject, device: Device = DEVICE) -> Session:
         opened: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self.register.open(subject, DEVICE, "modbus_tls", "127.0.0.1:1", lambda reason: None, opened.set_result)
+        self.register.open(subject, device, "modbus_tls", "127.0.0.1:1", lambda reason: None, opened.set_result)
         session = await opened
         assert isinstance(session, Session), session
         return session
 
-    async def writes_as(self, session: Session, value: int) -> Any:
+    async def writes_as(self, session: Session, value: int, device: Device = DEVICE) -> Any:
         done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        request = compose_write(DEVICE, POINT, value)
+        request = compose_write(device, device.points[0], value)
         self.driver.run(session, exchange(session, request), done.set_result)
         return await done
 

@@ -13,7 +13,19 @@ from broker.model.operation import Relayed
 from broker.model.place import GrantKind
 from broker.model.vocabulary import EndReason, Result
 from broker.wiring import leaves
-from tests.unit.wiring.leave_stage import ADJUST, ANA, GIVE_UP, GRACE, HOLIDAYS, LOOK, NOW, Stage, left
+from tests.unit.wiring.leave_stage import (
+    ADJUST,
+    ANA,
+    DEVICE,
+    GIVE_UP,
+    GRACE,
+    HOLIDAYS,
+    LOOK,
+    NOW,
+    POINT,
+    Stage,
+    left,
+)
 from tests.unit.wiring.leave_stage import at_once as at_once
 from tests.unit.wiring.leave_stage import play as play
 
@@ -268,6 +280,43 @@ def test_a_device_that_is_gone_from_the_inventory_fails_without_a_session(play):
         await left(stage, EndReason.GRANT_ENDED)
         stage.changed(devices=())
         assert await stage.leave() == [("failed", "device_unknown")]
+
+    play(story)
+
+
+MOVED = replace(DEVICE, points=(replace(POINT, address=replace(POINT.address, start=12)),))
+
+
+@pytest.mark.parametrize("held_there", [5, 20], ids=["another value", "the vendor's by chance"])
+def test_a_point_that_was_moved_is_not_undone_elsewhere_but_listed_and_alarmed(play, caplog, held_there):
+    async def story(stage):
+        elsewhere = Relayed(Result.DONE, bytes((3, 2, 0, held_there)))
+        stage.script = lambda pdu: elsewhere if pdu[:3] == bytes((3, 0, 12)) else None
+        session = await stage.ana()
+        await stage.writes_as(session, 20)
+        stage.changed(devices=(MOVED,))
+        stage.register.examine_all(EndReason.INVENTORY_CHANGED)
+        assert session.ended == "inventory_changed"
+        assert await stage.leave() == [("failed", "inventory_changed")]
+        (leave,) = stage.keeper.unsettled
+        assert (stage.holds, stage.writes, len(stage.journal.debts)) == (20, [20], 0)
+        assert any(record.levelname == "ERROR" and leave.id in record.message for record in caplog.records)
+
+    play(story)
+
+
+def test_a_debtor_who_goes_on_at_the_new_place_leaves_nothing_behind_at_the_old_in_silence(play):
+    async def story(stage):
+        await stage.writes_as(await stage.ana(), 20)
+        stage.locked(ISOLATION)
+        stage.changed(devices=(MOVED,))
+        stage.register.examine_all(EndReason.INVENTORY_CHANGED)
+        stage.locked()
+        again = await stage.enters(ANA, MOVED)
+        await stage.writes_as(again, 30, MOVED)
+        assert await stage.leave() == [("failed", "inventory_changed")]
+        ((debt, told),) = stage.keeper.debts()
+        assert (again.ended, debt.own, told) == (None, {"30"}, "the end of the access")
 
     play(story)
 
