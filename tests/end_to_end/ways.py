@@ -9,12 +9,13 @@ import aiohttp
 
 from tests.end_to_end.development import Answer, ApiCaller, Development, Persona, until
 from tests.end_to_end.event_stream import EventStream
-from tests.end_to_end.modbus_caller import write_register
+from tests.end_to_end.modbus_caller import ModbusCaller, write_register
 from tests.end_to_end.tunnel_caller import PROTOCOL, TunnelCaller
 
 DEVICE = "plant/ahu-1"
 POINT, SETPOINT = {"supply-temp-setpoint": 19}, write_register(10, 190)
 MODBUS, TUNNEL, API, STREAM = "modbus_tls", "tunnel", "https", "event stream"
+BUSY = bytes((SETPOINT[0] | 0x80, 6))
 PATHS = (MODBUS, TUNNEL, API, STREAM)
 TURN_SECONDS = 0.04
 HANDSHAKE = {
@@ -42,13 +43,15 @@ class Ways:
     def __enter__(self) -> "Ways":
         enter, development = self._stack.enter_context, self._development
         self.modbus = enter(development.modbus(self._who))
-        reply = self.modbus.ask(SETPOINT)
+        reply = _asked(self.modbus)
         assert reply == SETPOINT, (reply, development.records("decision", "session_opened")[-3:])
         self.tunnel = enter(TunnelCaller(development, self._who, DEVICE, self._token))
-        reply = self.tunnel.ask(SETPOINT)
+        reply = _asked(self.tunnel)
         assert reply == SETPOINT, (reply, self.tunnel.told)
         self._api = enter(self._caller().kept())
-        assert self._write(self._api).status == 200
+        while (answer := self._write(self._api)).body.get("code") == "not_sent":
+            pass
+        assert answer.status == 200, answer
         peer = f"127.0.0.1:{self.modbus.local_port}"
         self.sessions = {MODBUS: str(development.eventually("session_opened", peer=peer)["session"])}
         for listener in (TUNNEL, API):
@@ -77,9 +80,12 @@ class Ways:
         return at, "" if self._refused is None else _words(self._refused)
 
     def recorded(self, path: str) -> str:
-        """The reason that the ledger has for the end of one way; a stream's end has none but its own."""
+        """The reason that the ledger has for the end of one way; a stream tells its watcher the same."""
         if path == STREAM:
-            return self.stream.reason
+            what = f"watch session {self.sessions[MODBUS]}"
+            recorded = str(self._development.eventually("watching_ended", what=what)["reason"])
+            assert self.stream.reason == recorded
+            return recorded
         return str(self._development.eventually("session_closed", session=self.sessions[path])["reason"])
 
     def goes_on(self, path: str) -> bool:
@@ -107,13 +113,13 @@ class Ways:
 
     def _modbus_again(self) -> str:
         with self._development.modbus(self._who) as caller:
-            reply = caller.ask(SETPOINT)
+            reply = _asked(caller)
         return "" if reply == SETPOINT else f"exception {reply[1]:02}"
 
     def _tunnel_again(self) -> str:
         try:
             with TunnelCaller(self._development, self._who, DEVICE, self._token) as tunnel:
-                if tunnel.ask(SETPOINT) == SETPOINT:
+                if _asked(tunnel) == SETPOINT:
                     return ""
                 told = tunnel.tells("denied")["reasons"][0]
                 return f"{told['code']}: {told['text']}"
@@ -150,6 +156,13 @@ class Ways:
         except (AssertionError, OSError, ValueError):
             return
         self._modbus_ended = time.monotonic()
+
+
+def _asked(caller: ModbusCaller | TunnelCaller) -> bytes:
+    """The answer to a write, asked for again while something from before is just coming into force."""
+    while (reply := caller.ask(SETPOINT)) == BUSY:
+        pass
+    return reply
 
 
 def _words(answer: Answer) -> str:
