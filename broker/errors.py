@@ -95,13 +95,20 @@ class StateUnavailableError(UnavailableError):
 class RequestRefusedError(BrokerError):
     """Something that cannot be done to an access request; `reasons` are `Reason` words, if the policy gave any.
 
-    `decision` is the id of the decision that they are of.
+    `decision` is the id of the decision that they are of; `wait_seconds`: not before then again.
     """
 
     def __init__(
-        self, code: str, public: str = "", reasons: tuple[str, ...] = (), decision: str = "", index: int = -1
+        self,
+        code: str,
+        public: str = "",
+        reasons: tuple[str, ...] = (),
+        decision: str = "",
+        index: int = -1,
+        wait_seconds: float = 0.0,
     ) -> None:
         super().__init__(code, public)
+        self.wait_seconds = wait_seconds
         self.reasons = reasons
         self.decision = decision
         self.index = index

@@ -6,18 +6,21 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, case, delete, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from broker.access.requests import LIVING
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import REQUEST_REVIEWS, REQUEST_USES, REQUESTS
 from broker.errors import IntegrityError, StateUnavailableError
 from broker.ledger.reviews import decode_terms, encode_terms
-from broker.model.access_request import AccessRequest, RequestState, Standing, Terms
+from broker.model.access_request import EVERY_REQUEST, AccessRequest, RequestChoice, RequestState, Standing, Terms
 
 log = logging.getLogger(__name__)
 MOST_LISTED = 500
 MOST_LIVING = 5000
+MOST_LOOKED_AT = 5000
+"""Of how many a list is made: all that are not over, and the others as far as that goes."""
 Recorded = Callable[[], Awaitable[tuple[str, str] | None]]
 """Records an act before it is committed; gives a reviewer and his signed note if it was a review."""
 
@@ -44,10 +47,22 @@ class RequestRows:
                 raise StateUnavailableError("state_unavailable", "The state cannot be reached.", detail)
             return await self._signed(connection, rows)
 
-    async def of_subject(self, subject: str, most: int = MOST_LISTED) -> tuple[AccessRequest, ...]:
-        """The newest requests of a subject."""
+    async def listed(self, choice: RequestChoice = EVERY_REQUEST) -> tuple[tuple[AccessRequest, ...], bool]:
+        """Those chosen, first what is not over, each by when it begins, last first; and whether there are more.
+
+        The database chooses states and subject: whatever others make and take back displaces nothing of them.
+        """
+        found: list[Row[Any]] = []
+        more, wanted = True, _wanted(choice)
         async with self._database.connection() as connection:
-            return await self._read(connection, REQUESTS.c.subject == subject, most)
+            for looked_at in range(0, MOST_LOOKED_AT, MOST_LISTED):
+                rows = await _rows(connection, wanted, MOST_LISTED + 1, looked_at)
+                found += [row for row in rows[:MOST_LISTED] if _is_among(row, choice)]
+                more = len(rows) > MOST_LISTED
+                if not more or choice.among is None or len(found) > MOST_LISTED:
+                    break
+            listed = await self._signed(connection, found[:MOST_LISTED])
+        return listed, more or len(found) > MOST_LISTED
 
     async def activated(self, subject: str) -> tuple[AccessRequest, ...]:
         """The newest requests of a subject that gave something once, however many others he made."""
@@ -61,11 +76,6 @@ class RequestRows:
         async with self._database.connection() as connection:
             found = await connection.execute(select(func.count()).select_from(REQUESTS).where(*wanted))
             return int(found.scalar_one())
-
-    async def newest(self, most: int = MOST_LISTED) -> tuple[AccessRequest, ...]:
-        """The newest requests of all."""
-        async with self._database.connection() as connection:
-            return await self._read(connection, REQUESTS.c.id != "", most)
 
     async def request(self, identifier: str) -> AccessRequest | None:
         """The request of that id."""
@@ -150,11 +160,28 @@ class RequestRows:
 
 
 _STANDING = tuple(Standing.__dataclass_fields__)
+_OVER_LAST = case((REQUESTS.c.state.in_([state.value for state in LIVING]), 0), else_=1)
 
 
-async def _rows(connection: AsyncConnection, wanted: ColumnElement[bool], most: int) -> Sequence[Row[Any]]:
-    query = select(REQUESTS).where(wanted).order_by(REQUESTS.c.starts.desc(), REQUESTS.c.id).limit(most)
-    return (await connection.execute(query)).all()
+async def _rows(
+    connection: AsyncConnection, wanted: ColumnElement[bool], most: int, after: int = 0
+) -> Sequence[Row[Any]]:
+    order = _OVER_LAST, REQUESTS.c.starts.desc(), REQUESTS.c.id
+    return (await connection.execute(select(REQUESTS).where(wanted).order_by(*order).limit(most).offset(after))).all()
+
+
+def _wanted(choice: RequestChoice) -> ColumnElement[bool]:
+    wanted = [REQUESTS.c.subject == choice.subject] if choice.subject else []
+    wanted += [REQUESTS.c.state.in_([state.value for state in choice.states])] if choice.states else []
+    return and_(true(), *wanted)
+
+
+def _is_among(row: Row[Any], choice: RequestChoice) -> bool:
+    """Whether it is one of those chosen; what cannot be read is kept, and told of when it is read whole."""
+    try:
+        return choice.among is None or choice.among(decode_terms(row.terms.encode()))
+    except (IntegrityError, ValueError):
+        return True
 
 
 def _row(terms: Terms, standing: Standing) -> dict[str, Any]:

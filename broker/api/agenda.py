@@ -11,6 +11,7 @@ from broker.api.models import Asked
 from broker.api.problems import Problem
 from broker.calendar.ics_export import agenda, encode_calendar
 from broker.errors import StateUnavailableError
+from broker.model.access_request import RequestChoice
 from broker.model.place import Grant
 
 MEDIA_TYPE = "text/calendar"
@@ -41,8 +42,8 @@ async def calendar(call: Call) -> web.Response:
 async def _to_come(call: Call, now: float) -> list[Grant]:
     """What was approved and is not given yet. Raises Problem."""
     try:
-        found = await call.gate.requests.requests(call.subject.id)
+        found, _ = await call.gate.requests.requests(RequestChoice(call.subject.id, GRANTED))
     except StateUnavailableError:
         raise Problem("state_unavailable") from None
-    approved = (view.request for view in found if view.request.standing.state in GRANTED and not view.in_force)
+    approved = (view.request for view in found if not view.in_force)
     return [request.terms.grant() for request in approved if now < request.terms.ends]

@@ -206,6 +206,7 @@ KINDS: dict[str, Kind] = {
     "too_many_requests": Kind(
         429, "You have too many access requests under way.", "Withdraw what you do not need, then try again."
     ),
+    "requests_too_often": Kind(429, "You have asked for access too often lately.", f"Wait {_AS_SAID}, then try again."),
     "too_many_attempts": Kind(429, "Too many attempts to open an emergency.", f"Wait {_AS_SAID}, then try again."),
     "too_many_watchers": Kind(429, "As many watch as may at once.", "Let another watcher go, then try again."),
     "internal_error": Kind(

@@ -199,10 +199,13 @@ class RequestEntry(Told):
 
 
 class RequestEntries(Told):
-    """Access requests, those that begin last first: all, those of your sites, or your own."""
+    """Access requests: all, those of your sites, or your own. First those that are not over, each by when they begin,
+    last first. `more`: there are more than these.
+    """
 
     scope: Literal["all", "sites", "own"]
     requests: list[RequestEntry]
+    more: bool
 
 
 class ReviewOutlook(Told):

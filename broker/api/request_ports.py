@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from broker.model.access_request import AccessRequest, Review, Terms, Verdict
+from broker.model.access_request import EVERY_REQUEST, AccessRequest, RequestChoice, Review, Terms, Verdict
 from broker.model.decision import ReviewAnswer
 from broker.model.subject import Subject
 
@@ -37,8 +37,8 @@ class RequestBook(Protocol):
     def new_id(self) -> str:
         """The id of a request to be."""
 
-    async def requests(self, subject: str = "") -> tuple[RequestView, ...]:
-        """The newest, of a subject or of all."""
+    async def requests(self, choice: RequestChoice = EVERY_REQUEST) -> tuple[tuple[RequestView, ...], bool]:
+        """Those chosen, first what is not over; and whether there are more."""
 
     async def request(self, identifier: str) -> RequestView | None:
         """The request of that id."""

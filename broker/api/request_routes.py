@@ -21,6 +21,7 @@ _ASKING = (
     "request_ineligible",
     "report_due",
     "too_many_requests",
+    "requests_too_often",
     *_TICKETS,
     "state_unavailable",
     "ledger_closed",
@@ -68,7 +69,10 @@ REQUEST_ROUTES: tuple[Route, ...] = (
         answer=request_models.RequestEntries,
         query=request_models.RequestQuery,
         problems=("state_unavailable",),
-        description="The 500 that begin last.",
+        description=(
+            "500 at most, first those that are not over, each by when they begin, last first. `more`: there are others "
+            "too, so choose a state. Who may not see all is told what concerns him among the first 5000."
+        ),
     ),
     Route(
         name="create_request",
@@ -120,7 +124,14 @@ REQUEST_ROUTES: tuple[Route, ...] = (
         "Hand a draft in for review",
         requests.submit,
         request_models.SubmitCall,
-        problems=("request_ineligible", "request_time", "report_due", "too_many_requests", *_TICKETS),
+        problems=(
+            "request_ineligible",
+            "request_time",
+            "report_due",
+            "too_many_requests",
+            "requests_too_often",
+            *_TICKETS,
+        ),
     ),
     _act(
         "review",

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Awaitable
 from dataclasses import asdict
+from functools import partial
 from typing import Any, TypeVar
 
 from broker.access.requests import GRANTED, owes_report, still_missing
@@ -13,7 +14,7 @@ from broker.api.request_models import ExtendCall, RequestCall
 from broker.api.request_ports import RequestView
 from broker.api.request_terms import extended, terms_of
 from broker.errors import RequestRefusedError, StateUnavailableError
-from broker.model.access_request import AccessRequest, RequestState, Review, Terms, Verdict
+from broker.model.access_request import AccessRequest, RequestChoice, RequestState, Review, Terms, Verdict
 from broker.model.decision import Decision, ReviewAnswer
 from broker.model.place import PlannedWrite
 from broker.model.vocabulary import NOTHING_SAID
@@ -24,21 +25,19 @@ WITHDRAW, REVOKE, CLOSE = "request.withdraw", "request.revoke", "request.close"
 
 
 async def requests(call: Call) -> dict[str, Any]:
-    """The newest: all if the policy says so, else those of sites, of sponsored organisations and one's own."""
-    book, mine = call.gate.requests, call.subject.id
+    """All if the policy says so, else those of sites, of sponsored organisations and one's own."""
+    mine, states = call.subject.id, frozenset(call.query.state)
     sites = await call.sites(READ, "requests", call.gate.inventory.sites)
     sponsored = await _sponsored(call)
     if sites is None or sites or sponsored:
-        found = await _told(book.requests())
-        if sites is not None:
-            found = tuple(v for v in found if _sites(v.request) <= sites or _is_of(v.request, mine, sponsored))
+        among = None if sites is None else partial(_concerns, mine, sites, sponsored)
+        choice = RequestChoice(states=states, among=among)
     else:
         await call.require(READ, {"kind": "requests", "subject": mine})
-        found = await _told(book.requests(mine))
-    wanted = call.query.state
-    listed = [view for view in found if not wanted or view.request.standing.state in wanted]
+        choice = RequestChoice(mine, states)
+    found, more = await _told(call.gate.requests.requests(choice))
     scope = "all" if sites is None else "sites" if sites or sponsored else "own"
-    return {"scope": scope, "requests": [_entry(call, view) for view in listed]}
+    return {"scope": scope, "requests": [_entry(call, view) for view in found], "more": more}
 
 
 async def create(call: Call) -> dict[str, Any]:
@@ -157,7 +156,8 @@ async def _told(act: Awaitable[T]) -> T:
         raise Problem("state_unavailable") from None
     except RequestRefusedError as error:
         decision = Decision(error.decision, error.index, False, error.reasons) if error.decision else None
-        raise Problem(error.code, error.public, reasons=error.reasons, decision=decision) from None
+        headers = {"Retry-After": str(int(error.wait_seconds) + 1)} if error.wait_seconds else {}
+        raise Problem(error.code, error.public, error.reasons, decision, headers=headers) from None
 
 
 async def _sponsored(call: Call) -> frozenset[str]:
@@ -168,19 +168,20 @@ async def _sponsored(call: Call) -> frozenset[str]:
     return frozenset()
 
 
-def _is_of(request: AccessRequest, subject: str, organisations: frozenset[str]) -> bool:
-    return request.terms.subject == subject or request.terms.organisation in organisations
+def _concerns(subject: str, sites: frozenset[str], organisations: frozenset[str], terms: Terms) -> bool:
+    return _sites(terms) <= sites or terms.subject == subject or terms.organisation in organisations
 
 
-def _sites(request: AccessRequest) -> set[str]:
-    return {key.partition("/")[0] for key in request.terms.devices}
+def _sites(terms: Terms) -> set[str]:
+    return {key.partition("/")[0] for key in terms.devices}
 
 
 def _resource(call: Call, view: RequestView | None) -> dict[str, Any]:
     """What the policy is told of a request; only its kind if there is none."""
     if view is None:
         return {"kind": "request"}
-    terms, sites = view.request.terms, _sites(view.request)
+    terms = view.request.terms
+    sites = _sites(terms)
     told = {"kind": "request", "id": terms.id, "subject": terms.subject, "organisation": terms.organisation}
     sponsor = _sponsor(call, terms)
     told |= {"sponsor": sponsor} if sponsor else {}

@@ -1,5 +1,6 @@
 """What somebody asks for, what approvers said to it, and what became of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -169,3 +170,17 @@ class Ending:
     why: str
     ends: int
     stored: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class RequestChoice:
+    """Which requests are looked for: of a subject ("": of anybody), in these states (none: in any), and of those the
+    ones that `among` holds good for.
+    """
+
+    subject: str = ""
+    states: frozenset[RequestState] = frozenset()
+    among: Callable[[Terms], bool] | None = None
+
+
+EVERY_REQUEST = RequestChoice()

@@ -6,10 +6,11 @@ alone takes effect here even while the state cannot be reached.
 
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from broker.access.eligibility import ineligible_because
+from broker.access.request_pace import RequestPace
 from broker.access.requests import (
     LIVING,
     MOST_REVIEWS,
@@ -31,9 +32,11 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.review_desk import ReviewDecision, ReviewDesk
 from broker.listeners.session_register import SessionRegister
 from broker.model.access_request import (
+    EVERY_REQUEST,
     AccessRequest,
     Ending,
     RequestAct,
+    RequestChoice,
     RequestState,
     Review,
     Reviewer,
@@ -48,26 +51,13 @@ from broker.settings.broker_file import Settings
 from broker.wiring.request_grants import BROKER, RequestGrants
 from broker.wiring.request_parts import RequestParts, signing
 from broker.wiring.request_uses import RequestUses
+from broker.wiring.request_views import RequestView
 from broker.wiring.tickets import ticket_desk
 
 log = logging.getLogger(__name__)
 MOST_LIVING_OF_SUBJECT = 50
 MOST_TRIES = 5
 MOST_TOLD = 500
-
-
-@dataclass(frozen=True, slots=True)
-class RequestView:
-    """A request with what is proven of it here: verdicts, whether its grant is in force, why not if it is time.
-
-    `shared` is whether the state that brokers share has it so.
-    """
-
-    request: AccessRequest
-    reviews: tuple[Review, ...]
-    in_force: bool
-    held_because: tuple[str, ...]
-    shared: bool = True
 
 
 class RequestBook:
@@ -79,6 +69,7 @@ class RequestBook:
         self._parts = parts
         self._grants = grants
         self.uses = RequestUses(parts, grants)
+        self._pace = RequestPace()
         self._told: dict[tuple[str, Reviewer, tuple[str, str]], ReviewAnswer] = {}
 
     @property
@@ -101,11 +92,10 @@ class RequestBook:
         """The id of a request to be."""
         return self._parts.chance("req")
 
-    async def requests(self, subject: str = "") -> tuple[RequestView, ...]:
-        """The newest, of a subject or of all."""
-        rows = self._parts.rows
-        found = await (rows.of_subject(subject) if subject else rows.newest())
-        return tuple(self._view(request) for request in found)
+    async def requests(self, choice: RequestChoice = EVERY_REQUEST) -> tuple[tuple[RequestView, ...], bool]:
+        """Those chosen, first what is not over; and whether there are more."""
+        found, more = await self._parts.rows.listed(choice)
+        return tuple(self._view(request) for request in found), more
 
     async def request(self, identifier: str) -> RequestView | None:
         """The request of that id; while the state cannot be reached, one that may still give something."""
@@ -325,13 +315,18 @@ class RequestBook:
             raise RequestRefusedError("request_ineligible", "", found)
 
     async def _require_room(self, terms: Terms) -> None:
-        """Raises RequestRefusedError if the subject owes a report, has too many, or asks for what it cannot have."""
+        """Raises RequestRefusedError if the subject owes a report, has too many, asks too often, or for what it cannot
+        have.
+        """
         self._require_eligible(terms)
         if terms.ends <= self._parts.clock.now():
             raise RequestRefusedError("request_time", "It would be over before it begins.")
         await self._require_reports(terms)
         if await self._parts.rows.count(terms.subject, LIVING) >= MOST_LIVING_OF_SUBJECT:
             raise RequestRefusedError("too_many_requests")
+        wait = self._pace.wait_seconds(terms.subject, self._parts.clock.monotonic())
+        if wait:
+            raise RequestRefusedError("requests_too_often", wait_seconds=wait)
 
     async def _require_reports(self, terms: Terms) -> None:
         """What is over must be reported on before the next is handed in, and before it is approved."""

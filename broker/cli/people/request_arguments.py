@@ -28,7 +28,7 @@ def add_requests(commands: Commands, command: AddCommand, seconds: Callable[[str
 
 
 def _listing(parts: Commands, command: AddCommand) -> argparse.ArgumentParser:
-    return command(parts, "ls", "requests:ls", "list requests: all that you may see, those that begin last first")
+    return command(parts, "ls", "requests:ls", "list requests that you may see, first those that are not over")
 
 
 def _add_asking(parts: Commands, command: AddCommand, seconds: Callable[[str], int]) -> None:

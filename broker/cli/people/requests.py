@@ -34,6 +34,8 @@ async def ls(arguments: argparse.Namespace, client: Client, screen: Screen) -> E
     screen.table(COLUMNS, [row(request) for request in found])
     if not found:
         screen.say("There is no such request." if arguments.state else "Nobody has asked for access.")
+    if answer.get("more"):
+        screen.note("There are more than these: choose with --state.")
     return Exit.DONE
 
 

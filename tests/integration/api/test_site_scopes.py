@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 
 from broker.engine.sessions import Session
+from broker.model.access_request import AccessRequest, RequestState, Standing
 from broker.model.lock import Lock, LockKind
 from tests.integration.api.stage import serving
 from tests.integration.api.test_calls import told
 from tests.unit.api.gate_double import AHU, ANA, BO
+from tests.unit.api.requests_double import TERMS, ViewDouble
 
 MILL = replace(AHU, site="mill")
 LOCKS = tuple(
@@ -51,6 +53,27 @@ def test_locks_on_the_own_site_are_shown_and_no_others(pki, run):
             assert (await told(await bo.get("/v1/locks")))["locks"] == []
             stage.gate.at_sites = {"lock.read": {"elsewhere"}}
             await told(await bo.get("/v1/locks"), 403)
+
+    run(story())
+
+
+def test_requests_at_the_own_site_are_shown_in_the_states_asked_for_and_that_there_are_more(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client("bo", "token-bo") as bo:
+            requests = stage.gate.requests
+            elsewhere = replace(TERMS, id="req-2", devices=("mill/ahu-1",))
+            requests.found["req-2"] = ViewDouble(AccessRequest(elsewhere, Standing(RequestState.PENDING)))
+
+            async def ids(query=""):
+                return [entry["id"] for entry in (await told(await bo.get(f"/v1/requests{query}")))["requests"]]
+
+            assert await ids() == ["req-1", "req-2"]
+            assert await ids("?state=closed") == []
+            stage.gate.at_sites = {"requests.read": {"plant"}}
+            requests.more = True
+            answer = await told(await bo.get("/v1/requests?state=pending&state=active"))
+            assert [entry["id"] for entry in answer["requests"]] == ["req-1"]
+            assert (answer["scope"], answer["more"]) == ("sites", True)
 
     run(story())
 

@@ -94,7 +94,7 @@ def test_without_a_good_ticket_nothing_is_handed_in(reviewed: Path) -> None:  # 
             assert await refused(create(terms(broker), submit=True)) == ("ticket_refused", "not approved yet")
             system.answer = b'{"valid": "yes"}'
             assert (await refused(create(terms(broker), submit=True)))[0] == "ticket_unchecked"
-            assert await broker.requests.requests() == ()
+            assert await broker.requests.requests() == ((), False)
             draft = await create(terms(broker, ""), submit=False)
             assert (await refused(broker.requests.submit(draft.request, BO)))[0] == "ticket_missing"
             system.answer = b'{"valid": true}'

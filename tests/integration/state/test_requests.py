@@ -545,7 +545,6 @@ def test_what_ends_while_it_is_read_was_not_revived(tmp_path: Path) -> None:
 
 def test_a_report_owed_is_not_hidden_behind_drafts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(state_requests, "MOST_LISTED", 3)
-    monkeypatch.setattr(state_requests.RequestRows.of_subject, "__defaults__", (3,))
     later = int(NOW) + 9000
 
     async def story() -> None:

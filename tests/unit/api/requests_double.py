@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from broker.model.access_request import AccessRequest, RequestState, Standing, Terms
+from broker.model.access_request import EVERY_REQUEST, AccessRequest, RequestState, Standing, Terms
 from broker.model.decision import ReviewAnswer
 from broker.model.place import PlannedWrite
 from broker.model.vocabulary import Action
@@ -36,14 +36,17 @@ class RequestsDouble:
     def __init__(self):
         self.found = {TERMS.id: ViewDouble(AccessRequest(TERMS, Standing(RequestState.PENDING, 3)))}
         self.acts = []
+        self.more = False
         self.refusal = None
         self.answer = ReviewAnswer(True, (), ("security",), 1, "one", ("operator", "security"))
 
     def new_id(self):
         return f"req-{len(self.found) + 1}"
 
-    async def requests(self, subject=""):
-        return tuple(v for v in self.found.values() if not subject or v.request.terms.subject == subject)
+    async def requests(self, choice=EVERY_REQUEST):
+        found = [v for v in self.found.values() if choice.subject in ("", v.request.terms.subject)]
+        found = [v for v in found if not choice.states or v.request.standing.state in choice.states]
+        return tuple(v for v in found if choice.among is None or choice.among(v.request.terms)), self.more
 
     async def request(self, identifier):
         return self.found.get(identifier)
