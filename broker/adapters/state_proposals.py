@@ -48,6 +48,10 @@ class ProposalRows:
         """The newest proposals of an act."""
         return await self._read(PROPOSALS.c.act == act.value, most)
 
+    async def ended_since(self, moment: float, most: int = MOST_LISTED) -> tuple[ProposalRow, ...]:
+        """The newest of those that have ended since."""
+        return await self._read((PROPOSALS.c.ended_as != "") & (PROPOSALS.c.ended_at > moment), most)
+
     async def add(self, proposal: Proposal, recorded: Callable[[], Awaitable[object]]) -> bool:
         """Store a proposal; False if it is there already."""
         row = asdict(proposal) | {"act": proposal.act.value, "parameters": json.dumps(dict(proposal.parameters))}
@@ -94,6 +98,8 @@ class ProposalRows:
         query = select(PROPOSALS).where(wanted).order_by(PROPOSALS.c.proposed_at.desc(), PROPOSALS.c.id).limit(most)
         async with self._database.connection() as connection:
             rows = (await connection.execute(query)).all()
+            if not rows:
+                return ()
             of_these = PROPOSAL_APPROVALS.c.proposal.in_([row.id for row in rows])
             notes = (await connection.execute(select(PROPOSAL_APPROVALS).where(of_these))).all()
         return tuple(_rows(rows, notes))

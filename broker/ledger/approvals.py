@@ -1,7 +1,7 @@
 """Approvals of proposals, and the warrants made of them, as signed notes: whoever writes the state's database, or hands
 a file to an authority, can forge none.
 
-The text is two lines: `otbroker-proposal-approval/v1` or `otbroker-warrant/v1`, so that no signature of anything else
+The text is two lines: `otbroker-proposal-approval/v2` or `otbroker-warrant/v1`, so that no signature of anything else
 can pass for one, and canonical JSON.
 """
 
@@ -17,7 +17,7 @@ from broker.ledger.canonical import canonical
 from broker.ledger.notes import Verifier, sign_note, verify_note
 from broker.model.proposal import Approval, ProposalAct, Warrant
 
-FIRST_LINES = {Approval: "otbroker-proposal-approval/v1", Warrant: "otbroker-warrant/v1"}
+FIRST_LINES = {Approval: "otbroker-proposal-approval/v2", Warrant: "otbroker-warrant/v1"}
 MOST_PARAMETERS = 16
 LONGEST_PARAMETER = 1000
 MICROSECONDS = 1_000_000

@@ -42,11 +42,15 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One person's approval of just these parameters, as record `index` of the ledger `broker` holds it."""
+    """One person's approval of just these parameters, as record `index` of the ledger `broker` holds it.
+
+    It is good as long as the proposal is open, which is `until`.
+    """
 
     proposal: str
     act: ProposalAct
     parameters: Parameters
+    until: float
     by: str
     at: float
     broker: str
@@ -65,6 +69,17 @@ class Warrant:
     at: float
     until: float
     broker: str
+
+
+@dataclass(frozen=True, slots=True)
+class KnownEnd:
+    """How a proposal ended, as a broker learnt it at `learnt_at`; what else the state says of that changes nothing."""
+
+    proposal: str
+    ended_as: ProposalEnd
+    by: str
+    at: float
+    learnt_at: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_journal import LockJournal
 from broker.adapters.state_leaves import DebtJournal, LeaveFile
+from broker.adapters.state_proposal_journal import ProposalJournal
 from broker.adapters.upstreams import Upstreams
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
@@ -197,7 +198,8 @@ class Broker:
         )
 
     def _new_proposals(self) -> ProposalBook:
-        return ProposalBook(self.clock, self.ledger, self.state, random_id, *signing(self.settings))
+        journal = ProposalJournal(Path(self.settings.state_dir) / "proposals.json")
+        return ProposalBook(self.clock, self.ledger, self.state, journal, random_id, *signing(self.settings))
 
     def _new_policies(self) -> PolicyReview:
         return PolicyReview(
@@ -262,6 +264,7 @@ class Broker:
         self.export.start()
         await self.notices.start()
         await self.keys.start()
+        await self.proposals.start()
         await self.policies.start()
         await self._record_start()
         await self.host_commands.start()
@@ -304,6 +307,7 @@ class Broker:
         if self.people is not None:
             await self.people.stop()
         await self.requests.stop()
+        await self.proposals.stop()
         await self.locks.stop()
         await self.emergencies.stop()
         await self.logouts.stop()

@@ -1,30 +1,41 @@
 """Proposals: who wants what, who approves it, and the warrant once the policy says that enough people do.
 
 What is read from the state counts only as far as it is signed: approvals by a broker that is known here, for just these
-parameters, and warrants likewise.
+parameters and for as long as a proposal may be open, and warrants likewise. What this broker once knew to be over stays
+over, whatever the state says later.
 """
 
 import logging
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.adapters.state_database import StateDatabase
+from broker.adapters.state_proposal_journal import ProposalJournal
 from broker.adapters.state_proposals import ProposalRow, ProposalRows
 from broker.engine.ports import Clock, Ledger
-from broker.errors import IntegrityError
+from broker.errors import IntegrityError, StateUnavailableError
 from broker.ledger import proposal_records as records
 from broker.ledger.approvals import sign, verify
 from broker.ledger.canonical import canonical
 from broker.ledger.notes import Verifier
-from broker.model.proposal import Approval, Parameters, Proposal, ProposalAct, ProposalEnd, Standing, Warrant
+from broker.model.proposal import Approval, KnownEnd, Parameters, Proposal, ProposalAct, ProposalEnd, Standing, Warrant
+from broker.wiring.proposal_ends import ProposalEnds
 from broker.wiring.recording import record_durably
+from broker.wiring.state_follower import StateFollower
 
 log = logging.getLogger(__name__)
 OPEN_SECONDS = 72 * 3600.0
 WARRANT_SECONDS = 24 * 3600.0
+CLOCKS_DIFFER_SECONDS = 300.0
+"""How far the clocks of brokers that share a state may differ."""
+REMEMBERED_SECONDS = OPEN_SECONDS + 2 * CLOCKS_DIFFER_SECONDS
+PACE_SECONDS = 2.0
+SAME_SECONDS = 1e-5
+"""How far the same moment differs once it was written as whole microseconds."""
 
 
 class ProposalBook:
@@ -35,6 +46,7 @@ class ProposalBook:
         clock: Clock,
         ledger: Ledger,
         database: StateDatabase,
+        journal: ProposalJournal,
         chance: Callable[[str], str],
         origin: str,
         key: Ed25519PrivateKey,
@@ -47,6 +59,33 @@ class ProposalBook:
         self._origin = origin
         self._key = key
         self._verifiers = tuple(verifiers)
+        self._ends = ProposalEnds(clock, journal, REMEMBERED_SECONDS)
+        complaint = "the proposals that are over could not be looked at"
+        self._follower = StateFollower(database, PACE_SECONDS, self.look, complaint)
+
+    async def start(self) -> None:
+        """Take what is over from the last run, then from the state, without it as soon as it is there. Raises
+        ConfigError.
+        """
+        await self._ends.start()
+        await self.look()
+        self._follower.start()
+
+    async def stop(self) -> None:
+        """Look no more."""
+        await self._follower.stop()
+
+    async def look(self) -> None:
+        """Learn which proposals have ended at other brokers."""
+        now = self._clock.now()
+        try:
+            rows = await self._rows.ended_since(now - REMEMBERED_SECONDS)
+        except StateUnavailableError as error:
+            log.debug("the proposals that are over cannot be read: %s", error)
+            return
+        # Of what nobody has approved nothing can be reopened, so that made up rows fill no memory.
+        fresh = [row for row in rows if self._ends.of(row.proposal.id) is None and self._approved(row)]
+        await self._ends.learn(*(_learnt(row, now) for row in fresh))
 
     async def newest(self) -> tuple[Standing, ...]:
         """The newest proposals as they stand."""
@@ -79,15 +118,24 @@ class ProposalBook:
         found = next((standing for standing in same if standing.open_at(now)), None)
         if found is not None:
             return found
-        about = canonical([act.value, dict(parameters), len(same)])
-        identifier = f"prp-{sha256(about).hexdigest()[:20]}"
-        proposal = Proposal(identifier, act, parameters, "", now, now + OPEN_SECONDS)
+        proposal = Proposal(self._next_id(act, parameters, len(same)), act, parameters, "", now, now + OPEN_SECONDS)
         await self._rows.add(proposal, partial(self._record_created, proposal))
-        return await self.standing(identifier) or Standing(proposal)
+        return await self.standing(proposal.id) or Standing(proposal)
+
+    def _next_id(self, act: ProposalAct, parameters: Parameters, times: int) -> str:
+        """The id of what has been proposed that often, or more often if the state has lost some that are over."""
+        while True:
+            about = canonical([act.value, dict(parameters), times])
+            identifier = f"prp-{sha256(about).hexdigest()[:20]}"
+            if self._ends.of(identifier) is None:
+                return identifier
+            times += 1
 
     async def approve(self, standing: Standing, by: str) -> Standing:
         """Approve as a person; once, however often. How it stands then."""
         proposal, now = standing.proposal, self._clock.now()
+        if not standing.open_at(now):
+            return standing
 
         async def recorded() -> str:
             parameters = dict(proposal.parameters)
@@ -95,8 +143,8 @@ class ProposalBook:
                 now, proposal=proposal.id, act=proposal.act.value, parameters=parameters, by=by
             )
             index = await record_durably(self._ledger, record)
-            said = Approval(proposal.id, proposal.act, proposal.parameters, by, now, self._origin, index)
-            return sign(said, self._key)
+            what = (proposal.id, proposal.act, proposal.parameters, proposal.until)
+            return sign(Approval(*what, by, now, self._origin, index), self._key)
 
         await self._rows.approve(proposal.id, by, recorded)
         return await self.standing(proposal.id) or standing
@@ -137,6 +185,8 @@ class ProposalBook:
 
     async def _end(self, standing: Standing, ended_as: ProposalEnd, by: str, warrant: str, why: str) -> Standing | None:
         proposal, now = standing.proposal, self._clock.now()
+        if not standing.open_at(now) or self._ends.of(proposal.id) is not None:
+            return None
 
         async def recorded() -> None:
             record = records.proposal_ended(
@@ -152,7 +202,9 @@ class ProposalBook:
 
         if not await self._rows.end(proposal.id, ended_as, by, now, warrant, recorded):
             return None
-        return Standing(proposal, standing.approved_by, ended_as, by, now, warrant)
+        ended = Standing(proposal, standing.approved_by, ended_as, by, now, warrant)
+        await self._ends.learn(KnownEnd(proposal.id, ended_as, by, now, now))
+        return ended
 
     async def _record_created(self, proposal: Proposal) -> None:
         record = records.proposal_created(
@@ -168,14 +220,34 @@ class ProposalBook:
 
     def _standing(self, row: ProposalRow) -> Standing:
         """What counts of a row: approvals that are proven, of just this, and of each person one."""
-        approved = {by for by, note in row.approvals if self._proven(row.proposal, by, note)}
-        return Standing(row.proposal, tuple(sorted(approved)), row.ended_as, row.ended_by, row.ended_at, row.warrant)
+        standing = Standing(row.proposal, (), row.ended_as, row.ended_by, row.ended_at, row.warrant)
+        known = self._ends.of(row.proposal.id)
+        if known is not None and row.ended_as is None:
+            self._ends.distrust(known)
+            standing = replace(standing, ended_as=known.ended_as, ended_by=known.by, ended_at=known.at)
+        now = self._clock.now()
+        return replace(standing, approved_by=self._approved(row, now if standing.open_at(now) else None))
 
-    def _proven(self, proposal: Proposal, by: str, note: str) -> bool:
+    def _approved(self, row: ProposalRow, now: float | None = None) -> tuple[str, ...]:
+        """Who has approved it, proven; where it is open, only those whose approvals are good still."""
+        return tuple(sorted({by for by, note in row.approvals if self._proven(row.proposal, by, note, now)}))
+
+    def _proven(self, proposal: Proposal, by: str, note: str, now: float | None) -> bool:
         try:
             said = verify(Approval, note, self._verifiers)
         except IntegrityError as error:
-            log.error("an approval of proposal %s cannot be believed: %s", proposal.id, error)
+            level = logging.DEBUG if now is None else logging.ERROR  # nothing rests on those of what is over
+            log.log(level, "an approval of proposal %s cannot be believed: %s", proposal.id, error)
             return False
         of_this = (said.proposal, said.act, said.parameters) == (proposal.id, proposal.act, proposal.parameters)
-        return of_this and said.by == by
+        # Whoever writes the database can move the end of a proposal, but not what was signed.
+        good = now is None or (
+            abs(said.until - proposal.until) < SAME_SECONDS
+            and said.at - CLOCKS_DIFFER_SECONDS <= now < said.at + OPEN_SECONDS
+        )
+        return of_this and good and said.by == by
+
+
+def _learnt(row: ProposalRow, now: float) -> KnownEnd:
+    ended_as, at = row.ended_as or ProposalEnd.REFUSED, min(now, row.ended_at or now)
+    return KnownEnd(row.proposal.id, ended_as, row.ended_by, at, now)

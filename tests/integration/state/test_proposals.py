@@ -1,21 +1,23 @@
 """Proposals in both databases: one person counts once, enough people warrant once, and nobody can be made up."""
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import insert, text, update
+from sqlalchemy import delete, insert, text, update
 
 from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
+from broker.adapters.state_proposal_journal import ProposalJournal
 from broker.adapters.state_tables import PROPOSAL_APPROVALS, PROPOSALS
 from broker.errors import LedgerUnavailableError
 from broker.ledger.approvals import verify
 from broker.ledger.notes import verifier_of
 from broker.model.proposal import ProposalAct, ProposalEnd, Warrant
-from broker.wiring.proposals import ProposalBook
+from broker.wiring.proposals import OPEN_SECONDS, ProposalBook
 
 ORIGINS = ("one.example/ledger", "two.example/ledger")
 KEYS = {origin: Ed25519PrivateKey.generate() for origin in (*ORIGINS, "evil.example/ledger")}
@@ -24,7 +26,8 @@ BO, CY, EVE = "bo@plant.example", "cy@plant.example", "eve@plant.example"
 
 
 class Clock:
-    time = 1_800_000_000.5
+    def __init__(self) -> None:
+        self.time = 1_800_000_000.5
 
     def now(self) -> float:
         return self.time
@@ -52,13 +55,32 @@ class LedgerDouble:
         return sum(f'"kind":"{kind}"'.encode() in record for record in self.records)
 
 
-def book(database: StateDatabase, origin: str = ORIGINS[0]) -> tuple[ProposalBook, LedgerDouble]:
+def book(
+    database: StateDatabase, origin: str = ORIGINS[0], clock: Clock | None = None, folder: Path | None = None
+) -> tuple[ProposalBook, LedgerDouble]:
+    """A broker's book; of those in one folder, the later are the same broker started again."""
     numbers, ledger = count(), LedgerDouble()
+    journal = ProposalJournal((folder or Path(tempfile.mkdtemp())) / "proposals.json")
     known = [verifier_of(name, KEYS[name]) for name in ORIGINS]
     made = ProposalBook(
-        Clock(), ledger, database, lambda kind: f"{kind}-{origin[:3]}{next(numbers)}", origin, KEYS[origin], known
+        clock or Clock(),
+        ledger,
+        database,
+        journal,
+        lambda kind: f"{kind}-{origin[:3]}{next(numbers)}",
+        origin,
+        KEYS[origin],
+        known,
     )
     return made, ledger
+
+
+async def reopen(database: StateDatabase, **more: object) -> None:
+    """What whoever writes the database can do to proposals that are over."""
+    async with database.connection() as connection:
+        again = {"ended_as": "", "ended_by": "", "ended_at": None, "warrant": ""} | more
+        await connection.execute(update(PROPOSALS).values(**again))
+        await database.commit(connection)
 
 
 def using(place: StatePlace, use: Callable[[StateDatabase, StateDatabase], Awaitable[None]]) -> None:
@@ -209,5 +231,68 @@ def test_a_warrant_of_a_broker_that_is_not_known_counts_for_nothing(place: State
         key = verifier_of("evil.example/ledger", KEYS["evil.example/ledger"])
         assert verify(Warrant, ended.warrant, [key]).broker == "evil.example/ledger"
         assert await here.warrants(ProposalAct.POLICY_ACTIVATE) == ()
+
+    using(place, use)
+
+
+@pytest.mark.parametrize("how", ["refused", "warranted"])
+def test_what_is_over_is_not_reopened_through_the_database(place: StatePlace, tmp_path: Path, how: str) -> None:
+    async def use(one: StateDatabase, two: StateDatabase) -> None:
+        (here, _), (there, _) = book(one, folder=tmp_path / "here"), book(two, ORIGINS[1])
+        opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
+        await here.approve(opened, BO)
+        both = await here.approve(opened, CY)
+        assert await (here.refuse(both, CY, "no") if how == "refused" else here.warrant(both, CY)) is not None
+        await there.look()
+        await reopen(one)
+        again, _ = book(one, folder=tmp_path / "here")
+        await again.start()
+        await again.stop()
+        for who in (here, there, again):
+            standing = await who.standing(opened.proposal.id)
+            assert standing is not None and not standing.open_at(Clock().now())
+            assert await who.warrant(both, EVE) is None
+        async with one.connection() as connection:
+            await connection.execute(delete(PROPOSALS))
+            await one.commit(connection)
+        anew = await there.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
+        assert (anew.proposal.id != opened.proposal.id, anew.approved_by) == (True, ())
+        assert await here.warrants(ProposalAct.POLICY_ACTIVATE) == ()
+
+    using(place, use)
+
+
+def test_an_approval_is_good_for_three_days_whatever_the_database_says(place: StatePlace) -> None:
+    async def use(one: StateDatabase, two: StateDatabase) -> None:
+        clock = Clock()
+        (here, _), (new, _) = book(one, clock=clock), book(two, ORIGINS[1], clock)
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
+        until = asked.proposal.until
+        await reopen(one, until=until + 60)
+        standing = await new.standing(asked.proposal.id)
+        assert standing is not None and standing.approved_by == ()
+        await reopen(one, until=until)
+        clock.time += OPEN_SECONDS - 1
+        standing = await new.standing(asked.proposal.id)
+        assert standing is not None and standing.approved_by == (BO,)
+        clock.time += 400 * 86_400
+        await reopen(one, until=clock.time + 60)
+        standing = await new.standing(asked.proposal.id)
+        assert standing is not None and standing.open_at(clock.time)
+        standing = await new.approve(standing, EVE)
+        assert standing.approved_by == (EVE,)
+
+    using(place, use)
+
+
+def test_who_approved_what_is_over_is_still_told(place: StatePlace) -> None:
+    async def use(one: StateDatabase, _: StateDatabase) -> None:
+        clock = Clock()
+        here, _ledger = book(one, clock=clock)
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
+        assert await here.warrant(await here.approve(asked, CY), CY) is not None
+        clock.time += 2 * OPEN_SECONDS
+        (standing,) = await here.newest()
+        assert (standing.ended_as, standing.approved_by) == (ProposalEnd.APPROVED, (BO, CY))
 
     using(place, use)

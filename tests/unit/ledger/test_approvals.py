@@ -17,7 +17,9 @@ ORIGIN = "broker.example/ledger"
 KNOWN = [verifier_of(ORIGIN, KEY)]
 WORDS = st.dictionaries(st.text("abc_", min_size=1, max_size=8), st.text(max_size=20), max_size=16)
 PARAMETERS = WORDS.map(lambda words: tuple(sorted(words.items())))
-APPROVAL = Approval("prp-1", ProposalAct.CA_SIGN, (("csr", "x"),), "bo@plant.example", 1_800_000_000.25, ORIGIN, 7)
+APPROVAL = Approval(
+    "prp-1", ProposalAct.CA_SIGN, (("csr", "x"),), 1_800_000_900.5, "bo@plant.example", 1_800_000_000.25, ORIGIN, 7
+)
 WARRANT = Warrant(
     "prp-1", ProposalAct.CA_SIGN, (("csr", "x"),), "bo", ("bo", "cy"), 1_800_000_000.123456, 1_800_000_900.5, ORIGIN
 )
@@ -60,7 +62,7 @@ def test_who_signs_for_another_broker_is_not_believed() -> None:
         ('"index":7', '"index": 7'),
         ('{"csr":"x"}', '{"csr":1}'),
         ("ca.sign", "ca.unknown"),
-        ("otbroker-proposal-approval/v1", "otbroker-proposal-approval/v2"),
+        ("otbroker-proposal-approval/v2", "otbroker-proposal-approval/v1"),
         ('"by":"bo@plant.example",', ""),
     ],
 )
