@@ -316,6 +316,8 @@ def test_what_was_closed_stays_closed_after_a_restart_though_its_file_could_not_
             closed = await opened(keeper, *parts[:2], minutes=30)
             around.ticks += 300
             left = await opened(keeper, *parts[2:], minutes=50)
+            file = BreakGlassFile(around.folder)
+            await eventually(lambda: file.read().recorded)  # nothing is left to be written
             lock = around.folder / Path(NAME).with_suffix(".lock")
             lock.unlink()
             lock.mkdir()
@@ -330,7 +332,6 @@ def test_what_was_closed_stays_closed_after_a_restart_though_its_file_could_not_
             (kept, _) = keeper.emergencies
             assert (kept.ended_at, kept.ended_by) == (NOW + 60, "bo")
             lock.rmdir()
-            file = BreakGlassFile(around.folder)
             await eventually(lambda: file.read().emergencies[0] == kept)
 
     asyncio.run(story())
