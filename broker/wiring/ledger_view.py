@@ -3,6 +3,8 @@
 from collections import OrderedDict
 from collections.abc import Iterator
 from datetime import datetime
+from functools import lru_cache
+from threading import Lock
 from typing import Any
 
 import orjson
@@ -14,17 +16,25 @@ from broker.errors import IntegrityError
 LOOKED_AT = 20_000
 CHUNK = 1_000
 SESSIONS_REMEMBERED = 100_000
+DECISIONS_REMEMBERED = 4_096
+NOBODY = "", ""
 
 
 class RunningLedgerView:
-    """A `LedgerView`. What a record belongs to is found through its session, whose opening is remembered or looked
-    up.
+    """A `LedgerView`. A record belongs to the subject and device of its session.
+
+    Remembered are all sessions that are open, and so many of those that ended. Intents and outcomes of older ones are
+    found through the decision that they cite, so that nobody pushes what he wrote out of sight with sessions that came
+    later. What else those left (how they ended, who paused them) is found by the session itself.
     """
 
     def __init__(self, ledger: FileLedger) -> None:
         self._ledger = ledger
-        self._sessions: OrderedDict[str, tuple[str, str]] = OrderedDict()
-        self._sessions_upto = 0
+        self._open: dict[str, tuple[str, str]] = {}
+        self._ended: OrderedDict[str, tuple[str, str]] = OrderedDict()
+        self._learnt_upto = 0
+        self._learning = Lock()
+        self._decided = lru_cache(DECISIONS_REMEMBERED)(self._of_decided)
 
     @property
     def size(self) -> int:
@@ -99,17 +109,25 @@ class RunningLedgerView:
     def _belongs(self, record: dict[str, Any], filters: Filters) -> bool:
         if filters.decision and not self._of_decision(record, filters.decision):
             return False
-        if not (filters.subject or filters.device or filters.session):
+        told = self._intent_of(record) if filters.subject or filters.device or filters.session else {}
+        session = _text(record.get("session")) or _text(told.get("session"))
+        if filters.session and session != filters.session:
+            return False
+        if not (filters.subject or filters.device):
             return True
-        session = self._session_of(record)
-        subject, device = self._sessions.get(session, ("", ""))
-        asked = record.get("input") or {}
-        subject = subject or (asked.get("subject") or {}).get("id", "") or _text(record.get("subject"))
-        device = device or _text(record.get("device"))
-        return (
-            (not filters.session or session == filters.session)
-            and (not filters.subject or filters.subject in (subject, record.get("by")))
-            and (not filters.device or device == filters.device)
+        subject, device = self._about(session, record, told)
+        return (not filters.subject or filters.subject in (subject, record.get("by"))) and (
+            not filters.device or device == filters.device
+        )
+
+    def _about(self, session: str, record: dict[str, Any], told: dict[str, Any]) -> tuple[str, str]:
+        """Subject and device of a record; `told` is the intent that an outcome is of, or the record."""
+        subject, device = self._open.get(session) or self._ended.get(session) or NOBODY
+        if subject and device:
+            return subject, device
+        decided = self._decided(told["decision"]) if told.get("kind") == "intent" else _asked_about(record)
+        return subject or decided[0] or _text(record.get("subject")), device or decided[1] or _text(
+            record.get("device")
         )
 
     def _of_decision(self, record: dict[str, Any], decision: str) -> bool:
@@ -118,8 +136,8 @@ class RunningLedgerView:
         cited = self._intent_of(record).get("decision")
         return isinstance(cited, int) and self._decoded(cited).get("id") == decision
 
-    def _session_of(self, record: dict[str, Any]) -> str:
-        return _text(record.get("session")) or _text(self._intent_of(record).get("session"))
+    def _of_decided(self, index: int) -> tuple[str, str]:
+        return _asked_about(self._decoded(index))
 
     def _intent_of(self, record: dict[str, Any]) -> dict[str, Any]:
         """The intent that an outcome is of; any other record as it is."""
@@ -132,14 +150,29 @@ class RunningLedgerView:
         """Remember whom sessions belong to, from where we stopped last time."""
         if not (filters.subject or filters.device):
             return
-        upto = self.size
-        for _, raw in self._raw(self._sessions_upto, upto):
-            if b'"kind":"session_opened"' in raw:
-                record = orjson.loads(raw)
-                self._sessions[record["session"]] = (_text(record["subject"]), record["device"])
-                if len(self._sessions) > SESSIONS_REMEMBERED:
-                    self._sessions.popitem(last=False)
-        self._sessions_upto = upto
+        with self._learning:
+            upto = self.size
+            for _, raw in self._raw(self._learnt_upto, upto):
+                if b'"kind":"session_opened"' in raw:
+                    record = orjson.loads(raw)
+                    self._open[record["session"]] = _text(record["subject"]), record["device"]
+                elif b'"kind":"session_closed"' in raw:
+                    self._learn_end(orjson.loads(raw)["session"])
+            self._learnt_upto = upto
+
+    def _learn_end(self, session: str) -> None:
+        if session in self._open:
+            self._ended[session] = self._open[session]
+            del self._open[session]
+        if len(self._ended) > SESSIONS_REMEMBERED:
+            self._ended.popitem(last=False)
+
+
+def _asked_about(record: dict[str, Any]) -> tuple[str, str]:
+    """Subject and device of the question that a decision answers; "" for what it is not about."""
+    asked = record.get("input") or {}
+    device = asked.get("device") or {}
+    return _text(asked.get("subject")), f"{device['site']}/{device['id']}" if "id" in device else ""
 
 
 def _text(value: object) -> str:
