@@ -239,6 +239,7 @@ class Broker:
             self.settings.leave,
             self.settings.ledger.origin,
             fingerprint(key.encode()),
+            alone=not self.settings.state.brokers,
         )
 
     def _new_gate(self) -> Gate:

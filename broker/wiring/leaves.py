@@ -22,7 +22,7 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
 from broker.listeners.session_register import SessionRegister
 from broker.model.leave import Debt, Errand, Leave, PointLeft, Undone
-from broker.model.place import Device
+from broker.model.place import Device, OnLeave
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import NO_ANSWER, EndReason, Reason
 from broker.settings.broker_file import LeaveSection
@@ -37,6 +37,7 @@ LEAVE_SECONDS = 60.0
 MOST_AT_ONCE = 8
 MOST_POINTS = 100
 MOST_UNSETTLED = 1000
+ELSEWHERE = "written since, and not through this broker"
 # What passes by itself, so that it is waited for instead of being counted as an attempt.
 _PASSING = NO_ANSWER | frozenset(
     {
@@ -54,7 +55,9 @@ _PASSING = NO_ANSWER | frozenset(
 
 
 class LeaveKeeper:
-    """One per broker. `origin` and `fingerprint` name this broker and its ledger's key."""
+    """One per broker. `origin` and `fingerprint` name this broker and its ledger's key; it is `alone` if it knows of no
+    other that might relay to the same devices.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,8 @@ class LeaveKeeper:
         settings: LeaveSection,
         origin: str,
         fingerprint: str,
+        *,
+        alone: bool,
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -81,6 +86,7 @@ class LeaveKeeper:
         self._settings = settings
         self._origin = origin
         self._fingerprint = fingerprint
+        self._alone = alone
         self._endings = Endings(clock, desk, register, journal, settings.grace_seconds)
         self._unsettled: dict[str, Leave] = {}
         self._running: dict[str, asyncio.Task[None]] = {}
@@ -207,12 +213,22 @@ class LeaveKeeper:
             if result is None:
                 passing = session.ended is not None or not _PASSING.isdisjoint(detail.split(", "))
                 result = self._failed(debt, detail, passing)
+            if result is Undone.KEPT and self._may_be_owed_elsewhere(debt):
+                result, detail = Undone.UNKNOWN, ELSEWHERE
             if result is not None:
                 ends.append((debt, result, detail))
             if session.ended is not None:
                 break
         if ends:
             self._finish(ends[0][0], ends, session)
+
+    def _may_be_owed_elsewhere(self, debt: Debt) -> bool:
+        """Whether another broker may put back there what this debtor wrote, as the value from before a later write.
+
+        A priority is released by that one too, and nobody's value stays.
+        """
+        known = self._journal.debts.held(debt) or debt
+        return not self._alone and not known.since and debt.undo is OnLeave.RESTORE
 
     def _try_again(self, debts: Sequence[Debt], detail: str, passing: bool) -> None:
         results = [(debt, self._failed(debt, detail, passing)) for debt in debts]

@@ -70,7 +70,7 @@ class Stage:
     closes, until `closed` is taken back, with a record that `fails` or (taken but never durable) `sinks`.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, alone: bool = True) -> None:
         self.time, self.revision, self.folder = NOW, "r1", folder
         self.closed = False
         self.fails: Callable[[dict[str, Any]], bool] = lambda record: False
@@ -98,6 +98,7 @@ class Stage:
             LeaveSection(grace_seconds=GRACE, give_up_seconds=GIVE_UP),
             "b/ledger",
             "f" * 43,
+            alone=alone,
         )
 
     async def start(self) -> None:

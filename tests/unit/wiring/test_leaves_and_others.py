@@ -8,7 +8,7 @@ import pytest
 from broker.model.operation import Relayed
 from broker.model.vocabulary import EndReason, Result
 from broker.wiring import leaves
-from tests.unit.wiring.leave_stage import BO, GRACE, Stage
+from tests.unit.wiring.leave_stage import BO, GRACE, Stage, left
 from tests.unit.wiring.leave_stage import at_once as at_once
 from tests.unit.wiring.leave_stage import play as play
 
@@ -32,6 +32,39 @@ def test_the_same_value_written_by_an_operator_is_kept_when_the_vendor_leaves(pl
         assert len(stage.journal.debts) == 0
 
     play(story)
+
+
+@pytest.mark.parametrize(
+    ("alone", "told"),
+    [
+        (True, ("kept", "somebody has written since")),
+        (False, ("unknown", "written since, and not through this broker")),
+    ],
+    ids=["the only broker", "one of several"],
+)
+def test_what_may_have_been_written_through_another_broker_is_not_told_as_settled(play, tmp_path, caplog, alone, told):
+    """That one may still put back what is there of the vendor's own, as the value from before."""
+
+    async def story(stage):
+        await left(stage, EndReason.GRANT_ENDED)
+        stage.holds = 21
+        assert await stage.leave() == [told]
+        assert (stage.holds, stage.writes, len(stage.journal.debts)) == (21, [20], 0)
+        assert len(stage.keeper.unsettled) == (0 if alone else 1)
+        assert any(record.levelname == "ERROR" for record in caplog.records) is not alone
+
+    play(story, Stage(tmp_path, alone=alone))
+
+
+def test_with_several_brokers_a_writer_who_is_known_here_is_kept(play, tmp_path):
+    async def story(stage):
+        await stage.writes_as(await stage.ana(), 20)
+        await stage.writes_as(await stage.enters(BO), 25)
+        stage.register.end_all(EndReason.GRANT_ENDED)
+        assert [result for result, _ in await stage.leave()] == ["kept"]
+        assert not stage.keeper.unsettled
+
+    play(story, Stage(tmp_path, alone=False))
 
 
 @pytest.mark.parametrize("value", [20, 25])
