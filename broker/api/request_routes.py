@@ -89,8 +89,9 @@ REQUEST_ROUTES: tuple[Route, ...] = (
         problems=_ASKING,
         description=(
             "What is asked for never changes afterwards. With a plan nothing but the planned writes may be written. "
-            "Texts are shown to approvers: line breaks, characters that cannot be seen and words that mix scripts are "
-            "refused. Whoever had access and has not reported on it must do that first (`report_due`)."
+            "Texts, planned ones too, are shown to approvers: line breaks, characters that cannot be seen and words "
+            "that mix scripts are refused. Whoever had access and has not reported on it must do that first "
+            "(`report_due`)."
         ),
     ),
     Route(

@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from functools import partial
 from math import ceil, floor
 
+from broker.access.plain_text import unreadable_because
 from broker.api import codecs
 from broker.api.call import Call
 from broker.api.models import WriteValue
@@ -121,10 +122,20 @@ def _planned(devices: tuple[Device, ...], place: int, wish: PlannedValue) -> tup
     if value is None:
         raise _wrong("value_invalid", f"{at}.value", "writes only part of the point")
     priority = operation.acts_at(point)
+    unreadable = _unreadable(point, value)
+    if unreadable:
+        raise _wrong("request_terms", f"{at}.value", f"must {unreadable}")
     for name, problem in (("value", _outside_limits(point, value)), ("priority", _outside_range(point, priority))):
         if problem:
             raise _wrong("value_outside_limits", f"{at}.{name}", f"{name} of {point.id} of {device.key} {problem}")
     return PlannedWrite(device.key, point.id, value, priority), operation.action
+
+
+def _unreadable(point: Point, value: str) -> str:
+    """Why approvers must not be shown it: they read it beside names of Latin letters, and take what looks like a Latin
+    word for one. What the inventory names for the point may be planned as it is.
+    """
+    return "" if value in point.allowed else unreadable_because(value) or unreadable_because(f"{point.id} is {value}")
 
 
 def _outside_range(point: Point, priority: int | None) -> str:
