@@ -50,6 +50,9 @@ async def propose(call: Call) -> dict[str, Any]:
 
 async def approve(call: Call) -> dict[str, Any]:
     """Approve a proposal; with the last approval that it takes it is warranted."""
+    found = await _state(call.gate.proposals.standing(call.parameters["id"]))
+    if found is not None and _of_authority(found) and await _lacks_only_the_warrant(call, found):
+        return await _answer(call, found)
     standing = await _open(call, APPROVE)
     return await _answer(call, await _state(call.gate.proposals.approve(standing, call.subject.id)))
 
@@ -66,12 +69,12 @@ async def refuse(call: Call) -> dict[str, Any]:
 async def policies(call: Call) -> dict[str, Any]:
     """What is in force, what waits and who has approved it, and what was in force before."""
     found = call.gate.policies
-    approved = await _approvals(call, found.waiting) if found.waiting else ()
+    waiting = await _of_revision(call, found.waiting) if found.waiting else None
     return {
         "activation": "review" if found.review else "apply",
         "in_force": found.revision,
         "waiting": found.waiting,
-        "approved_by": list(approved),
+        "approved_by": [] if waiting is None else list(waiting.approved_by),
         "before": [{"revision": revision, "since": timestamp(at)} for revision, at in reversed(found.history)],
     }
 
@@ -88,14 +91,18 @@ async def policy(call: Call) -> dict[str, Any]:
 async def activate_policy(call: Call) -> dict[str, Any]:
     """Approve exactly this revision; with the last approval that it takes it comes into force."""
     found, revision = call.gate.policies, call.parameters["revision"]
-    approved = await _approvals(call, revision)
-    await call.require(APPROVE_POLICY, {"kind": "policy", "id": revision, "approved_by": approved})
+    waiting = await _of_revision(call, revision)
+    complete = waiting is not None and await _lacks_only_the_warrant(call, waiting)
+    if not complete:
+        approved = () if waiting is None else waiting.approved_by
+        await call.require(APPROVE_POLICY, {"kind": "policy", "id": revision, "approved_by": approved})
     if not found.review:
         raise Problem("policy_follows_files")
     if not found.may_be_activated(revision):
         raise Problem("policy_not_waiting")
     standing = await _state(call.gate.proposals.open_for(ProposalAct.POLICY_ACTIVATE, (("revision", revision),)))
-    standing = await _state(call.gate.proposals.approve(standing, call.subject.id))
+    if not complete:
+        standing = await _state(call.gate.proposals.approve(standing, call.subject.id))
     standing, lacks = await _warranted(call, standing)
     if not lacks:
         await _bring_into_force(call)
@@ -118,13 +125,25 @@ async def _bring_into_force(call: Call) -> None:
         log.warning("an activated policy is not in force yet: %s", error)
 
 
-async def _approvals(call: Call, revision: str) -> tuple[str, ...]:
-    """Who has approved a policy revision that is still open."""
+async def _of_revision(call: Call, revision: str) -> Standing | None:
+    """The open proposal of a policy revision."""
     now = time.time()
     for standing in await _state(call.gate.proposals.of_act(ProposalAct.POLICY_ACTIVATE)):
         if standing.open_at(now) and standing.proposal.parameters == (("revision", revision),):
-            return standing.approved_by
-    return ()
+            return standing
+    return None
+
+
+async def _lacks_only_the_warrant(call: Call, standing: Standing) -> bool:
+    """Whether the caller is one of enough people who have approved it: then he asks for what failed after the last of
+    them, and is asked what the act itself asks.
+    """
+    counting = _without_locked(call, standing)
+    if call.subject.id not in counting.approved_by or not standing.open_at(time.time()):
+        return False
+    about = {"kind": "proposal", "id": standing.proposal.id} | _about(counting)
+    decision = await call.permission(standing.proposal.act.value, about)
+    return decision.allow
 
 
 async def _open(call: Call, permission: str) -> Standing:
@@ -132,11 +151,16 @@ async def _open(call: Call, permission: str) -> Standing:
     standing = await _state(call.gate.proposals.standing(call.parameters["id"]))
     known = {} if standing is None else _about(standing)
     await call.require(permission, {"kind": "proposal", "id": call.parameters["id"]} | known)
-    if standing is None or standing.proposal.act is ProposalAct.POLICY_ACTIVATE:
+    if standing is None or not _of_authority(standing):
         raise Problem("proposal_unknown")
     if not standing.open_at(time.time()):
         raise Problem("proposal_over")
     return standing
+
+
+def _of_authority(standing: Standing) -> bool:
+    """Whether it is approved here; policies have a way of their own."""
+    return standing.proposal.act is not ProposalAct.POLICY_ACTIVATE
 
 
 async def _answer(call: Call, standing: Standing) -> dict[str, Any]:

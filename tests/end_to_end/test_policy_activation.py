@@ -82,6 +82,24 @@ def test_a_changed_policy_waits_for_two_people_and_for_exactly_what_they_saw(pla
     until(lambda: plant.api().get("/v1/windows").status == 200)
 
 
+def test_what_lacked_an_approval_that_did_not_count_then_is_activated_by_whoever_approved_it(
+    plant: Development,
+) -> None:
+    revision = change(plant, DENY + "# locked\n")
+    assert activate(plant, "secops-bo", revision).body["approved_by"] == [BO]
+    lock = {"kind": "subject", "target": BO, "message": "does not count for now"}
+    made = plant.api("auditor-cy").call("POST", "/v1/locks", lock)
+    assert made.status == 200, made.body
+    assert activate(plant, "auditor-cy", revision).body["lacks"] == ["second_person_needed"]
+    refused = activate(plant, "auditor-cy", revision)
+    assert (refused.status, refused.reasons) == (403, ["second_person_needed"])
+    lifted = plant.api("auditor-cy").call("POST", f"/v1/locks/{made.body['lock']['id']}/lift", {})
+    assert lifted.status == 200, lifted.body
+    done = activate(plant, "auditor-cy", revision)
+    assert (done.status, done.body["lacks"], done.body["approved_by"]) == (200, [], [BO, CY])
+    until(lambda: overview(plant)["in_force"] == revision)
+
+
 def test_of_many_last_approvals_at_one_time_one_activates(plant: Development) -> None:
     revision = change(plant, DENY + "# once\n")
     calls = [threading.Thread(target=activate, args=(plant, who, revision)) for who in ("secops-bo", "auditor-cy") * 3]

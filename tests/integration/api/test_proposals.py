@@ -38,3 +38,21 @@ def test_what_a_locked_person_approved_counts_for_nothing_when_the_warrant_is_ma
             assert answer["proposal"]["approved_by"] == ["cy@plant.example", "ana@acme.example"]
 
     run(story())
+
+
+def test_whoever_approved_asks_again_for_the_warrant_that_could_not_be_kept(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client() as client:
+            book, path = stage.gate.proposals, f"{PATH}/{PROPOSAL.id}/approve"
+            book.approved_by, book.away = ("cy@plant.example",), True
+            await told(await client.post(path, json={}), 503)
+            book.away = False
+            stage.gate.unpermitted = {"proposal.approve"}  # as the policy says to whoever has approved already
+            answer = await told(await client.post(path, json={}))
+            both = ("cy@plant.example", "ana@acme.example")
+            assert (book.warranted, answer["lacks"], book.approved_by) == ([both], [], both)
+            stage.gate.unpermitted = {"proposal.approve", "ca.sign"}
+            await told(await client.post(path, json={}), 403)
+            assert book.warranted == [both]
+
+    run(story())

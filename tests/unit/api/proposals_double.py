@@ -3,6 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
+from broker.errors import StateUnavailableError
 from broker.model.proposal import Proposal, ProposalAct, ProposalEnd, Standing
 
 REVISION = "r" * 43
@@ -10,11 +11,14 @@ PROPOSAL = Proposal("dec-abc", ProposalAct.CA_SIGN, (("csr", "d"),), "bo@plant.e
 
 
 class ProposalsDouble:
-    """One proposal, which those in `approved_by` approved; what was `made` and `warranted` is kept."""
+    """One proposal, which those in `approved_by` approved; what was `made` and `warranted` is kept. While it is `away`
+    nothing is warranted.
+    """
 
     def __init__(self):
         self.approved_by = ()
         self.made, self.warranted = [], []
+        self.away = False
 
     async def create(self, act, parameters, by, why):
         self.made.append((act, parameters, by, why))
@@ -25,6 +29,8 @@ class ProposalsDouble:
         return replace(standing, approved_by=self.approved_by)
 
     async def warrant(self, standing, by):
+        if self.away:
+            raise StateUnavailableError("state_unavailable", "The state cannot be reached.")
         self.warranted.append(standing.approved_by)
         return replace(standing, ended_as=ProposalEnd.APPROVED, ended_by=by, ended_at=1_795_000_000.0, warrant="note")
 
