@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from aiohttp import web
@@ -283,13 +284,21 @@ async def _recorded(route: Route, call: Call) -> Any:
     """The handler's answer, with what the route promises to leave in the ledger: no view of evidence without."""
     try:
         answer = await route.handler(call)
-    except Problem as problem:
-        call.ended(problem.code)
+    except BaseException as failure:
+        with suppress(LedgerUnavailableError):
+            call.ended(_cause(failure))
         raise
     call.ended(DONE)
     if route.effect is Effect.EVIDENCE and not call.viewed:
         raise BrokerError("view_unrecorded", "Evidence would be shown without a record of it.", route.name)
     return answer
+
+
+def _cause(failure: BaseException) -> str:
+    """How the ledger tells why an act did not come to its end."""
+    if isinstance(failure, Problem | BrokerError):
+        return failure.code
+    return "unfinished" if isinstance(failure, asyncio.CancelledError) else "internal_error"
 
 
 def _connection(request: web.BaseRequest) -> Any:

@@ -35,7 +35,7 @@ async def requests(call: Call) -> dict[str, Any]:
     else:
         await call.require(READ, {"kind": "requests", "subject": mine})
         choice = RequestChoice(mine, states)
-    found, more = await _told(call.gate.requests.requests(choice))
+    found, more = await told(call.gate.requests.requests(choice))
     scope = "all" if sites is None else "sites" if sites or sponsored else "own"
     return {"scope": scope, "requests": [_entry(call, view) for view in found], "more": more}
 
@@ -115,7 +115,7 @@ async def _to_act_on(call: Call, permission: str) -> AccessRequest:
 
 
 async def _acted(call: Call, act: Awaitable[RequestView]) -> dict[str, Any]:
-    return await _shown(call, await _told(act))
+    return await _shown(call, await told(act))
 
 
 async def _shown(call: Call, view: RequestView) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def _lacking(view: RequestView, answer: ReviewAnswer) -> dict[str, Any]:
     return {"needed": answer.needed, "still_needed": still_needed, "missing": list(missing) if named else None}
 
 
-async def _told(act: Awaitable[T]) -> T:
+async def told(act: Awaitable[T]) -> T:
     """What an act gives; what stands against it as a Problem."""
     try:
         return await act

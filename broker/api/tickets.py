@@ -6,10 +6,9 @@ from pydantic import StringConstraints
 
 from broker.api.call import Call
 from broker.api.models import Asked, Told
-from broker.api.problems import Problem
 from broker.api.readable import READABLE
+from broker.api.requests import told
 from broker.api.route import DecidedBy, Effect, Route
-from broker.errors import StateUnavailableError
 from broker.model.ticket import TicketState
 from broker.model.vocabulary import RecordKind
 
@@ -35,10 +34,7 @@ async def ticket_event(call: Call) -> dict[str, Any]:
     asked: TicketEvent = call.body
     ticket = call.parameters["ticket"]
     why = f"ticket {ticket} was {asked.state.value}" + (f": {asked.message}" if asked.message else "")
-    try:
-        ended = await call.gate.requests.end_under(ticket, call.subject, why)
-    except StateUnavailableError:
-        raise Problem("state_unavailable") from None
+    ended = await told(call.gate.requests.end_under(ticket, call.subject, why))
     return {
         "ticket": ticket,
         "state": asked.state.value,
@@ -61,11 +57,12 @@ TICKET_ROUTES: tuple[Route, ...] = (
         answer=TicketEnded,
         body=TicketEvent,
         resource="ticket",
-        problems=("state_unavailable", "ledger_closed"),
+        problems=("request_changed", "state_unavailable", "ledger_closed"),
         description=(
             "Access requests that cite the ticket and are not over are revoked, whether they wait for review or are in "
-            "force; sessions that rest on them are cut. Telling it again changes nothing. For ticket systems: a "
-            "service of the owner with the role `ticket-system`."
+            "force; sessions that rest on them are cut. Telling it again changes nothing. If it fails, some may be "
+            "revoked and others not: tell it again. For ticket systems: a service of the owner with the role "
+            "`ticket-system`."
         ),
     ),
 )

@@ -25,7 +25,7 @@ from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_request_journal import RequestJournal
 from broker.adapters.state_use_journal import UseJournal
 from broker.engine.ports import Clock, Ledger, PolicyEngine
-from broker.errors import RequestRefusedError, StateUnavailableError
+from broker.errors import BrokerError, RequestRefusedError, StateUnavailableError
 from broker.ledger import request_records
 from broker.ledger.reviews import sign_review, terms_digest, terms_document
 from broker.listeners.decision_desk import DecisionDesk
@@ -211,13 +211,22 @@ class RequestBook:
             return await self._revoke_here(request, by, why)
 
     async def end_under(self, ticket: str, by: Subject, why: str) -> tuple[RequestView, ...]:
-        """Revoke everything that was asked for under a ticket and is not over."""
-        ended = []
+        """Revoke everything that was asked for under a ticket and is not over; one that cannot be keeps no other.
+
+        Raises RequestRefusedError or StateUnavailableError when all have been tried.
+        """
+        ended: list[RequestView | None] = []
+        failed: list[BrokerError] = []
         for request in await self._parts.rows.living(LIVING, ()):
             if request.terms.ticket == ticket:
-                view = await self._end_soon(request, by, why)
-                ended += [view] if view is not None else []
-        return tuple(ended)
+                try:
+                    ended.append(await self._end_soon(request, by, why))
+                except (RequestRefusedError, StateUnavailableError) as error:
+                    log.warning("request %s is not revoked with its ticket: %s", request.id, error.code)
+                    failed.append(error)
+        if failed:
+            raise failed[0]
+        return tuple(view for view in ended if view is not None)
 
     async def _end_soon(self, request: AccessRequest, by: Subject, why: str) -> RequestView | None:
         """Revoke it in whatever version it is; None if it is over. Raises RequestRefusedError."""

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from broker.errors import LedgerUnavailableError, RequestRefusedError, StateUnavailableError
 from broker.model.vocabulary import Reason
 from tests.integration.api.stage import serving
 from tests.integration.api.test_calls import told
@@ -43,6 +44,26 @@ def test_whoever_may_not_tell_ends_nothing(pki, run):
             problem = await told(await client.post(PATH, json={"state": "closed"}), 403)
             assert problem["reasons"][0]["code"] == Reason.ROLE_MISSING.value
             assert not stage.gate.requests.acts
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("failure", "status", "code"),
+    [
+        (RequestRefusedError("request_changed"), 409, "request_changed"),
+        (StateUnavailableError("state_unavailable", "away"), 503, "state_unavailable"),
+        (LedgerUnavailableError("ledger_closed", "closed"), 503, "ledger_closed"),
+        (RuntimeError("a fault"), 500, "internal_error"),
+    ],
+)
+def test_an_act_that_fails_has_its_end_in_the_ledger_whatever_the_cause(pki, run, failure, status, code):
+    async def story():
+        async with serving(pki) as stage, stage.client() as client:
+            under_ticket(stage)
+            stage.gate.requests.refusal = failure
+            assert (await told(await client.post(PATH, json={"state": "closed"}), status))["code"] == code
+            assert [outcome for *_, outcome in stage.gate.acts] == ["begun", code]
 
     run(story())
 

@@ -159,3 +159,29 @@ def test_a_request_that_was_approved_in_that_moment_is_over_all_the_same(reviewe
             assert await state_of(broker, before) is RequestState.REVOKED
 
     asyncio.run(scene())
+
+
+def test_one_request_that_cannot_be_revoked_keeps_no_other_under_its_ticket(reviewed: Path) -> None:  # noqa: F811
+    async def scene() -> None:
+        async with running(reviewed, {}) as broker:
+            book = broker.requests
+            busy, *others = [(await book.create(terms(broker), submit=True)).request for _ in range(3)]
+            rows = broker.requests._parts.rows
+            change = rows.change
+
+            async def somebody_is_faster(identifier: str, *given: Any) -> bool:
+                return False if identifier == busy.id else await change(identifier, *given)
+
+            rows.change = somebody_is_faster  # type: ignore[method-assign]
+            found = rows.living
+
+            async def busy_first(*given: Any) -> tuple[AccessRequest, ...]:
+                return tuple(sorted(await found(*given), key=lambda request: request.id != busy.id))
+
+            rows.living = busy_first  # type: ignore[method-assign]
+            assert (await refused(book.end_under(TICKET, SYSTEM, "closed")))[0] == "request_changed"
+            assert {await state_of(broker, request) for request in others} == {RequestState.REVOKED}
+            rows.change = change  # type: ignore[method-assign]
+            assert [view.request.id for view in await book.end_under(TICKET, SYSTEM, "closed")] == [busy.id]
+
+    asyncio.run(scene())
