@@ -4,7 +4,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -17,15 +17,15 @@ class OwnThread:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._thread: threading.Thread | None = None
+        self._last: Future[Any] | None = None
 
     async def run(self, function: Callable[[], T]) -> T:
         """What the function returns or raises. Raises OSError if the last one is not back yet."""
-        if self._thread is not None and self._thread.is_alive():
+        if self._last is not None and not self._last.done():
             raise OSError("the last attempt has not come back yet")
         done: Future[T] = Future()
-        self._thread = threading.Thread(target=_run, args=(function, done), name=self._name, daemon=True)
-        self._thread.start()
+        self._last = done
+        threading.Thread(target=_run, args=(function, done), name=self._name, daemon=True).start()
         return await asyncio.wrap_future(done)
 
 

@@ -8,6 +8,7 @@ that whoever writes the database cannot either.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 
@@ -22,6 +23,7 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_register import STATE_STALE, SessionRegister
 from broker.model.lock import Lift, Lock, LockKind, LockTaken
 from broker.model.vocabulary import EndReason
+from broker.wiring.kept_file import KeptFile
 from broker.wiring.lifts import LiftProofs
 from broker.wiring.state_follower import StateFollower
 
@@ -30,6 +32,7 @@ LOOK_SECONDS = 0.25
 HEARTBEAT_SECONDS = 0.5
 OWN_FILE_HEARTBEAT_SECONDS = 2.0
 STALE_SECONDS = 5.0
+KEPT_FIRST_SECONDS = 0.5
 LIFTED_KEPT_SECONDS = 30 * 86400.0
 """How long others may be away and still hear that a lock was lifted."""
 _BY_LOCKS = frozenset({EndReason.LOCKED, EndReason.SITE_ISOLATED})
@@ -61,18 +64,16 @@ class LockKeeper:
         # Whatever goes wrong there, the view of the state grows old meanwhile, and sessions end.
         self._follower = StateFollower(database, heartbeat, self._look, "the state could not be looked at")
         self._held: dict[str, Lock] = {}
-        self._kept: tuple[Lock, ...] = ()
+        self._file = KeptFile[tuple[Lock, ...]]((), lambda: tuple(self._held.values()), journal.write, "the locks held")
         self._turn = asyncio.Lock()
-        self._writing = asyncio.Lock()
         self._seen_at = float("-inf")
         self._trouble = "not read yet"
-        self._journal_trouble = ""
         self._timer: asyncio.TimerHandle | None = None
 
     @property
     def readiness(self) -> tuple[bool, str]:
         """Whether the state is there, and in what state it is."""
-        trouble = "; ".join(filter(None, (self._trouble, self._journal_trouble)))
+        trouble = "; ".join(filter(None, (self._trouble, self._file.trouble)))
         return not trouble, trouble or f"read, {len(self._held)} locks"
 
     @property
@@ -82,8 +83,8 @@ class LockKeeper:
 
     async def start(self) -> None:
         """Take the locks of the last run into force, then what the state has. Raises ConfigError."""
-        self._kept = await asyncio.to_thread(self._journal.read)
-        self._held = {lock.id: lock for lock in self._kept}
+        self._file.kept = await asyncio.to_thread(self._journal.read)
+        self._held = {lock.id: lock for lock in self._file.kept}
         self._enforce()
         await self._look()
         self._watch()
@@ -94,6 +95,7 @@ class LockKeeper:
         if self._timer is not None:
             self._timer.cancel()
         await self._follower.stop()
+        await self._file.stop()
 
     def locks(self) -> tuple[Lock, ...]:
         """Those that hold, the oldest first."""
@@ -115,8 +117,12 @@ class LockKeeper:
         lock = Lock(self._chance("lck"), kind, target, message, by, now, self._lifts.origin, until, isolation)
         before = self._register.sessions()
         self._hold((lock,))
-        await self._keep()
+        with suppress(TimeoutError):
+            # First here, then there; but a disk that hangs here does not keep it from the others.
+            async with asyncio.timeout(KEPT_FIRST_SECONDS):
+                await self._file.settled()
         shared = await self._store(lock)
+        await self._file.settled()
         return LockTaken(lock, sum(session.ended in _BY_LOCKS for session in before), shared)
 
     async def _store(self, lock: Lock) -> bool:
@@ -158,7 +164,7 @@ class LockKeeper:
                 return
             self._found(began)
             self._take(stored)
-        await self._keep()
+        self._file.wake()
 
     def _missed(self, error: StateUnavailableError) -> None:
         if not self._trouble:
@@ -227,20 +233,6 @@ class LockKeeper:
             return False
         log.warning("lock %s was lifted by %s", lift.lock, lift.by)
         return True
-
-    async def _keep(self) -> None:
-        """Bring the journal to what is held now."""
-        async with self._writing:
-            held = tuple(self._held.values())
-            if held == self._kept:
-                return
-            try:
-                await asyncio.to_thread(self._journal.write, held)
-            except OSError as error:
-                log.error("the locks held cannot be kept: %s", error)
-                self._journal_trouble = f"the locks held cannot be kept: {error}"
-                return
-            self._kept, self._journal_trouble = held, ""
 
     def _watch(self) -> None:
         """End locks whose time is over, and sessions when the view of the state is too old."""

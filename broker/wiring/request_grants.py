@@ -6,7 +6,7 @@ eligible, its time must have come; and what this broker once knew to be over sta
 
 import asyncio
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -19,8 +19,11 @@ from broker.listeners.session_register import REQUESTS_UNREAD
 from broker.model.access_request import AccessRequest, Ending, RequestAct, RequestState, Terms
 from broker.model.place import Grant
 from broker.model.vocabulary import EndReason, Reason
+from broker.wiring.kept_file import KeptFile
 from broker.wiring.request_approvals import RequestApprovals
 from broker.wiring.request_parts import RequestParts
+from broker.wiring.request_times import RequestTimes
+from broker.wiring.state_follower import StateFollower
 
 log = logging.getLogger(__name__)
 SOURCE = "requests"
@@ -34,33 +37,41 @@ BROKER = "broker"
 
 
 class RequestGrants:
-    """One per broker; what it gives is what `desk.given` has of requests."""
+    """One per broker; what it gives is what `desk.given` has of requests.
+
+    Reading, asking, recording and keeping go on beside each other: a ledger or a disk that hangs keeps nothing from
+    being given that was not, and nothing that somebody else ended from ending here.
+    """
 
     def __init__(self, parts: RequestParts) -> None:
         self._parts = parts
-        self._woken = asyncio.Event()
-        parts.database.changed.append(self._woken.set)
-        self._heartbeat_seconds = HEARTBEAT_SECONDS if parts.database.shared else OWN_FILE_HEARTBEAT_SECONDS
+        heartbeat = HEARTBEAT_SECONDS if parts.database.shared else OWN_FILE_HEARTBEAT_SECONDS
+        self._follower = StateFollower(parts.database, heartbeat, self._read, "requests could not be read")
         self._living: dict[str, AccessRequest] = {}
         self._over: dict[str, Ending] = {}
-        self._kept: tuple[Ending, ...] = ()
+        self._file = KeptFile[tuple[Ending, ...]]((), self._to_keep, parts.journal.write, "what is over")
         self._given: dict[str, Grant] = {}
+        self._proven: dict[str, Terms] = {}
+        self._recorded: dict[str, Terms] = {}
         self._held: dict[str, tuple[str, ...]] = {}
         self._approvals = RequestApprovals(parts)
-        self._turn = asyncio.Lock()
-        self._writing = asyncio.Lock()
+        self._times = RequestTimes(parts.desk)
+        self._reading = asyncio.Lock()
+        self._asking = asyncio.Lock()
+        self._recording = asyncio.Lock()
         self._read_at = float("-inf")
-        self._keeping_trouble = ""
-        self._look_at = 0.0
+        self._news = asyncio.Event()
+        self._asked = asyncio.Event()
         self._due = 0.0
         self._epoch = 0
-        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._tasks: tuple[asyncio.Task[None], ...] = ()
 
     @property
     def readiness(self) -> tuple[bool, str]:
         """Whether requests are followed and what is over is kept, and in what state that is."""
         stale = "not read for more than 5 s, so none gives anything" if self._is_stale else ""
-        trouble = "; ".join(filter(None, (stale, self._keeping_trouble)))
+        trouble = "; ".join(filter(None, (stale, self._file.trouble)))
         return not trouble, trouble or f"read, {len(self._given)} give something"
 
     @property
@@ -69,17 +80,30 @@ class RequestGrants:
 
     async def start(self) -> None:
         """Take what is over from the last run, then what the state has. Raises ConfigError."""
-        self._kept = await asyncio.to_thread(self._parts.journal.read)
-        self._over = {ending.request: ending for ending in self._kept}
+        await self.recall()
+        self._watch()
+        self._follower.start()
+        self._tasks = (
+            asyncio.create_task(self._again_and_again(self._ask)),
+            asyncio.create_task(self._again_and_again(self._record)),
+        )
+
+    async def recall(self) -> None:
+        """Take what is over from the last run, then look at the state once. Raises ConfigError."""
+        self._file.kept = await asyncio.to_thread(self._parts.journal.read)
+        self._over = {ending.request: ending for ending in self._file.kept}
         await self.look()
-        self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         """Look no more."""
-        if self._task is not None:
-            self._task.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        await self._follower.stop()
+        for task in self._tasks:
+            task.cancel()
             with suppress(asyncio.CancelledError):
-                await self._task
+                await task
+        await self._file.stop()
 
     def request(self, identifier: str) -> AccessRequest | None:
         """A request that may still give something, as last read."""
@@ -102,13 +126,19 @@ class RequestGrants:
         self._note_end(ending)
         why = {ending.request: (ending.state.value,)}
         self._give([grant for key, grant in self._given.items() if key != ending.request], why)
-        await self._keep()
+        await self._file.settled()
 
     async def look(self) -> None:
-        """Read the state, and let it take effect."""
-        async with self._turn:
+        """Read the state, and let all of it take effect."""
+        await self._read()
+        await self._take_effect()
+        await self._bring()
+        await self._file.settled()
+
+    async def _read(self) -> None:
+        """Read the state; what is over there is over here at once, whatever else has to wait for a ledger or a disk."""
+        async with self._reading:
             began, over = self._parts.clock.monotonic(), frozenset(self._over)
-            self._look_at = began + self._heartbeat_seconds
             try:
                 found = await self._parts.rows.living(LIVING, tuple(self._living))
             except StateUnavailableError as error:
@@ -116,44 +146,58 @@ class RequestGrants:
             else:
                 self._read_at = began
                 await self._learn(found, over)
-            await self._take_effect()
-        await self._keep()
+        self._file.wake()
+        self._news.set()
 
-    async def _run(self) -> None:
+    async def _ask(self) -> None:
+        """Let what was read, or has changed around it, take effect."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(TURN_SECONDS):
+                await self._news.wait()
+        parts = self._parts
+        if self._news.is_set() or parts.clock.now() >= self._due or parts.desk.epoch != self._epoch:
+            self._news.clear()
+            await self._take_effect()
+            self._asked.set()
+
+    async def _record(self) -> None:
+        """Bring into force, and write down, what has to be on record first."""
+        await self._asked.wait()
+        self._asked.clear()
+        await self._bring()
+
+    async def _again_and_again(self, turn: Callable[[], Awaitable[None]]) -> None:
         while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TURN_SECONDS):
-                    await self._woken.wait()
-            self._hold_if_stale()
             try:
-                if self._woken.is_set() or self._parts.clock.monotonic() >= self._look_at:
-                    self._woken.clear()
-                    await self.look()
-                elif self._parts.clock.now() >= self._due or self._parts.desk.epoch != self._epoch:
-                    async with self._turn:
-                        await self._take_effect()
-                    await self._keep()
+                await turn()
             except Exception:
                 # Whatever it is: what is in force ends by its own time, by locks, or with the age of what was read.
                 log.exception("requests could not be looked at")
+                await asyncio.sleep(TURN_SECONDS)
+
+    def _watch(self) -> None:
+        """Whatever hangs, what was last read too long ago gives nothing."""
+        self._timer = asyncio.get_running_loop().call_later(TURN_SECONDS, self._watch)
+        self._hold_if_stale()
 
     async def _learn(self, found: tuple[AccessRequest, ...], over_before: frozenset[str]) -> None:
         """Take what was read; what ended while it was read is said to go on there, and nobody revived it."""
         for gone in self._living.keys() - {request.id for request in found}:
             self._parts.distrust(gone, "row_missing: the state no longer has it")
-        living = {}
+        living, revived = {}, []
         for request in found:
             over = self._over.get(request.id)
             if request.standing.state not in LIVING:
                 self._note_end(_ending(request))
             elif over is not None and request.id in over_before:
-                await self._end_again(request, over)
+                revived.append((request, over))
             else:
                 living[request.id] = request
-        # Some may have ended while others were ended again.
         self._living = {key: request for key, request in living.items() if key not in self._over}
         ended = {key: (self._over[key].state.value,) for key in self._given if key in self._over}
         self._give([grant for key, grant in self._given.items() if key in self._living], ended)
+        for request, over in revived:
+            await self._end_again(request, over)
 
     def _hold_if_stale(self) -> None:
         """Somebody may have revoked what this broker could not read for too long."""
@@ -182,51 +226,63 @@ class RequestGrants:
                 self._over[request.id] = replace(over, stored=True)
 
     async def _take_effect(self) -> None:
-        """Give what is proven and due, take away what is not, and go on with what the time has changed."""
-        parts, now = self._parts, self._parts.clock.now()
-        due = [r for r in self._living.values() if r.standing.state in GRANTED and self._is_time(r.terms, now)]
-        turns = asyncio.Semaphore(MOST_ASKED_AT_ONCE)
-        why = await asyncio.gather(*(self._held_because(request, now, turns) for request in due))
-        held = {request.id: reasons for request, reasons in zip(due, why, strict=True)}
-        wanted: dict[str, Grant] = {}
-        for request in due:
-            if not held[request.id] and (request.id in self._given or await self._record_given(request)):
-                wanted[request.id] = request.terms.grant()
-        self._held = held
-        self._give([grant for key, grant in wanted.items() if key in self._living], self._held)
-        self._tell_whether_read()
-        self._epoch, self._due = parts.desk.epoch, self._next_due(now)
-        for request in tuple(self._living.values()):
-            act = by_the_clock(request.standing, request.terms, now, request.id in self._given)
-            if act is not None:
-                await self._by_itself(request, act, now)
+        """Give what is proven, due and on record; take away what is not."""
+        async with self._asking:
+            now, epoch = self._parts.clock.now(), self._parts.desk.epoch
+            due = self._are_due(now)
+            turns = asyncio.Semaphore(MOST_ASKED_AT_ONCE)
+            why = await asyncio.gather(*(self._held_because(request, now, turns) for request in due))
+            held = {request.id: reasons for request, reasons in zip(due, why, strict=True)}
+            # What was read, and how long ago, may have changed meanwhile.
+            if self._is_stale:
+                held = dict.fromkeys(held, (Reason.STATE_STALE,))
+            proven = {r.id: r.terms for r in due if not held[r.id] and self._is_unchanged(r)}
+            self._proven, self._held, self._due = (
+                proven,
+                held,
+                self._times.next_after(now, [r.terms for r in self._living.values()]),
+            )
+            wanted = [t.grant() for key, t in proven.items() if key in self._given or self._recorded.get(key) == t]
+            for unused in self._recorded.keys() - {grant.id for grant in wanted}:
+                self._record_withdrawn(unused, held.get(unused, ()))
+            self._recorded.clear()
+            self._give(wanted, held)
+            if self._is_stale or len(wanted) == len(proven):
+                self._tell_whether_read()  # else once what is proven has been recorded, and given
+            # As it was before: whatever changed meanwhile, what was given too, is looked at once more.
+            self._epoch = epoch
+
+    async def _bring(self) -> None:
+        """Record what is to come into force, and what the time has changed; that may take as long as a ledger does."""
+        async with self._recording:
+            for identifier, terms in tuple(self._proven.items()):
+                request = self._living.get(identifier)
+                if request is not None and identifier not in self._given and await self._record_given(request):
+                    self._recorded[identifier] = terms
+            if self._recorded:
+                # Only what still holds now that it is on record.
+                await self._take_effect()
+            self._tell_whether_read()
+            now = self._parts.clock.now()
+            for request in tuple(self._living.values()):
+                act = by_the_clock(request.standing, request.terms, now, request.id in self._given)
+                if act is not None:
+                    await self._by_itself(request, act, now)
+
+    def _are_due(self, now: float) -> list[AccessRequest]:
+        return [r for r in self._living.values() if r.standing.state in GRANTED and self._times.is_time(r.terms, now)]
+
+    def _is_unchanged(self, request: AccessRequest) -> bool:
+        """Whether it is still what was asked about; only what the time does to it may have changed."""
+        known = self._living.get(request.id)
+        if known is None or known.standing.state not in GRANTED:
+            return False
+        return (known.terms, known.notes) == (request.terms, request.notes)
 
     def _tell_whether_read(self) -> None:
         """Nothing is to be concluded from a grant that is not given only because nobody could read it."""
         unread = self._parts.register.grants_unread
         (unread.add if self._is_stale else unread.discard)(REQUESTS_UNREAD)
-
-    def _is_time(self, terms: Terms, now: float) -> bool:
-        return terms.starts <= now < terms.ends and (not terms.window or self._opening(terms, now) <= now)
-
-    def _opening(self, terms: Terms, now: float) -> float:
-        """When the window that it names is open on one of its devices: before `now`, or next."""
-        in_force = self._parts.desk.in_force
-        devices = (in_force.device(key) for key in terms.devices)
-        found = (
-            in_force.occurrence(terms.window, device, terms.organisation, now)
-            for device in devices
-            if device is not None
-        )
-        return min((interval.opens for interval in found if interval is not None), default=float("inf"))
-
-    def _next_due(self, now: float) -> float:
-        moments: list[float] = []
-        for request in self._living.values():
-            moments += [request.terms.starts, request.terms.ends]
-            if request.terms.window:
-                moments.append(self._opening(request.terms, now))
-        return min((moment for moment in moments if moment > now), default=float("inf"))
 
     async def _held_because(self, request: AccessRequest, now: float, turns: asyncio.Semaphore) -> tuple[str, ...]:
         if self._is_stale:
@@ -303,7 +359,7 @@ class RequestGrants:
             log.debug("request %s stays %s for now: %s", request.id, before.state.value, error)
             return
         if not changed:
-            self._woken.set()
+            self._follower.wake()
         elif act is RequestAct.EXPIRE:
             self._note_end(_ending(replace(request, standing=standing)))
         elif request.id in self._living:
@@ -315,21 +371,11 @@ class RequestGrants:
             self._over[ending.request] = ending
         self._living.pop(ending.request, None)
 
-    async def _keep(self) -> None:
-        """Bring the journal to what is over now."""
-        async with self._writing:
-            now = self._parts.clock.now()
-            self._over = {k: e for k, e in self._over.items() if not e.stored or now < e.ends + REMEMBERED_SECONDS}
-            over = tuple(self._over.values())
-            if over == self._kept:
-                return
-            try:
-                await asyncio.to_thread(self._parts.journal.write, over)
-            except OSError as error:
-                log.error("the requests that are over cannot be kept: %s", error)
-                self._keeping_trouble = f"what is over cannot be kept: {error}"
-                return
-            self._kept, self._keeping_trouble = over, ""
+    def _to_keep(self) -> tuple[Ending, ...]:
+        """What is over now, without what the state has and nobody asks for any more."""
+        now = self._parts.clock.now()
+        self._over = {k: e for k, e in self._over.items() if not e.stored or now < e.ends + REMEMBERED_SECONDS}
+        return tuple(self._over.values())
 
 
 async def _nothing() -> None:

@@ -30,6 +30,10 @@ class StateFollower:
         """Follow from here on."""
         self._task = asyncio.create_task(self._run())
 
+    def wake(self) -> None:
+        """Look again soon."""
+        self._woken.set()
+
     async def stop(self) -> None:
         """Look no more."""
         if self._task is not None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -68,6 +68,12 @@ def terms(identifier: str = "req-a", **changes: Any) -> Terms:
         chain=identifier,
     )
     return replace(asked, **changes)
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not condition():
+            await asyncio.sleep(0.01)
 
 
 @dataclass
@@ -159,9 +165,7 @@ class Broker:
 
     async def __aenter__(self) -> "Broker":
         await self.book.uses.start()
-        self.grants._kept = self.parts.journal.read()
-        self.grants._over = {ending.request: ending for ending in self.grants._kept}
-        await self.grants.look()
+        await self.grants.recall()
         return self
 
     async def __aexit__(self, *_: object) -> None:

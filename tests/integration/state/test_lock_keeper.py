@@ -1,9 +1,10 @@
 """A broker's locks while its ledger, its journal or its state fails."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,7 @@ from broker.ledger.notes import verifier_of
 from broker.listeners.session_register import STATE_STALE
 from broker.model.lock import LockKind
 from broker.model.vocabulary import EndReason
+from broker.wiring import locks
 from broker.wiring.lifts import LiftProofs
 from broker.wiring.locks import LockKeeper
 
@@ -147,6 +149,7 @@ def test_the_journal_has_a_lock_before_the_state_is_asked(
                 seen.append((around.folder / "locks.json").read_bytes())
 
             monkeypatch.setattr(LockRows, "add", add)
+            monkeypatch.setattr(locks, "KEPT_FIRST_SECONDS", 60.0)
             taken = await keeper.set(LockKind.SUBJECT, "ana@acme.example", message="why", by=BO)
             assert taken.lock.id.encode() in seen[0]
 
@@ -174,6 +177,35 @@ def test_a_journal_that_cannot_be_written_is_shown_and_tried_again(around: Surro
             await eventually(lambda: keeper.readiness[0])
 
     asyncio.run(story())
+
+
+def test_a_disk_that_hangs_keeps_no_lock_from_the_others_nor_theirs_from_here(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+    monkeypatch.setattr(LockJournal, "write", lambda *_: hangs.wait())
+
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            keeper._follower._pace_seconds = 0.05
+            setting = asyncio.create_task(keeper.set(LockKind.SITE, "plant", message="why", by=BO))
+            await eventually(lambda: len(keeper.locks()) == 1)
+            database = StateDatabase(sqlite_place(around.folder / "broker.db"))
+            rows, (mine,) = LockRows(database), keeper.locks()
+            async with asyncio.timeout(20):
+                while not await rows.locks((), around.wall):
+                    await asyncio.sleep(0.01)
+            await rows.add((replace(mine, id="lck-theirs", target="north"),))
+            await eventually(lambda: {lock.target for lock in keeper.locks()} == {"plant", "north"})
+            assert not setting.done()
+            hangs.set()
+            assert (await setting).shared
+            await database.close()
+
+    try:
+        asyncio.run(story())
+    finally:
+        hangs.set()
 
 
 def test_a_journal_that_makes_no_sense_keeps_the_broker_from_starting(around: Surroundings) -> None:

@@ -1,7 +1,8 @@
 """Access requests on real databases: races, forged rows, and what holds while state or ledger fail."""
 
 import asyncio
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -16,6 +17,7 @@ from broker.access.locks import LocksInForce
 from broker.access.requests import LIVING
 from broker.adapters import state_requests
 from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
+from broker.adapters.state_request_journal import RequestJournal
 from broker.adapters.state_tables import REQUEST_REVIEWS, REQUEST_USES, REQUESTS
 from broker.errors import ConfigError, LedgerUnavailableError, RequestRefusedError, StateUnavailableError
 from broker.ledger.notes import verifier_of
@@ -28,10 +30,11 @@ from broker.model.place import Organisation, Scope, Table, Window
 from broker.model.schedule import Occurrence
 from broker.model.subject import Subject
 from broker.model.vocabulary import Action, Reason
+from broker.wiring import request_grants
 from broker.wiring.request_grants import RequestGrants
 from broker.wiring.request_parts import verifiers
 from broker.wiring.requests import reviewer_of
-from tests.integration.state.request_stage import ANA, BO, CY, DI, NOW, PLANT, Broker, person, terms
+from tests.integration.state.request_stage import ANA, BO, CY, DI, NOW, PLANT, Broker, eventually, person, terms
 from tests.unit.access.inventories import point
 
 SUBJECT = person(ANA, organisation="acme")
@@ -602,6 +605,83 @@ def test_a_broker_that_starts_without_the_state_does_not_conclude_that_nothing_w
             del one.parts.rows.living
             await started.look()
             assert not one.machine.grants_unread
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("what", ["disk", "ledger"])
+def test_what_another_broker_ends_is_over_here_while_the_own_disk_or_ledger_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    place, hangs = sqlite_place(tmp_path / "broker.db"), threading.Event()
+    write = RequestJournal.write
+
+    def writing(journal: RequestJournal, endings: Iterable[Ending]) -> None:
+        if journal._path.name == "two.json" and what == "disk":
+            hangs.wait()
+        write(journal, endings)
+
+    monkeypatch.setattr(RequestJournal, "write", writing)
+    monkeypatch.setattr(request_grants, "OWN_FILE_HEARTBEAT_SECONDS", 0.05)
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one, Broker(place, tmp_path, "two", (one.verifier,)) as two:
+            for name in ("req-a", "req-b"):
+                await approved(one, identifier=name, chain=name)
+            await two.grants.start()
+            assert two.gives == {"req-a", "req-b"}
+            if what == "ledger":
+                two.machine.settle = lambda *_: False  # type: ignore[method-assign]
+                await approved(one, identifier="req-c", chain="req-c")
+                await eventually(lambda: any(r["grant"] == "req-c" for r in two.machine.kinds("grant_given")))
+            for name in ("req-b", "req-a"):
+                await one.book.revoke(await one.fresh(name), BO, "the switch")
+                await eventually(lambda name=name: name not in two.gives)  # type: ignore[misc]
+            hangs.set()
+            await two.grants.stop()
+
+    try:
+        asyncio.run(story())
+    finally:
+        hangs.set()
+
+
+def test_a_state_that_hangs_is_noticed_without_it(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            await approved(one)
+            await one.grants.start()
+            one.parts.rows.living = lambda *_: asyncio.Event().wait()  # type: ignore[assignment, method-assign]
+            one.grants._follower.wake()
+            one.machine.ticks += 5.1
+            await eventually(lambda: not one.gives)
+            await one.grants.stop()
+
+    asyncio.run(story())
+
+
+def test_what_somebody_locked_while_it_was_recorded_does_not_come_into_force(tmp_path: Path) -> None:
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            settled: list[Any] = []
+
+            def slow(durable: bool, done: Any) -> bool:
+                if one.machine.records[-1]["kind"] != "grant_given":
+                    return True
+                settled.append(done)
+                return False
+
+            one.machine.settle = slow  # type: ignore[method-assign]
+            approving = asyncio.create_task(approved(one))
+            await eventually(lambda: bool(settled))
+            one.machine.locks = LocksInForce((Lock("lck-1", LockKind.SUBJECT, BO.id, "why", "cy", NOW, "o", None),))
+            settled[0](None)
+            await approving
+            assert one.gives == set()
+            assert [r["kind"] for r in one.machine.kinds("grant_given", "grant_withdrawn")] == [
+                "grant_given",
+                "grant_withdrawn",
+            ]
 
     asyncio.run(story())
 
