@@ -186,6 +186,18 @@ def _secrets(arguments: argparse.Namespace) -> GivenSecrets:
     return GivenSecrets("issuing authority", arguments.passphrase_file, arguments.pin_file, new=new)
 
 
+def _asked_ahead(arguments: argparse.Namespace, folder: Path) -> GivenSecrets:
+    """What opens the keys of the authority in that folder, asked for before it is locked: a running broker, which
+    issues there too, waits for nobody who looks for his passphrase.
+    """
+    secrets = _secrets(arguments)
+    if not getattr(arguments, "propose", None):
+        kinds = {issuing.facts.key.kind for issuing in AuthorityFolder(folder, secrets).issuing}
+        for kind in sorted(kinds):
+            secrets.ask_ahead("PIN" if kind == "pkcs11" else "passphrase")
+    return secrets
+
+
 def _root_secrets(arguments: argparse.Namespace) -> GivenSecrets:
     return GivenSecrets("root", arguments.root_passphrase_file, new=arguments.ca_command == "init")
 
@@ -214,8 +226,9 @@ def _init(arguments: argparse.Namespace) -> int:
 
 
 def _issue(arguments: argparse.Namespace) -> int:
-    with locked(_existing(arguments.folder)):
-        authority = AuthorityFolder(arguments.folder, _secrets(arguments))
+    secrets = _asked_ahead(arguments, _existing(arguments.folder))
+    with locked(arguments.folder):
+        authority = AuthorityFolder(arguments.folder, secrets)
         terms = decode_terms(
             arguments.profile,
             authority.facts.spaces,
@@ -258,12 +271,14 @@ def _new_key(arguments: argparse.Namespace) -> PrivateKey | None:
 
 
 def _revoke(arguments: argparse.Namespace) -> int:
-    return revoke(arguments, _existing(arguments.folder), _secrets(arguments))
+    folder = _existing(arguments.folder)
+    return revoke(arguments, folder, _asked_ahead(arguments, folder))
 
 
 def _crl(arguments: argparse.Namespace) -> int:
-    with locked(_existing(arguments.folder)):
-        authority = AuthorityFolder(arguments.folder, _secrets(arguments))
+    secrets = _asked_ahead(arguments, _existing(arguments.folder))
+    with locked(arguments.folder):
+        authority = AuthorityFolder(arguments.folder, secrets)
         if arguments.root_crl:
             take_root_list(authority, _read(Path(arguments.root_crl)), time.time())
         else:
@@ -274,9 +289,12 @@ def _crl(arguments: argparse.Namespace) -> int:
 
 
 def _rotate(arguments: argparse.Namespace) -> int:
+    secrets, root_secrets = _asked_ahead(arguments, _existing(arguments.folder)), _root_secrets(arguments)
+    if arguments.root and not arguments.propose:
+        root_secrets.ask_ahead("passphrase")
     now = time.time()
-    with locked(_existing(arguments.folder)):
-        authority = AuthorityFolder(arguments.folder, _secrets(arguments))
+    with locked(arguments.folder):
+        authority = AuthorityFolder(arguments.folder, secrets)
         if arguments.request:
             write_public(arguments.request, request_authority(authority, _key_facts(arguments)))
             return tell({"request": arguments.request}, arguments.format)
@@ -285,7 +303,7 @@ def _rotate(arguments: argparse.Namespace) -> int:
         if arguments.certificate:
             return _take(arguments, authority, read_certificate(arguments.certificate), now)
         request = request_authority(authority, _key_facts(arguments))
-        certificate = Root(arguments.root, _root_secrets(arguments)).certify(request, now)
+        certificate = Root(arguments.root, root_secrets).certify(request, now)
         authority = AuthorityFolder(arguments.folder, authority.secrets)
         return _take(arguments, authority, certificate, now)
 

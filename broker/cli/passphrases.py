@@ -29,6 +29,11 @@ class GivenSecrets:
         """Of a token. Raises ConfigError."""
         return self._secret("PIN")
 
+    def ask_ahead(self, kind: str) -> None:
+        """Ask for a passphrase or a PIN now, if somebody has to be asked: not while others wait for a folder."""
+        if not self._files[kind] and sys.stdin.isatty():
+            self._secret(kind)
+
     def _secret(self, kind: str) -> str:
         if kind not in self._known:
             path = self._files[kind]

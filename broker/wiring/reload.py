@@ -23,6 +23,7 @@ from broker.wiring.inventory_changes import InventoryChange, InventoryChanges
 from broker.wiring.policy_review import PolicyReview, PolicySources
 
 log = logging.getLogger(__name__)
+LATE_SECONDS = 30.0
 KEPT = "copy in the state folder"
 
 
@@ -99,12 +100,13 @@ class Reload:
         self._certificates_seen = ""
         self._unkept: tuple[Inventory, bool] | None = None
         self._invalid_since: dict[str, float] = {}
+        self._looking_since: dict[str, float] = {}
         self.waiting_revision = ""
         self.inventory_since = clock.monotonic()
 
     @property
     def invalid(self) -> tuple[str, ...]:
-        """What cannot be used as it stands in the files: `inventory`, `policy`."""
+        """What cannot be used as it stands in the files: `inventory`, `policy`; what could not be looked at."""
         return tuple(self._invalid_since)
 
     @property
@@ -156,10 +158,12 @@ class Reload:
         async with asyncio.TaskGroup() as both:
             both.create_task(self._poll(self.look, poll_seconds, "files"))
             both.create_task(self._poll(self.look_at_policy, poll_seconds, "policy files"))
+            both.create_task(self._watch(poll_seconds))
 
     async def _poll(self, look: Callable[[], Awaitable[None]], poll_seconds: float, what: str) -> None:
         while True:
             await asyncio.sleep(poll_seconds)
+            self._looking_since[what] = self._clock.monotonic()
             try:
                 await look()
             except Exception:
@@ -169,6 +173,19 @@ class Reload:
                 self._shut_if_invalid_too_long()
             else:
                 self._invalid_since.pop(what, None)
+            finally:
+                self._looking_since.pop(what, None)
+
+    async def _watch(self, poll_seconds: float) -> None:
+        """What has not come back is as bad as what cannot be used: a disk that hangs has revocations unread as well."""
+        while True:
+            await asyncio.sleep(poll_seconds)
+            now = self._clock.monotonic()
+            for what, since in self._looking_since.items():
+                if now - since >= LATE_SECONDS and what not in self._invalid_since:
+                    log.error("%s could not be looked at for %d seconds", what, LATE_SECONDS)
+                    self._invalid_since[what] = since
+            self._shut_if_invalid_too_long()
 
     async def look(self) -> None:
         """One look at all files but the policy's; whatever changed comes into force or is refused."""

@@ -19,6 +19,9 @@ from broker.identity.issuance import PublicKey, Terms
 from broker.identity.names import Namespace
 from broker.model.enrolment import InvitationState
 
+PATIENCE_SECONDS = 2.0
+START_PATIENCE_SECONDS = 10.0
+
 
 @dataclass(frozen=True, slots=True)
 class NewCertificate:
@@ -31,16 +34,20 @@ class NewCertificate:
 
 
 class OnlineAuthority:
-    """Raises ConfigError or IntegrityError for a folder that cannot be used, here and later."""
+    """Raises ConfigError or IntegrityError for a folder that cannot be used, here and later; that somebody else holds
+    for two seconds too (for ten at the start).
+    """
 
     def __init__(self, folder: Path, secrets: Secrets) -> None:
         self._folder = folder
+        self._patience_seconds = START_PATIENCE_SECONDS
         self._secrets = secrets
         self._known: tuple[AuthorityFolder, tuple[tuple[int, int], ...]] | None = None
         with self._opened() as authority:
             self.anchor = authority.root
             self.namespaces: tuple[Namespace, ...] = authority.facts.spaces
             self._crl_seconds = authority.facts.crl_seconds
+        self._patience_seconds = PATIENCE_SECONDS
 
     def issue(
         self, terms: Terms, public_key: PublicKey, now: float, *, renewed_from: str = "", spends: str = ""
@@ -95,7 +102,7 @@ class OnlineAuthority:
 
     @contextmanager
     def _opened(self) -> Iterator[AuthorityFolder]:
-        with locked(self._folder):
+        with locked(self._folder, self._patience_seconds):
             if self._known is None or self._known[1] != self._marks():
                 self._known = None
                 authority = AuthorityFolder(self._folder, self._secrets)

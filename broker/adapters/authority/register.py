@@ -8,7 +8,9 @@ register's head, which `otbroker ca status` prints.
 import fcntl
 import hashlib
 import json
+import math
 import os
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -16,7 +18,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from broker.adapters.ledger_files_disk import sync_folder, write_all
-from broker.errors import IntegrityError
+from broker.errors import ConfigError, IntegrityError
+
+TRY_SECONDS = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +166,30 @@ class RegisterFile:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Nobody else changes the authority in that folder meanwhile; waits for who does."""
+def locked(folder: Path, patience_seconds: float = math.inf) -> Iterator[None]:
+    """Nobody else changes the authority in that folder meanwhile; waits for who does, but not longer than that.
+
+    Raises ConfigError `authority_busy`.
+    """
     descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _take_lock(descriptor, folder, time.monotonic() + patience_seconds)
         yield
     finally:
         os.close(descriptor)
+
+
+def _take_lock(descriptor: int, folder: Path, until: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if until == math.inf else fcntl.LOCK_NB))
+        except BlockingIOError:
+            if time.monotonic() >= until:
+                public = f"Another program works on the authority in {folder}."
+                raise ConfigError("authority_busy", public, "see who has its file `lock` open") from None
+            time.sleep(TRY_SECONDS)
+        else:
+            return
 
 
 def _whole_lines(path: Path) -> list[bytes]:

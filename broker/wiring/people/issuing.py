@@ -1,8 +1,7 @@
 """The authorities in use: what must hold of a subject, and what is recorded and stored before he gets a certificate."""
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -23,6 +22,7 @@ from broker.model.place import Organisation
 from broker.model.subject import Proof, ProofKind, Subject
 from broker.model.vocabulary import Reason
 from broker.model.words import REASONS
+from broker.wiring.people.authority_turns import AuthorityTurns
 from broker.wiring.people.known import KnownCertificates
 from broker.wiring.recording import record_durably
 
@@ -52,6 +52,8 @@ class CertificateOffice:
         self._authenticator = authenticator
         self._authorities = authorities
         self._known = known
+        self._turns: dict[str, AuthorityTurns] = {}
+        self._unwanted: dict[str, str] = {}
         self._listed: set[str] = set()
         self._spent: dict[str, str] = {}
         self._fresh_until = self._quiet_until = 0.0
@@ -101,7 +103,7 @@ class CertificateOffice:
     async def good(self, fingerprint: str, organisation: str) -> Issued:
         """The authority's own word on a certificate. Raises EnrolmentError `renewal_refused` if it is not good."""
         authority = self._authority(organisation)
-        entry = await _used(asyncio.to_thread(authority.good, fingerprint))
+        entry = await self._used(organisation, partial(authority.good, fingerprint))
         if entry is None:
             raise enrolment_error("renewal_refused", "the authority did not issue it, or has revoked it")
         return entry
@@ -130,7 +132,7 @@ class CertificateOffice:
             renewed_from=renewed_from,
             spends="" if renewed_from else invitation,
         )
-        new = await _used(asyncio.to_thread(sign))
+        new = await self._used(organisation, sign, lambda late: self._leave(late, organisation))
         try:
             self._check(new, subject, organisation)
             certificate = self._certificate(new, subject, organisation, factor)
@@ -144,7 +146,9 @@ class CertificateOffice:
             if not await self._known.add(certificate, invitation):
                 raise enrolment_error("renewal_refused", "the person was revoked, or has enrolled anew")
         except BaseException:
-            await self._take_back(new, organisation)
+            self._leave(new, organisation)
+            with suppress(*_UNUSABLE, BrokerError):
+                await self._take_back(organisation)
             raise
         return IssuedCertificate(new.chain.decode(), certificate)
 
@@ -152,7 +156,7 @@ class CertificateOffice:
         """That an invitation was not used or revoked before, by the authority's own word: what the state says of it,
         whoever has the database can set back. Raises EnrolmentError `code_used`.
         """
-        if await _used(asyncio.to_thread(self._authority(organisation).spent, invitation)):
+        if await self._used(organisation, partial(self._authority(organisation).spent, invitation)):
             log.error("the state says that invitation %s may be used, and it was used or revoked before", invitation)
             raise spent_error(InvitationState.USED)
 
@@ -164,13 +168,16 @@ class CertificateOffice:
         """Publish what was revoked anywhere, and fresh lists before the old ones run out."""
         now, spent = self._clock.now(), dict(self._spent)
         waiting = {known.serial for known in self._known.revoked} - self._listed
-        if now < self._quiet_until or (not waiting and not spent and now < self._fresh_until):
+        nothing = not waiting and not spent and not self._unwanted
+        if now < self._quiet_until or (nothing and now < self._fresh_until):
             return
         for organisation, authority in self._authorities.items():
             try:
-                await asyncio.to_thread(authority.revoke, waiting, "privilege-withdrawn", now)
+                run = self._turns_of(organisation).run
+                await run(partial(authority.revoke, waiting, "privilege-withdrawn", now))
+                await self._take_back(organisation)
                 his = [invitation for invitation, of in spent.items() if of == organisation]
-                await asyncio.to_thread(authority.spend, his, now)
+                await run(partial(authority.spend, his, now))
             except (*_UNUSABLE, BrokerError) as error:
                 log.error("the list of revoked certificates of %s cannot be published: %s", organisation, error)
                 self._quiet_until = now + AFTER_TROUBLE_SECONDS
@@ -209,20 +216,30 @@ class CertificateOffice:
         )
         return replace(bare, seal=self._known.sealed(bare))
 
-    async def _take_back(self, new: NewCertificate, organisation: str) -> None:
-        """Nobody got it, and nobody shall."""
-        with suppress(*_UNUSABLE, BrokerError):
-            revoke, serials = self._authority(organisation).revoke, (new.entry.serial,)
-            await asyncio.to_thread(revoke, serials, "cessation-of-operation", self._clock.now())
+    def _leave(self, new: NewCertificate, organisation: str) -> None:
+        """Nobody got it, and nobody shall: it is revoked as soon as the authority can be used."""
+        self._unwanted[new.entry.serial] = organisation
+        self._quiet_until = 0.0
 
+    async def _take_back(self, organisation: str) -> None:
+        serials = tuple(serial for serial, of in self._unwanted.items() if of == organisation)
+        revoke = self._authority(organisation).revoke
+        if serials:
+            await self._turns_of(organisation).run(
+                partial(revoke, serials, "cessation-of-operation", self._clock.now())
+            )
+            self._unwanted = {serial: of for serial, of in self._unwanted.items() if serial not in serials}
 
-async def _used(work: Awaitable[T]) -> T:
-    """Wait for work on an authority's folder. Raises EnrolmentError `enrolment_unavailable` if that cannot be used."""
-    try:
-        return await work
-    except _UNUSABLE as error:
-        log.error("an authority cannot be used: %s", error)
-        raise enrolment_error("enrolment_unavailable", str(error)) from None
+    def _turns_of(self, organisation: str) -> AuthorityTurns:
+        return self._turns.setdefault(organisation, AuthorityTurns(organisation))
+
+    async def _used(self, organisation: str, work: Callable[[], T], late: Callable[[T], None] | None = None) -> T:
+        """Work on an authority's folder. Raises EnrolmentError `enrolment_unavailable` if that cannot be used."""
+        try:
+            return await self._turns_of(organisation).run(work, late)
+        except _UNUSABLE as error:
+            log.error("an authority cannot be used: %s", error)
+            raise enrolment_error("enrolment_unavailable", str(error)) from None
 
 
 def _told_of(factor: ProvenFactor | None) -> dict[str, object]:

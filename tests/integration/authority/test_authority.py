@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from broker.adapters.authority import folder as folder_module
 from broker.adapters.authority.certificates import make_key
 from broker.adapters.authority.online import OnlineAuthority
-from broker.adapters.authority.register import Issued, RegisterFile, Revoked
+from broker.adapters.authority.register import Issued, RegisterFile, Revoked, locked
 from broker.adapters.authority.rotation import request_authority, take_authority, take_root_list
 from broker.adapters.authority.standing import Stage, standing
 from broker.errors import CertificateError, ConfigError, EnrolmentError, IntegrityError, IssuanceError
@@ -336,3 +336,11 @@ def test_a_line_that_a_power_cut_left_half_written_is_cut_off(authority):
     authority.issue()
     assert len(RegisterFile(path).entries) == 2
     assert b'{"at":17' not in path.read_bytes().splitlines()
+
+
+def test_a_folder_that_somebody_else_holds_is_not_waited_for_without_end(authority):
+    online = OnlineAuthority(authority.folder, authority.secrets)
+    online._patience_seconds = 0.1
+    with locked(authority.folder):
+        assert code_of(online.spent, "inv-a") == "authority_busy"
+    assert not online.spent("inv-a")

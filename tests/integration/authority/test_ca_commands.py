@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import stat
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from broker.adapters.authority.certificates import make_key
 from broker.adapters.authority.folder import AuthorityFolder
+from broker.adapters.authority.register import locked
 from broker.cli.passphrases import GivenSecrets
 from broker.identity.issuance import decode_terms
 from tests.integration.authority.kit import ANA, openssl_accepts, otbroker_ca, secret_file
@@ -220,3 +222,22 @@ def test_status_exits_with_1_when_something_is_overdue(desk, monkeypatch):
     monkeypatch.setattr("broker.cli.ca_commands.time.time", lambda: now + 8 * 86_400)
     assert otbroker_ca("status", desk.ca) == 1
     assert "OVERDUE" in desk._capsys.readouterr().out
+
+
+def test_nobody_waits_for_the_folder_while_its_passphrase_is_asked_for(desk):
+    words = ["--name", ANA, "--profile", "person", "--key-out", desk.folder / "ana.key", "--out", desk.folder / "a.pem"]
+    terminal, theirs = pty.openpty()
+    command = [sys.executable, "-m", "broker.cli.otbroker", "ca", "issue", desk.ca, *words]
+    # Without a terminal of its own it asks on its standard input.
+    with subprocess.Popen(command, stdin=theirs, stderr=subprocess.PIPE, start_new_session=True) as issuing:
+        try:
+            asked = b""
+            while b"passphrase" not in asked:
+                asked += issuing.stderr.read(1)
+            with locked(desk.ca, patience_seconds=0.0):
+                pass
+            os.write(terminal, b"the issuing key's long passphrase\n")
+            assert issuing.wait(60) == 0, issuing.stderr.read()
+        finally:
+            issuing.kill()
+    assert (desk.folder / "a.pem").exists()

@@ -1,10 +1,13 @@
 """The next certificate: for the holder of the key before, with the factor; services by what is good now."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -14,7 +17,8 @@ from sqlalchemy import update
 
 from broker.access.locks import LocksInForce
 from broker.adapters.authority.folder import AuthorityFolder
-from broker.adapters.authority.register import locked
+from broker.adapters.authority.online import NewCertificate, OnlineAuthority
+from broker.adapters.authority.register import Issued, RegisterFile, Revoked, locked
 from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
 from broker.adapters.state_tables import CERTIFICATES, FACTORS, PEOPLE
 from broker.identity.certificate import Trust, fingerprint
@@ -22,6 +26,7 @@ from broker.identity.issuance import decode_terms
 from broker.model.enrolment import EnrolledCertificate
 from broker.model.lock import Lock, LockKind
 from broker.model.subject import ProofKind, Subject
+from broker.wiring.people import authority_turns
 from broker.wiring.people.enrolment import MOST_SERVICE_RENEWALS
 from broker.wiring.people.parts import FileSecrets
 from tests.integration.people.stage import (
@@ -483,3 +488,68 @@ def proven(stage: Stage, chain: str) -> Subject:
     assert proof is not None
     assert proof.fingerprint == fingerprint(leaf)
     return subject
+
+
+def test_a_folder_that_somebody_holds_and_a_token_that_hangs_take_no_thread_from_others(
+    sqlite: StatePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hangs = threading.Event()
+
+    async def story(stage: Stage) -> None:
+        eve = await stage.enrolled()
+        monkeypatch.setattr(authority_turns, "ANSWER_SECONDS", 0.2)
+        assert eve.issued is not None
+        office, fingerprint = stage.people.office, eve.issued.certificate.fingerprint
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+        try:
+            with locked(stage.authority_folder):
+                for _ in range(3):
+                    assert await refusal(office.good(fingerprint, NORTHWIND)) == "enrolment_unavailable"
+                async with asyncio.timeout(20):
+                    await asyncio.to_thread(stage.authority_folder.exists)
+            monkeypatch.setattr(OnlineAuthority, "good", lambda *_: hangs.wait())
+            for _ in range(3):
+                assert await refusal(office.good(fingerprint, NORTHWIND)) == "enrolment_unavailable"
+            async with asyncio.timeout(20):
+                await asyncio.to_thread(stage.authority_folder.exists)
+        finally:
+            hangs.set()
+
+    played(sqlite, tmp_path, story)
+
+
+def test_what_is_signed_when_nobody_waits_for_it_any_more_is_revoked(
+    sqlite: StatePlace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, hangs, issue = threading.Event(), threading.Event(), OnlineAuthority.issue
+
+    def late(*arguments: Any, **named: Any) -> NewCertificate:
+        begun.set()
+        hangs.wait()
+        return issue(*arguments, **named)
+
+    async def story(stage: Stage) -> None:
+        eve = await stage.enrolled()
+        stage.world.pass_time(60)
+        monkeypatch.setattr(OnlineAuthority, "issue", late)
+        renewing = asyncio.create_task(eve.renew())
+        assert await asyncio.to_thread(begun.wait, 60)
+        renewing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await renewing
+        hangs.set()
+        register = stage.authority_folder / "register.jsonl"
+        async with asyncio.timeout(20):
+            while not any(isinstance(entry, Revoked) for entry in RegisterFile(register).entries):
+                await stage.people.office.see_to_lists()
+                await asyncio.sleep(0.02)
+        issued, revoked = (
+            [entry for entry in RegisterFile(register).entries if isinstance(entry, kind)] for kind in (Issued, Revoked)
+        )
+        assert [entry.serial for entry in revoked] == [issued[-1].serial]
+        assert stage.world.kinds().count("certificate_issued") == 1
+
+    try:
+        played(sqlite, tmp_path, story)
+    finally:
+        hangs.set()

@@ -13,7 +13,8 @@ import pytest
 from broker.cli.applied import approve
 from broker.cli.file_sources import IN_FORCE
 from broker.cli.people.record_words import record_sentence
-from broker.wiring import inventory_changes
+from broker.listeners.session_register import FILES_INVALID
+from broker.wiring import inventory_changes, reload
 from broker.wiring.broker import Broker
 from broker.wiring.reload import KEPT
 from tests.integration.wiring.reviewing import GAIN, INVENTORY, built, recorded
@@ -42,6 +43,12 @@ def full_disk(folder: Path) -> Iterator[None]:
     finally:
         blocked.rmdir()
         blocked.write_bytes(kept)
+
+
+async def until(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():
+            await asyncio.sleep(0.02)
 
 
 def played(folder: Path, play: Play, stopped: Callable[[], None] = lambda: None) -> list[dict[str, Any]]:
@@ -205,3 +212,28 @@ def test_words_that_fail_are_logged_and_the_change_is_recorded_all_the_same(
 
     assert played(reviewed, play) == []
     assert "it cannot be told who gains and who loses" in caplog.messages
+
+
+def test_files_that_hang_are_told_and_shut_the_broker_as_invalid_ones_do(
+    reviewed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reload, "LATE_SECONDS", 0.1)
+    hangs = threading.Event()
+
+    async def play(broker: Broker) -> None:
+        files, marks = broker.reload, broker.reload._inventory_marks
+        files._invalid_stop_seconds = 0.2
+        monkeypatch.setattr(files, "_inventory_marks", hangs.wait)
+        polling = asyncio.create_task(files.run(0.02))
+        await until(lambda: FILES_INVALID in broker.register.shut_for)
+        assert files.invalid == ("files",)
+        monkeypatch.setattr(files, "_inventory_marks", marks)
+        hangs.set()
+        await until(lambda: FILES_INVALID not in broker.register.shut_for)
+        assert files.invalid == ()
+        polling.cancel()
+
+    try:
+        played(reviewed, play)
+    finally:
+        hangs.set()
