@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, case, delete, func, or_, select, true, update
+from sqlalchemy import Column, ColumnElement, Row, Select, and_, case, delete, func, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from broker.access.requests import LIVING
+from broker.access.requests import LIVING, MOST_REVIEWS
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import REQUEST_REVIEWS, REQUEST_USES, REQUESTS
 from broker.errors import IntegrityError, StateUnavailableError
+from broker.ledger.notes import LARGEST_NOTE
 from broker.ledger.reviews import decode_terms, encode_terms
 from broker.model.access_request import EVERY_REQUEST, AccessRequest, RequestChoice, RequestState, Standing, Terms
 
@@ -21,6 +22,8 @@ MOST_LISTED = 500
 MOST_LIVING = 5000
 MOST_LOOKED_AT = 5000
 """Of how many a list is made: all that are not over, and the others as far as that goes."""
+MOST_USES = 256
+"""As many as writes can be planned."""
 Recorded = Callable[[], Awaitable[tuple[str, str] | None]]
 """Records an act before it is committed; gives a reviewer and his signed note if it was a review."""
 
@@ -28,7 +31,8 @@ Recorded = Callable[[], Awaitable[tuple[str, str] | None]]
 class RequestRows:
     """Every call raises StateUnavailableError if the state cannot be reached in time.
 
-    `unreadable` is told of rows that are none of ours, with what is wrong; they are left out.
+    `unreadable` is told of rows that are none of ours, with what is wrong; they are left out. So are those to which
+    somebody added more, or longer texts, than brokers write: not more than that is ever read of one request.
     """
 
     def __init__(self, database: StateDatabase, unreadable: Callable[[str, str], None]) -> None:
@@ -133,13 +137,11 @@ class RequestRows:
 
     async def _signed(self, connection: AsyncConnection, rows: Sequence[Row[Any]]) -> tuple[AccessRequest, ...]:
         ids = [row.id for row in rows]
-        notes = select(REQUEST_REVIEWS).where(REQUEST_REVIEWS.c.request.in_(ids)).order_by(REQUEST_REVIEWS.c.reviewer)
         reviewed: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-        for note in (await connection.execute(notes)).all():
+        for note in (await connection.execute(_few(REQUEST_REVIEWS.c.reviewer, ids, MOST_REVIEWS, _NOTE))).all():
             reviewed[note.request].append((note.reviewer, note.note))
-        uses = select(REQUEST_USES).where(REQUEST_USES.c.request.in_(ids)).order_by(REQUEST_USES.c.use)
         used: defaultdict[str, list[str]] = defaultdict(list)
-        for use in (await connection.execute(uses)).all():
+        for use in (await connection.execute(_few(REQUEST_USES.c.use, ids, MOST_USES))).all():
             used[use.request].append(use.use)
         read = (self._request(row, tuple(reviewed[row.id]), tuple(used[row.id])) for row in rows)
         return tuple(request for request in read if request is not None)
@@ -148,6 +150,7 @@ class RequestRows:
         self, row: Row[Any], notes: tuple[tuple[str, str], ...], uses: tuple[str, ...]
     ) -> AccessRequest | None:
         try:
+            _require_few(row, len(notes), len(uses))
             terms = decode_terms(row.terms.encode())
             if (terms.id, terms.subject, terms.starts, terms.ends) != (row.id, row.subject, row.starts, row.ends):
                 raise IntegrityError("terms_of_another", "the row holds the terms of another request")
@@ -163,11 +166,22 @@ _STANDING = tuple(Standing.__dataclass_fields__)
 _OVER_LAST = case((REQUESTS.c.state.in_([state.value for state in LIVING]), 0), else_=1)
 
 
+LARGEST_TEXTS = {"terms": 131_072, "ended_why": 65_536, "report": 65_536}
+"""Characters: of what a broker writes there is never so much."""
+_COLUMNS = tuple(
+    func.substr(column, 1, LARGEST_TEXTS[column.name] + 1).label(column.name)
+    if column.name in LARGEST_TEXTS
+    else column
+    for column in REQUESTS.c
+)
+_NOTE = func.substr(REQUEST_REVIEWS.c.note, 1, LARGEST_NOTE + 1).label("note")
+
+
 async def _rows(
     connection: AsyncConnection, wanted: ColumnElement[bool], most: int, after: int = 0
 ) -> Sequence[Row[Any]]:
     order = _OVER_LAST, REQUESTS.c.starts.desc(), REQUESTS.c.id
-    return (await connection.execute(select(REQUESTS).where(wanted).order_by(*order).limit(most).offset(after))).all()
+    return (await connection.execute(select(*_COLUMNS).where(wanted).order_by(*order).limit(most).offset(after))).all()
 
 
 def _wanted(choice: RequestChoice) -> ColumnElement[bool]:
@@ -182,6 +196,25 @@ def _is_among(row: Row[Any], choice: RequestChoice) -> bool:
         return choice.among is None or choice.among(decode_terms(row.terms.encode()))
     except (IntegrityError, ValueError):
         return True
+
+
+def _few(what: Column[Any], ids: Collection[str], most: int, *rest: ColumnElement[Any]) -> Select[Any]:
+    """What belongs to each of these requests; of each one more than it can have, by which too many are seen."""
+    of = what.table.c.request
+    place = func.row_number().over(partition_by=of, order_by=what).label("place")
+    found = select(of, what, *rest, place).where(of.in_(ids)).subquery()
+    return select(found).where(found.c.place <= most + 1).order_by(found.c.request, found.c.place)
+
+
+def _require_few(row: Row[Any], notes: int, uses: int) -> None:
+    """That a row has no more to it than brokers write. Raises IntegrityError."""
+    large = [name for name, most in LARGEST_TEXTS.items() if len(row._mapping[name]) > most]
+    if large:
+        raise IntegrityError("row_too_large", f"its {large[0]} is longer than any that a broker writes")
+    if notes > MOST_REVIEWS:
+        raise IntegrityError("verdicts_too_many", f"it has more than {MOST_REVIEWS} verdicts")
+    if uses > MOST_USES:
+        raise IntegrityError("uses_too_many", f"it has more than {MOST_USES} uses")
 
 
 def _row(terms: Terms, standing: Standing) -> dict[str, Any]:

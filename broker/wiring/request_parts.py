@@ -108,12 +108,12 @@ def verifiers(origin: str, key: Ed25519PrivateKey, brokers: Iterable[str]) -> tu
 
 
 class ReviewTrust:
-    """Which verdicts are proven; what was proven once is remembered by everything that the proof rests on."""
+    """Which verdicts are proven; what was looked at once is remembered by everything that its proof rests on."""
 
     def __init__(self, verifiers: tuple[Verifier, ...], distrust: Callable[[str, str], None]) -> None:
         self._verifiers = verifiers
         self._distrust = distrust
-        self._proven: dict[tuple[Terms, bytes], Review] = {}
+        self._proven: dict[tuple[Terms, bytes], Review | IntegrityError] = {}
 
     def proven(self, request: AccessRequest) -> tuple[Review, ...]:
         """The verdicts on just these terms that a known broker signed; others are said to be none, once.
@@ -145,8 +145,16 @@ class ReviewTrust:
         if known is None:
             if len(self._proven) >= MOST_PROVEN:
                 self._proven.clear()
-            known = self._proven[key] = verify_review(note, request.terms, self._verifiers)
+            known = self._proven[key] = self._looked_at(request.terms, note)
+        if isinstance(known, IntegrityError):
+            raise known
         return known
+
+    def _looked_at(self, terms: Terms, note: str) -> Review | IntegrityError:
+        try:
+            return verify_review(note, terms, self._verifiers)
+        except IntegrityError as error:
+            return error.with_traceback(None)
 
 
 def _signer(error: IntegrityError) -> str:

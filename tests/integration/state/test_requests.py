@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from sqlalchemy import delete, text, update
+from sqlalchemy import delete, func, insert, text, update
 
 from broker.access.locks import LocksInForce
 from broker.access.requests import LIVING
@@ -713,6 +713,82 @@ def test_a_table_filled_with_requests_is_a_state_that_cannot_be_read(
                 await one.book.create(terms(f"req-{name}", chain=f"req-{name}"), submit=True)
             with pytest.raises(StateUnavailableError):
                 await one.parts.rows.living(LIVING, ())
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("code", "table", "rows"),
+    [
+        ("verdicts", REQUEST_REVIEWS, [{"request": "req-a", "reviewer": f"x{n}", "note": "x"} for n in range(8)]),
+        (
+            "uses",
+            REQUEST_USES,
+            [{"request": "req-a", "chain": "c", "use": f"x{n}", "broker": "x", "at": 0.0} for n in range(257)],
+        ),
+    ],
+)
+def test_a_request_with_more_to_it_than_brokers_write_gives_nothing_and_is_told(
+    place: StatePlace, tmp_path: Path, code: str, table: Any, rows: list[dict[str, Any]]
+) -> None:
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            await approved(one)
+            await approved(one, identifier="req-b", chain="req-b")
+            await tamper(place, insert(table).values(rows[:-1]))
+            await one.grants.look()
+            assert one.gives == {"req-a", "req-b"}
+            await tamper(place, insert(table).values(rows[-1:]))
+            await one.grants.look()
+            assert one.gives == {"req-b"}
+            assert any(code in str(told) for told in one.machine.kinds("request_distrusted"))
+
+    asyncio.run(story())
+
+
+@pytest.mark.parametrize("member", ["terms", "report"])
+def test_of_a_text_that_no_broker_writes_only_the_beginning_is_read(tmp_path: Path, member: str) -> None:
+    place = sqlite_place(tmp_path / "broker.db")
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            await approved(one)
+            await tamper(
+                place, update(REQUESTS).values({member: func.replace(func.hex(func.zeroblob(200_000)), "0", " ")})
+            )
+            await one.grants.look()
+            assert one.gives == set()
+            assert any(f"its {member} is longer" in str(told) for told in one.machine.kinds("request_distrusted"))
+
+    asyncio.run(story())
+
+
+def test_others_have_their_turns_while_forged_verdicts_are_verified(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, names = sqlite_place(tmp_path / "broker.db"), [f"req-{n}" for n in range(24)]
+    monkeypatch.setattr(request_grants, "MOST_ASKED_AT_ONCE", 1)
+
+    async def story() -> None:
+        async with Broker(place, tmp_path) as one:
+            for name in names:
+                await one.book.create(terms(name, chain=name), submit=True)
+            forged = [{"request": name, "reviewer": BO.id, "note": "forged"} for name in names]
+            await tamper(place, insert(REQUEST_REVIEWS).values(forged), update(REQUESTS).values(state="approved"))
+            await one.grants._read()
+            turns = 0
+
+            async def others() -> None:
+                nonlocal turns
+                while True:
+                    turns += 1
+                    await asyncio.sleep(0)
+
+            beside = asyncio.create_task(others())
+            await one.grants._take_effect()
+            beside.cancel()
+            assert one.gives == set()
+            assert turns >= len(names)
 
     asyncio.run(story())
 
