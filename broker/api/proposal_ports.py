@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from broker.model.proposal import Parameters, ProposalAct, Standing
+from broker.model.subject import Subject
 
 
 class PolicyText(Protocol):
@@ -59,14 +60,17 @@ class Proposals(Protocol):
     async def of_act(self, act: ProposalAct) -> tuple[Standing, ...]:
         """The newest proposals of an act."""
 
-    async def create(self, act: ProposalAct, parameters: Parameters, by: str, why: str) -> Standing:
+    async def create(self, act: ProposalAct, parameters: Parameters, by: Subject, why: str) -> Standing:
         """Propose an act; the proposer is the first who approves it."""
 
     async def open_for(self, act: ProposalAct, parameters: Parameters) -> Standing:
         """The open proposal of what files of a host propose."""
 
-    async def approve(self, standing: Standing, by: str) -> Standing:
+    async def approve(self, standing: Standing, by: Subject) -> Standing:
         """Approve as a person; once, however often."""
+
+    async def counting(self, standing: Standing) -> Standing:
+        """A proposal with the approvals of those only who still may approve it. Raises PolicyUnavailableError."""
 
     async def warrant(self, standing: Standing, by: str) -> Standing | None:
         """Enough people want it: let it be done once. None if it has ended meanwhile."""

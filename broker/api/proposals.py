@@ -6,14 +6,12 @@ Who may approve is one question to the policy; whether enough people have is ano
 import logging
 import time
 from collections.abc import Awaitable
-from dataclasses import replace
 from typing import Any, TypeVar
 
 from broker.api.call import Call
 from broker.api.problems import Problem, refusal, timestamp
 from broker.api.proposal_models import ProposeCall
-from broker.errors import BrokerError, LedgerUnavailableError, StateUnavailableError
-from broker.model.lock import LockKind
+from broker.errors import BrokerError, LedgerUnavailableError, PolicyUnavailableError, StateUnavailableError
 from broker.model.proposal import ProposalAct, Standing
 from broker.model.vocabulary import Reason
 
@@ -44,7 +42,7 @@ async def propose(call: Call) -> dict[str, Any]:
     await call.require(APPROVE, about | {"approved_by": ()})
     await _enough(call, asked.act, about | {"approved_by": (call.subject.id,)})
     parameters = tuple(sorted(asked.parameters.items()))
-    standing = await _state(call.gate.proposals.create(asked.act, parameters, call.subject.id, asked.why))
+    standing = await _state(call.gate.proposals.create(asked.act, parameters, call.subject, asked.why))
     return await _answer(call, standing)
 
 
@@ -54,7 +52,7 @@ async def approve(call: Call) -> dict[str, Any]:
     if found is not None and _of_authority(found) and await _lacks_only_the_warrant(call, found):
         return await _answer(call, found)
     standing = await _open(call, APPROVE)
-    return await _answer(call, await _state(call.gate.proposals.approve(standing, call.subject.id)))
+    return await _answer(call, await _state(call.gate.proposals.approve(standing, call.subject)))
 
 
 async def refuse(call: Call) -> dict[str, Any]:
@@ -102,7 +100,7 @@ async def activate_policy(call: Call) -> dict[str, Any]:
         raise Problem("policy_not_waiting")
     standing = await _state(call.gate.proposals.open_for(ProposalAct.POLICY_ACTIVATE, (("revision", revision),)))
     if not complete:
-        standing = await _state(call.gate.proposals.approve(standing, call.subject.id))
+        standing = await _state(call.gate.proposals.approve(standing, call.subject))
     standing, lacks = await _warranted(call, standing)
     if not lacks:
         await _bring_into_force(call)
@@ -138,8 +136,10 @@ async def _lacks_only_the_warrant(call: Call, standing: Standing) -> bool:
     """Whether the caller is one of enough people who have approved it: then he asks for what failed after the last of
     them, and is asked what the act itself asks.
     """
-    counting = _without_locked(call, standing)
-    if call.subject.id not in counting.approved_by or not standing.open_at(time.time()):
+    if call.subject.id not in standing.approved_by or not standing.open_at(time.time()):
+        return False
+    counting = await _counting(call, standing)
+    if call.subject.id not in counting.approved_by:
         return False
     about = {"kind": "proposal", "id": standing.proposal.id} | _about(counting)
     decision = await call.permission(standing.proposal.act.value, about)
@@ -170,7 +170,7 @@ async def _answer(call: Call, standing: Standing) -> dict[str, Any]:
 
 async def _warranted(call: Call, standing: Standing) -> tuple[Standing, list[str]]:
     """The proposal warranted if the policy says that enough people want it; else what it lacks. Raises Problem."""
-    standing = _without_locked(call, standing)
+    standing = await _counting(call, standing)
     about = {"kind": "proposal", "id": standing.proposal.id} | _about(standing)
     if not await _enough(call, standing.proposal.act, about):
         return standing, [Reason.SECOND_PERSON_NEEDED.value]
@@ -182,10 +182,12 @@ async def _warranted(call: Call, standing: Standing) -> tuple[Standing, list[str
     return known, []
 
 
-def _without_locked(call: Call, standing: Standing) -> Standing:
-    """What counts when a warrant is made: not what somebody approved who is locked now."""
-    locked = {lock.target for lock in call.gate.locks.locks() if lock.kind is LockKind.SUBJECT}
-    return replace(standing, approved_by=tuple(by for by in standing.approved_by if by not in locked))
+async def _counting(call: Call, standing: Standing) -> Standing:
+    """What counts when a warrant is made: not what somebody approved who may not approve it now. Raises Problem."""
+    try:
+        return await _state(call.gate.proposals.counting(standing))
+    except PolicyUnavailableError:
+        raise Problem("permission_denied", reasons=(Reason.POLICY_UNAVAILABLE,)) from None
 
 
 async def _enough(call: Call, act: ProposalAct, about: dict[str, Any]) -> bool:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from broker.errors import IntegrityError
 from broker.ledger.canonical import canonical
 from broker.ledger.notes import Verifier, sign_note, verify_note
-from broker.model.proposal import Approval, ProposalAct, Warrant
+from broker.model.proposal import Approval, Approver, ProposalAct, Warrant
 
 FIRST_LINES = {Approval: "otbroker-proposal-approval/v2", Warrant: "otbroker-warrant/v1"}
 MOST_PARAMETERS = 16
@@ -31,6 +31,8 @@ def sign(said: Approval | Warrant, key: Ed25519PrivateKey) -> str:
     members |= {name: round(members[name] * MICROSECONDS) for name in _TIMES if name in members}
     if isinstance(said, Warrant):
         members["approved_by"] = list(said.approved_by)
+    else:
+        members["by"] = asdict(said.by) | {"roles": list(said.by.roles)}
     return sign_note(f"{FIRST_LINES[type(said)]}\n{canonical(members).decode()}\n", said.broker, key)
 
 
@@ -52,10 +54,19 @@ def _decoded(kind: type[T], text: str) -> T:
             fields |= {name: members[name] / MICROSECONDS for name in _TIMES if name in members}
             if "approved_by" in fields:
                 fields["approved_by"] = tuple(fields["approved_by"])
+            if kind is Approval:
+                fields["by"] = _approver(members["by"])
             return kind(**fields)
     except (ValueError, TypeError, KeyError, AttributeError):
         pass
     raise IntegrityError("approval_malformed", f"the note is no {kind.__name__.lower()}")
+
+
+def _approver(members: dict[str, Any]) -> Approver:
+    roles = members["roles"]
+    if not isinstance(roles, list) or not all(isinstance(word, str) for word in (*roles, members["id"])):
+        raise ValueError("approver")
+    return Approver(**members | {"roles": tuple(roles)})
 
 
 def _parameters(members: dict[str, Any]) -> tuple[tuple[str, str], ...]:

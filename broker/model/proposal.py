@@ -41,17 +41,31 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
+class Approver:
+    """Somebody who approves, as proven then.
+
+    `roles` are those that no inventory gives, `certificate` is the fingerprint of his, "" if he had none.
+    """
+
+    id: str
+    kind: str
+    organisation: str
+    roles: tuple[str, ...]
+    certificate: str
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """One person's approval of just these parameters, as record `index` of the ledger `broker` holds it.
 
-    It is good as long as the proposal is open, which is `until`.
+    It is good as long as the proposal is open, which is `until`, and he may approve it.
     """
 
     proposal: str
     act: ProposalAct
     parameters: Parameters
     until: float
-    by: str
+    by: Approver
     at: float
     broker: str
     index: int
@@ -84,7 +98,10 @@ class KnownEnd:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A proposal as it stands: who has approved it (proven), how it ended, and the signed note that is its warrant."""
+    """A proposal as it stands: who has approved it (proven), how it ended, and the signed note that is its warrant.
+
+    `approvers` are the same people as they were proven when they did.
+    """
 
     proposal: Proposal
     approved_by: tuple[str, ...] = ()
@@ -92,6 +109,7 @@ class Standing:
     ended_by: str = ""
     ended_at: float | None = None
     warrant: str = ""
+    approvers: tuple[Approver, ...] = ()
 
     def open_at(self, now: float) -> bool:
         """Whether it can still be approved or refused."""

@@ -16,6 +16,7 @@ from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_journal import LockJournal
 from broker.adapters.state_leaves import DebtJournal, LeaveFile
+from broker.adapters.state_people import PersonRows
 from broker.adapters.state_proposal_journal import ProposalJournal
 from broker.adapters.upstreams import Upstreams
 from broker.calendar.zones import tzdata_version
@@ -60,6 +61,7 @@ from broker.wiring.notices import Notices
 from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
 from broker.wiring.people.parts import people
 from broker.wiring.policy_review import PolicyReview
+from broker.wiring.proposal_approvers import ProposalApprovers
 from broker.wiring.proposals import ProposalBook
 from broker.wiring.proving import prove_again
 from broker.wiring.readiness import ledger_words, readiness
@@ -199,7 +201,9 @@ class Broker:
 
     def _new_proposals(self) -> ProposalBook:
         journal = ProposalJournal(Path(self.settings.state_dir) / "proposals.json")
-        return ProposalBook(self.clock, self.ledger, self.state, journal, random_id, *signing(self.settings))
+        origin, people = self.settings.ledger.origin, PersonRows(self.state)
+        approvers = ProposalApprovers(self.clock, self.desk, people, self.authenticator, origin)
+        return ProposalBook(self.clock, self.ledger, self.state, journal, approvers, random_id, *signing(self.settings))
 
     def _new_policies(self) -> PolicyReview:
         return PolicyReview(

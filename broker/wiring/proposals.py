@@ -22,7 +22,19 @@ from broker.ledger import proposal_records as records
 from broker.ledger.approvals import sign, verify
 from broker.ledger.canonical import canonical
 from broker.ledger.notes import Verifier
-from broker.model.proposal import Approval, KnownEnd, Parameters, Proposal, ProposalAct, ProposalEnd, Standing, Warrant
+from broker.model.proposal import (
+    Approval,
+    Approver,
+    KnownEnd,
+    Parameters,
+    Proposal,
+    ProposalAct,
+    ProposalEnd,
+    Standing,
+    Warrant,
+)
+from broker.model.subject import Subject
+from broker.wiring.proposal_approvers import ProposalApprovers, of_these
 from broker.wiring.proposal_ends import ProposalEnds
 from broker.wiring.recording import record_durably
 from broker.wiring.state_follower import StateFollower
@@ -47,6 +59,7 @@ class ProposalBook:
         ledger: Ledger,
         database: StateDatabase,
         journal: ProposalJournal,
+        approvers: ProposalApprovers,
         chance: Callable[[str], str],
         origin: str,
         key: Ed25519PrivateKey,
@@ -55,6 +68,7 @@ class ProposalBook:
         self._clock = clock
         self._ledger = ledger
         self._rows = ProposalRows(database)
+        self._approvers = approvers
         self._chance = chance
         self._origin = origin
         self._key = key
@@ -100,10 +114,10 @@ class ProposalBook:
         """The newest proposals of an act."""
         return tuple(self._standing(row) for row in await self._rows.of_act(act))
 
-    async def create(self, act: ProposalAct, parameters: Parameters, by: str, why: str) -> Standing:
+    async def create(self, act: ProposalAct, parameters: Parameters, by: Subject, why: str) -> Standing:
         """Propose an act, which is to want it: the proposer is the first of those who approve."""
         now = self._clock.now()
-        proposal = Proposal(self._chance("prp"), act, parameters, by, now, now + OPEN_SECONDS, why)
+        proposal = Proposal(self._chance("prp"), act, parameters, by.id, now, now + OPEN_SECONDS, why)
         await self._rows.add(proposal, partial(self._record_created, proposal))
         return await self.approve(Standing(proposal), by)
 
@@ -131,23 +145,27 @@ class ProposalBook:
                 return identifier
             times += 1
 
-    async def approve(self, standing: Standing, by: str) -> Standing:
+    async def approve(self, standing: Standing, by: Subject) -> Standing:
         """Approve as a person; once, however often. How it stands then."""
-        proposal, now = standing.proposal, self._clock.now()
+        proposal, now, approver = standing.proposal, self._clock.now(), self._approvers.approver(by)
         if not standing.open_at(now):
             return standing
 
         async def recorded() -> str:
             parameters = dict(proposal.parameters)
             record = records.proposal_approved(
-                now, proposal=proposal.id, act=proposal.act.value, parameters=parameters, by=by
+                now, proposal=proposal.id, act=proposal.act.value, parameters=parameters, by=by.id
             )
             index = await record_durably(self._ledger, record)
             what = (proposal.id, proposal.act, proposal.parameters, proposal.until)
-            return sign(Approval(*what, by, now, self._origin, index), self._key)
+            return sign(Approval(*what, approver, now, self._origin, index), self._key)
 
-        await self._rows.approve(proposal.id, by, recorded)
+        await self._rows.approve(proposal.id, by.id, recorded)
         return await self.standing(proposal.id) or standing
+
+    async def counting(self, standing: Standing) -> Standing:
+        """A proposal with the approvals of those only who still may approve it. Raises PolicyUnavailableError."""
+        return await self._approvers.counting(standing)
 
     async def warrant(self, standing: Standing, by: str) -> Standing | None:
         """Enough people want it: let it be done once. None if it has ended meanwhile."""
@@ -226,26 +244,27 @@ class ProposalBook:
             self._ends.distrust(known)
             standing = replace(standing, ended_as=known.ended_as, ended_by=known.by, ended_at=known.at)
         now = self._clock.now()
-        return replace(standing, approved_by=self._approved(row, now if standing.open_at(now) else None))
+        return of_these(standing, self._approved(row, now if standing.open_at(now) else None))
 
-    def _approved(self, row: ProposalRow, now: float | None = None) -> tuple[str, ...]:
+    def _approved(self, row: ProposalRow, now: float | None = None) -> tuple[Approver, ...]:
         """Who has approved it, proven; where it is open, only those whose approvals are good still."""
-        return tuple(sorted({by for by, note in row.approvals if self._proven(row.proposal, by, note, now)}))
+        found = (self._proven(row.proposal, by, note, now) for by, note in row.approvals)
+        return tuple({approver.id: approver for approver in found if approver is not None}.values())
 
-    def _proven(self, proposal: Proposal, by: str, note: str, now: float | None) -> bool:
+    def _proven(self, proposal: Proposal, by: str, note: str, now: float | None) -> Approver | None:
         try:
             said = verify(Approval, note, self._verifiers)
         except IntegrityError as error:
             level = logging.DEBUG if now is None else logging.ERROR  # nothing rests on those of what is over
             log.log(level, "an approval of proposal %s cannot be believed: %s", proposal.id, error)
-            return False
+            return None
         of_this = (said.proposal, said.act, said.parameters) == (proposal.id, proposal.act, proposal.parameters)
         # Whoever writes the database can move the end of a proposal, but not what was signed.
         good = now is None or (
             abs(said.until - proposal.until) < SAME_SECONDS
             and said.at - CLOCKS_DIFFER_SECONDS <= now < said.at + OPEN_SECONDS
         )
-        return of_this and good and said.by == by
+        return said.by if of_this and good and said.by.id == by else None
 
 
 def _learnt(row: ProposalRow, now: float) -> KnownEnd:

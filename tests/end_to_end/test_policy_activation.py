@@ -1,5 +1,6 @@
 """With `policy.activation: review` a changed policy waits until two people have activated exactly its revision."""
 
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,6 +98,23 @@ def test_what_lacked_an_approval_that_did_not_count_then_is_activated_by_whoever
     assert lifted.status == 200, lifted.body
     done = activate(plant, "auditor-cy", revision)
     assert (done.status, done.body["lacks"], done.body["approved_by"]) == (200, [], [BO, CY])
+    until(lambda: overview(plant)["in_force"] == revision)
+
+
+def test_an_approval_of_somebody_who_may_approve_no_more_does_not_count(plant: Development) -> None:
+    revision = change(plant, DENY + "# gone\n")
+    assert activate(plant, "secops-bo", revision).body["approved_by"] == [BO]
+    path = plant.folder.parent / "inventory" / "organisations.yaml"
+    before = path.read_text()
+    given = json.dumps(ROLES)
+    assert given in before
+    path.write_text(before.replace(given, json.dumps({CY: ["security"]})))
+    until(lambda: plant.api("secops-bo").get("/v1/me").body["roles"] == [])
+    alone = activate(plant, "auditor-cy", revision)
+    assert (alone.body["activated"], alone.body["approved_by"]) == (False, [CY])
+    path.write_text(before)
+    until(lambda: plant.api("secops-bo").get("/v1/me").body["roles"] == ["security"])
+    assert activate(plant, "auditor-cy", revision).body["approved_by"] == [BO, CY]
     until(lambda: overview(plant)["in_force"] == revision)
 
 

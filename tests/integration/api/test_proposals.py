@@ -1,4 +1,4 @@
-"""Proposals through the API: who may not approve stores nothing, and who is locked counts for nothing."""
+"""Proposals through the API: who may not approve stores nothing, and who may approve no more counts for nothing."""
 
 import pytest
 
@@ -26,12 +26,15 @@ def test_nothing_is_stored_of_somebody_who_may_not_approve_what_he_proposes(pki,
     run(story())
 
 
-def test_what_a_locked_person_approved_counts_for_nothing_when_the_warrant_is_made(pki, run):
+def test_what_somebody_approved_who_may_no_more_counts_for_nothing_when_the_warrant_is_made(pki, run):
     async def story():
         async with serving(pki) as stage, stage.client() as client:
             book = stage.gate.proposals
             book.approved_by = ("eve@acme.example", "cy@plant.example")
-            assert any(lock.target == "eve@acme.example" for lock in stage.gate.locks.locks())
+            book.barred, book.speechless = {"eve@acme.example"}, True
+            await told(await client.post(f"{PATH}/{PROPOSAL.id}/approve", json={}), 403)
+            assert book.warranted == []
+            book.approved_by, book.speechless = book.approved_by[:2], False
             answer = await told(await client.post(f"{PATH}/{PROPOSAL.id}/approve", json={}))
             assert stage.gate.asked[-1][2]["approved_by"] == ("cy@plant.example", "ana@acme.example")
             assert book.warranted == [("cy@plant.example", "ana@acme.example")]

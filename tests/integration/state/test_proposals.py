@@ -5,18 +5,24 @@ import tempfile
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, insert, text, update
 
 from broker.adapters.state_database import StateDatabase, StatePlace, sqlite_place
+from broker.adapters.state_people import PersonRows
 from broker.adapters.state_proposal_journal import ProposalJournal
-from broker.adapters.state_tables import PROPOSAL_APPROVALS, PROPOSALS
-from broker.errors import LedgerUnavailableError
+from broker.adapters.state_tables import PEOPLE, PROPOSAL_APPROVALS, PROPOSALS
+from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.ledger.approvals import verify
 from broker.ledger.notes import verifier_of
 from broker.model.proposal import ProposalAct, ProposalEnd, Warrant
+from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
+from broker.model.vocabulary import Reason
+from broker.wiring.proposal_approvers import ProposalApprovers
 from broker.wiring.proposals import OPEN_SECONDS, ProposalBook
 
 ORIGINS = ("one.example/ledger", "two.example/ledger")
@@ -34,6 +40,34 @@ class Clock:
 
     def monotonic(self) -> float:
         return self.time
+
+
+NOBODY_KNOWN: Any = SimpleNamespace(known=lambda fingerprint: None)
+
+
+class Desk:
+    """Decides by the roles in `lasting`, which the inventory gives: without "security" nobody may approve."""
+
+    def __init__(self) -> None:
+        self.lasting = {BO: ("security",), CY: ("security",)}
+        self.silent = False
+        self.asked: list[tuple[Subject, str, dict[str, object]]] = []
+        self.in_force = self
+
+    def organisation_of(self, organisation: str) -> Any:
+        return SimpleNamespace(roles=tuple(self.lasting.items()))
+
+    def admin(self, subject: Subject, permission: str, resource: dict[str, object], about: Any, decided: Any) -> None:
+        self.asked.append((subject, permission, resource))
+        reasons = (
+            (Reason.POLICY_LATE,) if self.silent else () if "security" in subject.roles else (Reason.ROLE_MISSING,)
+        )
+        decided(SimpleNamespace(allow=not reasons, reasons=reasons))
+
+
+def person(identifier: str, *roles: str) -> Subject:
+    proof = Proof(ProofKind.CERTIFICATE, "ca", identifier, f"fp-{identifier}", 1_795_000_000.0, 1_900_000_000.0)
+    return Subject(identifier, SubjectKind.PERSON, "plant-owner", roles, proofs=(proof,))
 
 
 class LedgerDouble:
@@ -56,17 +90,22 @@ class LedgerDouble:
 
 
 def book(
-    database: StateDatabase, origin: str = ORIGINS[0], clock: Clock | None = None, folder: Path | None = None
+    database: StateDatabase,
+    origin: str = ORIGINS[0],
+    clock: Clock | None = None,
+    folder: Path | None = None,
+    desk: Any = None,
 ) -> tuple[ProposalBook, LedgerDouble]:
     """A broker's book; of those in one folder, the later are the same broker started again."""
-    numbers, ledger = count(), LedgerDouble()
+    numbers, ledger, made_clock = count(), LedgerDouble(), clock or Clock()
     journal = ProposalJournal((folder or Path(tempfile.mkdtemp())) / "proposals.json")
     known = [verifier_of(name, KEYS[name]) for name in ORIGINS]
     made = ProposalBook(
-        clock or Clock(),
+        made_clock,
         ledger,
         database,
         journal,
+        ProposalApprovers(made_clock, desk or Desk(), PersonRows(database), NOBODY_KNOWN, origin),
         lambda kind: f"{kind}-{origin[:3]}{next(numbers)}",
         origin,
         KEYS[origin],
@@ -102,7 +141,7 @@ def test_one_person_counts_once_however_often_and_wherever(place: StatePlace) ->
     async def use(one: StateDatabase, two: StateDatabase) -> None:
         (here, ledger), (there, ledger_there) = book(one), book(two, ORIGINS[1])
         opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
-        await asyncio.gather(*(who.approve(opened, BO) for who in (here, there) for _ in range(4)))
+        await asyncio.gather(*(who.approve(opened, person(BO)) for who in (here, there) for _ in range(4)))
         standing = await here.standing(opened.proposal.id)
         assert standing is not None and standing.approved_by == (BO,)
         assert ledger.of("proposal_approved") + ledger_there.of("proposal_approved") == 1
@@ -114,7 +153,7 @@ def test_an_approval_that_is_there_twice_is_one(tmp_path: Path) -> None:
     async def use(one: StateDatabase, _: StateDatabase) -> None:
         here, _ = book(one)
         opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
-        await here.approve(opened, BO)
+        await here.approve(opened, person(BO))
         async with one.connection() as connection:
             for statement in (
                 "CREATE TABLE copy AS SELECT * FROM proposal_approvals UNION ALL SELECT * FROM proposal_approvals",
@@ -146,7 +185,7 @@ def test_of_two_last_approvals_at_one_time_one_warrants(place: StatePlace) -> No
     async def use(one: StateDatabase, two: StateDatabase) -> None:
         (here, ledger), (there, ledger_there) = book(one), book(two, ORIGINS[1])
         opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
-        first, second = await asyncio.gather(here.approve(opened, BO), there.approve(opened, CY))
+        first, second = await asyncio.gather(here.approve(opened, person(BO)), there.approve(opened, person(CY)))
         both = max(first, second, key=lambda standing: len(standing.approved_by))
         assert both.approved_by == (BO, CY)
         ended = await asyncio.gather(*(who.warrant(both, BO) for who in (here, there) * 3))
@@ -163,11 +202,11 @@ def test_of_two_last_approvals_at_one_time_one_warrants(place: StatePlace) -> No
 def test_nothing_counts_whose_record_does_not_reach_the_disk(place: StatePlace) -> None:
     async def use(one: StateDatabase, two: StateDatabase) -> None:
         here, ledger = book(one)
-        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), person(BO), "rotation")
         ledger.failing = True
         for act in (
-            here.create(ProposalAct.CA_SIGN, (("csr", "y"),), BO, "another"),
-            here.approve(asked, CY),
+            here.create(ProposalAct.CA_SIGN, (("csr", "y"),), person(BO), "another"),
+            here.approve(asked, person(CY)),
             here.warrant(asked, CY),
             here.refuse(asked, CY, "no"),
         ):
@@ -184,7 +223,7 @@ def test_nothing_counts_whose_record_does_not_reach_the_disk(place: StatePlace) 
 def test_what_was_refused_is_not_warranted(place: StatePlace) -> None:
     async def use(one: StateDatabase, _: StateDatabase) -> None:
         here, ledger = book(one)
-        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), person(BO), "rotation")
         assert asked.approved_by == (BO,)
         refused = await here.refuse(asked, CY, "not today")
         assert refused is not None and refused.ended_as is ProposalEnd.REFUSED
@@ -198,9 +237,9 @@ def test_what_was_refused_is_not_warranted(place: StatePlace) -> None:
 def test_whoever_writes_the_database_makes_nobody_up(place: StatePlace) -> None:
     async def use(one: StateDatabase, two: StateDatabase) -> None:
         (here, _), (evil, _) = book(one), book(two, "evil.example/ledger")
-        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
-        other = await here.create(ProposalAct.CA_SIGN, (("csr", "y"),), EVE, "another")
-        await evil.approve(asked, EVE)
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), person(BO), "rotation")
+        other = await here.create(ProposalAct.CA_SIGN, (("csr", "y"),), person(EVE), "another")
+        await evil.approve(asked, person(EVE))
         async with one.connection() as connection:
             notes = (await connection.execute(PROPOSAL_APPROVALS.select())).all()
             eves = next(row.note for row in notes if row.proposal == other.proposal.id)
@@ -240,8 +279,8 @@ def test_what_is_over_is_not_reopened_through_the_database(place: StatePlace, tm
     async def use(one: StateDatabase, two: StateDatabase) -> None:
         (here, _), (there, _) = book(one, folder=tmp_path / "here"), book(two, ORIGINS[1])
         opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
-        await here.approve(opened, BO)
-        both = await here.approve(opened, CY)
+        await here.approve(opened, person(BO))
+        both = await here.approve(opened, person(CY))
         assert await (here.refuse(both, CY, "no") if how == "refused" else here.warrant(both, CY)) is not None
         await there.look()
         await reopen(one)
@@ -266,7 +305,7 @@ def test_an_approval_is_good_for_three_days_whatever_the_database_says(place: St
     async def use(one: StateDatabase, two: StateDatabase) -> None:
         clock = Clock()
         (here, _), (new, _) = book(one, clock=clock), book(two, ORIGINS[1], clock)
-        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), person(BO), "rotation")
         until = asked.proposal.until
         await reopen(one, until=until + 60)
         standing = await new.standing(asked.proposal.id)
@@ -279,7 +318,7 @@ def test_an_approval_is_good_for_three_days_whatever_the_database_says(place: St
         await reopen(one, until=clock.time + 60)
         standing = await new.standing(asked.proposal.id)
         assert standing is not None and standing.open_at(clock.time)
-        standing = await new.approve(standing, EVE)
+        standing = await new.approve(standing, person(EVE))
         assert standing.approved_by == (EVE,)
 
     using(place, use)
@@ -289,10 +328,38 @@ def test_who_approved_what_is_over_is_still_told(place: StatePlace) -> None:
     async def use(one: StateDatabase, _: StateDatabase) -> None:
         clock = Clock()
         here, _ledger = book(one, clock=clock)
-        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), BO, "rotation")
-        assert await here.warrant(await here.approve(asked, CY), CY) is not None
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), person(BO), "rotation")
+        assert await here.warrant(await here.approve(asked, person(CY)), CY) is not None
         clock.time += 2 * OPEN_SECONDS
         (standing,) = await here.newest()
         assert (standing.ended_as, standing.approved_by) == (ProposalEnd.APPROVED, (BO, CY))
+
+    using(place, use)
+
+
+def test_an_approval_counts_only_while_its_approver_may_approve(place: StatePlace) -> None:
+    async def use(one: StateDatabase, _: StateDatabase) -> None:
+        desk = Desk()
+        here, _ledger = book(one, desk=desk)
+        opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
+        await here.approve(opened, person(BO, "security"))
+        await here.approve(opened, person(CY, "security"))
+        all_three = await here.approve(opened, person(EVE, "security", "of-her-token"))
+        assert (await here.counting(all_three)).approved_by == (BO, CY, EVE)
+        (bo, permission, about), *_rest, (eve, _permission, _about) = desk.asked
+        assert (permission, about["id"], about["approved_by"]) == ("policy.approve", "r" * 43, (CY, EVE))
+        assert bo.proofs[0].fingerprint == f"fp-{BO}"  # by which a lock on his certificate finds him
+        assert (bo.roles, eve.roles) == (("security",), ("security", "of-her-token"))
+        desk.lasting = {CY: ("security",)}
+        assert (await here.counting(all_three)).approved_by == (CY, EVE)
+        async with one.connection() as connection:
+            gone: dict[str, object] = dict.fromkeys(PEOPLE.c.keys(), "")
+            gone |= {"subject": CY, "enrolled_at": 1.0, "revoked_at": 2.0}
+            await connection.execute(insert(PEOPLE).values(**gone))
+            await one.commit(connection)
+        assert (await here.counting(all_three)).approved_by == (EVE,)
+        desk.silent = True
+        with pytest.raises(PolicyUnavailableError):
+            await here.counting(all_three)
 
     using(place, use)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from types import SimpleNamespace
 
-from broker.errors import StateUnavailableError
+from broker.errors import PolicyUnavailableError, StateUnavailableError
 from broker.model.proposal import Proposal, ProposalAct, ProposalEnd, Standing
 
 REVISION = "r" * 43
@@ -12,21 +12,27 @@ PROPOSAL = Proposal("dec-abc", ProposalAct.CA_SIGN, (("csr", "d"),), "bo@plant.e
 
 class ProposalsDouble:
     """One proposal, which those in `approved_by` approved; what was `made` and `warranted` is kept. While it is `away`
-    nothing is warranted.
+    nothing is warranted; approvals of those in `barred` do not count, and nobody knows of any while it is `speechless`.
     """
 
     def __init__(self):
         self.approved_by = ()
         self.made, self.warranted = [], []
-        self.away = False
+        self.away = self.speechless = False
+        self.barred = set()
 
     async def create(self, act, parameters, by, why):
-        self.made.append((act, parameters, by, why))
-        return Standing(replace(PROPOSAL, act=act, parameters=parameters, proposed_by=by), (by,))
+        self.made.append((act, parameters, by.id, why))
+        return Standing(replace(PROPOSAL, act=act, parameters=parameters, proposed_by=by.id), (by.id,))
 
     async def approve(self, standing, by):
-        self.approved_by = (*self.approved_by, by)
+        self.approved_by = (*self.approved_by, by.id)
         return replace(standing, approved_by=self.approved_by)
+
+    async def counting(self, standing):
+        if self.speechless:
+            raise PolicyUnavailableError("policy_unavailable", "The policy does not answer.")
+        return replace(standing, approved_by=tuple(by for by in standing.approved_by if by not in self.barred))
 
     async def warrant(self, standing, by):
         if self.away:

@@ -10,16 +10,15 @@ from hypothesis import strategies as st
 from broker.errors import IntegrityError
 from broker.ledger.approvals import sign, verify
 from broker.ledger.notes import sign_note, verifier_of
-from broker.model.proposal import Approval, ProposalAct, Warrant
+from broker.model.proposal import Approval, Approver, ProposalAct, Warrant
 
 KEY = Ed25519PrivateKey.generate()
 ORIGIN = "broker.example/ledger"
 KNOWN = [verifier_of(ORIGIN, KEY)]
 WORDS = st.dictionaries(st.text("abc_", min_size=1, max_size=8), st.text(max_size=20), max_size=16)
 PARAMETERS = WORDS.map(lambda words: tuple(sorted(words.items())))
-APPROVAL = Approval(
-    "prp-1", ProposalAct.CA_SIGN, (("csr", "x"),), 1_800_000_900.5, "bo@plant.example", 1_800_000_000.25, ORIGIN, 7
-)
+BO = Approver("bo@plant.example", "person", "plant-owner", ("security",), "f" * 43)
+APPROVAL = Approval("prp-1", ProposalAct.CA_SIGN, (("csr", "x"),), 1_800_000_900.5, BO, 1_800_000_000.25, ORIGIN, 7)
 WARRANT = Warrant(
     "prp-1", ProposalAct.CA_SIGN, (("csr", "x"),), "bo", ("bo", "cy"), 1_800_000_000.123456, 1_800_000_900.5, ORIGIN
 )
@@ -63,7 +62,9 @@ def test_who_signs_for_another_broker_is_not_believed() -> None:
         ('{"csr":"x"}', '{"csr":1}'),
         ("ca.sign", "ca.unknown"),
         ("otbroker-proposal-approval/v2", "otbroker-proposal-approval/v1"),
-        ('"by":"bo@plant.example",', ""),
+        ('"id":"bo@plant.example",', ""),
+        ('"id":"bo@plant.example",', '"id":7,'),
+        ('"roles":["security"]', '"roles":"security"'),
     ],
 )
 def test_what_is_signed_but_malformed_is_nothing(old: str, new: str) -> None:
