@@ -28,7 +28,8 @@ class CertificateRows:
         async with self._database.connection() as connection:
             if invitation and not (await connection.execute(holding)).rowcount:
                 return False
-            await self._database.insert(connection, CERTIFICATES, (row,))
+            changed_at = await self._database.stamp(connection, CERTIFICATES.c.changed_at, certificate.changed_at)
+            await self._database.insert(connection, CERTIFICATES, (row | {"changed_at": changed_at},))
             await self._database.commit(connection)
         return True
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from alembic.util import CommandError
 from asyncpg import InterfaceError, PostgresError
-from sqlalchemy import URL, Connection, Table, event, inspect, text
+from sqlalchemy import URL, Column, Connection, Table, event, func, inspect, select, text
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -83,6 +83,16 @@ class StateDatabase:
         for row in rows:
             added += (await connection.execute(insert(table).values(**row).on_conflict_do_nothing())).rowcount
         return added
+
+    async def stamp(self, connection: AsyncConnection, column: Column[float], now: float) -> float:
+        """The moment to write into a column by which readers find what is new: never before one that is there already,
+        so that a broker whose clock lags hides nothing. The last step before the commit: until then others wait here.
+        """
+        if self.shared:
+            turn = {"turn": f"otbroker {column}"}
+            await connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended(:turn, 0))"), turn)
+        latest = (await connection.execute(select(func.max(column)))).scalar_one()
+        return now if latest is None else max(now, latest)
 
     async def commit(self, connection: AsyncConnection) -> None:
         """Commit, and tell the other brokers that something has changed."""

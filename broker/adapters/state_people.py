@@ -5,6 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Row, Update, delete, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import CERTIFICATES, FACTORS, INVITATIONS, PEOPLE
@@ -51,11 +52,11 @@ class PersonRows:
                 return False
             # The person first: certificates are stored by who holds that row, and none must be missed.
             await connection.execute(delete(PEOPLE).where(PEOPLE.c.subject == person.subject))
-            await connection.execute(_revoke_certificates(person.subject, person.enrolled_at))
             await connection.execute(delete(FACTORS).where(FACTORS.c.subject == person.subject))
             await self._database.insert(connection, PEOPLE, (asdict(person),))
             await self._database.insert(connection, FACTORS, (asdict(factor) | {"kind": factor.kind.value},))
             await recorded()
+            await self._revoke_certificates(connection, person.subject, person.enrolled_at)
             await self._database.commit(connection)
         return True
 
@@ -68,22 +69,22 @@ class PersonRows:
             revoked = await connection.execute(revoking.values(revoked_at=now, revoked_by=by, why=why))
             if not revoked.rowcount:
                 return False
-            await connection.execute(_revoke_certificates(subject, now))
             await connection.execute(delete(FACTORS).where(FACTORS.c.subject == subject))
             await connection.execute(_revoke_invitations(subject, by, now))
+            await self._revoke_certificates(connection, subject, now)
             await self._database.commit(connection)
         return True
+
+    async def _revoke_certificates(self, connection: AsyncConnection, subject: str, now: float) -> None:
+        mine = (CERTIFICATES.c.subject == subject) & CERTIFICATES.c.revoked_at.is_(None)
+        changed_at = await self._database.stamp(connection, CERTIFICATES.c.changed_at, now)
+        await connection.execute(update(CERTIFICATES).where(mine).values(revoked_at=now, changed_at=changed_at))
 
 
 def _use(invitation: str, now: float) -> Update:
     """One of many who try at once finds it unused."""
     unused = INVITATIONS.c.used_at.is_(None) & INVITATIONS.c.revoked_at.is_(None) & (INVITATIONS.c.expires_at > now)
     return update(INVITATIONS).where(INVITATIONS.c.id == invitation, unused).values(used_at=now)
-
-
-def _revoke_certificates(subject: str, now: float) -> Update:
-    mine = (CERTIFICATES.c.subject == subject) & CERTIFICATES.c.revoked_at.is_(None)
-    return update(CERTIFICATES).where(mine).values(revoked_at=now, changed_at=now)
 
 
 def _revoke_invitations(subject: str, by: str, now: float) -> Update:

@@ -29,7 +29,7 @@ BATCH = 100
 """So many are stored in the time that one use of the state may take, however many wait."""
 MOST_UNSTORED = 20_000
 OVERLAP_SECONDS = 60.0
-"""How far the clocks of brokers, and a statement that takes its time, may put `stored_at` behind what was read."""
+"""How far what was being stored while the newest was read may be behind it, with a statement that takes its time."""
 
 
 class LogoutKeeper:
@@ -51,7 +51,8 @@ class LogoutKeeper:
         self._rows = LogoutRows(database)
         self._known: dict[str, float] = {}
         self._unstored: dict[str, Logout] = {}
-        self._read_at: float | None = None
+        self._read_once = False
+        self._latest = 0.0
         pace = LOOK_SECONDS if self._shared else RETRY_SECONDS
         self._reader = StateFollower(database, pace, self._learn, "logouts could not be looked at")
         self._writer = StateFollower(database, RETRY_SECONDS, self._store_waiting, "logouts could not be stored")
@@ -85,7 +86,7 @@ class LogoutKeeper:
     async def _learn(self) -> None:
         """Learn what other brokers took; a state of our own is read once."""
         try:
-            if self._read_at is None or self._shared:
+            if self._shared or not self._read_once:
                 await self._read()
         except StateUnavailableError as error:
             log.debug("logouts cannot be read: %s", error)
@@ -100,12 +101,12 @@ class LogoutKeeper:
 
     async def _read(self) -> None:
         now = self._clock.now()
-        first, since = self._read_at is None, now - REMEMBERED_SECONDS
-        if self._read_at is not None:
-            since = self._read_at - OVERLAP_SECONDS
-        found = await self._rows.logouts(since, MOST_REMEMBERED)
-        self._read_at = now
-        self._hold((logout for logout in reversed(found) if logout.id not in self._known), record=not first)
+        # By what is stored and not by this clock: the clock of who stored it may be another.
+        since = max(min(self._latest, now) - OVERLAP_SECONDS, now - REMEMBERED_SECONDS)
+        found, latest = await self._rows.logouts(since, MOST_REMEMBERED)
+        new = [logout for logout in reversed(found) if logout.id not in self._known]
+        self._hold(new, record=self._read_once)
+        self._read_once, self._latest = True, max(self._latest, latest)
         self._register.shut_for.discard(LOGOUTS_UNREAD)
 
     def _wait_for_state(self, logout: Logout) -> None:

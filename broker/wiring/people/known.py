@@ -19,7 +19,7 @@ from broker.wiring.state_follower import StateFollower
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 0.5
 OVERLAP_SECONDS = 60.0
-"""How far the clocks of brokers that share a state may differ."""
+"""How far what was being stored while the newest was read may be behind it, with a statement that takes its time."""
 _FORGET_SECONDS = 600.0
 
 

@@ -285,6 +285,21 @@ def test_another_broker_knows_the_factor_and_cuts_who_is_revoked(postgresql_plac
     asyncio.run(run())
 
 
+def test_another_broker_learns_of_a_revocation_by_one_whose_clock_lags(
+    postgresql_place: StatePlace, tmp_path: Path
+) -> None:
+    async def run() -> None:
+        async with two_brokers(postgresql_place, tmp_path) as (stage, second):
+            await stage.enrolled()
+            await eventually(lambda: len(second.people.known.of(EVE)) == 1)
+            (person,) = await stage.people.membership.people(NORTHWIND)
+            stage.world.wall -= 3600
+            await stage.people.membership.revoke(person, BO, "left")
+            await eventually(lambda: not second.people.known.of(EVE))
+
+    asyncio.run(run())
+
+
 def test_neither_a_row_from_the_future_nor_a_folder_that_is_held_hides_a_revocation(
     postgresql_place: StatePlace, tmp_path: Path
 ) -> None:

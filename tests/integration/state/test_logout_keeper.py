@@ -19,7 +19,7 @@ from broker.listeners.session_register import LOGOUTS_UNREAD
 from broker.model.logout import Logout
 from broker.model.subject import Proof, ProofKind
 from broker.wiring import logouts
-from broker.wiring.logouts import BATCH, LogoutKeeper
+from broker.wiring.logouts import BATCH, OVERLAP_SECONDS, LogoutKeeper
 
 NOW = 1_800_000_000.0
 ISSUER = "https://id.example"
@@ -261,5 +261,47 @@ def test_until_the_state_was_read_once_nobody_is_let_in(place: StatePlace, monke
             await until(lambda: not at.shut_for)
             await keeper.take("u-1")
             assert at.logged_out.ends(session("u-1").token)
+
+    asyncio.run(story())
+
+
+def test_a_logout_that_a_broker_with_a_lagging_clock_took_is_learned_too(postgresql_place: StatePlace) -> None:
+    async def story() -> None:
+        lagging, other = Surroundings(wall=NOW - 3600), Surroundings(open_sessions=[session("u-1")])
+        async with other.keeper(postgresql_place) as elsewhere, lagging.keeper(postgresql_place) as keeper:
+            await elsewhere.take("u-2")
+            lagging.wall = NOW
+            told = await lagging.logout("u-1")
+            lagging.wall = NOW - 3600
+            lagging.logout = lambda _: asyncio.sleep(0, told)  # type: ignore[assignment,method-assign,return-value]
+            await keeper.take("u-1")
+            await until(lambda: other.open_sessions[0].ended)
+
+    asyncio.run(story())
+
+
+def test_logouts_are_read_from_the_newest_on_however_long_ago_that_was(
+    postgresql_place: StatePlace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def story() -> None:
+        read, since = LogoutRows.logouts, []
+
+        async def noting(rows: LogoutRows, stored_since: float, most: int) -> Any:
+            since.append(stored_since)
+            return await read(rows, stored_since, most)
+
+        monkeypatch.setattr(LogoutRows, "logouts", noting)
+        at = Surroundings()
+        async with at.keeper(postgresql_place) as keeper:
+            assert since[0] == NOW - REMEMBERED_SECONDS
+            await keeper.take("u-1")
+            await until(lambda: since[-1] == NOW - OVERLAP_SECONDS)
+            at.wall += 3600
+            await keeper._learn()
+            assert since[-1] == NOW - OVERLAP_SECONDS
+            at.wall += REMEMBERED_SECONDS
+            await keeper._learn()
+            assert since[-1] == at.wall - REMEMBERED_SECONDS
+        assert len(at.recorded) == 1
 
     asyncio.run(story())

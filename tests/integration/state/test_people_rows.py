@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from broker.adapters.state_certificates import CertificateRows
 from broker.adapters.state_database import StateDatabase, StatePlace
 from broker.adapters.state_factors import FactorRows
 from broker.adapters.state_invitations import InvitationRows
 from broker.adapters.state_people import PersonRows
+from broker.adapters.state_tables import CERTIFICATES
 from broker.model.enrolment import EnrolledCertificate, Factor, FactorKind, Invitation, Inviter, Person
 
 NOW = 1_800_000_000.25
@@ -196,3 +197,45 @@ def test_certificates_come_back_with_what_changed_since(place: StatePlace) -> No
         assert await rows.certificate("fr") is None
 
     using(place, use)
+
+
+def test_what_a_lagging_clock_issues_or_revokes_is_not_behind_what_others_have_read(place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        people, certificates = PersonRows(database), CertificateRows(database)
+        await InvitationRows(database).add(INVITATION)
+        await people.enrol(PERSON, FACTOR, recorded)
+        await certificates.add(CERTIFICATE, "inv-a")
+        others = replace(CERTIFICATE, fingerprint="fq", subject="eve@acme.example", changed_at=NOW + 50)
+        await certificates.add(others)
+        assert await certificates.add(replace(CERTIFICATE, fingerprint="fr", changed_at=NOW - 3600), "inv-a")
+        issued = replace(CERTIFICATE, fingerprint="fr", changed_at=NOW + 50)
+        assert set(await certificates.changed(NOW + 50, NOW, 0.0)) == {others, issued}
+        assert await people.revoke(PERSON.subject, "bo", "left", NOW - 3600)
+        revoked = {replace(one, revoked_at=NOW - 3600, changed_at=NOW + 50) for one in (CERTIFICATE, issued)}
+        assert set(await certificates.changed(NOW + 50, NOW, 0.0)) == {others, *revoked}
+
+    using(place, use)
+
+
+def test_what_is_stored_at_one_time_is_stored_in_the_order_of_its_moments(postgresql_place: StatePlace) -> None:
+    async def use(database: StateDatabase) -> None:
+        changed_at, order = CERTIFICATES.c.changed_at, []
+        rows = CertificateRows(database)
+
+        async def lagging() -> None:
+            await rows.add(replace(CERTIFICATE, fingerprint="fr", changed_at=NOW - 3600))
+            order.append("lagging")
+
+        async with database.connection() as connection:
+            await database.stamp(connection, changed_at, NOW)
+            task = asyncio.create_task(lagging())
+            await asyncio.wait([task], timeout=0.3)
+            row = asdict(CERTIFICATE) | {"methods": ""}
+            await database.insert(connection, CERTIFICATES, (row,))
+            order.append("punctual")
+            await database.commit(connection)
+        await task
+        assert order == ["punctual", "lagging"]
+        assert {one.changed_at for one in await rows.changed(0.0, NOW, 0.0)} == {NOW}
+
+    using(postgresql_place, use)
