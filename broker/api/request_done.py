@@ -1,4 +1,7 @@
-"""What was written under an access request, with results, out of the ledger: to be held against the plan."""
+"""What was written under an access request, with results, out of this broker's ledger: to be held against the plan.
+
+Where several brokers give the same grant, each has recorded what it relayed itself; the answer says whose ledger it is.
+"""
 
 import time
 from collections.abc import Iterator
@@ -23,11 +26,14 @@ async def done(call: Call) -> dict[str, Any]:
     """The writes that rested on the request's grant, oldest first; whoever looks is recorded."""
     request = (await permitted(call, READ)).request
     call.view(f"request_done {request.id}")
-    if request.standing.activated_at is None:
-        return {"done": [], "more": False}
     view, deadline = call.gate.ledger_view, call.read_deadline()
-    found = await call.aside(lambda: list(_writes(view, request, deadline)))
-    return {"done": found[:MOST_DONE], "more": len(found) > MOST_DONE}
+
+    def read() -> tuple[str, list[dict[str, Any]]]:
+        origin, _, _ = view.checkpoint().partition("\n")
+        return origin, [] if request.standing.activated_at is None else list(_writes(view, request, deadline))
+
+    ledger, found = await call.aside(read)
+    return {"ledger": ledger, "done": found[:MOST_DONE], "more": len(found) > MOST_DONE}
 
 
 def _writes(view: LedgerView, request: AccessRequest, deadline: float) -> Iterator[dict[str, Any]]:

@@ -249,7 +249,11 @@ class DoneEntry(Told):
 
 
 class DoneEntries(Told):
-    """The writes that rested on a request's grant, oldest first; `more`: there are more than these 256."""
+    """The writes that rested on a request's grant, oldest first; `more`: there are more than these 256.
 
+    They are those that the broker whose ledger is `ledger` relayed: where several brokers give the grant, ask each.
+    """
+
+    ledger: str
     done: list[DoneEntry]
     more: bool

@@ -117,7 +117,10 @@ REQUEST_ROUTES: tuple[Route, ...] = (
         handler=request_done.done,
         answer=request_models.DoneEntries,
         problems=("request_unknown", "state_unavailable", "ledger_closed", "deadline_passed"),
-        description="To hold against the plan. Looking is recorded as a view of evidence.",
+        description=(
+            "To hold against the plan. Of several brokers each has recorded what it relayed itself: ask all. Looking "
+            "is recorded as a view of evidence."
+        ),
     ),
     _act(
         "submit",

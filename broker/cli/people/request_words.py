@@ -71,6 +71,9 @@ def done(answer: Document) -> Iterator[tuple[str, Cell]]:
         yield "done", (words, "" if result == "done" else "yellow")
     if answer.get("more"):
         yield "done", "and more: `otb audit search`"
+    if answer.get("ledger"):
+        nothing = "" if entries(answer.get("done")) else "nothing "
+        yield "done", (f"{nothing}as {answer['ledger']} recorded it; if there are several brokers, ask each", "dim")
 
 
 def waits_for(outlook: object) -> str:

@@ -314,3 +314,12 @@ def test_planned_and_done_writes_are_told_with_their_priority():
         {"done": [{"device": "plant/vav-1", "values": {"zone": "21"}, "priority": 12, "result": "done"}]}
     )
     assert told.startswith("plant/vav-1 zone = 21 at priority 12: done")
+
+
+@pytest.mark.parametrize(
+    ("writes", "begins"), [([], "nothing as one.example/ledger"), ([{"result": "done"}], "as one.example/ledger")]
+)
+def test_what_was_done_is_told_as_of_one_broker(writes, begins):
+    *_, (name, (told, _)) = done({"ledger": "one.example/ledger", "done": writes})
+    assert name == "done"
+    assert told == f"{begins} recorded it; if there are several brokers, ask each"
