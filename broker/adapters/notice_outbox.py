@@ -8,12 +8,13 @@ kept over a restart by the position in the ledger that `next_index` names.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
 import stamina
 
-from broker.model.notice import Notice, Wanted
+from broker.model.notice import Notice, Severity, Wanted
 
 log = logging.getLogger(__name__)
 MOST_WAITING = 1000
@@ -52,7 +53,7 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How attempts follow each other: some in a round, then a pause, until a notice is too old."""
+    """How attempts follow each other: some in a round, then a pause or a new alarm, until a notice is too old."""
 
     attempts: int = ATTEMPTS
     round_seconds: float = ROUND_SECONDS
@@ -87,6 +88,7 @@ class Outbox:
         self._waiting: dict[str, Notice] = {}
         self._untold = 0
         self._something = asyncio.Event()
+        self._alarm = asyncio.Event()
         self.changed: Callable[[], None] = lambda: None
 
     @property
@@ -106,6 +108,8 @@ class Outbox:
                 # min() takes the first of equals, which is the oldest.
                 self._lose(min(self._waiting.values(), key=lambda waiting: waiting.severity), "too many wait")
             self._something.set()
+            if notice.severity is Severity.ALARM:
+                self._alarm.set()
 
     def precede(self, notices: Iterable[Notice]) -> None:
         """Notices that are older than all that wait."""
@@ -118,10 +122,19 @@ class Outbox:
         while True:
             await self._something.wait()
             if self._waiting:
-                delivered = await self._whatever_happens()
-                await asyncio.sleep(self._channel.pause_seconds if delivered else self._patience.pause_seconds)
+                self._alarm.clear()
+                if await self._whatever_happens():
+                    await asyncio.sleep(self._channel.pause_seconds)
+                else:
+                    await self._pause()
             if not self._waiting:
                 self._something.clear()
+
+    async def _pause(self) -> None:
+        """Leave a receiver that is down alone for a while, or until an alarm comes; one came if it did in the round."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._patience.pause_seconds):
+                await self._alarm.wait()
 
     async def close(self) -> None:
         """Try once more, for a moment, to deliver what waits; the rest is found again at the next start."""

@@ -40,7 +40,8 @@ def load_settings(path: str | Path) -> LoadedSettings:
     if not Path(path).exists():
         document.problems[:] = [replace(problem, hint=_ELSEWHERE) for problem in document.problems]
     settings = None if document.problems else _settings(document)
-    found = [] if settings is None else [document.problem(finding) for finding in _path_findings(settings)]
+    findings = () if settings is None else (*_path_findings(settings), *_untold(settings))
+    found = [document.problem(finding) for finding in findings]
     problems = tuple(sorted((*document.problems, *found), key=lambda p: (p.line, p.column)))
     raise_if_any(problems, "settings_invalid", str(path))
     assert settings is not None
@@ -121,6 +122,12 @@ def _path_findings(settings: Settings) -> Iterator[Finding]:
         fault = _path_fault(kind, Path(path))
         if fault is not None:
             yield Finding(place, *fault)
+
+
+def _untold(settings: Settings) -> Iterator[Finding]:
+    if settings.break_glass is not None and not settings.notifications:
+        message = "an emergency alarms nobody: there is no channel that would carry the notice"
+        yield Finding(("break_glass",), message, "add one to `notifications`", warning=True)
 
 
 def _paths(section: BaseModel, place: Place) -> Iterator[tuple[Place, PathKind, str]]:

@@ -4,6 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 
+from broker.model.vocabulary import RecordKind
+
 
 class Severity(IntEnum):
     """How much a notice matters; channels ask for the least that they take."""
@@ -33,6 +35,10 @@ BROKER_NOTICES: dict[BrokerNotice, str] = {
 }
 
 
+ALWAYS_TOLD = frozenset({RecordKind.BREAK_GLASS_OPENED.value, BrokerNotice.TEST.value})
+"""What every channel takes, whatever it chooses."""
+
+
 @dataclass(frozen=True, slots=True)
 class Notice:
     """One thing that people should know.
@@ -54,12 +60,12 @@ class Notice:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which notices a channel takes: these kinds, or without any all that matter enough."""
+    """Which notices a channel takes: these kinds, or without any all that matter enough, and what all are told."""
 
     severity: Severity = Severity.WARNING
     kinds: Collection[str] = ()
 
     def __contains__(self, notice: Notice) -> bool:
-        if notice.kind == BrokerNotice.TEST:
+        if notice.kind in ALWAYS_TOLD:
             return True
         return notice.kind in self.kinds if self.kinds else notice.severity >= self.severity

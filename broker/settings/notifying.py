@@ -38,7 +38,7 @@ class _ChannelSection(Section):
     severity: SeverityWord = "warning"
     """The least that it takes, if no `kinds` are given."""
     kinds: tuple[Kind, ...] = ()
-    """Exactly these kinds of notices, however much they matter."""
+    """These kinds of notices, however much they matter, and no others but `break_glass_opened`."""
 
     @property
     def wanted(self) -> Wanted:

@@ -94,6 +94,20 @@ def test_a_warning_alone_does_not_fail_a_check(site: Path, capsys: Captured) -> 
     assert "warning: no device lies in this scope" in capsys.readouterr().out
 
 
+def test_break_glass_without_a_channel_is_a_warning(site: Path, capsys: Captured) -> None:
+    with (site / "otbroker.yaml").open("a") as file:
+        file.write("break_glass: {sites: [plant]}\n")
+    assert run("check", site / "otbroker.yaml") == 0
+    assert "warning: an emergency alarms nobody" in capsys.readouterr().out
+    (site / "hook-secret").write_text(f"whsec_{'A' * 43}=\n")
+    (site / "hook-secret").chmod(0o600)
+    channel = "{kind: webhook, name: hook, url: 'https://hook.example/', secret_file: hook-secret, kinds: [lock_set]}"
+    with (site / "otbroker.yaml").open("a") as file:
+        file.write(f"notifications: [{channel}]\n")
+    assert run("check", site / "otbroker.yaml") == 0
+    assert "alarms nobody" not in capsys.readouterr().out
+
+
 def test_show_tells_every_value_and_where_it_came_from(site: Path, capsys: Captured) -> None:
     assert run("show", "--settings", site / "otbroker.yaml") == 0
     lines = {line.split("  #")[0].strip(): line.split("# ")[1] for line in capsys.readouterr().out.splitlines()}

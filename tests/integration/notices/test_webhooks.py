@@ -8,19 +8,20 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from broker.adapters.clock import SystemClock, random_id
-from broker.adapters.notice_outbox import MOST_WAITING, Outbox, Patience
+from broker.adapters.notice_outbox import MOST_WAITING, NotDeliveredError, Outbox, Patience
 from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.signed_post import SignedPost
 from broker.errors import ConfigError
 from broker.ledger import records
 from broker.ledger.notices import notice_of
-from broker.model.notice import Wanted
+from broker.model.notice import Severity, Wanted
 from broker.settings.notifying import WebhookSection
 from broker.wiring.notices import Notices, try_channels
 from tests.integration.ledger.running import KEY, ORIGIN, FileLedger, settled
@@ -237,6 +238,40 @@ def test_a_fault_of_ours_in_a_channel_is_tried_again_and_said(tmp_path: Path) ->
         await until(lambda: outbox.state.failing)
         assert outbox.state.error == "a fault: KeyError"
         await until(lambda: outbox.state.sent == 1)
+        task.cancel()
+
+    asyncio.run(scene())
+
+
+def test_an_alarm_waits_for_no_pause_of_a_receiver_that_was_down(tmp_path: Path) -> None:
+    class Down:
+        name, place, most, pause_seconds = "down", "nowhere", 5, 0.0
+        down, taken, tried = True, 0, 0
+
+        async def send(self, notices: Any, lost: int) -> str:
+            self.tried += 1
+            if self.down:
+                raise NotDeliveredError("down")
+            self.taken += len(notices)
+            return "taken"
+
+        async def close(self) -> None:
+            """Nothing is kept open."""
+
+    async def scene() -> None:
+        channel = Down()
+        outbox = Outbox(channel, Wanted(), time.time, Patience(1, 1.0, 1.0, 0.01, pause_seconds=3600.0))
+        warning, *alarms = [notice_of(ORIGIN, i, lifted(f"lck-{i}", "bo")) for i in range(3)]
+        assert warning is not None and None not in alarms
+        outbox.offer(replace(warning, severity=Severity.WARNING))
+        task = asyncio.create_task(outbox.run())
+        await until(lambda: channel.tried == 1 and outbox.state.failing)
+        outbox.offer(replace(warning, id="another", severity=Severity.WARNING))
+        outbox.offer(alarms[0])
+        await until(lambda: channel.tried == 2)
+        channel.down = False
+        outbox.offer(alarms[1])
+        await until(lambda: channel.taken == 4)
         task.cancel()
 
     asyncio.run(scene())

@@ -108,13 +108,15 @@ def test_no_message_can_make_a_notice_that_breaks_lines_or_is_long(message: str,
     assert all(text.isprintable() and len(text) < 3100 for _, text in notice.details)
 
 
-def test_a_channel_takes_what_matters_enough_or_exactly_the_kinds_it_names() -> None:
+def test_a_channel_takes_what_matters_enough_or_the_kinds_it_names_and_every_emergency() -> None:
     lock, opened = told(records.lock_set(1.0, lock=LOCK)), told(records.broker_started(1.0, version="1", revisions={}))
     assert lock in Wanted()
     assert opened not in Wanted()
     assert opened in Wanted(Severity.INFO)
     assert opened in Wanted(Severity.ALARM, {"broker_started"})
     assert lock not in Wanted(Severity.INFO, {"broker_started"})
+    emergency = Notice(notice_id("y"), RecordKind.BREAK_GLASS_OPENED.value, Severity.ALARM, 1.0, ORIGIN, "")
+    assert emergency in Wanted(Severity.INFO, {"broker_started"})
     test = Notice(notice_id("x"), BrokerNotice.TEST.value, Severity.INFO, 1.0, ORIGIN, "")
     assert test in Wanted(Severity.ALARM, {"lock_set"})
     assert {field.name for field in fields(Notice)} >= {"id", "kind", "severity"}
