@@ -41,7 +41,7 @@ class RequestApprovals:
             return known[1]
         most = ANSWERS_SECONDS + GRACE_SECONDS
         self._answers = {k: kept for k, kept in self._answers.items() if now - kept[0] < most}
-        answer = (await parts.review_desk.ask(terms, review.reviewer)).answer
+        answer = (await parts.review_desk.ask(terms, parts.standing(review.reviewer))).answer
         if NO_ANSWER.isdisjoint(answer.reasons):
             self._answers[key] = now, answer
             return answer

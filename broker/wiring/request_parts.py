@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -20,7 +20,7 @@ from broker.ledger.reviews import verify_review
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.review_desk import ReviewDesk
 from broker.listeners.session_register import SessionRegister
-from broker.model.access_request import AccessRequest, Review, Terms, Verdict
+from broker.model.access_request import AccessRequest, Review, Reviewer, Terms, Verdict
 from broker.settings.broker_file import Settings
 from broker.wiring.parts import ledger_key
 from broker.wiring.recording import record_durably
@@ -62,6 +62,19 @@ class RequestParts:
         in_force = self.desk.in_force
         windows = frozenset(window.id for window in in_force.inventory.windows)
         return Surroundings(in_force.organisation_of, in_force.device, windows, self.desk.locks)
+
+    def signing(self, reviewer: Reviewer) -> Reviewer:
+        """What a verdict keeps of its reviewer: without the roles that the inventory gives, which may be looked up."""
+        lasting = self._lasting(reviewer)
+        return replace(reviewer, roles=tuple(role for role in reviewer.roles if role not in lasting))
+
+    def standing(self, reviewer: Reviewer) -> Reviewer:
+        """Whoever signed, with the roles that a token gave him then and those that the inventory gives him now."""
+        return replace(reviewer, roles=tuple(dict.fromkeys((*self._lasting(reviewer), *reviewer.roles))))
+
+    def _lasting(self, reviewer: Reviewer) -> tuple[str, ...]:
+        found = self.desk.in_force.organisation_of(reviewer.organisation)
+        return () if found is None else dict(found.roles).get(reviewer.id, ())
 
     async def recorded(self, record: bytes) -> int:
         """The index of a record that is on the disk. Raises LedgerUnavailableError."""

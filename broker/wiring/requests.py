@@ -186,7 +186,7 @@ class RequestBook:
                 await parts.recorded(self._changed(moved, done[0].value, done[1], request.standing.state.value))
             note = sign_review(
                 terms,
-                reviewer,
+                parts.signing(reviewer),
                 verdict,
                 comment=comment,
                 groups=decision.answer.groups,
@@ -312,7 +312,7 @@ class RequestBook:
         return replace(standing, ended_at=self._parts.clock.now(), ended_by=by, ended_why=why)
 
     async def _again(self, terms: Terms, review: Review) -> ReviewDecision:
-        return await self._parts.review_desk.ask(terms, review.reviewer)
+        return await self._parts.review_desk.ask(terms, self._parts.standing(review.reviewer))
 
     def _require_allowed(self, decision: ReviewDecision) -> None:
         if not decision.answer.allow:

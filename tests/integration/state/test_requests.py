@@ -844,3 +844,26 @@ def test_what_prolongs_access_uses_nothing_up_again_and_reports_for_both(tmp_pat
             await one.book.create(terms("req-c", ends=int(NOW) + 9000, chain="req-c"), submit=False)
 
     asyncio.run(story())
+
+
+def test_who_lost_his_role_in_the_inventory_approves_no_more_while_a_token_s_role_stays(tmp_path: Path) -> None:
+    acme, owner = PLANT.organisations
+    trusting = replace(PLANT, organisations=(acme, replace(owner, roles=((BO.id, ("security",)),))), revision="r-bo")
+
+    async def story() -> None:
+        async with Broker(sqlite_place(tmp_path / "broker.db"), tmp_path) as one:
+            one.machine.bring(trusting)
+            await approved(one)
+            await one.book.create(terms("req-b", chain="req-b"), submit=True)
+            await one.book.review(await one.fresh("req-b"), CY, Verdict.APPROVE, "")
+            assert one.gives == {"req-a", "req-b"}
+            assert one.machine.kinds("request_reviewed")[0]["reviewer"]["roles"] == ["security"]
+            one.machine.bring(PLANT)
+            await one.grants.look()
+            assert one.gives == {"req-b"}
+            assert one.grants.held_because("req-a") == (Reason.APPROVALS_MISSING,)
+            one.machine.bring(trusting)
+            await one.grants.look()
+            assert one.gives == {"req-a", "req-b"}
+
+    asyncio.run(story())
