@@ -70,6 +70,7 @@ class PolicyReview:
         self._in_force = in_force
         self._history: tuple[InForceSince, ...] = ()
         self._missing = ""
+        self._passed_over = ""
         self._elsewhere = ""
         self._turn = asyncio.Lock()
         self.waiting = ""
@@ -184,7 +185,10 @@ class PolicyReview:
     async def _activate(self) -> None:
         for warrant in (await self._warrants())[:1]:
             revision = _activated(warrant)
-            if revision == self.revision or warrant.at <= self._history[-1][1]:
+            if revision == self.revision:
+                return
+            if warrant.at <= self._history[-1][1]:
+                self._pass_over(warrant, revision)
                 return
             files = await asyncio.to_thread(self._sources.archived_policies, revision)
             if files is not None and self.may_be_activated(revision):
@@ -192,6 +196,17 @@ class PolicyReview:
             elif self._missing != revision:
                 log.error("policy revision %s was activated, and this broker has never had it", revision)
                 self._missing = revision
+
+    def _pass_over(self, warrant: Warrant, revision: str) -> None:
+        """What was warranted before is not brought back; clocks that differ make it look so, so it is said, once."""
+        if self._passed_over != warrant.proposal:
+            self._passed_over = warrant.proposal
+            log.warning(
+                "policy revision %s was activated before %s came into force here, and stays out of force: "
+                "activate it again if it is wanted, and see whether the clocks of the brokers agree",
+                revision,
+                self.revision,
+            )
 
     async def _bring(self, files: PolicyFiles, at: float, warrant: Warrant | None = None) -> None:
         previous = self.revision

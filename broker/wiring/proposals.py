@@ -46,6 +46,7 @@ CLOCKS_DIFFER_SECONDS = 300.0
 """How far the clocks of brokers that share a state may differ."""
 REMEMBERED_SECONDS = OPEN_SECONDS + 2 * CLOCKS_DIFFER_SECONDS
 PACE_SECONDS = 2.0
+LATER_SECONDS = 0.001
 SAME_SECONDS = 1e-5
 """How far the same moment differs once it was written as whole microseconds."""
 
@@ -176,11 +177,17 @@ class ProposalBook:
             proposal.parameters,
             proposal.proposed_by,
             standing.approved_by,
-            now,
+            await self._moment_of(proposal.act, now),
             now + WARRANT_SECONDS,
             self._origin,
         )
         return await self._end(standing, ProposalEnd.APPROVED, by, sign(warrant, self._key), "")
+
+    async def _moment_of(self, act: ProposalAct, now: float) -> float:
+        """When a warrant is from: of policies the newest counts, so it is later than those of a clock that is ahead."""
+        if act is not ProposalAct.POLICY_ACTIVATE:
+            return now
+        return max([now, *(warrant.at + LATER_SECONDS for warrant in (await self.warrants(act))[:1])])
 
     async def refuse(self, standing: Standing, by: str, why: str) -> Standing | None:
         """Refuse it for good. None if it has ended meanwhile."""
@@ -191,8 +198,8 @@ class ProposalBook:
         found = []
         for row in await self._rows.of_act(act):
             try:
-                if row.warrant:
-                    found.append(verify(Warrant, row.warrant, self._verifiers))
+                if row.warrant and (warrant := verify(Warrant, row.warrant, self._verifiers)).act is act:
+                    found.append(warrant)
             except IntegrityError as error:
                 log.error("the warrant of proposal %s cannot be believed: %s", row.proposal.id, error)
         return tuple(sorted(found, key=lambda warrant: -warrant.at))

@@ -363,3 +363,22 @@ def test_an_approval_counts_only_while_its_approver_may_approve(place: StatePlac
             await here.counting(all_three)
 
     using(place, use)
+
+
+def test_the_last_policy_that_people_activate_is_the_newest_whatever_the_clocks_say(place: StatePlace) -> None:
+    async def use(one: StateDatabase, two: StateDatabase) -> None:
+        ahead, behind = Clock(), Clock()
+        ahead.time += 120
+        for database, origin, clock, revision in ((one, ORIGINS[0], ahead, "a"), (two, ORIGINS[1], behind, "b")):
+            who, _ = book(database, origin, clock)
+            opened = await who.open_for(ProposalAct.POLICY_ACTIVATE, (("revision", revision),))
+            await who.approve(opened, person(BO))
+            assert await who.warrant(await who.approve(opened, person(CY)), CY) is not None
+        newest, older = await who.warrants(ProposalAct.POLICY_ACTIVATE)
+        assert (dict(newest.parameters)["revision"], newest.at > older.at) == ("b", True)
+        asked = await who.create(ProposalAct.CA_SIGN, (("csr", "x"),), person(BO), "rotation")
+        assert await who.warrant(await who.approve(asked, person(CY)), CY) is not None
+        (of_authority,) = await who.warrants(ProposalAct.CA_SIGN)
+        assert of_authority.at == behind.time
+
+    using(place, use)

@@ -162,6 +162,16 @@ def test_nothing_begins_before_the_state_has_told_whether_people_have_decided() 
     assert host.revision == FOLDER
 
 
+def test_an_activation_from_before_what_is_in_force_is_passed_over_and_that_is_said_once(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    host = Host(kept=[(OLD, 900.0)], archived={OLD: files(OLD)}, warrants=[warrant(FOLDER, 899.0)])
+    begin(host, lambda: None, lambda: None)
+    assert host.revision == OLD
+    (told,) = [record.message for record in caplog.records if "stays out of force" in record.message]
+    assert f"revision {FOLDER} was activated before {OLD}" in told
+
+
 def test_what_was_in_force_here_stays_whatever_was_activated_elsewhere() -> None:
     host = Host(kept=[(OLD, 900.0)], archived={OLD: files(OLD)}, warrants=[warrant(NEW)])
     broker = begin(host)
