@@ -226,11 +226,12 @@ def test_files_that_hang_are_told_and_shut_the_broker_as_invalid_ones_do(
         monkeypatch.setattr(files, "_inventory_marks", hangs.wait)
         polling = asyncio.create_task(files.run(0.02))
         await until(lambda: FILES_INVALID in broker.register.shut_for)
-        assert files.invalid == ("files",)
+        assert "files" in files.invalid
+        # From here on nothing that is only slow is late.
+        monkeypatch.setattr(reload, "LATE_SECONDS", 600.0)
         monkeypatch.setattr(files, "_inventory_marks", marks)
         hangs.set()
-        await until(lambda: FILES_INVALID not in broker.register.shut_for)
-        assert files.invalid == ()
+        await until(lambda: FILES_INVALID not in broker.register.shut_for and not files.invalid)
         polling.cancel()
 
     try:
