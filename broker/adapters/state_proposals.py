@@ -1,6 +1,7 @@
 """Proposals and their approvals as rows of the state. Believes nothing that it reads: others verify the notes."""
 
 import json
+import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import asdict, dataclass
@@ -12,7 +13,10 @@ from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import PROPOSAL_APPROVALS, PROPOSALS
 from broker.model.proposal import Proposal, ProposalAct, ProposalEnd
 
+log = logging.getLogger(__name__)
 MOST_LISTED = 200
+LAST_MOMENT = 253_402_300_799.0
+"""9999-12-31T23:59:59Z: what comes after cannot be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +114,18 @@ def _rows(rows: Iterable[Row[Any]], notes: Iterable[Row[Any]]) -> Iterable[Propo
     for note in notes:
         by_proposal[note.proposal].append((note.approver, note.note))
     for row in rows:
-        fields = {name: row._mapping[name] for name in Proposal.__dataclass_fields__}
-        parameters = tuple(sorted(json.loads(row.parameters).items()))
-        proposal = Proposal(**fields | {"act": ProposalAct(row.act), "parameters": parameters})
-        end = ProposalEnd(row.ended_as) if row.ended_as else None
-        yield ProposalRow(proposal, tuple(by_proposal[row.id]), end, row.ended_by, row.ended_at, row.warrant)
+        try:
+            yield _row(row, tuple(by_proposal[row.id]))
+        except (ValueError, TypeError, AttributeError) as error:
+            log.error("proposal %s is left out, no broker writes such a row: %s", row.id, error)
+
+
+def _row(row: Row[Any], approvals: tuple[tuple[str, str], ...]) -> ProposalRow:
+    """Raises ValueError, TypeError or AttributeError for what no broker writes."""
+    fields = {name: row._mapping[name] for name in Proposal.__dataclass_fields__}
+    parameters = tuple(sorted((name, str(value)) for name, value in json.loads(row.parameters).items()))
+    if not all(0 <= moment < LAST_MOMENT for moment in (row.proposed_at, row.until, row.ended_at or 0.0)):
+        raise ValueError("a time that no clock shows")
+    proposal = Proposal(**fields | {"act": ProposalAct(row.act), "parameters": parameters})
+    end = ProposalEnd(row.ended_as) if row.ended_as else None
+    return ProposalRow(proposal, approvals, end, row.ended_by, row.ended_at, row.warrant)

@@ -324,6 +324,25 @@ def test_an_approval_is_good_for_three_days_whatever_the_database_says(place: St
     using(place, use)
 
 
+def test_a_row_that_no_broker_writes_hides_no_other_and_keeps_no_broker_from_starting(place: StatePlace) -> None:
+    async def use(one: StateDatabase, _: StateDatabase) -> None:
+        clock = Clock()
+        here, _ledger = book(one, clock=clock)
+        asked = await here.create(ProposalAct.CA_SIGN, (("csr", "x"),), person(BO), "rotation")
+        row = dict.fromkeys(PROPOSALS.c.keys(), "") | {"act": "ca.sign", "parameters": "{}", "ended_as": "refused"}
+        row |= dict.fromkeys(("proposed_at", "until", "ended_at"), clock.time)
+        odd: list[dict[str, object]] = [{"act": "x"}, {"parameters": "[1]"}, {"until": 1e300}, {"ended_as": "x"}]
+        async with one.connection() as connection:
+            for number, fields in enumerate(odd):
+                await connection.execute(insert(PROPOSALS).values(**row | {"id": f"prp-odd{number}"} | fields))
+            await one.commit(connection)
+        await here.start()
+        await here.stop()
+        assert [standing.proposal.id for standing in await here.newest()] == [asked.proposal.id]
+
+    using(place, use)
+
+
 def test_who_approved_what_is_over_is_still_told(place: StatePlace) -> None:
     async def use(one: StateDatabase, _: StateDatabase) -> None:
         clock = Clock()
