@@ -27,12 +27,10 @@ class LocksInForce:
 
     def __init__(self, locks: Iterable[Lock] = ()) -> None:
         self._locks: dict[tuple[LockKind, str], Lock] = {}
-        self._isolations: dict[str, Lock] = {}
+        self._isolations: dict[str, tuple[Lock, ...]] = {}
         for lock in locks:
             if lock.isolation:
-                # Of several the newest: an emergency passes what was there before it, never what came after.
-                known = self._isolations.setdefault(lock.target, lock)
-                self._isolations[lock.target] = max(known, lock, key=lambda each: each.set_at)
+                self._isolations[lock.target] = (*self.isolations(lock.target), lock)
             else:
                 self._locks[lock.kind, lock.target] = lock
         self.grants = frozenset(target for kind, target in self._locks if kind is LockKind.GRANT)
@@ -64,9 +62,9 @@ class LocksInForce:
         """The lock on a site as a whole; its isolation is apart."""
         return self._locks.get((LockKind.SITE, site))
 
-    def isolation(self, site: str) -> Lock | None:
-        """The isolation of a site, of several the newest."""
-        return self._isolations.get(site)
+    def isolations(self, site: str) -> tuple[Lock, ...]:
+        """The isolations of a site: several people may have pressed the switch, or brokers that were apart."""
+        return self._isolations.get(site, ())
 
     def _first(self, places: Iterable[tuple[LockKind, str]]) -> Lock | None:
         return next((lock for place in places if (lock := self._locks.get(place)) is not None), None)

@@ -10,6 +10,9 @@ from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import LOCKS
 from broker.model.lock import Lock, LockKind
 
+NEVER = 253_402_300_800.0
+"""The year 10,000: no time from there on can be written down."""
+
 
 class LockRows:
     """Every call raises StateUnavailableError if the state cannot be reached in time."""
@@ -17,14 +20,17 @@ class LockRows:
     def __init__(self, database: StateDatabase) -> None:
         self._database = database
 
-    async def locks(self, held: Collection[str], now: float) -> tuple[Lock, ...]:
-        """The locks whose time is not over, and whatever is known of those that the asker holds.
+    async def locks(self, held: Collection[str], now: float) -> tuple[tuple[Lock, ...], tuple[str, ...]]:
+        """The locks whose time is not over, and whatever is known of those that the asker holds; and the ids of rows
+        that can be no locks.
 
         Those that a row says were lifted are among them: whether that is true only the asker can tell.
         """
         query = select(LOCKS).where(or_(LOCKS.c.until.is_(None), LOCKS.c.until > now, LOCKS.c.id.in_(held)))
         async with self._database.watch() as connection:
-            return tuple(_lock(row) for row in (await connection.execute(query)).all())
+            rows = (await connection.execute(query)).all()
+        found = [(row.id, _lock(row)) for row in rows]
+        return tuple(lock for _, lock in found if lock), tuple(key for key, lock in found if lock is None)
 
     async def add(self, locks: Iterable[Lock]) -> None:
         """Store locks; those that are there already stay as they are."""
@@ -61,7 +67,12 @@ def _rows(locks: Iterable[Lock]) -> list[dict[str, Any]]:
     return [asdict(lock) | {"kind": lock.kind.value} for lock in locks]
 
 
-def _lock(row: Row[Any]) -> Lock:
-    """Raises ValueError for a kind that this broker does not know."""
+def _lock(row: Row[Any]) -> Lock | None:
+    """None for a kind that this broker does not know, and for times that cannot be told."""
     fields = dict(row._mapping)
-    return Lock(**fields | {"kind": LockKind(fields["kind"])})
+    try:
+        lock = Lock(**fields | {"kind": LockKind(fields["kind"])})
+    except ValueError:
+        return None
+    times = (time for time in (lock.set_at, lock.until, lock.lifted_at) if time is not None)
+    return lock if all(0 <= time < NEVER for time in times) else None

@@ -33,8 +33,6 @@ class EmergencySessions:
         return () if held is None or held.id in locks.grants else (as_grant(held),)
 
     def isolation_of(self, session: Session, locks: LocksInForce) -> Lock | None:
-        """The isolation that bars a session; an emergency passes those in spite of which it was opened."""
-        isolation = locks.isolation(session.device.site)
-        if isolation is None or self.in_force.passes(session.emergency, isolation.id):
-            return None
-        return isolation
+        """An isolation that bars a session; an emergency passes those in spite of which it was opened, and no other."""
+        standing = locks.isolations(session.device.site)
+        return next((lock for lock in standing if not self.in_force.passes(session.emergency, lock.id)), None)

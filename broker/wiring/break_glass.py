@@ -202,7 +202,6 @@ class BreakGlass:
         """The emergency that is asked for, as it will be if the parts are right."""
         now, terms = self._clock.now(), self._terms
         longest = terms.longest_minutes if terms is not None else 0
-        isolation = self._desk.locks.isolation(site)
         return Emergency(
             id=self._chance("emg"),
             site=site,
@@ -216,7 +215,7 @@ class BreakGlass:
             seal="",
             parts=(),
             peer=peer,
-            passes=() if isolation is None else (isolation.id,),
+            passes=tuple(isolation.id for isolation in self._desk.locks.isolations(site)),
         )
 
     async def _open(self, subject: Subject, asked: Emergency, raw_parts: Sequence[str]) -> Emergency | NotOpened:

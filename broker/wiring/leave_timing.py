@@ -154,7 +154,7 @@ class Endings:
             return EndReason.INVENTORY_CHANGED
         if self._desk.locks.on_session(debt.subject, device, "") is not None:
             return EndReason.LOCKED
-        if self._desk.locks.isolation(device.site) is not None:
+        if self._desk.locks.isolations(device.site):
             return EndReason.SITE_ISOLATED
         situation = self._desk.situation(debt.subject, device, self._clock.now())
         here = in_force(situation)

@@ -166,8 +166,8 @@ class LeaveKeeper:
         itself = self._itself()
         if shut := self._endings.shut_because:
             return shut
-        lock = self._desk.locks.on_session(itself, device, "") or self._desk.locks.isolation(device.site)
-        if lock is not None:
+        locks = self._desk.locks
+        for lock in filter(None, (locks.on_session(itself, device, ""), *locks.isolations(device.site))):
             return f"{Reason.SITE_ISOLATED if lock.isolation else Reason.LOCKED} ({lock.id})"
         frozen = self._desk.situation(itself, device, self._clock.now()).calendar.frozen
         return f"{Reason.FREEZE_ACTIVE} ({frozen[0].id})" if frozen else ""

@@ -33,6 +33,7 @@ HEARTBEAT_SECONDS = 0.5
 OWN_FILE_HEARTBEAT_SECONDS = 2.0
 STALE_SECONDS = 5.0
 KEPT_FIRST_SECONDS = 0.5
+MOST_TOLD = 200
 LIFTED_KEPT_SECONDS = 30 * 86400.0
 """How long others may be away and still hear that a lock was lifted."""
 _BY_LOCKS = frozenset({EndReason.LOCKED, EndReason.SITE_ISOLATED})
@@ -154,22 +155,25 @@ class LockKeeper:
                 if self._trouble:
                     # What a broker signed that is known no more would count for nothing, however long ago it was.
                     await self._rows.forget_lifted(self._clock.now() - LIFTED_KEPT_SECONDS)
-                stored = await self._rows.locks(tuple(self._held), self._clock.now())
-                known = {lock.id for lock in stored}
+                stored, odd = await self._rows.locks(tuple(self._held), self._clock.now())
+                known = {lock.id for lock in stored}.union(odd)
                 missing = [lock for lock in self._held.values() if lock.id not in known]
                 if missing:
                     await self._rows.add(missing)
             except StateUnavailableError as error:
-                self._missed(error)
+                self._missed(error.detail or error.public)
                 return
-            self._found(began)
             self._take(stored)
+            if odd:
+                self._missed(f"rows of it can be no locks: {', '.join(odd)[:MOST_TOLD]}")
+            else:
+                self._found(began)
         self._file.wake()
 
-    def _missed(self, error: StateUnavailableError) -> None:
+    def _missed(self, why: str) -> None:
         if not self._trouble:
-            log.warning("the state cannot be read: %s", error)
-        self._trouble = error.detail or error.public
+            log.warning("the state cannot be read: %s", why)
+        self._trouble = why
 
     def _found(self, began: float) -> None:
         if self._trouble:
@@ -194,9 +198,9 @@ class LockKeeper:
         fresh = tuple(locks)
         if fresh:
             self._held |= {lock.id: lock for lock in fresh}
+            self._enforce()
             for lock in fresh:
                 self._record_set(lock)
-            self._enforce()
 
     def _drop(self, ids: Iterable[str]) -> None:
         gone = set(ids)

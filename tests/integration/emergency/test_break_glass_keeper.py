@@ -4,7 +4,7 @@ import asyncio
 import stat
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -432,13 +432,14 @@ def test_a_lock_on_the_person_or_the_site_opens_nothing(around: Surroundings, ki
     asyncio.run(story())
 
 
-def test_an_isolation_that_holds_is_passed_and_remembered(around: Surroundings) -> None:
-    around.locks = LocksInForce((Lock("lck-1", LockKind.SITE, "plant", "why", "bo", NOW, "b/ledger", isolation=True),))
+def test_the_isolations_that_hold_are_passed_and_remembered(around: Surroundings) -> None:
+    first = Lock("lck-1", LockKind.SITE, "plant", "why", "bo", NOW, "b/ledger", isolation=True)
+    around.locks = LocksInForce((first, replace(first, id="lck-2", set_by="cy")))
 
     async def story() -> None:
         parts = seal(around.folder)
         async with around.keeper() as keeper:
-            assert (await opened(keeper, *parts[:2])).passes == ("lck-1",)
+            assert (await opened(keeper, *parts[:2])).passes == ("lck-1", "lck-2")
 
     asyncio.run(story())
 

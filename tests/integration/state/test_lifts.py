@@ -143,7 +143,7 @@ def test_a_lock_that_was_lifted_behind_the_brokers_back_holds_everywhere_until_i
                 await one.keeper._look()
             assert lock.id in one.held
             assert lock.id in two.held
-            assert one.around.enforced.isolation("plant") is not None
+            assert one.around.enforced.isolations("plant")
             assert one.told("lift_distrusted") == two.told("lift_distrusted") == [code]
             async with broker(place, tmp_path / "fresh") as fresh:
                 assert fresh.held == [lock.id], "who never held it, holds it"

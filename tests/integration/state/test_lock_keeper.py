@@ -21,7 +21,7 @@ from broker.adapters.state_locks import LockRows
 from broker.errors import ConfigError, LedgerUnavailableError
 from broker.ledger.notes import verifier_of
 from broker.listeners.session_register import STATE_STALE
-from broker.model.lock import LockKind
+from broker.model.lock import Lock, LockKind
 from broker.model.vocabulary import EndReason
 from broker.wiring import locks
 from broker.wiring.lifts import LiftProofs
@@ -265,5 +265,47 @@ def test_no_session_is_there_before_the_state_was_read(around: Surroundings) -> 
             await eventually(lambda: keeper.readiness[0])
         async with around.keeper() as keeper:
             assert keeper.locks() == (taken.lock,)
+
+    asyncio.run(story())
+
+
+def lock_of(subject: str, **changes: Any) -> Lock:
+    made = Lock(f"lck-{subject}", LockKind.SUBJECT, subject, "stolen", BO, 1_800_000_000.0, "other.example/ledger")
+    return replace(made, **changes)
+
+
+ODD: dict[str, dict[str, Any]] = {
+    "far away": {"until": 1e300},
+    "endless": {"until": float("inf")},
+    "before all times": {"set_at": -1.0},
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_a_row_that_can_be_no_lock_keeps_no_other_out_of_force_and_is_told(around: Surroundings, odd: str) -> None:
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            other = StateDatabase(sqlite_place(around.folder / "broker.db"))
+            await LockRows(other).add((lock_of("nobody", **ODD[odd]), lock_of("ana@acme.example")))
+            await other.close()
+            await keeper._look()
+            assert [lock.target for lock in keeper.locks()] == ["ana@acme.example"]
+            assert around.enforced.on_request("ana@acme.example", "acme", ()) is not None
+            assert around.recorded == ["lock_set"]
+            good, said = keeper.readiness
+            assert not good and "lck-nobody" in said
+            around.ticks += locks.STALE_SECONDS + 1
+            await eventually(lambda: around.ended == [EndReason.STATE_STALE])
+
+    asyncio.run(story())
+
+
+def test_a_lock_is_in_force_before_anybody_tries_to_record_it(around: Surroundings) -> None:
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            at_record = []
+            around.heard = lambda told: at_record.append(around.enforced.on_site("plant"))
+            await keeper.set(LockKind.SITE, "plant", message="a test", by=BO)
+            assert [lock and lock.target for lock in at_record] == ["plant"]
 
     asyncio.run(story())
