@@ -8,7 +8,7 @@ from sqlalchemy import Row, select, update
 
 from broker.adapters.break_glass_file import decode_emergency
 from broker.adapters.state_database import StateDatabase
-from broker.adapters.state_tables import EMERGENCIES
+from broker.adapters.state_tables import EMERGENCIES, is_time
 from broker.model.emergency import Emergency
 
 _SHOWN = 200
@@ -49,4 +49,18 @@ def _emergency(row: Row[Any]) -> tuple[Emergency, str] | None:
         found = decode_emergency(json.loads(row.document))
     except (ValueError, TypeError, KeyError):
         return None
-    return None if (found.id, found.broker) != (row.id, row.broker) else (found, row.close_asked_by)
+    of_this_row = (found.id, found.broker) == (row.id, row.broker)
+    return (found, row.close_asked_by) if of_this_row and _can_be_told(found) else None
+
+
+def _can_be_told(found: Emergency) -> bool:
+    """Whether everything in it is of its type: any text could be in a row."""
+    times = [found.opened_at, found.until, *(signature.at for signature in found.signatures)]
+    times += [] if found.ended_at is None else [found.ended_at]
+    texts = [found.site, found.subject, found.organisation, found.why, found.seal, found.peer, found.ended_by]
+    texts += [*found.passes, *(word for signature in found.signatures for word in (signature.by, signature.comment))]
+    return (
+        all(map(is_time, times))
+        and all(isinstance(word, str) for word in texts)
+        and all(isinstance(part, int) for part in found.parts)
+    )

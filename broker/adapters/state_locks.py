@@ -7,11 +7,8 @@ from typing import Any
 from sqlalchemy import Row, delete, or_, select, update
 
 from broker.adapters.state_database import StateDatabase
-from broker.adapters.state_tables import LOCKS
+from broker.adapters.state_tables import LOCKS, is_time
 from broker.model.lock import Lock, LockKind
-
-NEVER = 253_402_300_800.0
-"""The year 10,000: no time from there on can be written down."""
 
 
 class LockRows:
@@ -75,4 +72,4 @@ def _lock(row: Row[Any]) -> Lock | None:
     except ValueError:
         return None
     times = (time for time in (lock.set_at, lock.until, lock.lifted_at) if time is not None)
-    return lock if all(0 <= time < NEVER for time in times) else None
+    return lock if all(map(is_time, times)) else None

@@ -163,3 +163,10 @@ PROPOSAL_APPROVALS = Table(
     Column("approver", String(400), primary_key=True),
     Column("note", Text, nullable=False),
 )
+
+_YEAR_10000 = 253_402_300_800.0
+
+
+def is_time(value: object) -> bool:
+    """Whether a value is seconds since 1970 that can be written down as a date."""
+    return isinstance(value, int | float) and 0 <= value < _YEAR_10000

@@ -66,7 +66,8 @@ class EmergencyMirror:
         for mine in self._break_glass.opened_here:
             shown, asked_by = stored.get(mine.id, (None, ""))
             if asked_by and mine.ended_at is None:
-                await self._break_glass.close(mine, asked_by)
+                # Who that was is proven in the ledger of the broker where it was asked, not by the row.
+                await self._break_glass.close(mine, f"{asked_by}, says the shared state")
             elif shown != mine and not (mine.reviewed and self._shown.get(mine.id) == mine):
                 await rows.show(mine)
                 self._shown[mine.id] = mine

@@ -1,8 +1,9 @@
 """Emergencies of several brokers in one state: shown, asked to be closed, and never more than that."""
 
 import asyncio
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from sqlalchemy import update
@@ -74,7 +75,10 @@ def test_a_row_that_makes_no_sense_or_names_another_broker_is_left_out(place: St
     async def story() -> None:
         database = StateDatabase(place)
         rows = EmergencyRows(database)
-        for change in ({"document": "{}"}, {"document": "no"}, {"broker": "two/ledger"}):
+        told = asdict(OURS)
+        odd = ({"opened_at": "soon"}, {"until": 1e300}, {"ended_at": []}, {"why": 7}, {"parts": ["1"]}, {"passes": [1]})
+        documents = ({"document": json.dumps(told | change)} for change in odd)
+        for change in ({"document": "{}"}, {"document": "no"}, {"broker": "two/ledger"}, *documents):
             await rows.show(OURS)
             async with database.connection() as connection:
                 await connection.execute(update(EMERGENCIES).values(**change))
@@ -101,8 +105,9 @@ def test_brokers_see_one_anothers_and_can_have_them_closed(postgresql_place: Sta
         assert one.elsewhere == ()
         assert other.opened_here == (), "seeing one gives nothing"
         await other.close_elsewhere(OURS, "bo")
-        await eventually(lambda: one.closed == [("emg-1", "bo")])
-        await eventually(lambda: other.elsewhere and other.elsewhere[0].ended_by == "bo")
+        by = "bo, says the shared state"
+        await eventually(lambda: one.closed == [("emg-1", by)])
+        await eventually(lambda: other.elsewhere and other.elsewhere[0].ended_by == by)
         for mirror, database in zip(mirrors, databases, strict=True):
             await mirror.stop()
             await database.close()
