@@ -116,6 +116,7 @@ def test_with_nothing_else_there_two_envelopes_open_the_plant_and_two_people_rev
         until(lambda: "state_stale" in plant.api().read("plant/ahu-1", "supply-temp").reasons, STALE_SECONDS)
         assert caller.ask(READ)[0] == 3, "an emergency outlives what it is for"
         assert run(plant, "--without-token", "read", "plant/ahu-1", "supply-temp", who=OPENER).returncode == 0
+        assert "supply-temp" in run(plant, "--without-token", "points", "plant/ahu-1", who=OPENER).stdout
 
         postgresql.start()
         with running_opa(port=port):

@@ -64,6 +64,19 @@ def test_a_certificate_alone_reaches_the_site_of_ones_emergency_and_nothing_else
     run(story())
 
 
+def test_whoever_holds_an_emergency_sees_points_though_the_policy_permits_nothing(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client(token=None) as client:
+            stage.gate.unpermitted.add("devices.read")
+            stage.gate.break_glass.holders = {"ana@acme.example": "plant"}
+            assert (await told(await client.get("/v1/devices/plant/ahu-1/points")))["device"] == "plant/ahu-1"
+        async with serving(pki) as stage, stage.client() as client:
+            stage.gate.unpermitted.add("devices.read")
+            await told(await client.get("/v1/devices/plant/ahu-1/points"), 403)
+
+    run(story())
+
+
 def test_whoever_calls_on_after_the_end_is_told_that_the_emergency_is_over(pki, run):
     async def story():
         async with serving(pki) as stage, stage.client(token=None) as client:
