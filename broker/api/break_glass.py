@@ -1,11 +1,12 @@
 """Break-glass: opening an emergency with sealed parts, looking at emergencies, closing them, signing their reviews."""
 
+from contextlib import suppress
 from typing import Any
 
 from broker.api.break_glass_models import OpeningCall, SigningCall
-from broker.api.call import Call
+from broker.api.call import BEGUN, DONE, Call
 from broker.api.problems import Problem, timestamp
-from broker.errors import StateUnavailableError
+from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.model.emergency import SIGNATURES_NEEDED, Emergency, NotOpened, OpeningRefusal, SigningRefusal
 
 READ, CLOSE, REVIEW = "break_glass.read", "break_glass.close", "break_glass.review"
@@ -60,11 +61,23 @@ async def close(call: Call) -> dict[str, Any]:
         await call.require(CLOSE, _resource(emergency))
     if emergency is None:
         raise Problem("emergency_unknown")
+    elsewhere = emergency not in call.gate.break_glass.emergencies
+    if elsewhere:
+        _record_asking(call, emergency, BEGUN)
     try:
         await call.gate.break_glass.close(emergency, call.subject.id)
     except StateUnavailableError:
+        _record_asking(call, emergency, "emergency_elsewhere")
         raise Problem("emergency_elsewhere") from None
+    if elsewhere:
+        _record_asking(call, emergency, DONE)
     return {"emergency": _entry(call, _named(call) or emergency)}
+
+
+def _record_asking(call: Call, emergency: Emergency, outcome: str) -> None:
+    """The broker that closes it has no proof of who asked, so this one tells; taking away waits for no ledger."""
+    with suppress(LedgerUnavailableError):
+        call.gate.record_act(call.subject, CLOSE, _resource(emergency), outcome)
 
 
 async def review(call: Call) -> dict[str, Any]:

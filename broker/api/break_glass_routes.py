@@ -57,7 +57,8 @@ BREAK_GLASS_ROUTES: tuple[Route, ...] = (
         answer=break_glass_models.EmergencyAnswer,
         body=break_glass_models.ClosingCall,
         problems=("emergency_unknown", "emergency_elsewhere"),
-        description="Its sessions are cut before the answer; those on another broker within some seconds.",
+        description="Its sessions are cut before the answer; those on another broker within some seconds. Who asked "
+        "for one of another broker is recorded at this one (`administered`).",
         certificate_alone=CertificateAlone.IN_EMERGENCY,
     ),
     Route(

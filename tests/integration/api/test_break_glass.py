@@ -196,10 +196,16 @@ def test_whoever_opened_one_closes_it_without_the_policy_and_others_with_its_per
             assert (await told(await client.post(f"{PATH}/emg-none/close", json={}), 404))[
                 "code"
             ] == "emergency_unknown"
+            assert stage.gate.acts == []
+            await told(await client.post(f"{PATH}/emg-theirs/close", json={}))
             stage.gate.break_glass.state = False
             assert (await told(await client.post(f"{PATH}/emg-theirs/close", json={}), 409))["code"] == (
                 "emergency_elsewhere"
             )
+            acts = [(by, permission, about["id"], outcome) for by, permission, about, outcome in stage.gate.acts]
+            asked = ("ana@acme.example", "break_glass.close", "emg-theirs")
+            outcomes = ("begun", "done", "begun", "emergency_elsewhere")
+            assert acts == [(*asked, outcome) for outcome in outcomes], "no other broker can prove who asked here"
 
     run(story())
 
