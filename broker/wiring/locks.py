@@ -222,6 +222,9 @@ class LockKeeper:
             self._ledger.settle(False, lambda _: None)
         except LedgerUnavailableError:
             log.error("a lock was not recorded: the ledger is closed")
+        except Exception:
+            # Whatever is in another broker's row, it keeps no other lock out of the record.
+            log.exception("lock %s was not recorded", lock.id)
 
     def _record_lift(self, lift: Lift) -> bool:
         """Whether it is recorded: what cannot be, goes on holding."""

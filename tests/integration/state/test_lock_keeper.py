@@ -309,3 +309,22 @@ def test_a_lock_is_in_force_before_anybody_tries_to_record_it(around: Surroundin
             assert [lock and lock.target for lock in at_record] == ["plant"]
 
     asyncio.run(story())
+
+
+def test_a_lock_of_which_no_record_can_be_made_holds_and_keeps_no_other_out_of_the_record(around: Surroundings) -> None:
+    def fail(told: dict[str, Any]) -> None:
+        if told["lock"]["target"] == "cy":
+            around.recorded.remove("lock_set")
+            raise TypeError("no record can be made of this")
+
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            around.heard = fail
+            other = StateDatabase(sqlite_place(around.folder / "broker.db"))
+            await LockRows(other).add((lock_of("cy"), lock_of("eve")))
+            await eventually(lambda: len(keeper.locks()) == 2)
+            assert all(around.enforced.on_request(who, "", ()) for who in ("cy", "eve"))
+            assert around.recorded == ["lock_set"]
+            await other.close()
+
+    asyncio.run(story())
