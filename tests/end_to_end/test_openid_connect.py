@@ -196,7 +196,7 @@ def test_who_logs_out_at_the_provider_is_cut_everywhere_and_can_log_in_again(pla
         plant.development.minted.add(otb.token)
         began = time.monotonic()
         otb.log_out_in_browser()
-        check(ways, began, "logged_out", "token_logged_out", (TUNNEL, API, STREAM))
+        check(ways, began, "logged_out", "token_logged_out", (TUNNEL, API, STREAM), of_subject=True)
     (record,) = plant.development.records("logged_out")[-1:]
     assert (record["issuer"], record["account"]) == (plant.provider.issuer, "u-4711")
     assert plant.development.records("session_closed", reason="logged_out", detail=record["logout"])

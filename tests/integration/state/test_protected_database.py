@@ -52,7 +52,7 @@ def read(state: dict[str, str]) -> int:
     async def run() -> int:
         database = StateDatabase(place)
         try:
-            return len(await LockRows(database).locks((), 0.0))
+            return len((await LockRows(database).locks((), 0.0))[0])
         finally:
             await database.close()
 
