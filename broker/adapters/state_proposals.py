@@ -67,12 +67,20 @@ class ProposalRows:
             await self._database.commit(connection)
         return True
 
-    async def approve(self, proposal: str, by: str, recorded: Callable[[], Awaitable[str]]) -> bool:
-        """Store one person's approval, the note that `recorded` gives; False if it is there already."""
+    async def approve(
+        self, proposal: str, by: str, counts: Callable[[str], bool], recorded: Callable[[], Awaitable[str]]
+    ) -> bool:
+        """Store one person's approval, the note that `recorded` gives; False if there is one already that counts.
+
+        One that does not (of an earlier version, or made up) is written over.
+        """
         row = {"proposal": proposal, "approver": by, "note": ""}
         mine = (PROPOSAL_APPROVALS.c.proposal == proposal) & (PROPOSAL_APPROVALS.c.approver == by)
         async with self._database.connection() as connection:
-            if not await self._database.insert(connection, PROPOSAL_APPROVALS, (row,)):
+            await self._database.insert(connection, PROPOSAL_APPROVALS, (row,))
+            # Whoever approves at the same time waits here (in SQLite at the insertion).
+            kept = select(PROPOSAL_APPROVALS.c.note).where(mine).with_for_update()
+            if counts((await connection.execute(kept)).scalars().first() or ""):
                 return False
             await connection.execute(update(PROPOSAL_APPROVALS).where(mine).values(note=await recorded()))
             await self._database.commit(connection)

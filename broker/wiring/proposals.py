@@ -161,7 +161,10 @@ class ProposalBook:
             what = (proposal.id, proposal.act, proposal.parameters, proposal.until)
             return sign(Approval(*what, approver, now, self._origin, index), self._key)
 
-        await self._rows.approve(proposal.id, by.id, recorded)
+        def counts(note: str) -> bool:
+            return bool(note) and self._proven(proposal, by.id, note, now) is not None
+
+        await self._rows.approve(proposal.id, by.id, counts, recorded)
         return await self.standing(proposal.id) or standing
 
     async def counting(self, standing: Standing) -> Standing:

@@ -149,6 +149,24 @@ def test_one_person_counts_once_however_often_and_wherever(place: StatePlace) ->
     using(place, use)
 
 
+def test_an_approval_that_does_not_count_is_given_again(place: StatePlace) -> None:
+    """As one of an earlier version, or one that somebody made up to keep a person out."""
+
+    async def use(one: StateDatabase, _: StateDatabase) -> None:
+        here, ledger = book(one)
+        opened = await here.open_for(ProposalAct.POLICY_ACTIVATE, REVISION)
+        row = {"proposal": opened.proposal.id, "approver": BO, "note": "an old one"}
+        async with one.connection() as connection:
+            await connection.execute(insert(PROPOSAL_APPROVALS).values(row))
+            await one.commit(connection)
+        for _ in range(2):
+            standing = await here.approve(opened, person(BO))
+            assert standing.approved_by == (BO,)
+        assert ledger.of("proposal_approved") == 1
+
+    using(place, use)
+
+
 def test_an_approval_that_is_there_twice_is_one(tmp_path: Path) -> None:
     async def use(one: StateDatabase, _: StateDatabase) -> None:
         here, _ = book(one)
