@@ -72,5 +72,8 @@ class KeptFile(Generic[T]):
         except OSError as error:
             log.error("%s cannot be kept: %s", self._what, error)
             self._trouble = f"{self._what} cannot be kept: {error}"
+        except Exception as error:
+            log.exception("%s cannot be kept", self._what)
+            self._trouble = f"{self._what} cannot be kept: {type(error).__name__}"
         else:
             self.kept, self._trouble = held, ""

@@ -2,12 +2,15 @@
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from broker.adapters.state_proposal_journal import ProposalJournal
 from broker.engine.ports import Clock
 from broker.model.proposal import KnownEnd
+from broker.wiring.kept_file import KeptFile
 
 log = logging.getLogger(__name__)
+SETTLED_SECONDS = 0.5
 
 
 class ProposalEnds:
@@ -18,34 +21,38 @@ class ProposalEnds:
         self._journal = journal
         self._kept_seconds = kept_seconds
         self._ends: dict[str, KnownEnd] = {}
-        self._kept: tuple[KnownEnd, ...] = ()
         self._distrusted: set[str] = set()
-        self._writing = asyncio.Lock()
+        self._file = KeptFile[tuple[KnownEnd, ...]]((), self._over, journal.write, "the proposals that are over")
 
     async def start(self) -> None:
         """Take what was over in the last run. Raises ConfigError."""
-        self._kept = await asyncio.to_thread(self._journal.read)
-        self._ends = {end.proposal: end for end in self._kept}
+        self._file.kept = await asyncio.to_thread(self._journal.read)
+        self._ends = {end.proposal: end for end in self._file.kept}
+
+    async def stop(self) -> None:
+        """Keep what is known now, if the disk lets."""
+        await self._file.stop()
 
     def of(self, proposal: str) -> KnownEnd | None:
         """How a proposal is known to have ended."""
         return self._ends.get(proposal)
 
-    async def learn(self, *ends: KnownEnd) -> None:
+    def learn(self, *ends: KnownEnd) -> None:
         """These are over, here at once and for good. What cannot be kept is read from the state at the next start."""
         for end in ends:
             self._ends.setdefault(end.proposal, end)
-        async with self._writing:
-            since = self._clock.now() - self._kept_seconds
-            self._ends = {key: end for key, end in self._ends.items() if end.learnt_at > since}
-            over = tuple(self._ends.values())
-            if over == self._kept:
-                return
-            try:
-                await asyncio.to_thread(self._journal.write, over)
-                self._kept = over
-            except OSError as error:
-                log.error("the proposals that are over cannot be kept: %s", error)
+        since = self._clock.now() - self._kept_seconds
+        self._ends = {key: end for key, end in self._ends.items() if end.learnt_at > since}
+        self._file.wake()
+
+    async def settled(self) -> None:
+        """Until what is known is kept, or a moment on a disk that hangs."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTLED_SECONDS):
+                await self._file.settled()
+
+    def _over(self) -> tuple[KnownEnd, ...]:
+        return tuple(self._ends.values())
 
     def distrust(self, end: KnownEnd) -> None:
         """The state says that it is open again; said once."""

@@ -89,6 +89,7 @@ class ProposalBook:
     async def stop(self) -> None:
         """Look no more."""
         await self._follower.stop()
+        await self._ends.stop()
 
     async def look(self) -> None:
         """Learn which proposals have ended at other brokers."""
@@ -100,7 +101,7 @@ class ProposalBook:
             return
         # Of what nobody has approved nothing can be reopened, so that made up rows fill no memory.
         fresh = [row for row in rows if self._ends.of(row.proposal.id) is None and self._approved(row)]
-        await self._ends.learn(*(_learnt(row, now) for row in fresh))
+        self._ends.learn(*(_learnt(row, now) for row in fresh))
 
     async def newest(self) -> tuple[Standing, ...]:
         """The newest proposals as they stand."""
@@ -231,7 +232,8 @@ class ProposalBook:
         if not await self._rows.end(proposal.id, ended_as, by, now, warrant, recorded):
             return None
         ended = Standing(proposal, standing.approved_by, ended_as, by, now, warrant)
-        await self._ends.learn(KnownEnd(proposal.id, ended_as, by, now, now))
+        self._ends.learn(KnownEnd(proposal.id, ended_as, by, now, now))
+        await self._ends.settled()
         return ended
 
     async def _record_created(self, proposal: Proposal) -> None:
