@@ -14,10 +14,7 @@ from broker.adapters.ledger_disclosures import DisclosureWriter
 from broker.adapters.ledger_files import FileLedger, State
 from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.state_database import StateDatabase
-from broker.adapters.state_journal import LockJournal
 from broker.adapters.state_leaves import DebtJournal, LeaveFile
-from broker.adapters.state_people import PersonRows
-from broker.adapters.state_proposal_journal import ProposalJournal
 from broker.adapters.upstreams import Upstreams
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
@@ -53,20 +50,17 @@ from broker.wiring.host_commands import HostCommands
 from broker.wiring.https_api import HttpsApi
 from broker.wiring.leaves import LeaveKeeper
 from broker.wiring.ledger_view import RunningLedgerView
-from broker.wiring.lifts import LiftProofs
-from broker.wiring.locks import LockKeeper
+from broker.wiring.locks import lock_keeper
 from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
 from broker.wiring.notices import Notices
 from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
 from broker.wiring.people.parts import people
 from broker.wiring.policy_review import PolicyReview
-from broker.wiring.proposal_approvers import ProposalApprovers
-from broker.wiring.proposals import ProposalBook
+from broker.wiring.proposals import proposal_book
 from broker.wiring.proving import prove_again
 from broker.wiring.readiness import ledger_words, readiness
 from broker.wiring.reload import Reload, Sources
-from broker.wiring.request_parts import signing
 from broker.wiring.requests import request_book
 from broker.wiring.retention import retain
 
@@ -120,10 +114,10 @@ class Broker:
         self.watch = Watch(self.clock, self.ledger, self.desk, self.register, self.identity_refusals)
         self.modbus = self._new_modbus_listeners()
         self.state = StateDatabase(state_place(self.settings))
-        self.proposals = self._new_proposals()
+        self.proposals = proposal_book(settings, self.clock, self.ledger, self.desk, self.authenticator, self.state)
         self.policies = self._new_policies()
         self.reload = self._new_reload()
-        self.locks = self._new_locks()
+        self.locks = lock_keeper(settings, self.clock, self.ledger, self.desk, self.register, self.state)
         self.emergencies = Emergencies(settings, sources, self.clock, self.ledger, self.desk, self.register, self.state)
         self.break_glass = self.emergencies.book
         self.people = people(
@@ -199,12 +193,6 @@ class Broker:
             follow=self.modbus.follow,
         )
 
-    def _new_proposals(self) -> ProposalBook:
-        journal = ProposalJournal(Path(self.settings.state_dir) / "proposals.json")
-        origin, people = self.settings.ledger.origin, PersonRows(self.state)
-        approvers = ProposalApprovers(self.clock, self.desk, people, self.authenticator, origin)
-        return ProposalBook(self.clock, self.ledger, self.state, journal, approvers, random_id, *signing(self.settings))
-
     def _new_policies(self) -> PolicyReview:
         return PolicyReview(
             self.clock,
@@ -215,18 +203,6 @@ class Broker:
             warrants=lambda: self.proposals.warrants(ProposalAct.POLICY_ACTIVATE),
             decided=lambda: self.proposals.decided(ProposalAct.POLICY_ACTIVATE),
             in_force=self._look_again,
-        )
-
-    def _new_locks(self) -> LockKeeper:
-        return LockKeeper(
-            self.clock,
-            self.ledger,
-            self.desk,
-            self.register,
-            random_id,
-            self.state,
-            LockJournal(Path(self.settings.state_dir) / "locks.json"),
-            LiftProofs(self.clock, self.ledger, *signing(self.settings)),
         )
 
     def _new_leaves(self) -> LeaveKeeper:

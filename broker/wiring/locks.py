@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
+from pathlib import Path
 
 from broker.access.locks import LocksInForce, merged
+from broker.adapters.clock import random_id
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_journal import LockJournal
 from broker.adapters.state_locks import LockRows
@@ -23,8 +25,10 @@ from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.session_register import STATE_STALE, SessionRegister
 from broker.model.lock import Lift, Lock, LockKind, LockTaken
 from broker.model.vocabulary import EndReason
+from broker.settings.broker_file import Settings
 from broker.wiring.kept_file import KeptFile
 from broker.wiring.lifts import LiftProofs
+from broker.wiring.request_parts import signing
 from broker.wiring.state_follower import StateFollower
 
 log = logging.getLogger(__name__)
@@ -250,3 +254,17 @@ class LockKeeper:
             log.error("the state was last read more than %d seconds ago: sessions end", STALE_SECONDS)
             self._register.shut_for.add(STATE_STALE)
             self._register.end_all_but_emergencies(EndReason.STATE_STALE)
+
+
+def lock_keeper(
+    settings: Settings,
+    clock: Clock,
+    ledger: Ledger,
+    desk: DecisionDesk,
+    register: SessionRegister,
+    state: StateDatabase,
+) -> LockKeeper:
+    """The locks of a broker."""
+    journal = LockJournal(Path(settings.state_dir) / "locks.json")
+    lifts = LiftProofs(clock, ledger, *signing(settings))
+    return LockKeeper(clock, ledger, desk, register, random_id, state, journal, lifts)

@@ -10,10 +10,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
+from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from broker.adapters.clock import random_id
 from broker.adapters.state_database import StateDatabase
+from broker.adapters.state_people import PersonRows
 from broker.adapters.state_proposal_journal import ProposalJournal
 from broker.adapters.state_proposals import ProposalRow, ProposalRows
 from broker.engine.ports import Clock, Ledger
@@ -22,6 +25,8 @@ from broker.ledger import proposal_records as records
 from broker.ledger.approvals import sign, verify
 from broker.ledger.canonical import canonical
 from broker.ledger.notes import Verifier
+from broker.listeners.authentication import Authenticator
+from broker.listeners.decision_desk import DecisionDesk
 from broker.model.proposal import (
     Approval,
     Approver,
@@ -34,9 +39,11 @@ from broker.model.proposal import (
     Warrant,
 )
 from broker.model.subject import Subject
+from broker.settings.broker_file import Settings
 from broker.wiring.proposal_approvers import ProposalApprovers, of_these
 from broker.wiring.proposal_ends import ProposalEnds
 from broker.wiring.recording import record_durably
+from broker.wiring.request_parts import signing
 from broker.wiring.state_follower import StateFollower
 
 log = logging.getLogger(__name__)
@@ -282,3 +289,17 @@ class ProposalBook:
 def _learnt(row: ProposalRow, now: float) -> KnownEnd:
     ended_as, at = row.ended_as or ProposalEnd.REFUSED, min(now, row.ended_at or now)
     return KnownEnd(row.proposal.id, ended_as, row.ended_by, at, now)
+
+
+def proposal_book(
+    settings: Settings,
+    clock: Clock,
+    ledger: Ledger,
+    desk: DecisionDesk,
+    authenticator: Authenticator,
+    state: StateDatabase,
+) -> ProposalBook:
+    """The proposals of a broker."""
+    journal = ProposalJournal(Path(settings.state_dir) / "proposals.json")
+    approvers = ProposalApprovers(clock, desk, PersonRows(state), authenticator, settings.ledger.origin)
+    return ProposalBook(clock, ledger, state, journal, approvers, random_id, *signing(settings))
