@@ -7,6 +7,7 @@ from broker.api.enrolment import people_of, refused
 from broker.api.people_models import InviteCall, RevokePersonCall
 from broker.api.people_ports import Membership
 from broker.api.problems import KINDS, Problem, timestamp
+from broker.api.requests import told
 from broker.errors import PeerError
 from broker.model.enrolment import Invitation, InvitationState, Person
 from broker.model.place import Organisation
@@ -75,14 +76,19 @@ async def people(call: Call) -> dict[str, Any]:
 
 
 async def revoke_person(call: Call) -> dict[str, Any]:
-    """Take away what somebody enrolled, and cut his sessions."""
+    """Take away what somebody enrolled and what he asked for, and cut his sessions."""
     asked: RevokePersonCall = call.body
     membership = people_of(call).membership
     person = await membership.person(asked.subject)
     organisation = "" if person is None else person.organisation
     about = _about("people", organisation, _sponsor(membership, organisation))
     await call.require(REVOKE, about | {"person": asked.subject})
-    if person is None or not await membership.revoke(person, call.subject.id, asked.why):
+    if person is None:
+        raise Problem("person_unknown")
+    revoked = await membership.revoke(person, call.subject.id, asked.why)
+    why = f"{person.subject} was revoked" + (f": {asked.why}" if asked.why else "")
+    ended = await told(call.gate.requests.end_all(lambda terms: terms.subject == person.subject, call.subject, why))
+    if not revoked and not ended:
         raise Problem("person_unknown")
     return {"person": _person(await membership.person(asked.subject) or person, membership)}
 

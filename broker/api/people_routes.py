@@ -69,13 +69,22 @@ PEOPLE_ROUTES: tuple[Route, ...] = (
         permission=membership.REVOKE,
         decided_by=DecidedBy.ADMIN_ON_RESOURCE,
         effect=Effect.CHANGES,
-        recorded_as=(RecordKind.PERSON_REVOKED, RecordKind.INVITATION_REVOKED),
+        recorded_as=(RecordKind.PERSON_REVOKED, RecordKind.INVITATION_REVOKED, RecordKind.REQUEST_CHANGED),
         summary="Take away somebody's second factor and certificates, and cut his sessions",
         handler=membership.revoke_person,
         answer=people_models.PersonAnswer,
         body=people_models.RevokePersonCall,
-        problems=("person_unknown", "enrolment_unavailable", "ledger_closed"),
-        description="On every broker that shares the state; invitations that he made end too. He may be invited again.",
+        problems=(
+            "person_unknown",
+            "enrolment_unavailable",
+            "request_changed",
+            "state_unavailable",
+            "ledger_closed",
+        ),
+        description=(
+            "On every broker that shares the state; invitations that he made and access that he asked for end too. He "
+            "may be invited again."
+        ),
     ),
     Route(
         name="enrol",

@@ -1,5 +1,6 @@
 """What the API needs of the broker's access requests, named by role."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from broker.model.access_request import EVERY_REQUEST, AccessRequest, RequestChoice, Review, Terms, Verdict
@@ -61,8 +62,8 @@ class RequestBook(Protocol):
     async def revoke(self, request: AccessRequest, by: Subject, why: str) -> RequestView:
         """End what was approved."""
 
-    async def end_under(self, ticket: str, by: Subject, why: str) -> tuple[RequestView, ...]:
-        """Revoke everything that was asked for under a ticket and is not over."""
+    async def end_all(self, wanted: Callable[[Terms], bool], by: Subject, why: str) -> tuple[RequestView, ...]:
+        """Revoke everything that `wanted` holds good for and that is not over."""
 
     async def close(self, request: AccessRequest, by: Subject, report: str) -> RequestView:
         """Give access back, or report when it is over."""

@@ -72,9 +72,15 @@ async def withdraw(call: Call) -> dict[str, Any]:
 
 
 async def revoke(call: Call) -> dict[str, Any]:
-    """End what was approved."""
+    """End what was approved, and what was asked for since to prolong it."""
     found = await _to_act_on(call, REVOKE)
-    return await _acted(call, call.gate.requests.revoke(found, call.subject, call.body.why))
+    shown = await _acted(call, call.gate.requests.revoke(found, call.subject, call.body.why))
+    await told(call.gate.requests.end_all(partial(_prolongs, found.terms), call.subject, call.body.why))
+    return shown
+
+
+def _prolongs(first: Terms, later: Terms) -> bool:
+    return later.chain == first.chain and later.id != first.id and later.created_at >= first.created_at
 
 
 async def close(call: Call) -> dict[str, Any]:

@@ -34,7 +34,7 @@ async def ticket_event(call: Call) -> dict[str, Any]:
     asked: TicketEvent = call.body
     ticket = call.parameters["ticket"]
     why = f"ticket {ticket} was {asked.state.value}" + (f": {asked.message}" if asked.message else "")
-    ended = await told(call.gate.requests.end_under(ticket, call.subject, why))
+    ended = await told(call.gate.requests.end_all(lambda terms: terms.ticket == ticket, call.subject, why))
     return {
         "ticket": ticket,
         "state": asked.state.value,

@@ -210,19 +210,19 @@ class RequestBook:
         except StateUnavailableError:
             return await self._revoke_here(request, by, why)
 
-    async def end_under(self, ticket: str, by: Subject, why: str) -> tuple[RequestView, ...]:
-        """Revoke everything that was asked for under a ticket and is not over; one that cannot be keeps no other.
+    async def end_all(self, wanted: Callable[[Terms], bool], by: Subject, why: str) -> tuple[RequestView, ...]:
+        """Revoke everything that `wanted` holds good for and that is not over; one that cannot be keeps no other.
 
         Raises RequestRefusedError or StateUnavailableError when all have been tried.
         """
         ended: list[RequestView | None] = []
         failed: list[BrokerError] = []
         for request in await self._parts.rows.living(LIVING, ()):
-            if request.terms.ticket == ticket:
+            if wanted(request.terms):
                 try:
                     ended.append(await self._end_soon(request, by, why))
                 except (RequestRefusedError, StateUnavailableError) as error:
-                    log.warning("request %s is not revoked with its ticket: %s", request.id, error.code)
+                    log.warning("request %s is not revoked with what it belongs to: %s", request.id, error.code)
                     failed.append(error)
         if failed:
             raise failed[0]

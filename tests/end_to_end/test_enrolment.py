@@ -166,6 +166,8 @@ def test_the_day_of_a_vendor_who_has_no_account(development: Development, tmp_pa
     used = code_at(eve.secret, eve.codes * 30)
     assert eve.otb("renew", given=used + "\n", status=4)["code"] == "factor_refused"
 
+    words = ("request", "create", "ahu-1", "--action", "view", "--for", "1h", "--reason", "look at the coil")
+    asked = eve.otb(*words)["request"]["id"]
     with development.modbus(eve.persona) as caller:
         assert caller.ask(READ)[0] == 3
         began = time.monotonic()
@@ -181,6 +183,9 @@ def test_the_day_of_a_vendor_who_has_no_account(development: Development, tmp_pa
     eve.otb("renew", given="123456\n", status=4)
     (person,) = sponsor(development, "people", "ls")["people"]
     assert (person["subject"], person["revoked_by"], person["why"]) == (EVE, "bo@plant.example", "left northwind")
+    assert sponsor(development, "request", "show", asked)["request"]["state"] == "revoked"
+    (ended,) = development.records("request_changed", request=asked, to="revoked")
+    assert ended["by"] == "bo@plant.example"
     kinds = ("invitation_created", "person_enrolled", "certificate_issued", "person_revoked", "factor_refused")
     until(lambda: {r["kind"] for r in development.records(*kinds)} == set(kinds))
 

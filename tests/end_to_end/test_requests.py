@@ -174,6 +174,8 @@ def test_a_draft_is_nobodys_business_until_it_is_handed_in(plant: Development) -
 def test_what_was_revoked_is_cut_at_once_and_asks_for_a_report(plant: Development) -> None:
     request = ask(plant, "--action", "view", "--action", "control", "--point", "fan-command")
     approve(plant, request)
+    longer = ("request", "extend", request, "--for", "1h", "--reason", "the valve is stuck")
+    extension = otb(plant, "vendor-ana", *longer)["request"]
     with plant.modbus() as caller:
         assert caller.ask(FAN_ON) == FAN_ON
         session = plant.eventually("session_opened", peer=f"127.0.0.1:{caller.local_port}")["session"]
@@ -186,6 +188,8 @@ def test_what_was_revoked_is_cut_at_once_and_asks_for_a_report(plant: Developmen
     assert plant.eventually("session_closed", session=session)["reason"] == "grant_ended"
     with plant.modbus() as again:
         assert again.ask(FAN_ON) == REFUSED
+    prolonging = otb(plant, "vendor-ana", "request", "show", extension["id"])["request"]
+    assert prolonging["state"] == "revoked", "nobody approves by mistake what prolongs it"
     words = ("request", "create", "ahu-1", "--for", "1h", "--reason", "once more")
     assert otb(plant, "vendor-ana", *words, status=1)["code"] == "report_due"
     otb(plant, "vendor-ana", "request", "close", request, "--report", "nothing was done")

@@ -42,7 +42,9 @@ def sentences(problem: Document) -> Iterator[tuple[str, str]]:
     yield from ((line, "") for line in window_lines(problem.get("next_window")))
     waiting = problem.get("approvals")
     if isinstance(waiting, list) and waiting:
-        yield f"Waiting for a person: {', '.join(map(str, waiting))} (see `otb approvals show {waiting[0]}`)", ""
+        refused = any(line.endswith("(approval_refused)") for line in reasons)
+        word = "Refused by a person" if refused else "Waiting for a person"
+        yield f"{word}: {', '.join(map(str, waiting))} (see `otb approvals show {waiting[0]}`)", ""
     if problem.get("decision_id"):
         yield f"Decision: {problem['decision_id']} (more with `otb why {problem['decision_id']}`)", ""
 

@@ -25,7 +25,7 @@ def test_what_was_asked_for_under_the_ticket_is_ended_and_the_act_recorded(pki, 
             answer = await told(await client.post(PATH, json={"state": "cancelled", "message": "wrong building"}))
             assert answer == {"ticket": "CHG-4711", "state": "cancelled", "ended": ["req-1"], "shared": True}
             why = "ticket CHG-4711 was cancelled: wrong building"
-            assert stage.gate.requests.acts == [("end_under", "req-1", "ana@acme.example", why)]
+            assert stage.gate.requests.acts == [("end_all", "req-1", "ana@acme.example", why)]
             assert [(act[1], act[-1]) for act in stage.gate.acts] == [
                 ("ticket.update", "begun"),
                 ("ticket.update", "done"),

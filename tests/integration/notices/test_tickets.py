@@ -26,6 +26,10 @@ from tests.integration.wiring.reviewing import built, recorded
 TICKET = "CHG-4711"
 
 
+def under(terms: Terms) -> bool:
+    return terms.ticket == TICKET
+
+
 def somebody(name: str, organisation: str, *roles: str) -> Subject:
     proof = Proof(ProofKind.CERTIFICATE, "ca", name, f"fp-{name}", time.time(), time.time() + 3600)
     return Subject(name, SubjectKind.PERSON, organisation, roles, proofs=(proof,))
@@ -127,12 +131,12 @@ def test_when_a_ticket_is_over_so_is_everything_under_it_and_nothing_else(review
             other = await book.create(terms(broker, "CHG-4712"), submit=True)
             await until(lambda: broker.desk.given.grant(active.request.id) is not None)
             mine = [view.request for view in (draft, pending, active, scheduled)]
-            ended = await book.end_under(TICKET, SYSTEM, "ticket CHG-4711 was cancelled")
+            ended = await book.end_all(under, SYSTEM, "ticket CHG-4711 was cancelled")
             assert {view.request.id for view in ended} == {request.id for request in mine}
             assert {await state_of(broker, request) for request in mine} == {RequestState.REVOKED}
             assert await state_of(broker, other.request) in LIVING
             assert broker.desk.given.grant(active.request.id) is None
-            assert await book.end_under(TICKET, SYSTEM, "again") == ()
+            assert await book.end_all(under, SYSTEM, "again") == ()
             told = [r for r in await recorded(broker, "request_changed") if r["to"] == "revoked"]
             assert {(r["by"], r["why"]) for r in told} == {(SYSTEM.id, "ticket CHG-4711 was cancelled")}
             assert len(told) == 4
@@ -153,7 +157,7 @@ def test_a_request_that_was_approved_in_that_moment_is_over_all_the_same(reviewe
                 return (before,)
 
             broker.requests._parts.rows.living = as_it_was
-            ended = await book.end_under(TICKET, SYSTEM, "ticket CHG-4711 was closed")
+            ended = await book.end_all(under, SYSTEM, "ticket CHG-4711 was closed")
             broker.requests._parts.rows.living = found
             assert [view.request.id for view in ended] == [before.id]
             assert await state_of(broker, before) is RequestState.REVOKED
@@ -179,9 +183,9 @@ def test_one_request_that_cannot_be_revoked_keeps_no_other_under_its_ticket(revi
                 return tuple(sorted(await found(*given), key=lambda request: request.id != busy.id))
 
             rows.living = busy_first  # type: ignore[method-assign]
-            assert (await refused(book.end_under(TICKET, SYSTEM, "closed")))[0] == "request_changed"
+            assert (await refused(book.end_all(under, SYSTEM, "closed")))[0] == "request_changed"
             assert {await state_of(broker, request) for request in others} == {RequestState.REVOKED}
             rows.change = change  # type: ignore[method-assign]
-            assert [view.request.id for view in await book.end_under(TICKET, SYSTEM, "closed")] == [busy.id]
+            assert [view.request.id for view in await book.end_all(under, SYSTEM, "closed")] == [busy.id]
 
     asyncio.run(scene())

@@ -71,11 +71,11 @@ class RequestsDouble:
     async def revoke(self, request, by, why):
         return self._did("revoke", request.id, by.id, why)
 
-    async def end_under(self, ticket, by, why):
+    async def end_all(self, wanted, by, why):
         return tuple(
-            self._did("end_under", found.request.id, by.id, why)
+            self._did("end_all", found.request.id, by.id, why)
             for found in self.found.values()
-            if found.request.terms.ticket == ticket
+            if wanted(found.request.terms)
         )
 
     async def close(self, request, by, report):

@@ -323,3 +323,12 @@ def test_what_was_done_is_told_as_of_one_broker(writes, begins):
     *_, (name, (told, _)) = done({"ledger": "one.example/ledger", "done": writes})
     assert name == "done"
     assert told == f"{begins} recorded it; if there are several brokers, ask each"
+
+
+@pytest.mark.parametrize(
+    ("code", "word"), [("approval_needed", "Waiting for a person"), ("approval_refused", "Refused by a person")]
+)
+def test_what_a_person_refused_is_not_said_to_wait(code: str, word: str) -> None:
+    problem = DENIED | {"reasons": [{"code": code, "text": "A person."}], "approvals": ["arm-1"]}
+    lines = [line for line, _ in sentences(problem)]
+    assert f"{word}: arm-1 (see `otb approvals show arm-1`)" in lines
