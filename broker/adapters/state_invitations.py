@@ -8,7 +8,8 @@ from sqlalchemy import Row, select, update
 
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_tables import INVITATIONS
-from broker.model.enrolment import Invitation, Inviter
+from broker.model.backer import Backer
+from broker.model.enrolment import Invitation
 
 MOST_LISTED = 500
 
@@ -69,5 +70,5 @@ def _invitation(row: Row[Any]) -> Invitation:
     fields = dict(row._mapping)
     names = ("created_by", "inviter_kind", "inviter_organisation", "inviter_roles", "inviter_certificate")
     identifier, kind, organisation, roles, certificate = (fields.pop(name) for name in names)
-    inviter = Inviter(identifier, kind, organisation, tuple(json.loads(roles)), certificate)
+    inviter = Backer(identifier, kind, organisation, tuple(json.loads(roles)), certificate)
     return Invitation(**fields, inviter=inviter)

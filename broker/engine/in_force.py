@@ -43,6 +43,11 @@ class InForce:
         """The organisation of that id."""
         return self._organisations.get(identifier)
 
+    def roles_of(self, organisation: str, subject: str) -> tuple[str, ...]:
+        """The roles that the inventory gives somebody."""
+        found = self.organisation_of(organisation)
+        return () if found is None else dict(found.roles).get(subject, ())
+
     def occurrence(self, window: str, device: Device, organisation: str, now: float) -> Interval | None:
         """When that window is open for a device and organisation: now, or next; None if it does not open again."""
         return self._calendar.occurrence(window, device, organisation, now)

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from broker.errors import IntegrityError
 from broker.ledger.canonical import canonical
 from broker.ledger.notes import Verifier, sign_note, verify_note
-from broker.model.proposal import Approval, Approver, ProposalAct, Warrant
+from broker.model.backer import Backer
+from broker.model.proposal import Approval, ProposalAct, Warrant
 
 FIRST_LINES = {Approval: "otbroker-proposal-approval/v2", Warrant: "otbroker-warrant/v1"}
 MOST_PARAMETERS = 16
@@ -62,11 +63,11 @@ def _decoded(kind: type[T], text: str) -> T:
     raise IntegrityError("approval_malformed", f"the note is no {kind.__name__.lower()}")
 
 
-def _approver(members: dict[str, Any]) -> Approver:
+def _approver(members: dict[str, Any]) -> Backer:
     roles = members["roles"]
     if not isinstance(roles, list) or not all(isinstance(word, str) for word in (*roles, members["id"])):
         raise ValueError("approver")
-    return Approver(**members | {"roles": tuple(roles)})
+    return Backer(**members | {"roles": tuple(roles)})
 
 
 def _parameters(members: dict[str, Any]) -> tuple[tuple[str, str], ...]:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from broker.model.backer import Backer
+
 
 class FactorKind(StrEnum):
     """What a person proves himself with besides a key: codes of an authenticator app, or a security key."""
@@ -28,19 +30,6 @@ class InvitationState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Inviter:
-    """Who made an invitation, as proven then: `roles` are those that the inventory did not give, `certificate` is the
-    fingerprint of the one that proved him ("": none did).
-    """
-
-    id: str
-    kind: str
-    organisation: str
-    roles: tuple[str, ...] = ()
-    certificate: str = ""
-
-
-@dataclass(frozen=True, slots=True)
 class Invitation:
     """That somebody of an organisation may enrol, once; times in epoch seconds.
 
@@ -52,7 +41,7 @@ class Invitation:
     id: str
     organisation: str
     subject: str
-    inviter: Inviter
+    inviter: Backer
     created_at: float
     expires_at: float
     salt: bytes = field(repr=False)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from broker.model.backer import Backer
+
 Parameters = tuple[tuple[str, str], ...]
 """What exactly is to be done, names in order; whoever approves approves just this."""
 
@@ -41,20 +43,6 @@ class Proposal:
 
 
 @dataclass(frozen=True, slots=True)
-class Approver:
-    """Somebody who approves, as proven then.
-
-    `roles` are those that no inventory gives, `certificate` is the fingerprint of his, "" if he had none.
-    """
-
-    id: str
-    kind: str
-    organisation: str
-    roles: tuple[str, ...]
-    certificate: str
-
-
-@dataclass(frozen=True, slots=True)
 class Approval:
     """One person's approval of just these parameters, as record `index` of the ledger `broker` holds it.
 
@@ -65,7 +53,7 @@ class Approval:
     act: ProposalAct
     parameters: Parameters
     until: float
-    by: Approver
+    by: Backer
     at: float
     broker: str
     index: int
@@ -109,7 +97,7 @@ class Standing:
     ended_by: str = ""
     ended_at: float | None = None
     warrant: str = ""
-    approvers: tuple[Approver, ...] = ()
+    approvers: tuple[Backer, ...] = ()
 
     def open_at(self, now: float) -> bool:
         """Whether it can still be approved or refused."""

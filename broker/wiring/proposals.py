@@ -27,9 +27,9 @@ from broker.ledger.canonical import canonical
 from broker.ledger.notes import Verifier
 from broker.listeners.authentication import Authenticator
 from broker.listeners.decision_desk import DecisionDesk
+from broker.model.backer import Backer
 from broker.model.proposal import (
     Approval,
-    Approver,
     KnownEnd,
     Parameters,
     Proposal,
@@ -265,12 +265,12 @@ class ProposalBook:
         now = self._clock.now()
         return of_these(standing, self._approved(row, now if standing.open_at(now) else None))
 
-    def _approved(self, row: ProposalRow, now: float | None = None) -> tuple[Approver, ...]:
+    def _approved(self, row: ProposalRow, now: float | None = None) -> tuple[Backer, ...]:
         """Who has approved it, proven; where it is open, only those whose approvals are good still."""
         found = (self._proven(row.proposal, by, note, now) for by, note in row.approvals)
         return tuple({approver.id: approver for approver in found if approver is not None}.values())
 
-    def _proven(self, proposal: Proposal, by: str, note: str, now: float | None) -> Approver | None:
+    def _proven(self, proposal: Proposal, by: str, note: str, now: float | None) -> Backer | None:
         try:
             said = verify(Approval, note, self._verifiers)
         except IntegrityError as error:

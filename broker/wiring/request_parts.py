@@ -65,16 +65,13 @@ class RequestParts:
 
     def signing(self, reviewer: Reviewer) -> Reviewer:
         """What a verdict keeps of its reviewer: without the roles that the inventory gives, which may be looked up."""
-        lasting = self._lasting(reviewer)
+        lasting = self.desk.in_force.roles_of(reviewer.organisation, reviewer.id)
         return replace(reviewer, roles=tuple(role for role in reviewer.roles if role not in lasting))
 
     def standing(self, reviewer: Reviewer) -> Reviewer:
         """Whoever signed, with the roles that a token gave him then and those that the inventory gives him now."""
-        return replace(reviewer, roles=tuple(dict.fromkeys((*self._lasting(reviewer), *reviewer.roles))))
-
-    def _lasting(self, reviewer: Reviewer) -> tuple[str, ...]:
-        found = self.desk.in_force.organisation_of(reviewer.organisation)
-        return () if found is None else dict(found.roles).get(reviewer.id, ())
+        lasting = self.desk.in_force.roles_of(reviewer.organisation, reviewer.id)
+        return replace(reviewer, roles=tuple(dict.fromkeys((*lasting, *reviewer.roles))))
 
     async def recorded(self, record: bytes) -> int:
         """The index of a record that is on the disk. Raises LedgerUnavailableError."""

@@ -23,12 +23,12 @@ from broker.identity.invitation_code import decode_code
 from broker.identity.issuance import verify_request
 from broker.identity.renewal import decode_old_certificate, verify_possession
 from broker.ledger import records
+from broker.model.backer import Backer
 from broker.model.enrolment import (
     EnrolledCertificate,
     FactorKind,
     Invitation,
     InvitationState,
-    Inviter,
     IssuedCertificate,
     Person,
     ProvenFactor,
@@ -49,7 +49,7 @@ MOST_FOLLOWERS = 1
 MOST_SERVICE_RENEWALS = 6
 SERVICE_RENEWALS_SECONDS = 3600.0
 MOST_SERVICES = 4096
-_NOBODYS = Invitation("", "nobody", "nobody@invalid", Inviter("", PERSON, ""), 0.0, 0.0, bytes(16), bytes(32))
+_NOBODYS = Invitation("", "nobody", "nobody@invalid", Backer("", PERSON, ""), 0.0, 0.0, bytes(16), bytes(32))
 """What a code is compared with that is nobody's."""
 
 

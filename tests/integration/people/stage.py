@@ -23,6 +23,7 @@ from broker.adapters.authority.folder import KeyFacts
 from broker.adapters.authority.root import create_root
 from broker.adapters.authority.rotation import create_folder
 from broker.adapters.state_database import StateDatabase, StatePlace
+from broker.engine.in_force import InForce
 from broker.errors import LedgerUnavailableError, PeerError
 from broker.identity.certificate import Trust
 from broker.listeners.authentication import Authenticator
@@ -34,6 +35,7 @@ from broker.model.vocabulary import Reason
 from broker.settings.enrolling import EnrolmentSection
 from broker.wiring.people.parts import FileSecrets, People, people
 from tests.totp import code_at, secret_of
+from tests.unit.access.inventories import inventory
 
 EVE, BO = "eve@northwind.example", "bo@plant.example"
 SYNC = "spiffe://northwind.example/sync"
@@ -88,8 +90,9 @@ class Surroundings:
 
     @property
     def in_force(self) -> Any:
-        known = {organisation.id: organisation for organisation in (*self.organisations, self.owner)}
-        return SimpleNamespace(inventory=SimpleNamespace(organisations=self.organisations), organisation_of=known.get)
+        both = InForce(inventory(organisations=(*self.organisations, self.owner)))
+        invited = SimpleNamespace(organisations=self.organisations)
+        return SimpleNamespace(inventory=invited, organisation_of=both.organisation_of, roles_of=both.roles_of)
 
     def admin(self, subject: Subject, permission: str, resource: Any, about: object, decided: Any) -> None:
         """What the policy says of invitations: sponsors may, and who has the role."""

@@ -10,10 +10,11 @@ from broker.adapters.state_factors import FactorRows
 from broker.adapters.state_invitations import InvitationRows
 from broker.adapters.state_people import PersonRows
 from broker.adapters.state_tables import CERTIFICATES
-from broker.model.enrolment import EnrolledCertificate, Factor, FactorKind, Invitation, Inviter, Person
+from broker.model.backer import Backer
+from broker.model.enrolment import EnrolledCertificate, Factor, FactorKind, Invitation, Person
 
 NOW = 1_800_000_000.25
-BO = Inviter("bo@plant.example", "person", "plant", ("security", "shift lead"), "fp-of-bo")
+BO = Backer("bo@plant.example", "person", "plant", ("security", "shift lead"), "fp-of-bo")
 INVITATION = Invitation("inv-a", "acme", "ana@acme.example", BO, NOW, NOW + 60, b"salt", b"\x00digest")
 PERSON = Person("ana@acme.example", "acme", "inv-a", "bo@plant.example", NOW + 1)
 FACTOR = Factor("fac-a", "ana@acme.example", FactorKind.TOTP, b"\x00sealed", NOW + 1, 7)

@@ -54,8 +54,8 @@ class Desk:
         self.asked: list[tuple[Subject, str, dict[str, object]]] = []
         self.in_force = self
 
-    def organisation_of(self, organisation: str) -> Any:
-        return SimpleNamespace(roles=tuple(self.lasting.items()))
+    def roles_of(self, organisation: str, subject: str) -> tuple[str, ...]:
+        return self.lasting.get(subject, ())
 
     def admin(self, subject: Subject, permission: str, resource: dict[str, object], about: Any, decided: Any) -> None:
         self.asked.append((subject, permission, resource))

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from broker.errors import EnrolmentError
 from broker.identity.invitation_code import decode_code, encode_code, invitation_id
-from broker.model.enrolment import Invitation, InvitationState, Inviter
+from broker.model.backer import Backer
+from broker.model.enrolment import Invitation, InvitationState
 
 PLACE, SECRET = b"12345", bytes(range(16))
 CODE = encode_code(PLACE, SECRET)
@@ -48,7 +49,7 @@ def test_whatever_is_typed_is_a_code_or_malformed(text: str) -> None:
     ],
 )
 def test_an_invitation_says_why_it_is_not_open(changes: dict[str, float], now: float, state: InvitationState) -> None:
-    bo = Inviter("bo", "person", "plant")
+    bo = Backer("bo", "person", "plant")
     invitation = Invitation("inv-a", "acme", "ana@acme.example", bo, 0.0, 100.0, b"s", b"d", **changes)  # type: ignore[arg-type]
     assert invitation.state_at(now) is state
     assert "digest" not in repr(invitation)

@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 from broker.errors import IntegrityError
 from broker.ledger.approvals import sign, verify
 from broker.ledger.notes import sign_note, verifier_of
-from broker.model.proposal import Approval, Approver, ProposalAct, Warrant
+from broker.model.backer import Backer
+from broker.model.proposal import Approval, ProposalAct, Warrant
 
 KEY = Ed25519PrivateKey.generate()
 ORIGIN = "broker.example/ledger"
 KNOWN = [verifier_of(ORIGIN, KEY)]
 WORDS = st.dictionaries(st.text("abc_", min_size=1, max_size=8), st.text(max_size=20), max_size=16)
 PARAMETERS = WORDS.map(lambda words: tuple(sorted(words.items())))
-BO = Approver("bo@plant.example", "person", "plant-owner", ("security",), "f" * 43)
+BO = Backer("bo@plant.example", "person", "plant-owner", ("security",), "f" * 43)
 APPROVAL = Approval("prp-1", ProposalAct.CA_SIGN, (("csr", "x"),), 1_800_000_900.5, BO, 1_800_000_000.25, ORIGIN, 7)
 WARRANT = Warrant(
     "prp-1", ProposalAct.CA_SIGN, (("csr", "x"),), "bo", ("bo", "cy"), 1_800_000_000.123456, 1_800_000_900.5, ORIGIN
