@@ -19,6 +19,7 @@ MOST_SIGNATURES = 64
 KEY_OCTETS = 32
 SIGNATURE_OCTETS = 64
 LATEST_COSIGNING = 2**63 - 1
+SIGNED_BY_OTHERS = "signed_by_others"
 _CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _KEY_ID = re.compile(r"[0-9a-f]{8}")
 
@@ -115,7 +116,7 @@ def signed_by_others(raw_note: str, wanted: Iterable[Verifier]) -> IntegrityErro
     signers = ", ".join(dict.fromkeys(_decode_signature_line(line)[0] for line in lines))
     keys = ", ".join(f"{verifier.name}+{verifier.key_id.hex()}" for verifier in wanted)
     return IntegrityError(
-        "signed_by_others",
+        SIGNED_BY_OTHERS,
         "signed by nobody of this name and key: is this the right public key?",
         f"signed by {signers[:200]}, not by {keys}",
     )

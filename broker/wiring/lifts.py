@@ -1,21 +1,19 @@
 """Lifts of locks: signed by the broker that takes one, and proven by every broker that holds the lock."""
 
-import logging
 from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from broker.engine.ports import Clock, Ledger
-from broker.errors import IntegrityError, LedgerUnavailableError
+from broker.errors import IntegrityError
 from broker.ledger import records
 from broker.ledger.lifts import lock_digest, sign_lift, verify_lift
 from broker.ledger.notes import Verifier
 from broker.model.lock import Lift, Lock
+from broker.wiring.doubts import Doubts
 from broker.wiring.recording import record_durably
 
-log = logging.getLogger(__name__)
 MOST_PROVEN = 4096
-SIGNED_BY_OTHERS = "signed_by_others"
 
 
 class LiftProofs:
@@ -30,7 +28,7 @@ class LiftProofs:
         self._key = key
         self._verifiers = tuple(verifiers)
         self._known: dict[Lock, Lift | None] = {}
-        self._distrusted: set[tuple[str, str]] = set()
+        self._doubts = Doubts(ledger, "the broker at which it was lifted")
 
     async def sign(self, lock: Lock, by: str, at: float) -> str:
         """The note by which a lock ends, once it is recorded that somebody wants it. Raises LedgerUnavailableError."""
@@ -57,15 +55,10 @@ class LiftProofs:
 
     def _distrust(self, lock: Lock, error: IntegrityError) -> None:
         """Say once that a lock holds although the state says that it was lifted."""
-        if (lock.id, error.code) in self._distrusted or len(self._distrusted) >= MOST_PROVEN:
-            return
-        self._distrusted.add((lock.id, error.code))
-        log.critical("lock %s still holds: that it was lifted cannot be believed: %s", lock.id, error)
-        if error.code == SIGNED_BY_OTHERS:
-            log.critical("is the public key of the broker at which it was lifted missing in the setting state.brokers?")
         told = {"lock": lock.id, "by": lock.lifted_by, "code": error.code, "detail": error.detail}
-        try:
-            self._ledger.append(records.lift_distrusted(self._clock.now(), **told))
-            self._ledger.settle(False, lambda _: None)
-        except LedgerUnavailableError:
-            log.error("that the lift of lock %s cannot be believed was not recorded: the ledger is closed", lock.id)
+        self._doubts.say(
+            lock.id,
+            error.code,
+            f"lock {lock.id} still holds: that it was lifted cannot be believed: {error}",
+            lambda: records.lift_distrusted(self._clock.now(), **told),
+        )

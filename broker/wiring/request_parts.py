@@ -1,7 +1,6 @@
 """What the keepers of access requests share, and the proof of what the state says of approvals."""
 
 import hashlib
-import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 
@@ -13,22 +12,21 @@ from broker.adapters.state_request_journal import RequestJournal
 from broker.adapters.state_requests import RequestRows
 from broker.adapters.state_use_journal import UseJournal
 from broker.engine.ports import Clock, Ledger
-from broker.errors import ConfigError, IntegrityError, LedgerUnavailableError
+from broker.errors import ConfigError, IntegrityError
 from broker.ledger import request_records
-from broker.ledger.notes import Verifier, decode_vkey, verifier_of
+from broker.ledger.notes import SIGNED_BY_OTHERS, Verifier, decode_vkey, verifier_of
 from broker.ledger.reviews import verify_review
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.review_desk import ReviewDesk
 from broker.listeners.session_register import SessionRegister
 from broker.model.access_request import AccessRequest, Review, Reviewer, Terms, Verdict
 from broker.settings.broker_file import Settings
+from broker.wiring.doubts import Doubts
 from broker.wiring.parts import ledger_key
 from broker.wiring.recording import record_durably
 from broker.wiring.tickets import TicketDesk
 
-log = logging.getLogger(__name__)
 MOST_PROVEN = 4096
-SIGNED_BY_OTHERS = "signed_by_others"
 
 
 @dataclass(slots=True)
@@ -50,9 +48,10 @@ class RequestParts:
     tickets: TicketDesk
     rows: RequestRows = field(init=False)
     trust: "ReviewTrust" = field(init=False)
-    distrusted: set[tuple[str, str]] = field(default_factory=set)
+    doubts: Doubts = field(init=False)
 
     def __post_init__(self) -> None:
+        self.doubts = Doubts(self.ledger, "that verdict's broker")
         self.rows = RequestRows(self.database, self.distrust)
         self.trust = ReviewTrust(self.verifiers, self.distrust)
 
@@ -79,19 +78,13 @@ class RequestParts:
 
     def distrust(self, request: str, why: str) -> None:
         """Say once that the state cannot be believed about a request."""
-        if (request, why) in self.distrusted or len(self.distrusted) >= MOST_PROVEN:
-            return
-        self.distrusted.add((request, why))
-        log.critical("the state says of request %s what cannot be true: %s", request, why)
         code, _, detail = why.partition(": ")
-        if code == SIGNED_BY_OTHERS:
-            log.critical("is the public key of that verdict's broker missing in the setting state.brokers?")
-        try:
-            record = request_records.request_distrusted(self.clock.now(), request=request, code=code, detail=detail)
-            self.ledger.append(record)
-            self.ledger.settle(False, lambda _: None)
-        except LedgerUnavailableError:
-            log.error("that request %s cannot be believed was not recorded: the ledger is closed", request)
+        self.doubts.say(
+            request,
+            why,
+            f"the state says of request {request} what cannot be true: {why}",
+            lambda: request_records.request_distrusted(self.clock.now(), request=request, code=code, detail=detail),
+        )
 
 
 def signing(settings: Settings) -> tuple[str, Ed25519PrivateKey, tuple[Verifier, ...]]:
