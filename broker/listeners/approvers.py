@@ -15,7 +15,6 @@ from broker.model.subject import Subject
 from broker.model.vocabulary import NO_ANSWER, EndReason, Reason
 
 LISTENER = "https"
-_UNKNOWN = NO_ANSWER | {Reason.LEDGER_PAUSED}
 Told = Callable[[str], None]
 
 
@@ -61,7 +60,7 @@ class Approvers:
             if decision.allow:
                 self._ask(approval, left[1:], told)
             else:
-                told(next((word for word in decision.reasons if word in _UNKNOWN), Reason.APPROVAL_NEEDED))
+                told(next((word for word in decision.reasons if word in NO_ANSWER), Reason.APPROVAL_NEEDED))
 
         facts = SessionFacts(id="", listener=LISTENER, peer=approver.peer, started=now, mfa_at=None)
         self._permits(proven, ARMS[approver.kind], dict(approval.about), facts, decided)

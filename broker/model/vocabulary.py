@@ -69,7 +69,7 @@ class Reason(StrEnum):
     NOTHING_OWED = "nothing_owed"
 
 
-NO_ANSWER = frozenset({Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE, Reason.LEDGER_CLOSED})
+NO_ANSWER = frozenset({Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE, Reason.LEDGER_CLOSED, Reason.LEDGER_PAUSED})
 """Denials by which nothing is known of what the policy says."""
 
 NOTHING_SAID = NO_ANSWER | {Reason.POLICY_UNDEFINED, Reason.POLICY_ODD, Reason.INPUT_INVALID}

@@ -44,7 +44,6 @@ _PASSING = NO_ANSWER | frozenset(
         Reason.LOCKED,
         Reason.SITE_ISOLATED,
         Reason.FREEZE_ACTIVE,
-        Reason.LEDGER_PAUSED,
         Reason.STATE_STALE,
         Reason.SESSION_ENDED,
         Reason.ACCESS_CHANGED,

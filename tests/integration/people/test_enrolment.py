@@ -184,10 +184,13 @@ def test_an_invitation_is_good_only_while_who_made_it_may_invite(how: str, sqlit
     played(sqlite, tmp_path, story)
 
 
-def test_nobody_enrols_while_the_policy_does_not_say_that_who_invited_may(sqlite: StatePlace, tmp_path: Path) -> None:
+@pytest.mark.parametrize("reason", [Reason.POLICY_LATE, Reason.LEDGER_PAUSED])
+def test_nobody_enrols_while_the_policy_does_not_say_that_who_invited_may(
+    sqlite: StatePlace, tmp_path: Path, reason: Reason
+) -> None:
     async def story(stage: Stage) -> None:
         code, eve = await stage.invite(), Somebody(stage)
-        stage.world.engine_says = (Reason.POLICY_LATE,)
+        stage.world.engine_says = (reason,)
         with pytest.raises(PolicyUnavailableError):
             await eve.begin(code)
         (invitation,) = await stage.people.membership.invitations(NORTHWIND)
