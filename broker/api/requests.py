@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Awaitable
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Any, TypeVar
@@ -75,7 +76,9 @@ async def revoke(call: Call) -> dict[str, Any]:
     """End what was approved, and what was asked for since to prolong it."""
     found = await _to_act_on(call, REVOKE)
     shown = await _acted(call, call.gate.requests.revoke(found, call.subject, call.body.why))
-    await told(call.gate.requests.end_all(partial(_prolongs, found.terms), call.subject, call.body.why))
+    # It is over, here at least; what could not be ended with it still waits for an approval of its own.
+    with suppress(StateUnavailableError, RequestRefusedError):
+        await call.gate.requests.end_all(partial(_prolongs, found.terms), call.subject, call.body.why)
     return shown
 
 
