@@ -73,6 +73,7 @@ class LockKeeper:
         self._turn = asyncio.Lock()
         self._seen_at = float("-inf")
         self._trouble = "not read yet"
+        self._was_away = True
         self._timer: asyncio.TimerHandle | None = None
 
     @property
@@ -156,15 +157,17 @@ class LockKeeper:
         async with self._turn:
             began = self._clock.monotonic()
             try:
-                if self._trouble:
+                if self._was_away:
                     # What a broker signed that is known no more would count for nothing, however long ago it was.
                     await self._rows.forget_lifted(self._clock.now() - LIFTED_KEPT_SECONDS)
+                    self._was_away = False
                 stored, odd = await self._rows.locks(tuple(self._held), self._clock.now())
                 known = {lock.id for lock in stored}.union(odd)
                 missing = [lock for lock in self._held.values() if lock.id not in known]
                 if missing:
                     await self._rows.add(missing)
             except StateUnavailableError as error:
+                self._was_away = True
                 self._missed(error.detail or error.public)
                 return
             self._take(stored)

@@ -300,6 +300,32 @@ def test_a_row_that_can_be_no_lock_keeps_no_other_out_of_force_and_is_told(aroun
     asyncio.run(story())
 
 
+def test_while_a_row_can_be_no_lock_nothing_is_written_at_each_look(
+    around: Surroundings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is written is announced, and wakes every broker for another look."""
+    forgot = []
+    forget = LockRows.forget_lifted
+
+    async def counted(rows: LockRows, before: float) -> None:
+        forgot.append(before)
+        await forget(rows, before)
+
+    monkeypatch.setattr(LockRows, "forget_lifted", counted)
+
+    async def story() -> None:
+        async with around.keeper() as keeper:
+            other = StateDatabase(sqlite_place(around.folder / "broker.db"))
+            await LockRows(other).add((lock_of("nobody", until=1e300),))
+            await other.close()
+            for _ in range(3):
+                await keeper._look()
+            assert not keeper.readiness[0]
+            assert len(forgot) == 1
+
+    asyncio.run(story())
+
+
 def test_a_lock_is_in_force_before_anybody_tries_to_record_it(around: Surroundings) -> None:
     async def story() -> None:
         async with around.keeper() as keeper:
