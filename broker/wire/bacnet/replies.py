@@ -3,19 +3,11 @@
 from typing import NamedTuple
 
 from broker.errors import FrameError
+from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.tags import ENUMERATED, Tag, decode_tags, malformed
 
 _INSTANCE_BITS = 22
 _LARGEST_PROPERTY = 0x3FFFFF
-
-
-class Reference(NamedTuple):
-    """A property of an object, in numbers."""
-
-    object_type: int
-    instance: int
-    property: int
-    array_index: int | None
 
 
 class Reported(NamedTuple):

@@ -3,13 +3,17 @@
 What a device reports keeps its words; what a caller wants written becomes exactly what will be sent, or is refused.
 """
 
+import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import date
 from decimal import Decimal
 from math import isfinite
 from struct import Struct
 
 from broker.errors import FrameError
+from broker.wire.bacnet.encoding import application, signed_octets, unsigned_octets
+from broker.wire.bacnet.standard import Datatype, datatype_of, number_of, object_type_word, word_of
 from broker.wire.bacnet.tags import (
     BITS,
     BOOLEAN,
@@ -35,13 +39,12 @@ _DOUBLE = Struct(">d")
 _NUMBER = re.compile(r"-?[0-9]{1,320}(\.[0-9]{1,1100})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
 _UTF8 = 0  # 20.2.9: character set ANSI X3.4/UTF-8
 _ANY = 255
-_REAL_OBJECTS = frozenset(("analog-input", "analog-output", "analog-value", "loop", "lighting-output"))
-_REAL_PROPERTIES = frozenset(
-    ("present-value", "relinquish-default", "high-limit", "low-limit", "deadband", "cov-increment", "setpoint")
-)
-_BINARY_OBJECTS = frozenset(("binary-input", "binary-output", "binary-value"))
 _BINARY_WORDS = {"true": "active", "false": "inactive", "1": "active", "0": "inactive"}
-_BOOLEAN_PROPERTIES = frozenset(("out-of-service", "event-detection-enable", "reliability-evaluation-inhibit"))
+_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+_DATE = re.compile(rf"(\*|[0-9]{{4}})-(\*|[0-9]{{2}})-(\*|[0-9]{{2}})(?: ({'|'.join(_DAYS)}|[0-9]+))?", re.ASCII)
+_TIME = re.compile(r"(\*|[0-9]{2}):(\*|[0-9]{2}):(\*|[0-9]{2})\.(\*|[0-9]{2})", re.ASCII)
+_LARGEST_OBJECT_INSTANCE = 0x3FFFFF
+_LEAST_INTEGER, _GREATEST_INTEGER = -(1 << 63), (1 << 63) - 1
 
 
 def _plain(number: Decimal) -> str:
@@ -101,8 +104,20 @@ def _field(number: int, width: int = 2) -> str:
 
 
 def _date_text(octets: bytes) -> str:
+    """Year, month and day; the day of the week only where it says something more (20.2.12)."""
     year = "*" if octets[0] == _ANY else str(1900 + octets[0])
-    return f"{year}-{_field(octets[1])}-{_field(octets[2])}"
+    text = f"{year}-{_field(octets[1])}-{_field(octets[2])}"
+    day = octets[3]
+    if day == _ANY or day == _weekday(octets):
+        return text
+    return f"{text} {_DAYS[day - 1] if 1 <= day <= len(_DAYS) else day}"
+
+
+def _weekday(octets: bytes) -> int | None:
+    try:
+        return date(1900 + octets[0], octets[1], octets[2]).isoweekday() if octets[0] != _ANY else None
+    except ValueError:
+        return None
 
 
 def _time_text(octets: bytes) -> str:
@@ -136,18 +151,125 @@ def text_of(tag: Tag) -> str:
     return _TEXTS[tag.number](tag.content)
 
 
-def text_to_write(object_type: str, property: str, value: str | float | bool | None) -> str:
+def text_of_value(object_type: str, property: str, index: int | None, tags: Sequence[Tag]) -> str:
+    """What a property (or one element of it) holds, with the standard's words for enumerations and object types.
+
+    Several values are a JSON list of texts. Raises FrameError for constructed values and those that have no text.
+    """
+    datatype = datatype_of(object_type, property, index)
+    if property == "priority-array" and index is None:
+        datatype = datatype_of(object_type, property, 1)
+    texts = [_worded(datatype, tag) for tag in tags]
+    return texts[0] if len(texts) == 1 else json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
+
+
+def _worded(datatype: Datatype | None, tag: Tag) -> str:
+    if tag.kind != "application":
+        raise malformed("a constructed value")
+    if tag.number == ENUMERATED and datatype is not None and datatype.tag == ENUMERATED:
+        return word_of(datatype.name, int.from_bytes(tag.content, "big"))
+    if tag.number == OBJECT:
+        identifier = int.from_bytes(tag.content, "big")
+        return f"{object_type_word(identifier >> 22)},{identifier & _LARGEST_OBJECT_INSTANCE}"
+    return text_of(tag)
+
+
+def encode_value(object_type: str, property: str, index: int | None, text: str) -> bytes:
+    """The octets that mean exactly this text for a property, or one element of it; `null` releases.
+
+    Raises FrameError `illegal_value` if there are none: another value, or a type that has no text.
+    """
+    if text == RELEASE:
+        return application(NULL, b"")
+    datatype = datatype_of(object_type, property, index)
+    if datatype is None or datatype.tag is None or datatype.many:
+        raise _illegal("a property whose values cannot be written as text")
+    try:
+        tag = Tag("application", datatype.tag, _CONTENTS[datatype.tag](datatype, text))
+        meant = text_of_value(object_type, property, index, (tag,))
+    except (ValueError, OverflowError):
+        meant = None
+    except FrameError as error:
+        raise _illegal(error.public) from None
+    if meant != text:
+        raise _illegal(f"{text[:80]!r} is no value of {object_type} {property}")
+    return application(tag.number, tag.content)
+
+
+def _unsigned_content(datatype: Datatype, text: str) -> bytes:
+    number = int(text)
+    if not 0 <= number <= datatype.largest:
+        raise OverflowError
+    return unsigned_octets(number)
+
+
+def _integer_content(_: Datatype, text: str) -> bytes:
+    number = int(text)
+    if not _LEAST_INTEGER <= number <= _GREATEST_INTEGER:
+        raise OverflowError
+    return signed_octets(number)
+
+
+def _bit_content(_: Datatype, text: str) -> bytes:
+    unused = -len(text) % 8
+    octets = int(text + "0" * unused, 2).to_bytes((len(text) + unused) // 8, "big") if text else b""
+    return bytes((unused,)) + octets
+
+
+def _octet(field: str) -> int:
+    return _ANY if field == "*" else int(field)
+
+
+def _date_content(_: Datatype, text: str) -> bytes:
+    found = _DATE.fullmatch(text)
+    if found is None:
+        raise ValueError
+    year, month, day, weekday = found.groups()
+    last = _ANY if weekday is None else _DAYS.index(weekday) + 1 if weekday in _DAYS else int(weekday)
+    return bytes((_ANY if year == "*" else int(year) - 1900, _octet(month), _octet(day), last))
+
+
+def _time_content(_: Datatype, text: str) -> bytes:
+    found = _TIME.fullmatch(text)
+    if found is None:
+        raise ValueError
+    return bytes(map(_octet, found.groups()))
+
+
+def _object_content(_: Datatype, text: str) -> bytes:
+    word, _comma, instance = text.partition(",")
+    return (number_of("object-type", word) << 22 | int(instance)).to_bytes(4, "big")
+
+
+_CONTENTS: dict[int, Callable[[Datatype, str], bytes]] = {
+    BOOLEAN: lambda _, text: bytes((text == "true",)),
+    UNSIGNED: _unsigned_content,
+    INTEGER: _integer_content,
+    REAL: lambda _, text: _REAL.pack(float(text)),
+    DOUBLE: lambda _, text: _DOUBLE.pack(float(text)),
+    OCTETS: lambda _, text: bytes.fromhex(text),
+    TEXT: lambda _, text: bytes((_UTF8,)) + text.encode(),
+    BITS: _bit_content,
+    ENUMERATED: lambda datatype, text: unsigned_octets(number_of(datatype.name, text)),
+    DATE: _date_content,
+    TIME: _time_content,
+    OBJECT: _object_content,
+}
+
+
+def text_to_write(object_type: str, property: str, value: str | float | bool | None, index: int | None = None) -> str:
     """The canonical text of what will be sent; `null` releases. Raises FrameError `illegal_value`."""
     if value is None or value == RELEASE:
         return RELEASE
     text = str(value).lower() if isinstance(value, bool) else value if isinstance(value, str) else repr(value)
-    if object_type in _REAL_OBJECTS and property in _REAL_PROPERTIES:
+    datatype = datatype_of(object_type, property, index)
+    if datatype is not None and datatype.tag == REAL:
         return _number(text, _REAL, real_text)
-    if object_type == "large-analog-value" and property in _REAL_PROPERTIES:
+    if datatype is not None and datatype.tag == DOUBLE:
         return _number(text, _DOUBLE, _double_text)
-    if object_type in _BINARY_OBJECTS and property in ("present-value", "relinquish-default"):
+    if datatype is not None and datatype.name == "binary-pv":
         return _BINARY_WORDS.get(text, text)
-    if property in _BOOLEAN_PROPERTIES and text not in ("true", "false"):
+    if datatype is not None and datatype.tag == BOOLEAN and text not in ("true", "false"):
         raise _illegal("not true or false")
     if not text or not text.isprintable():
         raise _illegal("not printable text")
