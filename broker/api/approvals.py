@@ -176,8 +176,7 @@ def _point(touch: Touch, before: dict[str, str], conceals: bool) -> dict[str, An
 
 def _address(address: ModbusRange | BacnetProperty) -> str:
     if isinstance(address, BacnetProperty):
-        index = "" if address.index is None else f"[{address.index}]"
-        return _plain(f"{address.object_type},{address.instance} {address.property}{index}")
+        return _plain(str(address))
     if address.table is None:
         return ""
     last = f" to {address.start + address.count - 1}" if address.count > 1 else ""

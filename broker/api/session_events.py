@@ -111,7 +111,7 @@ def _address(address: ModbusRange | BacnetProperty) -> dict[str, Any]:
     return {
         "object_type": _cut(address.object_type),
         "instance": address.instance,
-        "property": _cut(address.property),
+        "property": None if address.property is None else _cut(address.property),
         "index": address.index,
     }
 

@@ -189,6 +189,7 @@ def operation_part(operation: Operation) -> Document:
         "priority": operation.priority,
         "described": operation.described,
         "writes": operation.writes,
+        "facts": dict(operation.facts),
     }
 
 

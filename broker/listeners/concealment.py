@@ -30,6 +30,7 @@ class Concealment:
             "points": [point | {"value": None} for point in operation["points"]],
             "raw_values": [],
             "values": {},
+            "facts": {},
         }
         return question | {"operation": shown}, self._disclosures.commit_to(_text(operation))
 

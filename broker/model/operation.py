@@ -33,12 +33,21 @@ class ModbusRange:
 
 @dataclass(frozen=True, slots=True)
 class BacnetProperty:
-    """One property of one object; words as in `BacnetAddress`."""
+    """One property of one object, or (`property` None) the object itself; words as in `BacnetAddress`.
+
+    `instance` None: the device is to choose it, for an object to be created (15.3).
+    """
 
     object_type: str
-    instance: int
-    property: str
+    instance: int | None
+    property: str | None
     index: int | None = None
+
+    def __str__(self) -> str:
+        """As in `analog-value,1 priority-array[8]`."""
+        place = self.object_type if self.instance is None else f"{self.object_type},{self.instance}"
+        index = "" if self.index is None else f"[{self.index}]"
+        return place if self.property is None else f"{place} {self.property}{index}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +56,8 @@ class Operation:
 
     `service` is the standard's name in kebab case (`read-holding-registers`, `write-property`). `raw_values` are the
     register or coil values written, in order, as decimal strings. A write that touches an address no point describes
-    has `described` False. `address` ranges over what is touched.
+    has `described` False. `address` ranges over what is touched. `facts` are what else the request says, by name
+    (`enable-disable`, `time-duration`; of a password only that it is there).
     """
 
     protocol: str
@@ -59,6 +69,7 @@ class Operation:
     described: bool = True
     unit_id: int | None = None
     priority: int | None = None
+    facts: tuple[tuple[str, str], ...] = ()
 
     @property
     def writes(self) -> bool:

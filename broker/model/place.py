@@ -142,13 +142,30 @@ class SerialWay:
     stop_bits: int = 1
 
 
+class Segmentation(StrEnum):
+    """Which segmented messages a BACnet device can handle (20.1.2.8, BACnetSegmentation in clause 21)."""
+
+    BOTH = "both"
+    TRANSMIT = "transmit"
+    RECEIVE = "receive"
+    NONE = "none"
+
+
 @dataclass(frozen=True, slots=True)
 class BacnetIpWay:
-    """BACnet/IP unicast to `host:port`; `instance` is the device's object instance."""
+    """BACnet/IP unicast to `host:port`; `instance` is the device's object instance.
+
+    With a `network` there is a router at that place, and the device has the MAC `address` on that network behind it
+    (DNET and DADR, 6.2.2). `max_apdu` (octets) and `segmentation` are what the device can take.
+    """
 
     host: str
     port: int
     instance: int
+    network: int | None = None
+    address: bytes = b""
+    max_apdu: int = 1476
+    segmentation: Segmentation = Segmentation.BOTH
 
 
 Way = ModbusTcpWay | RtuOverTcpWay | SerialWay | BacnetIpWay
@@ -159,6 +176,11 @@ def place_name(way: Way) -> str:
     if isinstance(way, SerialWay):
         return way.path
     return f"[{way.host}]:{way.port}" if ":" in way.host else f"{way.host}:{way.port}"
+
+
+def virtual_mac(instance: int) -> bytes:
+    """The MAC of a virtual device: its instance in three octets (H.7.2)."""
+    return instance.to_bytes(3, "big")
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +217,26 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class BacnetNetwork:
+    """The network number under which BACnet tools see a site: to them the broker is a router with this behind it."""
+
+    site: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class BacnetFace:
+    """What BACnet tools are told of a device: its address on the site's network, and what I-Am and I-Have say.
+
+    Empty `address`: made from the device instance. `vendor_identifier` None, `name` empty: to be asked of the device.
+    """
+
+    address: bytes = b""
+    vendor_identifier: int | None = None
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Device:
     """One controller. `unit_id` is what callers use; `upstream_unit_id` is what goes to the device.
 
@@ -215,11 +257,19 @@ class Device:
     labels: tuple[tuple[str, str], ...] = ()
     criticality: str = "low"
     description: str = ""
+    bacnet: BacnetFace = BacnetFace()
 
     @property
     def key(self) -> str:
         """`site/device`, unique in the inventory."""
         return f"{self.site}/{self.id}"
+
+    @property
+    def bacnet_address(self) -> bytes:
+        """The MAC under which BACnet tools reach it on the site's network; empty if it does not speak BACnet."""
+        if self.bacnet.address or not isinstance(self.way, BacnetIpWay):
+            return self.bacnet.address
+        return virtual_mac(self.way.instance)
 
     @property
     def confidential(self) -> bool:
@@ -314,6 +364,11 @@ class Inventory:
     freezes: tuple[Freeze, ...]
     grants: tuple[Grant, ...]
     endpoints: tuple[EndpointBudget, ...] = ()
+    bacnet_networks: tuple[BacnetNetwork, ...] = ()
+
+    def bacnet_network(self, site: str) -> int | None:
+        """The network number under which BACnet tools see the site; None: they cannot reach it."""
+        return next((network.number for network in self.bacnet_networks if network.site == site), None)
 
     def device(self, site: str, device: str) -> Device | None:
         """The device of that name, if there is one."""

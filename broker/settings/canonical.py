@@ -30,6 +30,7 @@ def with_revision(inventory: Inventory) -> Inventory:
         freezes=tuple(sorted(inventory.freezes, key=_by_form)),
         grants=tuple(sorted(inventory.grants, key=_by_form)),
         endpoints=tuple(sorted(inventory.endpoints, key=lambda e: e.at)),
+        bacnet_networks=tuple(sorted(inventory.bacnet_networks, key=lambda n: n.site)),
     )
     digest = hashlib.sha256(encode_inventory(ordered)).digest()
     return dataclasses.replace(ordered, revision=base64.urlsafe_b64encode(digest).rstrip(b"=").decode("ascii"))

@@ -61,6 +61,7 @@ adjust := {
 	"priority": null,
 	"described": true,
 	"writes": true,
+	"facts": {},
 }
 
 view := object.union(object.remove(adjust, ["values"]), {

@@ -20,27 +20,40 @@ def _of(record: Document, *names: str) -> object:
 
 
 def operation_words(operation: object) -> str:
-    """`adjust supply-temp-setpoint = 21.5`."""
+    """`adjust supply-temp-setpoint = 21.5`, `override analog-value,1 present-value @8 = 21.5 (time-duration 5)`."""
     if not isinstance(operation, dict):
         return ""
-    values = operation.get("values")
+    at = "" if operation.get("priority") is None else f" @{operation['priority']}"
+    values, facts = operation.get("values"), operation.get("facts")
     if isinstance(values, dict) and values:
-        told = ", ".join(f"{name} = {value}" for name, value in values.items())
+        told = ", ".join(f"{name}{at} = {value}" for name, value in values.items())
     else:
-        points = operation.get("points")
-        names = [str(p.get("name", "")) for p in points if isinstance(p, dict)] if isinstance(points, list) else []
-        told = ", ".join(names) or address_words(operation.get("address"))
-        raw = operation.get("raw_values")
-        told += f" = {' '.join(map(str, raw))}" if isinstance(raw, list) and raw else ""
+        told = _places(operation) + at + _raw(operation.get("raw_values"))
+    if isinstance(facts, dict) and facts:
+        told += f" ({', '.join(f'{name} {value}' for name, value in facts.items())})"
     return f"{operation.get('action', '')} {told}".strip()
 
 
+def _places(operation: Document) -> str:
+    """The names of the points; where there is none, the address."""
+    points = operation.get("points")
+    names = [str(p.get("name", "")) for p in points if isinstance(p, dict)] if isinstance(points, list) else []
+    return ", ".join(names) or address_words(operation.get("address"))
+
+
+def _raw(values: object) -> str:
+    return f" = {' '.join(map(str, values))}" if isinstance(values, list) and values else ""
+
+
 def address_words(address: object) -> str:
-    """`holding-register 10 to 19` or `analog-value,1 present-value`."""
+    """`holding-register 10 to 19`, `analog-value,1 priority-array[8]`, or of an object itself `analog-value,1`."""
     if not isinstance(address, dict):
         return ""
     if "object_type" in address:
-        return f"{address.get('object_type')},{address.get('instance')} {address.get('property')}"
+        place, instance, index = address["object_type"], address.get("instance"), address.get("index")
+        place = place if instance is None else f"{place},{instance}"
+        part = f" {address['property']}" if address.get("property") is not None else ""
+        return f"{place}{part}" + ("" if index is None else f"[{index}]")
     start, count = address.get("start"), address.get("count")
     if not isinstance(start, int) or not isinstance(count, int) or address.get("table") is None:
         return ""

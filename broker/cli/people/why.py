@@ -65,10 +65,8 @@ def what(question: Document, entry_point: str) -> str:
     """The operation, or what else was asked."""
     operation = question.get("operation")
     if isinstance(operation, dict):
-        address = address_words(operation.get("address"))
-        priority = operation.get("priority")
-        told = f"{operation_words(operation)} ({operation.get('service', '')}{f', {address}' if address else ''})"
-        return told if priority is None else f"{told} at priority {priority}"
+        told, address = operation_words(operation), address_words(operation.get("address"))
+        return f"{told} ({operation.get('service', '')}{f', {address}' if address and address not in told else ''})"
     if question.get("permission"):
         resource = question.get("resource")
         about = " ".join(f"{k}={v}" for k, v in resource.items()) if isinstance(resource, dict) else ""

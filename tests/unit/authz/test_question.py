@@ -9,7 +9,7 @@ import pytest
 from broker.authz import question
 from broker.authz.validation import invalid_because
 from broker.model.decision import EntryPoint
-from broker.model.operation import ModbusRange, Operation
+from broker.model.operation import BacnetProperty, ModbusRange, Operation
 from broker.model.place import PlannedWrite
 from broker.model.schedule import CalendarState, Interval
 from broker.model.vocabulary import Action
@@ -81,6 +81,29 @@ def test_a_service_without_table_has_no_table() -> None:
     asked = given.operation_question(operation)
     assert asked["operation"]["address"]["table"] is None
     assert invalid_because(EntryPoint.OPERATION, asked) == ""
+
+
+@pytest.mark.parametrize(
+    ("place", "document"),
+    [
+        (BacnetProperty("device", 1001, None), {"object_type": "device", "instance": 1001, "property": None}),
+        (BacnetProperty("file", None, None), {"object_type": "file", "instance": None, "property": None}),
+    ],
+)
+def test_a_bacnet_object_without_property_and_one_without_number_are_asked_about(
+    place: BacnetProperty, document: dict[str, object]
+) -> None:
+    facts = (("enable-disable", "disable"), ("password", "present"))
+    asked = given.operation_question(Operation("bacnet", Action.CONFIG, "create-object", place, facts=facts))
+    assert asked["operation"]["address"] == {**document, "index": None}
+    assert asked["operation"]["facts"] == {"enable-disable": "disable", "password": "present"}
+    assert invalid_because(EntryPoint.OPERATION, asked) == ""
+
+
+def test_too_many_facts_or_one_without_a_word_for_it_are_refused() -> None:
+    for facts in (tuple((f"fact-{n}", "x") for n in range(65)), (("Fact!", "x"),), (("fact", "x" * 1025),)):
+        asked = given.operation_question(replace(given.ZONE_WRITE, facts=facts))
+        assert invalid_because(EntryPoint.OPERATION, asked) != ""
 
 
 def test_an_organisation_that_is_no_longer_known_has_no_contract() -> None:

@@ -13,7 +13,7 @@ from broker.cli.people.devices import device_key, unknown_device
 from broker.cli.people.exits import CommandError, Exit, ProblemError, exit_of
 from broker.cli.people.look import frozen_devices, window_state
 from broker.cli.people.problem_words import failure_line, or_not_there, sentences, worst
-from broker.cli.people.record_words import record_sentence
+from broker.cli.people.record_words import operation_words, record_sentence
 from broker.cli.people.request_words import done, facts, not_reviewer, waits_for
 from broker.cli.people.requests import argument_of
 from broker.cli.people.trouble import explained
@@ -70,6 +70,30 @@ EXPLAINED = {
         "revision": "abc",
     },
 }
+
+
+BACNET = {
+    "action": "override",
+    "service": "write-property",
+    "values": {},
+    "address": {"object_type": "analog-value", "instance": 1, "property": "present-value", "index": None},
+    "points": [],
+    "raw_values": ["21.5"],
+    "priority": 8,
+    "facts": {},
+}
+
+
+def test_an_operation_on_bacnet_tells_object_property_index_priority_value_and_facts():
+    element = BACNET["address"] | {"property": "priority-array", "index": 8}
+    created = {"object_type": "file", "instance": None, "property": None, "index": None}
+    disabled = {"action": "config", "priority": None, "raw_values": [], "facts": {"enable-disable": "disable"}}
+    device = {"object_type": "device", "instance": 7, "property": None, "index": None}
+    assert operation_words(BACNET) == "override analog-value,1 present-value @8 = 21.5"
+    assert operation_words(BACNET | {"address": element}) == "override analog-value,1 priority-array[8] @8 = 21.5"
+    assert operation_words(BACNET | {"values": {"zone": "21.5"}}) == "override zone @8 = 21.5"
+    assert operation_words(BACNET | disabled | {"address": created}) == "config file (enable-disable disable)"
+    assert operation_words(BACNET | disabled | {"address": device}) == "config device,7 (enable-disable disable)"
 
 
 def told(document):

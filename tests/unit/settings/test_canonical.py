@@ -9,13 +9,16 @@ from hypothesis import HealthCheck, given, settings
 
 from broker.model.place import (
     BacnetAddress,
+    BacnetFace,
     BacnetIpWay,
+    BacnetNetwork,
     Budget,
     EndpointBudget,
     Inventory,
     Organisation,
     Point,
     Protocol,
+    Segmentation,
     SerialWay,
 )
 from broker.settings.canonical import decode_inventory, encode_inventory, with_revision
@@ -33,13 +36,15 @@ def test_every_kind_of_way_address_and_octets_survives() -> None:
     vav = dataclasses.replace(
         device("vav"),
         protocol=Protocol.BACNET,
-        way=BacnetIpWay("127.0.0.1", 47808, 1001),
+        way=BacnetIpWay("127.0.0.1", 47808, 1001, 2001, b"\x0c", 480, Segmentation.NONE),
+        bacnet=BacnetFace(b"\x00\x0c", 999, "VAV 1"),
         points=(Point("z", BacnetAddress("analog-value", 1, index=3, priority_lowest=10, priority_highest=16)),),
     )
     stated = (EndpointBudget("/dev/ttyS1", Budget(gap_seconds=0.02)),)
     serial = dataclasses.replace(device("chiller"), way=SerialWay("/dev/ttyS1", 9600, "E"))
     acme = Organisation("acme", ("PEM",), (), crls=(b"\x00\xff",), contract_until=1.5, roles=(("ana", ("r",)),))
-    one = inventory(devices=(vav, serial), organisations=(acme,), endpoints=stated)
+    networks = (BacnetNetwork("plant", 2001),)
+    one = inventory(devices=(vav, serial), organisations=(acme,), endpoints=stated, bacnet_networks=networks)
     assert decode_inventory(encode_inventory(one)) == one
 
 
