@@ -26,7 +26,7 @@ class Tag(NamedTuple):
 
 def malformed(detail: str) -> FrameError:
     """Octets that are not BACnet as the standard has it."""
-    return FrameError("malformed", "not a BACnet reply", detail)
+    return FrameError("malformed", "not BACnet as the standard has it", detail)
 
 
 def decode_tags(octets: bytes) -> tuple[Tag, ...]:
