@@ -11,7 +11,7 @@ from decimal import Decimal
 
 from broker.model.decision import Decision, Obligation
 from broker.model.leave import RELEASED, Debt, Place
-from broker.model.operation import Operation, Request, Touch, commandable
+from broker.model.operation import Operation, Relayed, Request, Touch, commandable
 from broker.model.place import Device, Grant, OnLeave, Point
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason, Result
@@ -19,7 +19,7 @@ from broker.model.vocabulary import EndReason, Reason, Result
 MOST_DEBTS = 1000
 MOST_OWN_VALUES = 16
 OBLIGE = frozenset({Obligation.RESTORE, Obligation.RELEASE})
-DID_NOTHING = frozenset({Result.NOT_SENT, Result.DEVICE_REFUSED})
+DID_NOTHING = frozenset({Result.NOT_SENT, Result.DEVICE_REFUSED, Result.UNATTEMPTED})
 Values = tuple[tuple[str, str], ...]
 
 MAY_RETURN = frozenset(
@@ -50,14 +50,17 @@ def debts_of(
     decisions: Sequence[Decision],
     before: Values,
     now: float,
-) -> tuple[Debt, ...] | None:
-    """The debts that a request will leave if it is carried out; None if what its decisions oblige cannot be met.
+) -> tuple[tuple[Debt, ...], ...] | None:
+    """The debts that each operation of a request will leave if it is carried out; None if what its decisions oblige
+    cannot be met.
 
     That is so for part of a point, for a confidential one, for one whose value before is not known, and for a release
     of what has no priority.
     """
-    known, found = dict(before), []
+    known, of_each = dict(before), []
     for operation, decision in zip(request.operations, decisions, strict=True):
+        found: list[Debt] = []
+        of_each.append(found)
         for word in sorted(OBLIGE.intersection(decision.obligations)):
             undo = OnLeave(word.value)
             for touch in _concerned(operation, undo):
@@ -82,7 +85,7 @@ def debts_of(
                         where=where_of(device, touch.point),
                     )
                 )
-    return tuple(found)
+    return tuple(tuple(found) for found in of_each)
 
 
 def where_of(device: Device, point: Point) -> str:
@@ -150,27 +153,14 @@ class Debts:
 
     def note(self, fresh: Sequence[Debt]) -> bool:
         """Writes are about to be sent; False, and nothing is noted, if there is no room for so many debts."""
-        merged = [self._merged(debt) for debt in fresh]
-        room = MOST_DEBTS - sum(debt.place not in self._held for debt in merged)
-        if len(self._held) > room or any(len(debt.own) > MOST_OWN_VALUES for debt in merged):
+        merged: dict[Place, Debt] = {}
+        for debt in fresh:
+            merged[debt.place] = _merged(merged.get(debt.place, self._held.get(debt.place)), debt)
+        room = MOST_DEBTS - sum(place not in self._held for place in merged)
+        if len(self._held) > room or any(len(debt.own) > MOST_OWN_VALUES for debt in merged.values()):
             return False
-        self._held |= {debt.place: debt for debt in merged}
+        self._held |= merged
         return True
-
-    def _merged(self, fresh: Debt) -> Debt:
-        """The first value before counts, unless somebody else has written since: then that one's value does.
-
-        As long as a write of the debtor's own is on its way, nobody can say whether it did; and a doubt stays while
-        what was found before is the debtor's own.
-        """
-        known = self._held.get(fresh.place)
-        if known is None or (known.since and not known.under_way):
-            return fresh
-        under_way = (*known.under_way, *fresh.under_way)
-        if not known.since and fresh.undo is OnLeave.RESTORE and fresh.before not in known.own:
-            return replace(fresh, under_way=under_way)
-        told = replace(known, subject=fresh.subject, session=fresh.session, intent=0, at=fresh.at, undoing=False)
-        return replace(told, under_way=under_way, grants=known.grants | fresh.grants)
 
     def settle(self, fresh: Sequence[Debt], result: str, intent: int) -> None:
         """What became of writes that were noted. What was not done leaves nothing, what is unknown is owed as well."""
@@ -180,7 +170,13 @@ class Debts:
                 self._hold(_settled(known, debt.under_way[0], result, intent))
 
     def written(
-        self, by: str, device: Device, request: Request, result: str, first_intent: int, met: Container[Place] = ()
+        self,
+        by: str,
+        device: Device,
+        request: Request,
+        relayed: Relayed,
+        first_intent: int,
+        met: Container[Place] = (),
     ) -> bool:
         """Somebody has written, or may have: what others left there is his now, also if he owes nothing himself and
         wrote the very value that was there. Whether that changes anything.
@@ -189,14 +185,16 @@ class Debts:
 
         Called for each write once its own debts are settled, so it must cost nothing where nothing is owed.
         """
-        if result in DID_NOTHING:
+        if relayed.result in DID_NOTHING and not relayed.each:
             return False
         others = [debt for debt in self._held.values() if debt.device == device.key and debt.subject.id != by]
         found = False
-        for intent, operation in enumerate(request.operations if others else (), first_intent):
+        for place, operation in enumerate(request.operations if others else ()):
+            if relayed.of(place)[0] in DID_NOTHING:
+                continue
             for debt in others:
                 if not debt.since and _writes_there(debt, device, operation):
-                    self._take_over(debt, by, intent, debt.place in met)
+                    self._take_over(debt, by, first_intent + place, debt.place in met)
                     found = True
         return found
 
@@ -252,15 +250,30 @@ class Debts:
                 self._hold(_from_before(debt, other))
 
 
+def _merged(known: Debt | None, fresh: Debt) -> Debt:
+    """The first value before counts, unless somebody else has written since: then that one's value does.
+
+    As long as a write of the debtor's own is on its way, nobody can say whether it did; and a doubt stays while
+    what was found before is the debtor's own.
+    """
+    if known is None or (known.since and not known.under_way):
+        return fresh
+    under_way = (*known.under_way, *fresh.under_way)
+    if not known.since and fresh.undo is OnLeave.RESTORE and fresh.before not in known.own:
+        return replace(fresh, under_way=under_way)
+    told = replace(known, subject=fresh.subject, session=fresh.session, intent=0, at=fresh.at, undoing=False)
+    return replace(told, under_way=under_way, grants=known.grants | fresh.grants)
+
+
 def _from_before(debt: Debt, his: Debt) -> Debt:
     """His debt with the value from before both; where nobody can say what that was, it is as doubtful as the other."""
     doubt = debt if debt.crossed else his
     return replace(his, before=debt.before, crossed=doubt.crossed, crossed_intent=doubt.crossed_intent)
 
 
-def writes_there(debt: Debt, device: Device, request: Request) -> bool:
-    """Whether a request to the debt's device, as the inventory had that, writes in the place of the debt."""
-    return any(_writes_there(debt, device, operation) for operation in request.operations)
+def writes_there(debt: Debt, device: Device, operations: Iterable[Operation]) -> bool:
+    """Whether operations on the debt's device, as the inventory had that, write in the place of the debt."""
+    return any(_writes_there(debt, device, operation) for operation in operations)
 
 
 def _writes_there(debt: Debt, device: Device, operation: Operation) -> bool:

@@ -1,6 +1,8 @@
 """What a request takes up of a grant that can be used up: each planned write once, or without a plan one write."""
 
-from broker.model.operation import Operation, Request, Touch
+from collections.abc import Iterable
+
+from broker.model.operation import Operation, Touch
 from broker.model.place import Grant, PlannedWrite
 
 ONE_WRITE = "write"
@@ -12,17 +14,17 @@ def use_of(write: PlannedWrite) -> str:
     return f"{write.device} {write.point} = {write.value}{at}"
 
 
-def uses_of(grant: Grant, device: str, request: Request) -> tuple[str, ...] | None:
-    """What the request takes up; None if it writes anything that the grant does not plan."""
+def uses_of(grant: Grant, device: str, operations: Iterable[Operation]) -> tuple[str, ...] | None:
+    """What operations of one request take up; None if they write anything that the grant does not plan."""
+    writes = [operation for operation in operations if operation.writes]
     if not grant.plan:
-        return (ONE_WRITE,)
+        return (ONE_WRITE,) if len(writes) == 1 else None
     uses = []
-    for operation in request.operations:
-        if operation.writes:
-            found = [_planned(grant, device, operation, touch) for touch in operation.touches]
-            if not found or None in found:
-                return None
-            uses += [use for use in found if use is not None]
+    for operation in writes:
+        found = [_planned(grant, device, operation, touch) for touch in operation.touches]
+        if not found or None in found:
+            return None
+        uses += [use for use in found if use is not None]
     return tuple(dict.fromkeys(uses))
 
 

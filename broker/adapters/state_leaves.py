@@ -15,7 +15,7 @@ from typing import Any
 from broker.access.debts import Debts
 from broker.adapters.private_files import read_kept, write_private
 from broker.model.leave import Debt, Leave, Place, PointLeft, Undone
-from broker.model.operation import Request
+from broker.model.operation import Relayed, Request
 from broker.model.place import Device, OnLeave
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Result
@@ -68,13 +68,13 @@ class DebtJournal:
         by: str,
         device: Device,
         request: Request,
-        result: str,
+        relayed: Relayed,
         first_intent: int,
         met: Container[Place],
         kept: Told,
     ) -> bool:
         """Somebody has written, or may have: what others left there stays."""
-        if not self.debts.written(by, device, request, result, first_intent, met):
+        if not self.debts.written(by, device, request, relayed, first_intent, met):
             return False
         self._keep(kept)
         return True

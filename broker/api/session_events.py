@@ -29,8 +29,8 @@ def frames(seen: Seen) -> bytes:
         return frame("session", _session(seen) | _change(seen))
     operations, conceals = seen.request.operations, _conceals(seen.request)
     shown = [
-        _session(seen) | _operation(operation, conceals) | _result(seen)
-        for operation in islice(operations, MOST_OPERATIONS)
+        _session(seen) | _operation(operation, conceals) | _result(seen, place)
+        for place, operation in enumerate(islice(operations, MOST_OPERATIONS))
     ]
     if len(operations) > MOST_OPERATIONS:
         shown[-1]["more_operations"] = len(operations) - MOST_OPERATIONS
@@ -61,10 +61,12 @@ def _change(seen: Seen) -> dict[str, Any]:
     return {"change": seen.change} | ({} if reason is None else {"reason": reason.value}) | by
 
 
-def _result(seen: Seen) -> dict[str, Any]:
-    told: dict[str, Any] = {"result": str(seen.result)}
-    if seen.code:
-        told["approval" if seen.result == Result.DENIED else "code"] = _cut(str(seen.code))
+def _result(seen: Seen, place: int) -> dict[str, Any]:
+    """Each operation's own; a denial and its reasons are those of the whole request."""
+    result, code = seen.each[place] if seen.each else (seen.result, seen.code)
+    told: dict[str, Any] = {"result": str(result)}
+    if code:
+        told["approval" if result == Result.DENIED else "code"] = _cut(str(code))
     if seen.reasons:
         told["reasons"] = [str(word) for word in seen.reasons[:MOST_POINTS]]
     return told

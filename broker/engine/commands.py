@@ -6,7 +6,7 @@ from broker.engine.sessions import Session
 from broker.model.approval import Approval
 from broker.model.decision import Decision, Obligation
 from broker.model.leave import Debt
-from broker.model.operation import Relayed, Request
+from broker.model.operation import Operation, Relayed, Request
 
 
 class Decide:
@@ -21,8 +21,8 @@ class Decide:
 
 
 class Owe:
-    """Keep what has to be undone when the access ends, on disk before the request is sent. Answer: the debts; None or
-    a `Reason` word if that cannot be: the request is not sent.
+    """Keep what has to be undone when the access ends, on disk before the request is sent. Answer: the debts of each
+    operation; None or a `Reason` word if that cannot be: the request is not sent.
     """
 
     __slots__ = ("before", "decisions", "request", "session")
@@ -37,19 +37,24 @@ class Owe:
 
 
 class SettleDebts:
-    """What became of a write: of the debts that it was to leave, and of those of others where it wrote. Answer: None at
-    once; if others owe there, whether it is on disk that they do not any more.
+    """What became of each operation of a write: of the debts that it was to leave, and of those of others where it
+    wrote. Answer: None at once; if others owe there, whether it is on disk that they do not any more.
     """
 
-    __slots__ = ("debts", "first_intent", "request", "result", "session")
+    __slots__ = ("debts", "first_intent", "relayed", "request", "session")
 
     def __init__(
-        self, session: Session, request: Request, debts: tuple[Debt, ...], result: str, first_intent: int
+        self,
+        session: Session,
+        request: Request,
+        debts: tuple[tuple[Debt, ...], ...],
+        relayed: Relayed,
+        first_intent: int,
     ) -> None:
         self.session = session
         self.request = request
         self.debts = debts
-        self.result = result
+        self.relayed = relayed
         self.first_intent = first_intent
 
 
@@ -147,25 +152,32 @@ class UseArming:
 
 
 class ClaimUse:
-    """Take up a use of the grant for single use. Answer: "", or the `Reason` word for which nothing may be sent."""
+    """Take up what operations of one request use of a grant for single use. Answer: "", or the `Reason` word for which
+    nothing may be sent.
+    """
 
-    __slots__ = ("grant", "request", "session")
+    __slots__ = ("grant", "operations", "session")
 
-    def __init__(self, session: Session, request: Request, grant: str) -> None:
+    def __init__(self, session: Session, operations: tuple[Operation, ...], grant: str) -> None:
         self.session = session
-        self.request = request
+        self.operations = operations
         self.grant = grant
 
 
 class GiveBackUse:
-    """Nothing was sent after all: the use may be taken up again. Answer: None."""
+    """These were not carried out after all: what they used may be taken up again, but for what others of the same
+    request used (`kept`). Answer: None.
+    """
 
-    __slots__ = ("grant", "request", "session")
+    __slots__ = ("grant", "kept", "operations", "session")
 
-    def __init__(self, session: Session, request: Request, grant: str) -> None:
+    def __init__(
+        self, session: Session, operations: tuple[Operation, ...], grant: str, kept: tuple[Operation, ...] = ()
+    ) -> None:
         self.session = session
-        self.request = request
+        self.operations = operations
         self.grant = grant
+        self.kept = kept
 
 
 class LastLook:
@@ -190,8 +202,8 @@ class Relay:
 
 
 class RecordOutcomes:
-    """Record one outcome for each intent, as durable as the intents were. Answer: True, or False if the ledger
-    closed.
+    """Record one outcome for each intent, its own, as durable as the intents were. Answer: True, or False if the
+    ledger closed.
     """
 
     __slots__ = ("after", "first_intent", "relayed", "request", "session")

@@ -20,12 +20,18 @@ class Refused:
     decisions: tuple[Decision, ...] = ()
     approval: str = ""
 
+    @property
+    def denied_places(self) -> tuple[int, ...]:
+        """Which operations of the request the policy denied, if it was for that."""
+        return tuple(place for place, decision in enumerate(self.decisions) if not decision.allow)
+
 
 @dataclass(slots=True)
 class Answered:
     """It was handed to the device, with this result; `recorded` is False if the outcome could not be recorded.
 
-    A success whose outcome is not recorded must not reach the caller as a success.
+    A success whose outcome is not recorded must not reach the caller as a success. Of a request of several operations
+    `relayed.result` says no more than how the device answered the whole; what became of each is `relayed.of(place)`.
     """
 
     relayed: Relayed
@@ -33,6 +39,11 @@ class Answered:
     recorded: bool = True
     before: tuple[tuple[str, str], ...] = ()
     after: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether all of it was done, and is recorded."""
+        return self.recorded and self.relayed.done
 
 
 Finding = Refused | Answered
@@ -42,8 +53,8 @@ Finding = Refused | Answered
 class Seen:
     """What a watcher is told of a session, at `time` (epoch seconds): a request and what came of it, or a change.
 
-    `change` is `opened`, `paused`, `resumed`, `ends_soon` or `closed`, empty for a request; `by` is who made it, if
-    a person did.
+    `each` is result and code of each of its operations, where they differ. `change` is `opened`, `paused`, `resumed`,
+    `ends_soon` or `closed`, empty for a request; `by` is who made it, if a person did.
     """
 
     time: float
@@ -54,3 +65,4 @@ class Seen:
     reasons: tuple[str, ...] = ()
     change: str = ""
     by: str = ""
+    each: tuple[tuple[str, str], ...] = ()

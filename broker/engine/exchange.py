@@ -32,14 +32,17 @@ from broker.engine.sessions import Session
 from broker.model.approval import Approval, ApprovalState
 from broker.model.decision import Decision, Obligation
 from broker.model.leave import Debt
-from broker.model.operation import Relayed, Request
+from broker.model.operation import Operation, Relayed, Request
 from broker.model.vocabulary import Reason, Result
 from broker.wire.meaning import values_of
 
 Steps = Generator[Command, object, Finding]
 Values = tuple[tuple[str, str], ...]
+Owed = tuple[tuple[Debt, ...], ...]
+"""The debts of each operation of a request."""
 _NEEDED = {Obligation.STEP_UP: Reason.STEP_UP_NEEDED, Obligation.SECOND_PERSON: Reason.APPROVAL_NEEDED}
 _READ_BEFORE = frozenset({Obligation.BEFORE_VALUE, Obligation.RESTORE})
+_NOTHING_TRIED = frozenset({Result.NOT_SENT, Result.UNATTEMPTED})
 
 
 def exchange(session: Session, request: Request) -> Steps:
@@ -82,7 +85,7 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
     `claimed`: what it uses of a grant for single use has been taken up.
     """
     before: Values | None = ()
-    owed: tuple[Debt, ...] = ()
+    owed: Owed = ()
     obliged: tuple[Obligation, ...] = ()
     armed = spends = False
     for decision in decisions:
@@ -117,9 +120,9 @@ def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...
     relayed = yield Relay(session, request, decisions)
     assert isinstance(relayed, Relayed)
     if request.writes:
-        yield SettleDebts(session, request, owed, relayed.result, first)
+        yield SettleDebts(session, request, owed, relayed, first)
     after: Values = ()
-    if Obligation.AFTER_VALUE in obliged and relayed.result == Result.DONE:
+    if Obligation.AFTER_VALUE in obliged and _anything_done(relayed):
         after = (yield from _read_back(session, request)) or ()
     recorded = yield RecordOutcomes(session, request, first, relayed, after)
     return Answered(relayed, decisions, recorded is True, before, after)
@@ -175,23 +178,35 @@ def _use_up(
 
 def _spend(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
     """Take up what a request uses of grants for single use, and carry it out; only what was not sent gives it back."""
-    taken: list[str] = []
-    for grant in dict.fromkeys(decision.spends for decision in decisions if decision.spends):
-        word = yield ClaimUse(session, request, grant)
+    uses: dict[str, tuple[int, ...]] = {}
+    for place, decision in enumerate(decisions):
+        if decision.spends:
+            uses[decision.spends] = (*uses.get(decision.spends, ()), place)
+    taken: dict[str, tuple[int, ...]] = {}
+    for grant, places in uses.items():
+        word = yield ClaimUse(session, _at(request, places), grant)
         if word:
-            yield from _give_back(session, request, taken)
+            yield from _give_back(session, request, taken, None)
             yield RecordDenial(session, request, decisions, (str(word),))
             return Refused((str(word),), decisions)
-        taken.append(grant)
+        taken[grant] = places
     finding = yield from carry_out(session, request, decisions, claimed=True)
-    if isinstance(finding, Refused) or finding.relayed.result == Result.NOT_SENT:
-        yield from _give_back(session, request, taken)
+    yield from _give_back(session, request, taken, None if isinstance(finding, Refused) else finding.relayed)
     return finding
 
 
-def _give_back(session: Session, request: Request, taken: list[str]) -> Generator[Command, object, None]:
-    for grant in taken:
-        yield GiveBackUse(session, request, grant)
+def _give_back(
+    session: Session, request: Request, taken: dict[str, tuple[int, ...]], relayed: Relayed | None
+) -> Generator[Command, object, None]:
+    for grant, places in taken.items():
+        unused = tuple(place for place in places if relayed is None or relayed.of(place)[0] in _NOTHING_TRIED)
+        kept = tuple(place for place in places if place not in unused)
+        if unused:
+            yield GiveBackUse(session, _at(request, unused), grant, _at(request, kept))
+
+
+def _at(request: Request, places: tuple[int, ...]) -> tuple[Operation, ...]:
+    return tuple(request.operations[place] for place in places)
 
 
 def _lacks(decisions: tuple[Decision, ...]) -> tuple[Obligation, ...]:
@@ -199,12 +214,16 @@ def _lacks(decisions: tuple[Decision, ...]) -> tuple[Obligation, ...]:
 
 
 def _done(finding: Finding) -> bool:
-    return isinstance(finding, Answered) and finding.recorded and finding.relayed.result == Result.DONE
+    return isinstance(finding, Answered) and finding.done
+
+
+def _anything_done(relayed: Relayed) -> bool:
+    return relayed.result == Result.DONE or any(result == Result.DONE for result, _ in relayed.each)
 
 
 def _meet(
     session: Session, request: Request, decisions: tuple[Decision, ...], obliged: tuple[Obligation, ...]
-) -> Generator[Command, object, tuple[Values | None, tuple[Debt, ...]] | str]:
+) -> Generator[Command, object, tuple[Values | None, Owed] | str]:
     """Do what is obliged before the relay: the values before, and the debts; a `Reason` word if that cannot be.
 
     What a second person approved, knowing what is there, is read as well; not obliged, it need not succeed.
@@ -227,9 +246,9 @@ def _approved(decisions: tuple[Decision, ...]) -> bool:
     return any(arming.kind is Obligation.SECOND_PERSON for decision in decisions for arming in decision.armed)
 
 
-def _unowe(session: Session, request: Request, owed: tuple[Debt, ...]) -> Generator[Command, object, None]:
+def _unowe(session: Session, request: Request, owed: Owed) -> Generator[Command, object, None]:
     if owed:
-        yield SettleDebts(session, request, owed, Result.NOT_SENT, 0)
+        yield SettleDebts(session, request, owed, Relayed(Result.NOT_SENT), 0)
 
 
 def _read_back(session: Session, request: Request) -> Generator[Command, object, Values | None]:

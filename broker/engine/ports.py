@@ -11,7 +11,7 @@ from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.model.decision import EntryPoint
 from broker.model.leave import Debt, Place
-from broker.model.operation import Relayed, Request
+from broker.model.operation import Operation, Relayed, Request
 from broker.model.place import Device
 
 
@@ -67,11 +67,15 @@ class Disclosures(Protocol):
 class Uses(Protocol):
     """Takes up the uses of grants for single use."""
 
-    def claim(self, session: Session, request: Request, grant: str, claimed: Callable[[str], None]) -> None:
+    def claim(
+        self, session: Session, operations: tuple[Operation, ...], grant: str, claimed: Callable[[str], None]
+    ) -> None:
         """`claimed` is called later, once, with "" or the `Reason` word for which nothing may be sent."""
 
-    def give_back(self, session: Session, request: Request, grant: str) -> None:
-        """Nothing was sent; returns at once."""
+    def give_back(
+        self, session: Session, operations: tuple[Operation, ...], grant: str, kept: tuple[Operation, ...] = ()
+    ) -> None:
+        """These were not carried out; what `kept` of the same request used stays used. Returns at once."""
 
 
 class DebtBook(Protocol):
@@ -90,12 +94,12 @@ class DebtBook(Protocol):
         by: str,
         device: Device,
         request: Request,
-        result: str,
+        relayed: Relayed,
         first_intent: int,
         met: Container[Place],
         kept: Callable[[bool], None],
     ) -> bool:
-        """What became of anybody's write: done or unknown, what others left in its places is not undone any more.
+        """What became of anybody's write: where it was done or nobody knows, what others left is not undone any more.
         True if there is such: `kept` is called later, once, with whether that is on disk. `met` are the places of debts
         of which a write came out while this one was on its way.
         """

@@ -24,7 +24,8 @@ class Session:
     `viewing_by` those that give views without one, though not for ever;
     `look_at` (epoch seconds) is when its end must be examined again. `device_key` is the device's, ready to hand.
     `barred` is the `Reason` word for which nothing is relayed now, empty while operations may be. `observer`, there
-    only while somebody watches, is told of each request: result, code, reasons of a denial. `watched_by` are those who
+    only while somebody watches, is told of each request: result, code, reasons of a denial, result and code of each
+    operation where they differ. `watched_by` are those who
     supervise it now. `warn`, there where the way can carry it, tells its caller when and why access ends
     soon. `errand` is there in sessions of the broker's own alone. `emergency` is the id of the
     emergency in which it was opened, on which alone it rests.
@@ -78,7 +79,7 @@ class Session:
         self.leases.clear()
 
 
-Observer = Callable[[Session, Request, str, str, tuple[str, ...]], None]
+Observer = Callable[[Session, Request, str, str, tuple[str, ...], tuple[tuple[str, str], ...]], None]
 
 
 @dataclass(frozen=True, slots=True)

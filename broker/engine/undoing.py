@@ -129,7 +129,7 @@ def _value(debt: Debt) -> str | None:
 
 
 def _done(finding: Finding) -> bool:
-    return isinstance(finding, Answered) and finding.recorded and finding.relayed.result == Result.DONE
+    return isinstance(finding, Answered) and finding.done
 
 
 def _why(finding: Finding) -> str:

@@ -12,6 +12,8 @@
 - a session is paused, resumed and cut while it is open, and nothing that is intended while it is paused is relayed;
 - what waited for a person is relayed only if it was asked, armed by the right person and used up for it, once;
 - every intent has exactly one outcome, after it; a denied one only `denied`; one whose lease had ended is not relayed;
+- of a request of several operations that is relayed the intents stand in a row, and `unattempted` is only what comes
+  behind one that the device refused, or of which nobody knows;
 - no lock is lifted but by a lift that the broker that signed it has recorded, an isolation by nobody who set it;
 - no session ends because its subject logged out before an issuer has told of a logout;
 - a session of an emergency is decided by the fixed policy, is opened and relays between `break_glass_opened` and the
@@ -43,6 +45,7 @@ from broker.ledger.operation_rules import (
     require_access,
     require_undo,
 )
+from broker.ledger.place_rules import Places
 from broker.ledger.proposal_rules import Proposals
 from broker.model.decision import EntryPoint
 from broker.model.leave import Undone
@@ -88,6 +91,7 @@ class Invariants:
         self._giving = Giving()
         self._proposals = Proposals(origin, may_predate=minimum > 0)
         self._locks = Locks(origin, minimum)
+        self._places = Places(minimum)
         self._rules: dict[str, Callable[[Record], None]] = {
             RecordKind.BROKER_STARTED.value: self._broker_started,
             RecordKind.BROKER_STOPPED.value: self._broker_stopped,
@@ -272,9 +276,9 @@ class Invariants:
         if session not in self._sessions and not self._may_predate(session):
             raise broken("intent_outside_session", session)
         decision, paused, time = self._cited(record["decision"], session), session in self._paused, self._time or 0.0
-        over = self._emergencies.over(session, time)
+        over, astray = self._emergencies.over(session, time), not self._places.intended(self._index, record)
         if decision is None:
-            self._intents[self._index] = Intended(session, time, denied=False, late=False, paused=paused, over=over)
+            self._intents[self._index] = Intended(session, time, False, False, paused, over=over, astray=astray)
             return
         if decision.opens or bool(decision.leave) != (session in self._errands):
             raise broken("decision_of_another_kind", f"record {record['decision']}")
@@ -284,7 +288,7 @@ class Invariants:
         late = decision.allow and end is not None and time > end + LEASE_GRACE_SECONDS
         alone = decision.reliance is not None and not decision.reliance.take(record)
         denied, leave, undoes = not decision.allow, decision.leave, decision.undoes
-        self._intents[self._index] = Intended(session, time, denied, late, paused, alone, leave, undoes, over)
+        self._intents[self._index] = Intended(session, time, denied, late, paused, alone, leave, undoes, over, astray)
 
     def _outcome(self, record: Record) -> None:
         number, result = record["intent"], record["result"]
@@ -303,6 +307,9 @@ class Invariants:
             raise broken("relayed_without_the_person", f"record {number}: {result}")
         if intent.over and result not in RELAYED_NOTHING:
             raise broken("relayed_after_emergency", f"record {number}: {result}")
+        if intent.astray and result not in RELAYED_NOTHING:
+            raise broken("operation_out_of_place", f"record {number}: {result}")
+        self._places.came_out(number, result)
         if intent.undoes and result == Result.DONE.value:
             self._leaves.setdefault(intent.leave, set()).add(intent.undoes)
 

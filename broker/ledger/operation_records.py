@@ -30,12 +30,16 @@ def intent(
     decision: int,
     service: str,
     digest: str,
+    place: int | None = None,
     values: tuple[str, ...] = (),
     before: Pairs = (),
 ) -> bytes:
-    """What is about to be sent: `decision` is the index of the record that allowed (or denied) it."""
+    """What is about to be sent: `decision` is the index of the record that allowed (or denied) it.
+
+    `place` is which operation of the request with that digest it is, None if that has no other.
+    """
     if not values and not before:
-        return _intent_head(session, decision, service, digest) + stamp(time).encode() + b'"}'
+        return _intent_head(session, decision, service, digest, place) + stamp(time).encode() + b'"}'
     record: dict[str, object] = {
         "decision": decision,
         "digest": digest,
@@ -44,6 +48,8 @@ def intent(
         "session": session,
         "time": stamp(time),
     }
+    if place is not None:
+        record["place"] = place
     if values:
         record["values"] = values
     if before:
@@ -51,8 +57,11 @@ def intent(
     return _small(record)
 
 
-def concealed_intent(time: float, *, session: str, decision: int, service: str, concealed: str) -> bytes:
+def concealed_intent(
+    time: float, *, session: str, decision: int, service: str, concealed: str, place: int | None = None
+) -> bytes:
     """An intent whose digest, values and before-values are in the commitment `concealed`."""
+    told = {} if place is None else {"place": place}
     return _small(
         {
             "concealed": concealed,
@@ -61,6 +70,7 @@ def concealed_intent(time: float, *, session: str, decision: int, service: str, 
             "service": service,
             "session": session,
             "time": stamp(time),
+            **told,
         }
     )
 
@@ -85,9 +95,11 @@ def outcome(
 
 
 @lru_cache(_REMEMBERED_INTENTS)
-def _intent_head(session: str, decision: int, service: str, digest: str) -> bytes:
+def _intent_head(session: str, decision: int, service: str, digest: str, place: int | None) -> bytes:
     """A polled point's intent up to its time, which stands last: the same under one lease."""
     parts = {"decision": decision, "digest": digest, "kind": _INTENT, "service": service, "session": session}
+    if place is not None:
+        parts["place"] = place
     return _small(parts | {"time": _ANY_TIME})[: -len(_ANY_TIME) - 2]
 
 

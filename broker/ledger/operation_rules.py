@@ -35,7 +35,7 @@ class Decided:
 class Intended:
     """An intent that waits for its outcome, and what that must not be."""
 
-    __slots__ = ("alone", "denied", "late", "leave", "over", "paused", "session", "time", "undoes")
+    __slots__ = ("alone", "astray", "denied", "late", "leave", "over", "paused", "session", "time", "undoes")
 
     def __init__(
         self,
@@ -48,8 +48,10 @@ class Intended:
         leave: str = "",
         undoes: str = "",
         over: bool = False,
+        astray: bool = False,
     ) -> None:
         self.over = over
+        self.astray = astray
         self.leave = leave
         self.undoes = undoes
         self.session = session

@@ -42,6 +42,7 @@ class Concealment:
         decision: int,
         service: str,
         digest: str,
+        place: int | None,
         values: tuple[str, ...],
         before: Pairs,
     ) -> bytes:
@@ -52,6 +53,7 @@ class Concealment:
             session=session,
             decision=decision,
             service=service,
+            place=place,
             concealed=self._disclosures.commit_to(_text(hidden)),
         )
 

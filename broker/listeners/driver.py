@@ -30,10 +30,10 @@ from broker.engine.sessions import Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import operation_records
 from broker.listeners.decision_desk import NOT_RECORDED, PENDING, DecisionDesk
+from broker.listeners.operation_evidence import intent_of, outcome_of
 from broker.listeners.writes_under_way import WritesUnderWay
-from broker.model.decision import Decision
 from broker.model.leave import Debt
-from broker.model.operation import Operation, Relayed
+from broker.model.operation import Relayed
 from broker.model.vocabulary import EndReason, Reason, Result
 
 log = logging.getLogger(__name__)
@@ -133,9 +133,9 @@ class Driver:
 
     def _append_intents(self, command: RecordIntents, run: "_Run") -> int:
         """The index of the first. Raises LedgerUnavailableError; those before may then be in the ledger."""
-        now, decisions, first = self._clock.now(), command.decisions, len(run.open_intents)
-        for place, operation in enumerate(command.request.operations):
-            record = self._intent(now, command, operation, decisions[place], command.before)
+        now, conceal, first = self._clock.now(), self._desk.concealment, len(run.open_intents)
+        for place, decision in enumerate(command.decisions):
+            record = intent_of(conceal, now, command.session, command.request, place, decision, command.before)
             run.open_intents.append(self._ledger.append(record, intent=True))
         return run.open_intents[first]
 
@@ -160,7 +160,7 @@ class Driver:
         if session.observer is not None:
             decided = (word for decision in command.decisions for word in decision.reasons)
             reasons = tuple(dict.fromkeys((*command.reasons, *decided)))
-            session.observer(session, command.request, Result.DENIED, command.code, reasons)
+            session.observer(session, command.request, Result.DENIED, command.code, reasons, ())
         if any(decision.index == NOT_RECORDED for decision in command.decisions):
             return None  # beyond the quota, and counted where it was decided; or the ledger is closed
         if session.ended is not None:
@@ -168,8 +168,9 @@ class Driver:
             return None
         request = command.request
         try:
-            for operation, decision in zip(request.operations, command.decisions, strict=True):
-                index = self._ledger.append(self._intent(now, command, operation, decision), intent=True)
+            for place, decision in enumerate(command.decisions):
+                record = intent_of(self._desk.concealment, now, session, request, place, decision)
+                index = self._ledger.append(record, intent=True)
                 self._ledger.append(
                     operation_records.outcome(now, intent=index, result=Result.DENIED, code=command.code)
                 )
@@ -191,12 +192,12 @@ class Driver:
     def _claim_use(self, command: ClaimUse, run: "_Run") -> Any:
         if self.uses is None:
             return Reason.STATE_STALE
-        self.uses.claim(command.session, command.request, command.grant, run.advance)
+        self.uses.claim(command.session, command.operations, command.grant, run.advance)
         return PENDING
 
     def _give_back_use(self, command: GiveBackUse, run: "_Run") -> Any:
         if self.uses is not None:
-            self.uses.give_back(command.session, command.request, command.grant)
+            self.uses.give_back(command.session, command.operations, command.grant, command.kept)
 
     def _owe(self, command: Owe, run: "_Run") -> Any:
         """Obliged writes alone come here: they are decided anew each time, and wait for the disk twice anyway."""
@@ -214,21 +215,24 @@ class Driver:
         )
         if run.owed is None:
             return None
-        if not self._writes.before_is_known(run.owed, run.first_intent):
+        debts = tuple(debt for of_one in run.owed for debt in of_one)
+        if not self._writes.before_is_known(debts, run.first_intent):
             return Reason.ACCESS_CHANGED
-        return PENDING if self._debts.note(run.owed, run.debts_noted) else None
+        return PENDING if self._debts.note(debts, run.debts_noted) else None
 
     def _settle_debts(self, command: SettleDebts, run: "_Run") -> Any:
         """Who takes a value over is told that his write is done once that outlives the broker."""
-        if command.debts:
-            self._debts.settle(command.debts, command.result, command.first_intent)
-            self._writes.settled(command.debts, command.result)
+        for place, debts in enumerate(command.debts):
+            if debts:
+                result, _ = command.relayed.of(place)
+                self._debts.settle(debts, result, command.first_intent + place)
+                self._writes.settled(debts, result)
         session = command.session
         taken_over = self._debts.written(
             session.subject.id,
             session.device,
             command.request,
-            command.result,
+            command.relayed,
             command.first_intent,
             frozenset(self._writes.met(run)),
             run.advance,
@@ -268,42 +272,21 @@ class Driver:
     def _record_outcomes(self, command: RecordOutcomes, run: "_Run") -> Any:
         now, relayed, first = self._clock.now(), command.relayed, command.first_intent
         self.results[relayed.result] += 1
-        make = self._desk.concealment.outcome if command.request.conceals else operation_records.outcome
+        conceal, request = self._desk.concealment, command.request
         try:
-            for intent in range(first, first + len(command.request.operations)):
-                index = self._ledger.append(
-                    make(now, intent=intent, result=relayed.result, code=relayed.code, after=command.after)
-                )
+            for place, intent in enumerate(range(first, first + len(request.operations))):
+                record = outcome_of(conceal, now, request, place, intent, relayed, command.after)
+                index = self._ledger.append(record)
                 run.open_intents.remove(intent)
         except LedgerUnavailableError:
             self._writes.forget(run)
             return False
-        if command.request.writes:
-            self._writes.came_out(run, relayed.result, index)
+        if request.writes:
+            self._writes.came_out(run, relayed, index)
         observer = command.session.observer
         if observer is not None:
-            observer(command.session, command.request, relayed.result, relayed.code, ())
-        return True if self._ledger.settle(command.request.writes, run.outcomes_settled) else PENDING
-
-    def _intent(
-        self,
-        now: float,
-        command: RecordIntents | RecordDenial,
-        operation: Operation,
-        decision: Decision,
-        before: tuple[tuple[str, str], ...] = (),
-    ) -> bytes:
-        """The record of one operation's intent; what is read has no values yet."""
-        make = self._desk.concealment.intent if command.request.conceals else operation_records.intent
-        return make(
-            now,
-            session=command.session.id,
-            decision=decision.index,
-            service=operation.service,
-            digest=command.request.digest,
-            values=operation.raw_values if operation.writes else (),
-            before=before,
-        )
+            observer(command.session, request, relayed.result, relayed.code, (), relayed.each)
+        return True if self._ledger.settle(request.writes, run.outcomes_settled) else PENDING
 
 
 class _Run:
@@ -319,7 +302,7 @@ class _Run:
         self.open_intents: list[int] = []
         self.first_intent = -1
         self.relaying: Relay | None = None
-        self.owed: tuple[Debt, ...] | None = None
+        self.owed: tuple[tuple[Debt, ...], ...] | None = None
 
     def _after_fault(self) -> Finding:
         """What the caller is told after a bug of ours: that nothing was sent only if nothing was."""

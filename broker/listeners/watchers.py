@@ -116,9 +116,17 @@ class Watchers:
         for watcher in self._watchers:
             watcher.end(reason)
 
-    def _saw(self, session: Session, request: Request, result: str, code: str, reasons: tuple[str, ...]) -> None:
+    def _saw(
+        self,
+        session: Session,
+        request: Request,
+        result: str,
+        code: str,
+        reasons: tuple[str, ...],
+        each: tuple[tuple[str, str], ...],
+    ) -> None:
         """Called within an exchange: it only keeps what there is; the watcher's own task makes words of it."""
-        self._offer(Seen(self._clock.now(), session, request, result, code, reasons))
+        self._offer(Seen(self._clock.now(), session, request, result, code, reasons, each=each))
 
     def _offer(self, seen: Seen) -> None:
         for watcher in self._watchers:

@@ -10,7 +10,9 @@ from itertools import takewhile
 
 from broker.access.debts import DID_NOTHING, writes_there
 from broker.engine.commands import Relay
+from broker.engine.sessions import Session
 from broker.model.leave import Debt, Place
+from broker.model.operation import Operation, Relayed
 from broker.model.place import OnLeave
 
 MOST_LATELY = 1024
@@ -19,7 +21,8 @@ MOST_LATELY = 1024
 
 @dataclass(slots=True, eq=False)
 class _Write:
-    relay: Relay
+    session: Session
+    operations: tuple[Operation, ...]
     met: set[Place] = field(default_factory=set)
 
 
@@ -28,17 +31,23 @@ class WritesUnderWay:
 
     def __init__(self) -> None:
         self._writes: dict[object, _Write] = {}
-        self._lately: deque[tuple[int, Relay]] = deque(maxlen=MOST_LATELY)
+        self._lately: deque[tuple[int, _Write]] = deque(maxlen=MOST_LATELY)
 
     def begins(self, exchange: object, relay: Relay) -> None:
         """It is handed to the way to its device."""
-        self._writes[exchange] = _Write(relay)
+        self._writes[exchange] = _Write(relay.session, relay.request.operations)
 
-    def came_out(self, exchange: object, result: str, outcome: int) -> None:
-        """It is on its way no longer, by the record `outcome`; that matters to whoever had read the value before."""
+    def came_out(self, exchange: object, relayed: Relayed, outcome: int) -> None:
+        """It is on its way no longer, by the record `outcome`; where it did something, that matters to whoever had read
+        the value before.
+        """
         write = self._writes.pop(exchange, None)
-        if write is not None and result not in DID_NOTHING:
-            self._lately.append((outcome, write.relay))
+        if write is None:
+            return
+        did = enumerate(write.operations)
+        write.operations = tuple(each for place, each in did if relayed.of(place)[0] not in DID_NOTHING)
+        if write.operations:
+            self._lately.append((outcome, write))
 
     def forget(self, exchange: object) -> None:
         """Nobody knows what came of it, and nothing more will be sent: the ledger has closed, or a bug of ours."""
@@ -53,29 +62,29 @@ class WritesUnderWay:
         """Debts' own write came out: whoever has one to the same place on its way has met it."""
         for debt in () if result in DID_NOTHING else debts:
             for write in self._writes.values():
-                if _is_anothers(write.relay, debt):
+                if _is_anothers(write, debt):
                     write.met.add(debt.place)
 
     def disputed(self, debt: Debt) -> bool:
         """Whether anybody has a write to its place on its way."""
-        there = (write.relay for write in self._writes.values() if write.relay.session.device_key == debt.device)
-        return any(writes_there(debt, relay.session.device, relay.request) for relay in there)
+        there = (write for write in self._writes.values() if write.session.device_key == debt.device)
+        return any(writes_there(debt, write.session.device, write.operations) for write in there)
 
     def before_is_known(self, debts: tuple[Debt, ...], read: int) -> bool:
         """Whether nobody else has a write to one of their places on its way, or had one since the values before were
         read, by the intent at that index.
         """
-        others = [write.relay for write in self._writes.values()]
+        others = list(self._writes.values())
         if any(debt.undo is OnLeave.RESTORE for debt in debts):
             since = list(takewhile(lambda lately: lately[0] > read, reversed(self._lately)))
             if len(since) == MOST_LATELY:
                 return False
-            others += (relay for _, relay in since)
-        return not any(_is_anothers(relay, debt) for debt in debts for relay in others)
+            others += (write for _, write in since)
+        return not any(_is_anothers(write, debt) for debt in debts for write in others)
 
 
-def _is_anothers(relay: Relay, debt: Debt) -> bool:
+def _is_anothers(write: _Write, debt: Debt) -> bool:
     """Whether it writes to the place of a debt, for another subject."""
-    session = relay.session
+    session = write.session
     there = session.device_key == debt.device and session.subject.id != debt.subject.id
-    return there and writes_there(debt, session.device, relay.request)
+    return there and writes_there(debt, session.device, write.operations)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from broker.model.place import BacnetAddress, Point, Table
-from broker.model.vocabulary import Action
+from broker.model.vocabulary import Action, Result
 
 LEAST_URGENT = 16  # ASHRAE 135, 19.2: a write without priority acts at 16
 
@@ -125,9 +125,23 @@ class Relayed:
     canonical JSON). `values` are engineering values by point id, as decimal strings, of a read. `code` is the
     protocol's own error (`exception-2`, `property/unknown-property`) or ours (`device_down`, `budget_exhausted`,
     `timeout`).
+
+    `each` is result and code of each operation of the request, where they differ: a write of several that failed midway
+    (DEVICE_REFUSED as a whole, of it DONE, DEVICE_REFUSED, UNATTEMPTED), a read of several of which the device refused
+    some (DONE as a whole: it was answered).
     """
 
     result: str
     payload: bytes = b""
     values: tuple[tuple[str, str], ...] = ()
     code: str = ""
+    each: tuple[tuple[str, str], ...] = ()
+
+    def of(self, place: int) -> tuple[str, str]:
+        """Result and code of one operation of the request."""
+        return self.each[place] if self.each else (self.result, self.code)
+
+    @property
+    def done(self) -> bool:
+        """Whether all of it was done."""
+        return self.result == Result.DONE and all(result == Result.DONE for result, _ in self.each)

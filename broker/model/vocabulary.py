@@ -119,6 +119,7 @@ class Result(StrEnum):
     NOT_SENT = "not_sent"
     NO_REPLY = "no_reply"
     BAD_REPLY = "bad_reply"
+    UNATTEMPTED = "unattempted"
     UNKNOWN = "unknown"
 
 

@@ -261,6 +261,10 @@ RESULTS: dict[Result, Words] = {
     Result.BAD_REPLY: Words(
         "The device's answer is not a proper answer to what was asked.", "Tell whoever looks after the device."
     ),
+    Result.UNATTEMPTED: Words(
+        "The device did not try it, because it refused what came before it in the same request; nothing was changed.",
+        "Look at what the device refused, then ask for this again.",
+    ),
     Result.UNKNOWN: Words(
         "It may have been sent and may have taken effect; nobody can say.",
         "Do not repeat it blindly: read the point first, or look at the device.",

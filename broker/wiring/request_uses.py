@@ -14,7 +14,7 @@ from broker.adapters.state_use_journal import Use
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.ledger import request_records
-from broker.model.operation import Request
+from broker.model.operation import Operation
 from broker.model.vocabulary import Reason
 from broker.wiring.request_grants import RequestGrants
 from broker.wiring.request_parts import RequestParts
@@ -39,12 +39,14 @@ class RequestUses:
         """Remember what was taken up before. Raises ConfigError."""
         self._taken = await asyncio.to_thread(self._parts.use_journal.read)
 
-    def claim(self, session: Session, request: Request, grant: str, claimed: Callable[[str], None]) -> None:
-        """Take up what the request uses; `claimed` is told "", or the `Reason` word for which it may not be sent."""
+    def claim(
+        self, session: Session, operations: tuple[Operation, ...], grant: str, claimed: Callable[[str], None]
+    ) -> None:
+        """Take up what the operations use; `claimed` is told "", or the `Reason` word for which nothing may be sent."""
 
         async def answer() -> None:
             try:
-                word = await self._claim(session, request, grant)
+                word = await self._claim(session, operations, grant)
             except Exception:
                 log.exception("a use could not be taken up; nothing is sent")
                 word = Reason.STATE_STALE
@@ -52,19 +54,21 @@ class RequestUses:
 
         self._begin(answer())
 
-    def give_back(self, session: Session, request: Request, grant: str) -> None:
-        """Nothing was sent: the use may be taken up again, unless the state cannot be reached."""
-        self._begin(self._give_back(session, request, grant))
+    def give_back(
+        self, session: Session, operations: tuple[Operation, ...], grant: str, kept: tuple[Operation, ...] = ()
+    ) -> None:
+        """These were not carried out: their use may be taken up again, unless the state cannot be reached."""
+        self._begin(self._give_back(session, operations, grant, kept))
 
     async def settled(self) -> None:
         """Until what was begun is done."""
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _claim(self, session: Session, request: Request, identifier: str) -> str:
+    async def _claim(self, session: Session, operations: tuple[Operation, ...], identifier: str) -> str:
         parts, asked = self._parts, self._grants.request(identifier)
         if asked is None or not self._grants.is_given(identifier):
             return Reason.ACCESS_CHANGED
-        uses = uses_of(asked.terms.grant(), session.device_key, request)
+        uses = uses_of(asked.terms.grant(), session.device_key, operations)
         if uses is None:
             return Reason.OUTSIDE_PLAN
         chain, now = asked.terms.chain, parts.clock.now()
@@ -83,10 +87,15 @@ class RequestUses:
             return Reason.LEDGER_CLOSED
         return ""
 
-    async def _give_back(self, session: Session, request: Request, identifier: str) -> None:
+    async def _give_back(
+        self, session: Session, operations: tuple[Operation, ...], identifier: str, kept: tuple[Operation, ...]
+    ) -> None:
         asked = self._grants.request(identifier)
-        uses = None if asked is None else uses_of(asked.terms.grant(), session.device_key, request)
-        if asked is None or uses is None:
+        if asked is None:
+            return
+        unused, used = (uses_of(asked.terms.grant(), session.device_key, each) for each in (operations, kept))
+        uses = tuple(use for use in unused or () if use not in (used or ()))
+        if not uses:
             return
         try:
             await self._record(session, identifier, uses, RETURNED)

@@ -126,6 +126,12 @@ def _host_command(record: Document) -> str:
     return f"{record.get('command')} {what}".rstrip() + f": {record.get('outcome')}, by {who or 'somebody'}"
 
 
+def _place(record: Document) -> str:
+    """Which operation of its request, as people count."""
+    place = record.get("place")
+    return f" (operation {place + 1} of its request)" if isinstance(place, int) else ""
+
+
 def _leave(record: Document) -> str:
     """Whose, where and why, and each point."""
     points = record.get("points")
@@ -140,7 +146,9 @@ def _leave(record: Document) -> str:
 
 _SENTENCES: dict[str, Callable[[Document], str]] = {
     "decision": _decision,
-    "intent": lambda r: f"{r.get('service', '')} by decision record {r.get('decision')}, session {r.get('session')}",
+    "intent": lambda r: (
+        f"{r.get('service', '')}{_place(r)} by decision record {r.get('decision')}, session {r.get('session')}"
+    ),
     "outcome": lambda r: f"intent {r.get('intent')}: {r.get('result', '')} {r.get('code', '')}".rstrip(),
     "session_opened": lambda r: (
         f"{r.get('session')}: {_of(r, 'subject', 'id')} on {r.get('device')} through {r.get('listener')} "

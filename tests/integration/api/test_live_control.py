@@ -72,7 +72,7 @@ def live(stage):
 
 def see(stage):
     session = live(stage)
-    session.observer(session, request(Action.VIEW), "done", "", ())
+    session.observer(session, request(Action.VIEW), "done", "", (), ())
 
 
 def test_a_session_is_shown_paused_resumed_and_ended_by_whom_the_policy_lets(pki, run):

@@ -133,7 +133,7 @@ def test_a_single_use_is_taken_up_once_by_whomever(place: StatePlace, tmp_path: 
 
     async def claim(broker: Broker, value: str = "21") -> str:
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        broker.book.uses.claim(session, write(value), "req-a", answer.set_result)  # type: ignore[arg-type]
+        broker.book.uses.claim(session, write(value).operations, "req-a", answer.set_result)  # type: ignore[arg-type]
         return await answer
 
     async def story() -> None:
@@ -145,7 +145,7 @@ def test_a_single_use_is_taken_up_once_by_whomever(place: StatePlace, tmp_path: 
             assert sorted(told) == ["", *[Reason.GRANT_USED] * 7]
             assert await claim(one, "19") == Reason.OUTSIDE_PLAN
             winner = one if told[::2].count("") else two
-            winner.book.uses.give_back(session, write("21"), "req-a")  # type: ignore[arg-type]
+            winner.book.uses.give_back(session, write("21").operations, "req-a")  # type: ignore[arg-type]
             await winner.book.uses.settled()
             assert sorted(await asyncio.gather(claim(one), claim(two))) == ["", Reason.GRANT_USED]
 
@@ -158,7 +158,7 @@ def test_a_use_whose_row_was_deleted_is_not_taken_up_again_where_it_was_even_aft
 
     async def claim(broker: Broker) -> str:
         answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        broker.book.uses.claim(session, write("21"), "req-a", answer.set_result)  # type: ignore[arg-type]
+        broker.book.uses.claim(session, write("21").operations, "req-a", answer.set_result)  # type: ignore[arg-type]
         return await answer
 
     async def story() -> None:
@@ -837,7 +837,7 @@ def test_what_prolongs_access_uses_nothing_up_again_and_reports_for_both(tmp_pat
             assert await one.parts.rows.claim("req-a", "req-a", ("plant/ahu-1 setpoint = 21",), "x", NOW)
             answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
             session: Any = SimpleNamespace(device_key="plant/ahu-1", id="ses-1")
-            one.book.uses.claim(session, write("21"), "req-b", answer.set_result)
+            one.book.uses.claim(session, write("21").operations, "req-b", answer.set_result)
             assert await answer == Reason.GRANT_USED
             await one.at(NOW + 3600)
             assert (await one.state(), one.gives) == ("expired", {"req-b"})

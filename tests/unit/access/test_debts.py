@@ -9,7 +9,7 @@ from broker.access import debts as under_test
 from broker.access.debts import Debts, debts_of, lost_because, relies, where_of
 from broker.model.decision import Decision, Obligation
 from broker.model.leave import Debt
-from broker.model.operation import BacnetProperty, ModbusRange, Operation, Request, Touch
+from broker.model.operation import BacnetProperty, ModbusRange, Operation, Relayed, Request, Touch
 from broker.model.place import (
     BacnetAddress,
     Budget,
@@ -52,7 +52,9 @@ def written(*touches: Touch, obliged: tuple[Obligation, ...] = (Obligation.RESTO
 
 
 def owed(request, decisions, before=(("setpoint", "18"),)):
-    return debts_of(ANA, AHU, "ses-1", GRANTS, request, decisions, before, 5.0)
+    """The debts of a request of one operation."""
+    found = debts_of(ANA, AHU, "ses-1", GRANTS, request, decisions, before, 5.0)
+    return None if found is None else found[0]
 
 
 def debt(value: str = "20", before: str = "18", subject: Subject = ANA, **changes: object) -> Debt:
@@ -184,7 +186,7 @@ def over(
 ) -> bool:
     """Somebody's write in that place, with intent 41, came out so; writes of the debts that it met came out before."""
     request, _ = written(touch, priority=priority)
-    return debts.written(subject.id, AHU, request, result, 41, {each.place for each in met})
+    return debts.written(subject.id, AHU, request, Relayed(result), 41, {each.place for each in met})
 
 
 @pytest.mark.parametrize("result", [Result.DONE, Result.UNKNOWN, Result.BAD_REPLY])
@@ -231,9 +233,9 @@ def test_who_reads_there_and_writes_elsewhere_in_one_request_takes_nothing_over(
     (writing,) = written(fan)[0].operations
     reading = replace(writing, action=Action.VIEW, touches=(Touch(SETPOINT, True),))
     request = Request((writing, reading), b"", "digest")
-    assert not debts.written(BO.id, AHU, request, Result.DONE, 41)
+    assert not debts.written(BO.id, AHU, request, Relayed(Result.DONE), 41)
     assert debts.owed_still(held(debts))
-    assert not under_test.writes_there(held(debts), AHU, request)
+    assert not under_test.writes_there(held(debts), AHU, request.operations)
 
 
 def test_a_write_into_part_of_a_point_is_a_write_to_it():
@@ -321,7 +323,7 @@ def test_what_is_written_where_a_point_lies_today_leaves_what_is_owed_where_it_l
     write(debts, "20")
     moved = replace(AHU, points=(MOVED["register"],))
     request, _ = written(Touch(MOVED["register"], True, "30"))
-    assert not debts.written(BO.id, moved, request, Result.DONE, 41)
+    assert not debts.written(BO.id, moved, request, Relayed(Result.DONE), 41)
     fresh = (debt("30", "5", where=where_of(moved, MOVED["register"])),)
     assert debts.note(fresh)
     debts.settle(fresh, Result.DONE, 42)
@@ -470,3 +472,57 @@ def test_a_lost_connection_may_come_back_and_an_ended_access_may_not(why):
     assert (under_test.due_after(why, 60.0) > 0) is (
         lost or why.value in ("broker_stopped", "broker_fault", "broker_killed")
     )
+
+
+SEVERAL = Request(
+    tuple(written(Touch(replace(SETPOINT, id=name), True, "20"))[0].operations[0] for name in ("a", "b", "c")), b"", "d"
+)
+MIDWAY = Relayed(
+    Result.DEVICE_REFUSED,
+    each=((Result.DONE, ""), (Result.DEVICE_REFUSED, "property/value-out-of-range"), (Result.UNATTEMPTED, "")),
+)
+
+
+def test_of_a_request_of_several_each_operation_owes_its_own_and_is_settled_by_its_own_result():
+    oblige = Decision("dec-1", 1, True, obligations=(Obligation.RESTORE,))
+    before = (("a", "18"), ("b", "18"), ("c", "18"))
+    owes = debts_of(ANA, AHU, "ses-1", GRANTS, SEVERAL, (oblige,) * 3, before, 5.0)
+    assert [[each.point for each in of_one] for of_one in owes] == [["a"], ["b"], ["c"]]
+    debts = Debts()
+    assert debts.note([each for of_one in owes for each in of_one])
+    for place, of_one in enumerate(owes):
+        debts.settle(of_one, MIDWAY.of(place)[0], 40 + place)
+    assert (held(debts).point, held(debts).intent) == ("a", 40)
+
+
+def test_where_only_some_of_several_were_written_only_there_is_taken_over():
+    debts = Debts()
+    for name in ("a", "b", "c"):
+        write_at = (debt(point=name),)
+        assert debts.note(write_at)
+        debts.settle(write_at, Result.DONE, 7)
+    assert debts.written(BO.id, AHU, SEVERAL, MIDWAY, 40)
+    assert {each.point: (each.since, each.since_intent) for each in debts.all()} == {
+        "a": (BO.id, 40),
+        "b": ("", 0),
+        "c": ("", 0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("results", "own"),
+    [
+        ((Result.DONE, Result.DONE), {"21"}),
+        ((Result.DONE, Result.DEVICE_REFUSED), {"20"}),
+        ((Result.DEVICE_REFUSED, Result.UNATTEMPTED), None),
+        ((Result.UNKNOWN, Result.UNKNOWN), {"20", "21"}),
+    ],
+)
+def test_a_request_may_write_one_place_twice(results, own):
+    debts, twice = Debts(), (debt("20"), debt("21"))
+    assert debts.note(twice)
+    assert held(debts).own == {"20", "21"}
+    for each, result in zip(twice, results, strict=True):
+        debts.settle((each,), result, 42)
+    assert [each.own for each in debts.all()] == ([] if own is None else [own])
+    assert all(each.before == "18" for each in debts.all())

@@ -40,8 +40,8 @@ def write(*values: tuple[str, str | None]) -> Request:
     ],
 )
 def test_each_planned_write_is_a_use_and_nothing_else_is(values, uses) -> None:
-    assert uses_of(GRANT, "plant/ahu-1", write(*values)) == uses
-    assert uses_of(GRANT, "plant/ahu-2", write(*values)) is None
+    assert uses_of(GRANT, "plant/ahu-1", write(*values).operations) == uses
+    assert uses_of(GRANT, "plant/ahu-2", write(*values).operations) is None
 
 
 REGISTERS = (
@@ -63,9 +63,9 @@ def test_the_very_registers_of_the_plan_are_its_use_and_their_neighbours_are_not
     (touch,) = composed.operations[0].touches
     assert touch.value is not None
     grant = Grant("req-1", Scope(), (Action.ADJUST,), plan=(PlannedWrite(ahu.key, name, touch.value),))
-    assert uses_of(grant, ahu.key, interpret(ahu, composed.payload)) == (use_of(grant.plan[0]),)
+    assert uses_of(grant, ahu.key, interpret(ahu, composed.payload).operations) == (use_of(grant.plan[0]),)
     neighbour = composed.payload[:-1] + bytes((composed.payload[-1] ^ 1,))
-    assert uses_of(grant, ahu.key, interpret(ahu, neighbour)) is None
+    assert uses_of(grant, ahu.key, interpret(ahu, neighbour).operations) is None
 
 
 ZONE = replace(point("zone"), address=BacnetAddress("analog-value", 1, "present-value", None, 10, 16))
@@ -82,11 +82,18 @@ def test_a_write_at_another_priority_is_no_use_of_the_plan() -> None:
         Grant("req-1", Scope(), (Action.ADJUST,), plan=(PlannedWrite("plant/vav-1", "zone", "21.5", at),))
         for at in (12, 16)
     )
-    assert uses_of(at_twelve, "plant/vav-1", zone_write(12)) == ("plant/vav-1 zone = 21.5@12",)
-    assert uses_of(at_sixteen, "plant/vav-1", zone_write(None)) == ("plant/vav-1 zone = 21.5@16",)
+    assert uses_of(at_twelve, "plant/vav-1", zone_write(12).operations) == ("plant/vav-1 zone = 21.5@12",)
+    assert uses_of(at_sixteen, "plant/vav-1", zone_write(None).operations) == ("plant/vav-1 zone = 21.5@16",)
     for grant, priority in ((at_twelve, 10), (at_twelve, None), (at_sixteen, 12)):
-        assert uses_of(grant, "plant/vav-1", zone_write(priority)) is None
+        assert uses_of(grant, "plant/vav-1", zone_write(priority).operations) is None
 
 
 def test_without_a_plan_a_write_is_the_one_use() -> None:
-    assert uses_of(Grant("req-1", Scope(), (Action.ADJUST,)), "plant/ahu-1", write(("a", "1"))) == (ONE_WRITE,)
+    assert uses_of(Grant("req-1", Scope(), (Action.ADJUST,)), "plant/ahu-1", write(("a", "1")).operations) == (
+        ONE_WRITE,
+    )
+
+
+def test_without_a_plan_several_writes_in_one_request_are_more_than_the_one_use() -> None:
+    several = write(("a", "1")).operations * 2
+    assert uses_of(Grant("req-1", Scope(), (Action.ADJUST,)), "plant/ahu-1", several) is None

@@ -104,3 +104,9 @@ def test_a_change_tells_by_whom_and_an_end_why():
 def test_the_sentence_of_an_end_is_for_whom_it_concerns():
     assert b"Your token has expired." in ending(EndReason.TOKEN_EXPIRED, own_access=True)
     assert b"Your" not in ending(EndReason.TOKEN_EXPIRED, own_access=False)
+
+
+def test_of_a_request_that_failed_midway_each_operation_tells_its_own_result():
+    each = ((Result.DONE, ""), (Result.DEVICE_REFUSED, "property/write-access-denied"), (Result.UNATTEMPTED, ""))
+    events = told(*[writing(Touch(SETPOINT, True, "19.5"))] * 3, result=Result.DEVICE_REFUSED, code="x", each=each)
+    assert [(event["result"], event.get("code", "")) for event in events] == list(each)

@@ -223,7 +223,7 @@ def test_whatever_fails_at_most_one_write_is_relayed_and_only_after_it_is_marked
 def obliged(**answers):
     first = {"Decide": lambda c: allow(Obligation.RESTORE) if c.request.writes else allow()}
     relay = {"Relay": lambda c: DONE if c.request.writes else READ}
-    return Playbook(**{**first, **relay, "Owe": lambda c: (RESTORE,), **answers})
+    return Playbook(**{**first, **relay, "Owe": lambda c: ((RESTORE,),), **answers})
 
 
 def test_a_write_that_has_to_be_undone_is_owed_before_its_intent_and_settled_by_its_outcome():
@@ -232,11 +232,7 @@ def test_a_write_that_has_to_be_undone_is_owed_before_its_intent_and_settled_by_
     assert book.names()[6:] == ["Owe", "RecordIntents", "LastLook", "Relay", "SettleDebts", "RecordOutcomes"]
     settled = book.trace[-2]
     assert isinstance(settled, SettleDebts)
-    assert (settled.debts, settled.result, settled.first_intent) == (
-        (RESTORE,),
-        Result.DONE,
-        book.trace[-1].first_intent,
-    )
+    assert (settled.debts, settled.relayed, settled.first_intent) == (((RESTORE,),), DONE, book.trace[-1].first_intent)
 
 
 @pytest.mark.parametrize(
@@ -261,9 +257,9 @@ def test_a_write_that_could_not_be_undone_is_refused(failing):
 def test_a_debt_whose_write_is_not_sent_is_settled_as_not_sent(failing):
     book = obliged(**failing)
     asker = session()
-    book.answers["Owe"] = lambda c: setattr(asker, "operations", 1) or (RESTORE,)
+    book.answers["Owe"] = lambda c: setattr(asker, "operations", 1) or ((RESTORE,),)
     book.play(exchange(asker, request(Action.ADJUST, before=True)))
     (settled,) = (command for command in book.trace if isinstance(command, SettleDebts))
-    assert settled.result == Result.NOT_SENT
+    assert settled.relayed.result == Result.NOT_SENT
     assert not relayed_writes(book)
     assert any(isinstance(command, Owe) for command in book.trace)

@@ -7,5 +7,5 @@ class NoDebts:
 
     settle = mark = owed_still = note
 
-    def written(self, by, device, request, result, first_intent, met, kept):
+    def written(self, by, device, request, relayed, first_intent, met, kept):
         return False

@@ -1,16 +1,20 @@
 """The driver and the ledger: every recorded intent gets its outcome, whatever the ledger refuses."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
+from broker.engine.commands import RecordIntents, RecordOutcomes, Relay
 from broker.engine.events import Answered, Refused
 from broker.engine.exchange import exchange
 from broker.errors import LedgerUnavailableError
 from broker.listeners.driver import Driver
 from broker.model.decision import Obligation
+from broker.model.operation import Relayed, Request, Touch
 from broker.model.vocabulary import Action, Reason, Result
-from tests.unit.engine.playbook import DONE, allow, request, session
+from tests.unit.access.test_debts import SETPOINT
+from tests.unit.engine.playbook import DONE, allow, operation, request, session
 from tests.unit.listeners.no_debts import NoDebts
 
 
@@ -114,3 +118,81 @@ def test_after_a_bug_of_ours_a_write_that_was_sent_is_not_told_to_be_refused():
     assert isinstance(finding, Answered)
     assert (finding.relayed.result, finding.recorded) == (Result.UNKNOWN, False)
     assert ended == ["broker_fault"]
+
+
+class Unhurried(Ledger):
+    """Counts how often it is asked to bring things to the disk."""
+
+    def __init__(self):
+        super().__init__(-1, "")
+        self.settled = 0
+
+    def settle(self, durable, settled):
+        self.settled += 1
+        return True
+
+
+class Plain(Desk):
+    """Allows everything, whatever it is, and finds nothing changed."""
+
+    def still_holds(self, decisions):
+        return True
+
+
+MIDWAY = Relayed(
+    Result.DEVICE_REFUSED,
+    code="property/write-access-denied",
+    each=((Result.DONE, ""), (Result.DEVICE_REFUSED, "property/write-access-denied"), (Result.UNATTEMPTED, "")),
+)
+
+
+def three_points():
+    points = [replace(SETPOINT, id=name) for name in ("a", "b", "c")]
+    operations = [replace(operation(Action.ADJUST), touches=(Touch(each, True, each.id * 2),)) for each in points]
+    return Request(tuple(operations), b"", "digest")
+
+
+def carried_out(request, decisions, relayed, before=(), after=()):
+    """A request on its way with these values around it."""
+    asked = session()
+    seen = []
+    asked.observer = lambda *told: seen.append(told)
+    ledger, device = Unhurried(), Device()
+    driver = Driver(Clock(), ledger, Plain(), lambda key: device, lambda session, reason: None, NoDebts())
+
+    def steps():
+        first = yield RecordIntents(asked, request, decisions, before)
+        became = yield Relay(asked, request, decisions)
+        yield RecordOutcomes(asked, request, first, became, after)
+
+    driver.run(asked, steps(), lambda found: None)
+    device.asked.pop()(relayed)
+    return ledger, seen
+
+
+def test_each_operation_has_its_place_its_own_values_and_its_own_outcome():
+    values = (("a", "1"), ("b", "2"), ("c", "3"))
+    ledger, seen = carried_out(three_points(), (allow(),) * 3, MIDWAY, before=values, after=values)
+    intents, outcomes = ledger.records[:3], ledger.records[3:]
+    assert [(each["place"], each["values"], each["before"]) for each in intents] == [
+        (0, ["aa"], {"a": "1"}),
+        (1, ["bb"], {"b": "2"}),
+        (2, ["cc"], {"c": "3"}),
+    ]
+    assert {each["digest"] for each in intents} == {"digest"}
+    assert [(each["intent"], each["result"], each.get("code", "")) for each in outcomes] == [
+        (place, *each) for place, each in enumerate(MIDWAY.each)
+    ]
+    assert [each.get("after") for each in outcomes] == [{"a": "1"}, None, None]
+    assert [(told[2], told[5]) for told in seen] == [(Result.DEVICE_REFUSED, MIDWAY.each)]
+
+
+def test_a_request_of_one_operation_has_no_place():
+    ledger, _ = carried_out(request(Action.ADJUST), (allow(),), DONE)
+    assert "place" not in ledger.records[0]
+
+
+def test_a_hundred_operations_are_brought_to_the_disk_together():
+    ledger, _ = carried_out(request(*[Action.VIEW] * 100), (allow(),) * 100, DONE)
+    assert [record["kind"] for record in ledger.records] == ["intent"] * 100 + ["outcome"] * 100
+    assert ledger.settled == 2

@@ -43,7 +43,7 @@ def test_a_slow_watcher_is_told_how_much_it_missed_and_another_misses_nothing():
         watchers.follow(live)
         took = 0
         for _ in range(MAX_WAITING_EVENTS + 7):
-            live.observer(live, request(Action.VIEW), "done", "", ())
+            live.observer(live, request(Action.VIEW), "done", "", (), ())
             took += len((await fast.take(10, 1.0))[0])
         assert took == MAX_WAITING_EVENTS + 7
         first, lost = await slow.take(10, 1.0)
