@@ -6,7 +6,8 @@
     screen        text or JSON, nothing unescaped     problem_words refusals in sentences   moments  times in words
     look, values, audit, verification, why, profile_commands        one function for each command
     sessions      live sessions, and acts on them   watching      their operations as they happen
-    connect       a local port for a Modbus master    tunnel_link   one tunnel              renewal  fresh tokens for it
+    connect, connect_bacnet    local ports for a Modbus master, for BACnet explorers (bbmd)
+    reconnecting  keeps a tunnel open                 tunnel_link   one tunnel              renewal  fresh tokens for it
     login         in and out at an OpenID Provider    openid        how                     fresh_tokens   meanwhile
 
 Everything that a broker says is printed only with control characters escaped; secrets are read from files and never

@@ -19,7 +19,6 @@ from broker.model.lock import LockKind
 from broker.model.vocabulary import RecordKind
 
 LONGEST_WAIT_SECONDS = 90
-DEFAULT_LISTEN = "127.0.0.1:1502"
 Commands = Any  # argparse names its own type privately
 _DEVICE = "SITE/DEVICE, or DEVICE if only one site has it"
 
@@ -197,13 +196,19 @@ def _add_connect(commands: Commands) -> None:
         commands,
         "connect",
         "connect:connect",
-        "open a local port for one ordinary Modbus master at a time",
+        "open a local port for an ordinary Modbus master, or for BACnet explorers",
         description="Every request through the port is decided and recorded. Denials and ends are shown as they come. "
-        "Ends with the reason when access is refused for good; else it reconnects.",
+        "Ends with the reason when access is refused for good; else it reconnects. A Modbus device takes one master "
+        "at a time; with --bacnet all BACnet devices of a site that you may see are reached through one UDP port.",
     )
-    connect.add_argument("device", metavar="DEVICE", help=_DEVICE)
+    connect.add_argument("device", metavar="DEVICE", help=f"{_DEVICE}; with --bacnet a SITE")
     connect.add_argument(
-        "--listen", default=DEFAULT_LISTEN, metavar="HOST:PORT", help="local port (default: %(default)s; port 0: any)"
+        "--bacnet", action="store_true", help="be a BACnet/IP port and BBMD for the BACnet devices of a site"
+    )
+    connect.add_argument(
+        "--listen",
+        metavar="HOST:PORT",
+        help="local port (default: 127.0.0.1:1502, with --bacnet 127.0.0.1:47809; port 0: any)",
     )
     connect.add_argument(
         "--allow-remote", action="store_true", help="allow --listen on an address that others can reach"

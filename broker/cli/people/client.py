@@ -14,7 +14,6 @@ from broker.cli.people.problem_words import entries
 from broker.cli.people.safe_text import decode_document, encode_document
 from broker.cli.people.trouble import explained, own_proofs_fault, was_not_sent
 
-SUBPROTOCOL = "otb.modbus.v1"
 CONNECT_SECONDS = 10.0
 CALL_SECONDS = 60.0
 SILENCE_SECONDS = 75.0
@@ -111,13 +110,13 @@ class Client:
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise explained(error, self.access) from None
 
-    async def open_tunnel(self, path: str) -> aiohttp.ClientWebSocketResponse:
-        """An open WebSocket. Raises ProblemError or CommandError."""
+    async def open_tunnel(self, path: str, subprotocol: str) -> aiohttp.ClientWebSocketResponse:
+        """An open WebSocket of that subprotocol. Raises ProblemError or CommandError."""
         http = self._opened()
         try:
             opened = await http.ws_connect(
                 self.access.api + path,
-                protocols=(SUBPROTOCOL,),
+                protocols=(subprotocol,),
                 headers=self.bearer(),
                 max_msg_size=MAX_TUNNEL_MESSAGE_OCTETS,
                 timeout=aiohttp.ClientWSTimeout(ws_receive=SILENCE_SECONDS, ws_close=3.0),
@@ -125,7 +124,7 @@ class Client:
             )
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise explained(error, self.access) from None
-        if opened.protocol != SUBPROTOCOL:
+        if opened.protocol != subprotocol:
             await opened.close()
             raise odd_answer("it does not speak the tunnel's protocol")
         return opened

@@ -21,6 +21,14 @@ def path_of(key: str) -> str:
     return f"/v1/devices/{quote(site, safe='')}/{quote(device, safe='')}"
 
 
+def site_path(site: str) -> str:
+    """The path of a site. Raises CommandError if it is none's name."""
+    if not site or "/" in site:
+        hint = f"Perhaps {site.partition('/')[0]} was meant." if "/" in site else ""
+        raise CommandError("usage", f"{site or 'Nothing'} is not a site.", hint, Exit.USAGE)
+    return f"/v1/sites/{quote(site, safe='')}"
+
+
 async def _full_name(client: Client, name: str) -> str:
     try:
         keys = await _keys(client)
@@ -52,6 +60,19 @@ async def with_suggestion(
     except (ProblemError, CommandError):
         return problem
     return problem
+
+
+async def with_site_suggestion(client: Client, problem: ProblemError, site: str) -> ProblemError | CommandError:
+    """The problem, with a site that was perhaps meant if there is none of this name."""
+    if problem.code != "site_unknown":
+        return problem
+    try:
+        sites = sorted({key.partition("/")[0] for key in await _keys(client)})
+    except (ProblemError, CommandError):
+        return problem
+    close = difflib.get_close_matches(site, sites, 3)
+    hint = f"Did you mean {' or '.join(close)}?" if close else "`otb ls` lists your devices with their sites."
+    return CommandError("site_unknown", f"There is no site {site}, or you may not see it.", hint)
 
 
 def unknown_device(name: str, keys: list[str]) -> CommandError:

@@ -205,7 +205,7 @@ def test_the_exception_of_a_device_is_shown(otb, plant):
 def test_a_device_that_is_not_modbus_cannot_be_connected_to(otb, plant):
     said = otb("connect", "vav-1", "--listen", "127.0.0.1:0", *plant.options())
     assert said.status == 1
-    assert "for Modbus devices" in said.err
+    assert "otb connect plant --bacnet" in said.err
     assert "otb read plant/vav-1" in said.err
     assert "WebSocket" not in said.err
 

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from broker.cli.people.arguments import parser
 from broker.cli.people.audit import search_query
-from broker.cli.people.connect import listen_address
 from broker.cli.people.exits import CommandError, Exit
+from broker.cli.people.local_address import listen_address
+from broker.cli.people.modbus_link import FrameCount
 from broker.cli.people.reference import _commands, reference_markdown
-from broker.cli.people.tunnel_link import FrameCount
 from broker.cli.people.values import comma_number, parse_value, read_body, write_body
 
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference" / "otb.md"
@@ -25,6 +25,7 @@ EXAMPLES = [
     "read ahu-1 supply-temp",
     "write ahu-1 a=1",
     "connect ahu-1",
+    "connect plant --bacnet --listen 127.0.0.1:47809",
     "windows",
     "calendar --days 30 --output ahead.ics",
     "sessions ls",

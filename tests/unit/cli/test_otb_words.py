@@ -8,7 +8,6 @@ import pytest
 
 from broker.api.problems import KINDS
 from broker.cli.people.access import Access
-from broker.cli.people.connect import event_lines
 from broker.cli.people.devices import device_key, unknown_device
 from broker.cli.people.exits import CommandError, Exit, ProblemError, exit_of
 from broker.cli.people.look import frozen_devices, window_state
@@ -17,6 +16,7 @@ from broker.cli.people.record_words import operation_words, record_sentence
 from broker.cli.people.request_words import done, facts, not_reviewer, waits_for
 from broker.cli.people.requests import argument_of
 from broker.cli.people.trouble import explained
+from broker.cli.people.tunnel_events import event_lines
 from broker.cli.people.why import explanation
 from broker.identity.enrolment_codes import spent_error
 from broker.model.enrolment import InvitationState

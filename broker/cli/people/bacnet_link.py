@@ -1,0 +1,57 @@
+"""One tunnel to the BACnet network of a site: datagrams of a client's address and an NPDU, both ways."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from broker.cli.people.exits import Document
+from broker.cli.people.problem_words import entries
+from broker.cli.people.tunnel_link import TunnelLink
+
+SUBPROTOCOL = "otb.bacnet.v1"
+MAC_OCTETS: Final = 6
+REPEATED_SECONDS = 10.0
+MOST_KINDS_OF_DENIALS = 256
+Deliver = Callable[[bytes, bytes], None]
+
+
+@dataclass(slots=True)
+class BacnetLink(TunnelLink):
+    """An open tunnel to one site; `deliver(mac, npdu)` reaches the client of that address, or all.
+
+    An explorer asks again and again for what it is denied: the same denial is told once in a while, with their number.
+    """
+
+    deliver: Deliver = lambda mac, npdu: None
+    sent: int = 0
+    received: int = 0
+    _told: dict[tuple[str, ...], tuple[float, int]] = field(default_factory=dict)
+
+    async def send(self, mac: bytes, npdu: bytes) -> None:
+        """Send what a client said. Raises ConnectionError."""
+        await self.socket.send_bytes(mac + npdu)
+        self.sent += 1
+
+    async def take(self, octets: bytes) -> None:
+        """Pass one datagram on to its client."""
+        self.received += 1
+        self.deliver(octets[:MAC_OCTETS], octets[MAC_OCTETS:])
+
+    def counts(self) -> Document:
+        """Datagrams both ways, and denials."""
+        return {"sent": self.sent, "received": self.received, "denials": self.denials}
+
+    def denied(self, told: Document) -> None:
+        """The broker denied something; tell it, unless the same was told just now."""
+        self.denials += 1
+        now = time.monotonic()
+        kind = (str(told.get("device", "")), *(str(reason.get("code")) for reason in entries(told.get("reasons"))))
+        since, repeated = self._told.get(kind, (-REPEATED_SECONDS, 0))
+        if now < since + REPEATED_SECONDS:
+            self._told[kind] = since, repeated + 1
+            return
+        if len(self._told) >= MOST_KINDS_OF_DENIALS:
+            self._told.clear()
+        self._told[kind] = now, 0
+        self.tell({**told, "repeated": repeated} if repeated else told)
