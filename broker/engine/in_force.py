@@ -1,6 +1,6 @@
 """The inventory in force, with its calendar and standing grants ready to be asked."""
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from broker.access.standing import StandingGrants
 from broker.calendar.calendar import Calendar
@@ -13,6 +13,17 @@ from broker.wire.modbus.places import places_of
 NOWHERE = "/"
 ITSELF = Organisation("broker.itself", (), (), owner=True)
 """What the broker belongs to when it acts for itself; no organisation of an inventory can have that id."""
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualNetwork:
+    """What BACnet tools see behind the broker: a network number, and a site's devices by their address on it."""
+
+    number: int
+    devices: dict[bytes, Device] = field(default_factory=dict)
+
+
+NO_NETWORK = VirtualNetwork(0)
 
 
 class InForce:
@@ -31,6 +42,10 @@ class InForce:
         self._grants = StandingGrants(inventory.grants)
         self._organisations = {organisation.id: organisation for organisation in (*inventory.organisations, ITSELF)}
         self._devices = {device.key: device for device in inventory.devices}
+        self._networks = {network.site: VirtualNetwork(network.number) for network in inventory.bacnet_networks}
+        for device in inventory.devices:
+            if device.site in self._networks and device.bacnet_address:
+                self._networks[device.site].devices[device.bacnet_address] = device
         named = [d for d in inventory.devices if d.sni and d.protocol is Protocol.MODBUS]
         self._names = {device.sni: device.key for device in named}
         self._zones = {device.sni.partition(".")[2] for device in named} - {""}
@@ -55,6 +70,10 @@ class InForce:
     def device(self, key: str) -> Device | None:
         """The device `site/device`."""
         return self._devices.get(key)
+
+    def virtual_network(self, site: str) -> VirtualNetwork:
+        """What BACnet tools see of a site; `NO_NETWORK` if they see nothing of it."""
+        return self._networks.get(site, NO_NETWORK)
 
     def named(self, name: str) -> str:
         """The key of the Modbus device of that server name; "" if the name is none of a device.

@@ -1,0 +1,237 @@
+"""One client's BACnet network, sans I/O: the broker is shown as a router to one virtual network of a site's devices.
+
+    NPDU -> [the router's own messages are answered here] -> APDU -> [segments collected] -> Asked | Told | Malformed
+    bare reply -> [cut into segments as this client takes them] -> NPDUs
+
+A bare APDU has no invoke id and no segmentation fields. Nothing of a client's network layer reaches a device: what is
+asked is decided, and sent on, as the broker's own message.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from broker.engine.in_force import VirtualNetwork
+from broker.errors import FrameError
+from broker.model.place import Device
+from broker.wire.bacnet.apdu import (
+    Abort,
+    AbortReason,
+    Apdu,
+    ConfirmedRequest,
+    Kind,
+    UnconfirmedRequest,
+    bare,
+    decode_apdu,
+    dressed,
+    encode_apdu,
+)
+from broker.wire.bacnet.npdu import (
+    GLOBAL_NETWORK,
+    Address,
+    Message,
+    NotRouted,
+    Npdu,
+    decode_networks,
+    decode_npdu,
+    encode_networks,
+    encode_npdu,
+    encode_reject,
+)
+
+BROADCAST = b"\xff" * 6
+MOST_OUTSTANDING = 256
+MOST_OUTSTANDING_OF_STATION = 64
+MOST_REQUEST_OCTETS = 64 * 1024
+
+_ASK_FOR_TABLE = bytes(1)  # 6.4.7: no ports asks for the table, and changes nothing
+_ONLY_PORT = 1
+_CHANGES_ROUTES = frozenset((Message.ESTABLISH, Message.DISCONNECT))
+
+
+class Station(NamedTuple):
+    """Who asks: `mac` on the client's own network, and `beyond`, its address behind a router of theirs."""
+
+    mac: bytes
+    beyond: Address | None = None
+
+
+class Key(NamedTuple):
+    """What tells one transaction from another, as the client knows it: whom it asked, and its invoke id."""
+
+    station: Station
+    device_mac: bytes
+    invoke: int
+
+
+@dataclass(slots=True)
+class Asked:
+    """A whole confirmed request; `device` is None if there is none of that address."""
+
+    key: Key
+    device: Device | None
+    bare: bytes
+    max_apdu: int
+    max_segments: int | None
+    accepts_segments: bool
+
+
+@dataclass(slots=True)
+class Told:
+    """A whole unconfirmed request, to one device or (`to_all`) to all of the site."""
+
+    station: Station
+    device: Device | None
+    to_all: bool
+    bare: bytes
+
+
+@dataclass(slots=True)
+class Malformed:
+    """Octets that are not acceptable: nothing passes. `device` is whom they were for, if that is known."""
+
+    code: str
+    octets: bytes
+    device: Device | None = None
+
+
+Event = Asked | Told | Malformed
+Outgoing = tuple[bytes, bytes]
+
+
+class BacnetConversation:
+    """Order, ids and segments of one client network. `network` is what stands behind the router as of now.
+
+    `outgoing` is what is to be sent, as (MAC, NPDU); whoever calls takes it away after each call. `wake_at` is when
+    `tick` is due (seconds of the caller's clock; None: not at all).
+    """
+
+    def __init__(self, network: Callable[[], VirtualNetwork]) -> None:
+        self._network = network
+        self._outstanding: dict[Key, Asked] = {}
+        self.outgoing: list[Outgoing] = []
+
+    @property
+    def outstanding(self) -> int:
+        """Requests that have no answer yet."""
+        return len(self._outstanding)
+
+    def receive(self, mac: bytes, octets: bytes, now: float) -> Event | None:
+        """Take one NPDU of the client at `mac`; what came of it, if anything has to be decided or recorded."""
+        try:
+            npdu = decode_npdu(octets)
+        except FrameError as error:
+            return self._undecoded(mac, error.code, octets)
+        network = self._network()
+        if npdu.message is not None:
+            return self._take_message(mac, npdu, network, octets)
+        destination = npdu.destination
+        if destination is not None:
+            if destination.network not in (network.number, GLOBAL_NETWORK):
+                self._reject(mac, npdu.source, NotRouted.NO_SUCH_NETWORK, destination.network)
+                return None
+            if npdu.hop_count == 0:  # 6.2.2: what has no hops left is not routed
+                return None
+        return self._take_apdu(Station(mac, npdu.source), npdu, network, octets, now)
+
+    def _take_apdu(
+        self, station: Station, npdu: Npdu, network: VirtualNetwork, octets: bytes, now: float
+    ) -> Event | None:
+        destination = npdu.destination
+        device_mac = b"" if destination is None else destination.mac
+        device = network.devices.get(device_mac) if device_mac else None
+        try:
+            apdu = decode_apdu(npdu.payload)
+        except FrameError as error:
+            return Malformed(error.code, octets, device)
+        if isinstance(apdu, UnconfirmedRequest):
+            return Told(station, device, not device_mac, bare(apdu))
+        if isinstance(apdu, ConfirmedRequest):
+            if destination is not None and not device_mac:
+                return Malformed("confirmed_broadcast", octets)  # 5.4: a confirmed request has one recipient
+            return self._take_request(Key(station, device_mac, apdu.invoke), device, apdu, now)
+        self._take_reply(Key(station, device_mac, apdu.invoke), apdu, now)
+        return None
+
+    def answer(self, asked: Asked, reply: bytes, now: float) -> None:
+        """Send the bare reply to whoever asked, unless it has given up."""
+        if self._outstanding.pop(asked.key, None) is asked:
+            self._reply(asked, reply, now)
+
+    def announce(self, station: Station, device: Device, request: bytes) -> None:
+        """Send a bare unconfirmed request of a device to one station."""
+        self._send(station, device.bacnet_address, Npdu(request))
+
+    def _take_request(
+        self, key: Key, device: Device | None, apdu: ConfirmedRequest, now: float
+    ) -> Asked | Malformed | None:
+        if key in self._outstanding:
+            return None  # 5.4.5.3: asked again while it is still under way
+        if apdu.segmented:
+            self._abort(key, AbortReason.SEGMENTATION_NOT_SUPPORTED)
+            return None
+        return self._asked(key, device, apdu, bare(apdu))
+
+    def _asked(self, key: Key, device: Device | None, apdu: ConfirmedRequest, whole: bytes) -> Asked | None:
+        if not self._has_room(key.station):
+            self._abort(key, AbortReason.OUT_OF_RESOURCES)
+            return None
+        asked = Asked(key, device, whole, apdu.max_apdu, apdu.max_segments, apdu.accepts_segments)
+        self._outstanding[key] = asked
+        return asked
+
+    def _has_room(self, station: Station) -> bool:
+        under_way = self._outstanding
+        if len(under_way) >= MOST_OUTSTANDING:
+            return False
+        return sum(key.station == station for key in under_way) < MOST_OUTSTANDING_OF_STATION
+
+    def _take_reply(self, key: Key, apdu: Apdu, now: float) -> None:
+        """What a client says of a transaction of its own; replies to requests that nobody sent it are passed over."""
+        if isinstance(apdu, Abort) and not apdu.from_server:
+            self._outstanding.pop(key, None)
+
+    def _reply(self, asked: Asked, reply: bytes, now: float) -> None:
+        """In one piece if it fits, as the client's largest APDU has it (5.2.1)."""
+        whole = encode_apdu(dressed(reply, asked.key.invoke))
+        if len(whole) <= asked.max_apdu or reply[0] != Kind.COMPLEX_ACK:
+            self._send(asked.key.station, asked.key.device_mac, Npdu(whole))
+        else:
+            self._abort(asked.key, AbortReason.SEGMENTATION_NOT_SUPPORTED)
+
+    def _undecoded(self, mac: bytes, code: str, octets: bytes) -> Malformed:
+        if code == "unknown_message":
+            self._reject(mac, None, NotRouted.UNKNOWN_MESSAGE, 0)
+        return Malformed(code, octets)
+
+    def _take_message(self, mac: bytes, npdu: Npdu, network: VirtualNetwork, octets: bytes) -> Malformed | None:
+        """The router's own messages (6.4, 6.5): it says which network it leads to, and lets nobody change that."""
+        if npdu.message == Message.WHO_IS_ROUTER:
+            asked = decode_networks(npdu.payload)
+            if network.number and (not asked or network.number in asked):
+                told = Npdu(encode_networks((network.number,)), message=Message.I_AM_ROUTER)
+                self.outgoing.append((BROADCAST, encode_npdu(told)))
+            return None
+        if npdu.message == Message.INIT_ROUTING:
+            if npdu.payload != _ASK_FOR_TABLE:
+                return Malformed("routing_change_refused", octets)
+            table = bytes((1,)) + encode_networks((network.number,)) + bytes((_ONLY_PORT, 0))
+            told = Npdu(table if network.number else bytes(1), npdu.source, message=Message.INIT_ROUTING_ACK)
+            self.outgoing.append((mac, encode_npdu(told)))
+            return None
+        if npdu.message in _CHANGES_ROUTES:
+            self._reject(mac, npdu.source, NotRouted.UNKNOWN_MESSAGE, network.number)
+            return Malformed("routing_change_refused", octets)
+        return None
+
+    def _reject(self, mac: bytes, to: Address | None, reason: NotRouted, network: int) -> None:
+        told = Npdu(encode_reject(reason, network), to, message=Message.REJECT)
+        self.outgoing.append((mac, encode_npdu(told)))
+
+    def _abort(self, key: Key, reason: AbortReason) -> None:
+        self._send(key.station, key.device_mac, Npdu(encode_apdu(Abort(key.invoke, reason, from_server=True))))
+
+    def _send(self, station: Station, device_mac: bytes, npdu: Npdu) -> None:
+        source = Address(self._network().number, device_mac) if device_mac else None
+        routed = npdu._replace(destination=station.beyond, source=source)
+        self.outgoing.append((station.mac, encode_npdu(routed)))

@@ -1,0 +1,194 @@
+"""A client's BACnet network as the broker shows it: a router with one virtual network, and nothing behind it leaks."""
+
+import pytest
+
+from broker.engine.bacnet_conversation import (
+    BROADCAST,
+    MOST_OUTSTANDING_OF_STATION,
+    Asked,
+    BacnetConversation,
+    Malformed,
+    Told,
+)
+from broker.engine.in_force import VirtualNetwork
+from broker.model.place import BacnetIpWay, Device, Protocol
+from broker.wire.bacnet.apdu import (
+    Abort,
+    AbortReason,
+    Apdu,
+    ComplexAck,
+    ConfirmedRequest,
+    SimpleAck,
+    UnconfirmedRequest,
+    decode_apdu,
+    encode_apdu,
+)
+from broker.wire.bacnet.npdu import Address, Message, NotRouted, Npdu, decode_npdu, encode_npdu, encode_reject
+
+SITE_NETWORK = 2001
+CLIENT = bytes.fromhex("7f000001c001")
+VAV_MAC = bytes.fromhex("0003e9")
+VAV = Device("plant", "vav-1", "hvac", Protocol.BACNET, BacnetIpWay("127.0.0.1", 47808, 1001))
+READ = bytes.fromhex("0c00800001 1955".replace(" ", ""))
+TO_VAV = Address(SITE_NETWORK, VAV_MAC)
+
+
+def conversation() -> BacnetConversation:
+    return BacnetConversation(lambda: VirtualNetwork(SITE_NETWORK, {VAV_MAC: VAV}))
+
+
+def request(invoke: int = 7, **fields: object) -> ConfirmedRequest:
+    return ConfirmedRequest(invoke, 12, READ)._replace(**fields)
+
+
+def sent(to: Address | None, apdu: Apdu, **fields: object) -> bytes:
+    return encode_npdu(Npdu(encode_apdu(apdu), to)._replace(**fields))
+
+
+def taken(talk: BacnetConversation) -> list[tuple[bytes, Npdu]]:
+    outgoing = [(mac, decode_npdu(npdu)) for mac, npdu in talk.outgoing]
+    talk.outgoing.clear()
+    return outgoing
+
+
+def asked_by(talk: BacnetConversation, apdu: ConfirmedRequest, mac: bytes = CLIENT, **fields: object) -> Asked:
+    event = talk.receive(mac, sent(TO_VAV, apdu, **fields), 0.0)
+    assert isinstance(event, Asked)
+    return event
+
+
+def test_a_request_is_for_the_device_of_its_virtual_address_and_its_reply_comes_from_there() -> None:
+    talk = conversation()
+    asked = asked_by(talk, request())
+    assert (asked.device, asked.bare) == (VAV, b"\x00\x0c" + READ)
+    talk.answer(asked, b"\x30\x0c" + READ, 0.0)
+    ((mac, npdu),) = taken(talk)
+    assert (mac, npdu.source, npdu.destination) == (CLIENT, TO_VAV, None)
+    assert decode_apdu(npdu.payload) == ComplexAck(7, 12, READ)
+
+
+def test_a_client_behind_its_own_router_is_answered_there() -> None:
+    talk = conversation()
+    beyond = Address(5, b"\x0c")
+    talk.answer(asked_by(talk, request(), source=beyond), b"\x20\x0f", 0.0)
+    ((mac, npdu),) = taken(talk)
+    assert (mac, npdu.destination, npdu.source) == (CLIENT, beyond, TO_VAV)
+    assert decode_apdu(npdu.payload) == SimpleAck(7, 15)
+
+
+def test_the_same_invoke_id_of_two_stations_are_two_requests_with_their_own_replies() -> None:
+    talk = conversation()
+    first, second = asked_by(talk, request()), asked_by(talk, request(), b"\x01" * 6)
+    talk.answer(second, b"\x20\x0f", 0.0)
+    talk.answer(first, b"\x50\x0c\x91\x02\x91\x1b", 0.0)
+    assert [mac for mac, _ in taken(talk)] == [b"\x01" * 6, CLIENT]
+
+
+def test_a_request_that_is_repeated_while_it_is_under_way_is_not_asked_twice() -> None:
+    talk = conversation()
+    asked = asked_by(talk, request())
+    assert talk.receive(CLIENT, sent(TO_VAV, request()), 1.0) is None
+    talk.answer(asked, b"\x20\x0f", 0.0)
+    assert len(taken(talk)) == 1
+    assert isinstance(talk.receive(CLIENT, sent(TO_VAV, request()), 2.0), Asked)
+
+
+def test_whoever_aborts_its_request_gets_no_reply() -> None:
+    talk = conversation()
+    asked = asked_by(talk, request())
+    talk.receive(CLIENT, sent(TO_VAV, Abort(7, AbortReason.OTHER)), 0.5)
+    talk.answer(asked, b"\x20\x0f", 1.0)
+    assert taken(talk) == []
+
+
+def test_a_reply_that_fits_no_apdu_of_a_client_without_segmentation_is_aborted() -> None:
+    talk = conversation()
+    asked = asked_by(talk, request(max_apdu=50))
+    talk.answer(asked, b"\x30\x0c" + bytes(60), 0.0)
+    ((_, npdu),) = taken(talk)
+    assert decode_apdu(npdu.payload) == Abort(7, AbortReason.SEGMENTATION_NOT_SUPPORTED, from_server=True)
+
+
+def test_one_station_cannot_have_more_requests_under_way_than_the_limit() -> None:
+    talk = conversation()
+    for invoke in range(MOST_OUTSTANDING_OF_STATION):
+        asked_by(talk, request(invoke))
+    assert talk.receive(CLIENT, sent(TO_VAV, request(200)), 0.0) is None
+    ((_, npdu),) = taken(talk)
+    assert decode_apdu(npdu.payload) == Abort(200, AbortReason.OUT_OF_RESOURCES, from_server=True)
+    asked_by(talk, request(200), b"\x01" * 6)
+
+
+def test_an_address_that_no_device_has_leads_to_no_device() -> None:
+    talk = conversation()
+    event = talk.receive(CLIENT, sent(Address(SITE_NETWORK, b"\x09"), request()), 0.0)
+    assert isinstance(event, Asked)
+    assert event.device is None
+
+
+def test_a_confirmed_request_to_all_is_refused() -> None:
+    event = conversation().receive(CLIENT, sent(Address(SITE_NETWORK, b""), request()), 0.0)
+    assert isinstance(event, Malformed)
+    assert event.code == "confirmed_broadcast"
+
+
+@pytest.mark.parametrize("to", [None, Address(SITE_NETWORK, b""), Address(0xFFFF, b"")])
+def test_who_is_reaches_all_of_the_site_however_it_is_broadcast(to: Address | None) -> None:
+    event = conversation().receive(CLIENT, sent(to, UnconfirmedRequest(8, b"")), 0.0)
+    assert isinstance(event, Told)
+    assert (event.to_all, event.bare) == (True, b"\x10\x08")
+
+
+def test_another_network_is_not_reachable_through_this_router() -> None:
+    talk = conversation()
+    assert talk.receive(CLIENT, sent(Address(77, b"\x01"), request()), 0.0) is None
+    ((mac, npdu),) = taken(talk)
+    assert (mac, npdu.message, npdu.payload) == (
+        CLIENT,
+        Message.REJECT,
+        encode_reject(NotRouted.NO_SUCH_NETWORK, 77),
+    )
+
+
+def test_what_has_no_hops_left_is_dropped() -> None:
+    talk = conversation()
+    assert talk.receive(CLIENT, sent(TO_VAV, request(), hop_count=0), 0.0) is None
+    assert taken(talk) == []
+
+
+@pytest.mark.parametrize("contents", [b"", SITE_NETWORK.to_bytes(2, "big")])
+def test_the_router_says_which_network_it_leads_to(contents: bytes) -> None:
+    talk = conversation()
+    talk.receive(CLIENT, encode_npdu(Npdu(contents, message=Message.WHO_IS_ROUTER)), 0.0)
+    ((mac, npdu),) = taken(talk)
+    assert (mac, npdu.message, npdu.payload) == (BROADCAST, Message.I_AM_ROUTER, SITE_NETWORK.to_bytes(2, "big"))
+
+
+def test_the_router_says_nothing_about_networks_that_it_does_not_lead_to() -> None:
+    talk = conversation()
+    talk.receive(CLIENT, encode_npdu(Npdu(b"\x00\x4d", message=Message.WHO_IS_ROUTER)), 0.0)
+    assert taken(talk) == []
+
+
+def test_the_routing_table_can_be_read_and_not_written() -> None:
+    talk = conversation()
+    assert talk.receive(CLIENT, encode_npdu(Npdu(b"\x00", message=Message.INIT_ROUTING)), 0.0) is None
+    ((_, npdu),) = taken(talk)
+    assert (npdu.message, npdu.payload) == (Message.INIT_ROUTING_ACK, bytes.fromhex("01 07d1 01 00"))
+    event = talk.receive(CLIENT, encode_npdu(Npdu(bytes.fromhex("01 004d 01 00"), message=Message.INIT_ROUTING)), 0.0)
+    assert isinstance(event, Malformed)
+    assert event.code == "routing_change_refused"
+    assert taken(talk) == []
+
+
+def test_an_unknown_network_message_is_rejected_and_recorded() -> None:
+    talk = conversation()
+    event = talk.receive(CLIENT, bytes.fromhex("01 80 7f"), 0.0)
+    assert isinstance(event, Malformed)
+    ((_, npdu),) = taken(talk)
+    assert npdu.message == Message.REJECT
+
+
+def test_octets_that_are_no_npdu_are_refused() -> None:
+    event = conversation().receive(CLIENT, b"\x02\x00\x00", 0.0)
+    assert isinstance(event, Malformed)
