@@ -1,0 +1,217 @@
+"""Messages in segments (ASHRAE 135-2020, 5.2 to 5.4): one that is sent, one that comes, each bounded in every way.
+
+Time is any clock's seconds and arrives as `now`. Both answer with what is to be sent at once and say in `wake_at` when
+to call `wake` (None: they are over). They know nothing of addresses: whoever holds them finds them by peer, invoke id
+and direction (a SegmentAck `from_server` belongs to a sender of a request). A sender is used by the client for a long
+request, by the server for a long acknowledgement; a receiver by the other side.
+"""
+
+from typing import NamedTuple
+
+from broker.wire.bacnet.apdu import MORE_THAN_64, Abort, AbortReason, ComplexAck, ConfirmedRequest, SegmentAck
+
+_SEQUENCES = 256  # 20.1.2.7: sequence numbers are modulo 256
+_LARGEST_WINDOW = 127  # 20.1.2.8
+_RECEIVER_PATIENCE = 4  # 5.4: Twait_for_seg is four times Tseg
+_STALE = 128  # no window reaches so far, so what is nearer behind than this has been here already
+_REQUEST_HEADER_OCTETS = 4
+_ACK_HEADER_OCTETS = 3
+_SEGMENT_OCTETS = 2  # sequence number and window, which only segments have
+
+Message = ConfirmedRequest | ComplexAck
+"""What can be long enough to be segmented."""
+
+
+class SegmentLimits(NamedTuple):
+    """How one long message may travel; `octets` and `segments` bound what is received, `window` both directions."""
+
+    window: int = 16
+    segment_seconds: float = 5.0
+    retries: int = 3
+    whole_seconds: float = 60.0
+    octets: int = 262_144
+    segments: int = 1024
+
+
+USUAL_LIMITS = SegmentLimits()
+
+
+def header_octets(message: Message) -> int:
+    """Octets in front of the parameters of a message in one piece."""
+    return _REQUEST_HEADER_OCTETS if isinstance(message, ConfirmedRequest) else _ACK_HEADER_OCTETS
+
+
+def fits(message: Message, max_apdu: int) -> bool:
+    """Whether this message can be sent in one piece to a peer that accepts APDUs of so many octets (5.2.1)."""
+    return header_octets(message) + len(message.parameters) <= max_apdu
+
+
+class SegmentSender:
+    """Sends one long message window by window; nothing but unacknowledged segments is ever sent again (5.4.4, 5.4.5).
+
+    `max_apdu` and `max_segments` are what the peer accepts. `done` once the peer has it all, `failed` with a reason
+    once it never will. An answer before `all_sent` cannot be one to this request (5.4.4.2). The message itself is never
+    begun anew: that is for whoever knows whether it may be repeated.
+    """
+
+    def __init__(
+        self, message: Message, max_apdu: int, max_segments: int | None = None, limits: SegmentLimits = USUAL_LIMITS
+    ) -> None:
+        size = max_apdu - header_octets(message) - _SEGMENT_OCTETS
+        self.done = False
+        self.failed: AbortReason | None = None
+        self.wake_at: float | None = None
+        self.all_sent = False
+        self._message = message
+        self._limits = limits
+        self._most_segments = max_segments
+        self._pieces = [message.parameters[at : at + size] for at in range(0, len(message.parameters), size)] or [b""]
+        self._first = 0  # of those that are not acknowledged
+        self._next = 0  # of those that were not sent since the window last moved
+        self._window = 1  # 5.3: until the peer has told its own, one segment
+        self._tries = 0
+        self._ends_at = 0.0
+
+    def start(self, now: float) -> tuple[Message | Abort, ...]:
+        """The first segment."""
+        self._ends_at = now + self._limits.whole_seconds
+        most = self._most_segments
+        if most is not None and most < MORE_THAN_64 and len(self._pieces) > most:  # 20.1.2.4
+            return self._fail(AbortReason.APDU_TOO_LONG, tell=isinstance(self._message, ComplexAck))
+        return self._fill_window(now)
+
+    def acknowledged(self, ack: SegmentAck, now: float) -> tuple[Message | Abort, ...]:
+        """The next segments, once the peer has said how far it is; a negative one is no different (5.4.4.2)."""
+        if self.wake_at is None or ack.from_server != isinstance(self._message, ConfirmedRequest):
+            return ()
+        if not 1 <= ack.window <= _LARGEST_WINDOW:
+            return self._fail(AbortReason.WINDOW_SIZE_OUT_OF_RANGE, tell=True)
+        beyond_first = (ack.sequence - self._first) % _SEQUENCES
+        if beyond_first >= self._next - self._first:
+            return ()  # 5.4.2.1 InWindow; the timer goes on, so that no flood of old ones keeps this alive
+        self._first += beyond_first + 1
+        self._window = min(ack.window, self._limits.window)
+        self._tries = 0
+        if self._first == len(self._pieces):
+            self.done, self.wake_at = True, None
+            return ()
+        return self._fill_window(now)
+
+    def wake(self, now: float) -> tuple[Message | Abort, ...]:
+        """The same segments again if the peer was silent for too long, a bounded number of times."""
+        if self.wake_at is None or now < self.wake_at:
+            return ()
+        self._tries += 1
+        if self._tries > self._limits.retries or now >= self._ends_at:
+            return self._fail(AbortReason.TSM_TIMEOUT, tell=False)  # 5.4.4.2: only the application hears of it
+        return self._fill_window(now)
+
+    def _fill_window(self, now: float) -> tuple[Message, ...]:
+        self._next = min(self._first + self._window, len(self._pieces))
+        self.all_sent = self.all_sent or self._next == len(self._pieces)
+        self.wake_at = min(now + self._limits.segment_seconds, self._ends_at)
+        return tuple(self._segment(number) for number in range(self._first, self._next))
+
+    def _segment(self, number: int) -> Message:
+        return self._message._replace(
+            parameters=self._pieces[number],
+            segmented=True,
+            more=number + 1 < len(self._pieces),
+            sequence=number % _SEQUENCES,
+            window=self._limits.window,
+        )
+
+    def _fail(self, reason: AbortReason, *, tell: bool) -> tuple[Abort, ...]:
+        self.failed, self.wake_at = reason, None
+        return (Abort(self._message.invoke, reason, isinstance(self._message, ComplexAck)),) if tell else ()
+
+
+class SegmentReceiver:
+    """Collects one long message in order and acknowledges window by window (5.4.4.4, 5.4.5.2).
+
+    `whole` is the message in one piece once it is complete, `failed` the reason once it never will be. Kept after that,
+    it goes on acknowledging to a peer that did not hear the last acknowledgement.
+    """
+
+    def __init__(self, limits: SegmentLimits = USUAL_LIMITS) -> None:
+        self.whole: Message | None = None
+        self.failed: AbortReason | None = None
+        self.wake_at: float | None = None
+        self._limits = limits
+        self._start: Message | None = None
+        self._pieces: list[bytes] = []
+        self._octets = 0
+        self._acknowledged = 0  # how many pieces the last acknowledgement was about
+        self._window = 1
+        self._ends_at = 0.0
+
+    def received(self, segment: Message, now: float) -> tuple[SegmentAck | Abort, ...]:
+        """What a segment is answered with: mostly nothing until a window is full."""
+        if self.failed is not None:
+            return ()
+        start = self._start
+        if start is None:
+            if segment.sequence or not segment.segmented:
+                return self._fail(segment, AbortReason.INVALID_APDU_IN_THIS_STATE)  # 5.4.4.3
+            return self._begin(segment, now)
+        if not segment.segmented or type(segment) is not type(start) or segment.service != start.service:
+            return self._fail(segment, AbortReason.INVALID_APDU_IN_THIS_STATE)
+        ahead = (segment.sequence - len(self._pieces)) % _SEQUENCES
+        if self.whole is not None:
+            return self._acknowledge(start)
+        if ahead:
+            return self._out_of_order(start, ahead)
+        return self._take(segment, now)
+
+    def _begin(self, segment: Message, now: float) -> tuple[SegmentAck | Abort, ...]:
+        self._start = segment
+        self._window = min(segment.window, self._limits.window)  # 5.3: the actual window
+        self._ends_at = now + self._limits.whole_seconds
+        answer = self._take(segment, now)
+        return answer or self._acknowledge(segment)
+
+    def _take(self, segment: Message, now: float) -> tuple[SegmentAck | Abort, ...]:
+        """Keep the segment whose turn it is."""
+        if not 1 <= segment.window <= _LARGEST_WINDOW:
+            return self._fail(segment, AbortReason.WINDOW_SIZE_OUT_OF_RANGE)  # 18.10.8: in any segment
+        self._octets += len(segment.parameters)
+        if self._octets > self._limits.octets or len(self._pieces) == self._limits.segments:
+            return self._fail(segment, AbortReason.BUFFER_OVERFLOW)
+        self._pieces.append(segment.parameters)
+        # Only progress restarts the timer: a peer that repeats itself cannot keep this alive.
+        self.wake_at = min(now + _RECEIVER_PATIENCE * self._limits.segment_seconds, self._ends_at)
+        if not segment.more:
+            self._complete()
+            return self._acknowledge(segment)
+        if len(self._pieces) == self._acknowledged + self._window:
+            return self._acknowledge(segment)
+        return ()
+
+    def _complete(self) -> None:
+        assert self._start is not None
+        parameters = b"".join(self._pieces)
+        self.whole = self._start._replace(parameters=parameters, segmented=False, more=False, sequence=0, window=0)
+        self.wake_at = None
+
+    def _out_of_order(self, start: Message, ahead: int) -> tuple[SegmentAck, ...]:
+        behind = _SEQUENCES - ahead  # 1: the newest there is
+        if behind > _STALE:
+            return self._acknowledge(start, negative=True)  # one is missing: 5.4.4.4 SegmentReceivedOutOfOrder
+        if behind == 1 and self._acknowledged == len(self._pieces):
+            return self._acknowledge(start)  # the peer repeats a window to its end: our acknowledgement was lost
+        return ()  # 5.4.2.2: a duplicate
+
+    def _acknowledge(self, segment: Message, *, negative: bool = False) -> tuple[SegmentAck]:
+        self._acknowledged = len(self._pieces)
+        sequence = (len(self._pieces) - 1) % _SEQUENCES
+        from_server = isinstance(segment, ConfirmedRequest)
+        return (SegmentAck(segment.invoke, sequence, self._window, negative, from_server),)
+
+    def wake(self, now: float) -> None:
+        """Give up if the peer was silent for too long: nothing is sent, the peer's own timer tells it (5.4.5.2)."""
+        if self.wake_at is not None and now >= self.wake_at:
+            self.failed, self.wake_at = AbortReason.TSM_TIMEOUT, None
+
+    def _fail(self, segment: Message, reason: AbortReason) -> tuple[Abort]:
+        self.failed, self.wake_at = reason, None
+        return (Abort(segment.invoke, reason, isinstance(segment, ConfirmedRequest)),)
