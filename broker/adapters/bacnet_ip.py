@@ -1,44 +1,42 @@
-"""BACnet/IP to one device (ASHRAE 135-2020, Annex J): unicast from a UDP port of our own, with deadlines of our own.
+"""BACnet/IP to one place (ASHRAE 135-2020, Annex J): a slot on the port of our own, with deadlines of our own.
 
-Nothing is ever sent twice, so the stack's transaction machine, which retransmits, is not used: only its encoding is.
+No request is ever sent twice.
 """
 
 import asyncio
-import secrets
-from typing import cast
+import socket
 
 from broker.adapters.alarm import Alarm
-from broker.adapters.bacnet_codec import NotEncodableError, Question, encode_question, judge_datagram
+from broker.adapters.bacnet_port import BacnetIpPort, Peer, Place, Whereabouts
 from broker.adapters.endpoint import Endpoint, OpenLink
-from broker.adapters.lane import Job, Link, lost
+from broker.adapters.lane import DEVICE_DOWN, Job, Link, lost
 from broker.errors import FrameError
 from broker.model.operation import Relayed
-from broker.model.vocabulary import Result
-from broker.wire.bacnet.meaning import values_of
+from broker.model.place import BacnetIpWay
+from broker.model.vocabulary import Reason, Result
+from broker.wire.bacnet.apdu import Abort, Apdu, SegmentAck, bare, dressed, encode_apdu
+from broker.wire.bacnet.judging import judge
+from broker.wire.bacnet.npdu import Address
 
-_STANDARD_PORT = 47808
-_PORT_ATTEMPTS = 8
+_RESERVED_PRIORITY = 6  # 19.2.3: minimum on/off time, never writable
+_NOT_ALLOWED = Relayed(Result.NOT_SENT, code=Reason.PRIORITY_NOT_ALLOWED)
+_NO_INVOKE_ID = Relayed(Result.NOT_SENT, code=Reason.BUDGET_EXHAUSTED)
 
 
-class BacnetIpLink(asyncio.DatagramProtocol):
-    """One socket that hears this device only, with one confirmed request outstanding.
+class BacnetIpLink:
+    """One confirmed request outstanding to one of the devices at a place; implements `Link` and `Hearer`."""
 
-    A datagram that is not about the outstanding request (a late reply, an announcement) is passed over.
-    """
-
-    def __init__(self, endpoint: Endpoint) -> None:
+    def __init__(self, endpoint: Endpoint, port: BacnetIpPort, place: Place) -> None:
         self.job: Job | None = None
         self._endpoint = endpoint
+        self._port = port
+        self._place = place
         self._clock = endpoint.clock
         self._alarm = Alarm(endpoint.clock, self._rang)
-        self._invoke = secrets.randbelow(256)
-        self._question: Question | None = None
+        self._peer: Peer | None = None
+        self._invoke = 0
         self._gone = False
-        self._transport: asyncio.DatagramTransport | None = None
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The socket is there."""
-        self._transport = cast(asyncio.DatagramTransport, transport)
+        port.open()
         self._idle()
 
     def _idle(self) -> None:
@@ -47,50 +45,67 @@ class BacnetIpLink(asyncio.DatagramProtocol):
     def send(self, job: Job) -> None:
         """Put the request on the wire."""
         self.job = job
-        self._invoke = (self._invoke + 1) & 0xFF
-        try:
-            self._question = encode_question(job.request.payload, self._invoke)
-        except NotEncodableError as error:
-            asyncio.get_running_loop().call_soon(self._end, job, Relayed(Result.NOT_SENT, code=error.code))
-            return
-        self._alarm.set(self._clock.monotonic() + job.lane.timeout)
-        assert self._transport is not None
-        self._transport.sendto(self._question.datagram)
+        refused = self._send(job)
+        if refused is not None:
+            asyncio.get_running_loop().call_soon(self._end, job, refused)
 
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        """A datagram came in from the device."""
-        job, question = self.job, self._question
-        if job is None or question is None:
+    def _send(self, job: Job) -> Relayed | None:
+        if any(operation.priority == _RESERVED_PRIORITY for operation in job.request.operations):
+            return _NOT_ALLOWED
+        peer = self._port.peer(_whereabouts(self._place, job))
+        now = self._clock.monotonic()
+        invoke = peer.take(self, now)
+        if invoke is None:
+            return _NO_INVOKE_ID
+        octets = encode_apdu(dressed(job.request.payload, invoke))
+        if not self._port.send(peer, octets, expecting_reply=True):
+            peer.give_back(invoke, now, answered=True)
+            return DEVICE_DOWN
+        self._peer, self._invoke = peer, invoke
+        self._alarm.set(now + job.lane.timeout)
+        return None
+
+    def heard(self, apdu: Apdu) -> None:
+        """The device says this about the request."""
+        job = self.job
+        if job is None or (isinstance(apdu, Abort | SegmentAck) and not apdu.from_server):
             return
         try:
-            relayed = judge_datagram(question, data)
+            relayed = judge(job.lane.device, job.request, bare(apdu))
         except FrameError:
+            self.misheard()
+            return
+        self._end(job, relayed)
+
+    def misheard(self) -> None:
+        """The device says something about the request that cannot be."""
+        job = self.job
+        if job is not None:
             self._endpoint.faults += 1
             self._end(job, lost(job.request, "reply_invalid", Result.BAD_REPLY))
+
+    def unreachable(self, proven: bool) -> None:
+        """The network says that the device cannot be reached; a device may still have had the request."""
+        job = self.job
+        if job is not None and proven:
+            self._end(job, DEVICE_DOWN)
             return
-        if relayed is not None:
-            self._end(job, self._with_values(job, relayed))
-
-    def _with_values(self, job: Job, relayed: Relayed) -> Relayed:
-        if relayed.result != Result.DONE or job.request.writes:
-            return relayed
-        return Relayed(Result.DONE, relayed.payload, values_of(job.lane.device, job.request, relayed.payload))
-
-    def _end(self, job: Job, relayed: Relayed) -> None:
-        if self.job is not job:
-            return
-        self.job = self._question = None
-        self._idle()
-        self._endpoint.answered(self, job, relayed)
-
-    def error_received(self, exc: Exception) -> None:
-        """The network says that nobody listens there; a device may still have had the request."""
         self._endpoint.back_off()
         self._lose("device_down")
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """The socket is gone."""
-        self._lose("connection_lost")
+    def _end(self, job: Job, relayed: Relayed, *, answered: bool = True) -> None:
+        if self.job is not job:
+            return
+        self.job = None
+        self._let_go(answered=answered)
+        self._idle()
+        self._endpoint.answered(self, job, relayed)
+
+    def _let_go(self, *, answered: bool) -> None:
+        """The invoke id may be used again: at once, or when no late reply can come any more."""
+        if self._peer is not None:
+            self._peer.give_back(self._invoke, self._clock.monotonic(), answered=answered)
+            self._peer = None
 
     def _rang(self) -> None:
         job = self.job
@@ -98,10 +113,10 @@ class BacnetIpLink(asyncio.DatagramProtocol):
             self._lose("idle")
             return
         self._endpoint.timeouts += 1
-        self._end(job, lost(job.request, "timeout"))
+        self._end(job, lost(job.request, "timeout"), answered=False)
 
     def abort(self, code: str) -> None:
-        """Disconnect at once; an outstanding request ends as lost with this code."""
+        """Give the slot up at once; an outstanding request ends as lost with this code."""
         self._lose(code)
 
     def _lose(self, code: str) -> None:
@@ -109,26 +124,26 @@ class BacnetIpLink(asyncio.DatagramProtocol):
             return
         self._gone = True
         self._alarm.stop()
-        if self._transport is not None:
-            self._transport.abort()
+        self._let_go(answered=False)
+        self._port.leave()
         job, self.job = self.job, None
         self._endpoint.broken(self, job, None if job is None else lost(job.request, code))
 
 
-def bacnet_ip_opener(host: str, port: int, bind: str = "") -> OpenLink:
-    """What opens sockets to this device, on the address `bind` or the one that routes there."""
+def _whereabouts(place: Place, job: Job) -> Whereabouts:
+    way = job.lane.device.way
+    assert isinstance(way, BacnetIpWay)
+    return Whereabouts(place, None if way.network is None else Address(way.network, way.address))
+
+
+def bacnet_ip_opener(host: str, port: int, own: BacnetIpPort) -> OpenLink:
+    """What opens slots on our own port for the devices at this place."""
 
     async def open_link(endpoint: Endpoint) -> Link:
         loop = asyncio.get_running_loop()
-        local = (bind, 0) if bind else None
-        for _ in range(_PORT_ATTEMPTS):
-            transport, link = await loop.create_datagram_endpoint(
-                lambda: BacnetIpLink(endpoint), local_addr=local, remote_addr=(host, port)
-            )
-            # Explorers and other stacks on this host expect the standard port for themselves.
-            if transport.get_extra_info("sockname")[1] != _STANDARD_PORT:
-                return link
-            transport.abort()
-        raise OSError("no port of our own")
+        # J.1: BACnet/IP is of IPv4
+        found = await loop.getaddrinfo(host, port, family=socket.AF_INET, type=socket.SOCK_DGRAM)
+        place = found[0][4]
+        return BacnetIpLink(endpoint, own, (str(place[0]), int(place[1])))
 
     return open_link

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from broker.adapters.bacnet_ip import bacnet_ip_opener
+from broker.adapters.bacnet_port import BacnetIpPort
 from broker.adapters.endpoint import Endpoint, OpenLink
 from broker.adapters.lane import Lane
 from broker.adapters.modbus_rtu_over_tcp import rtu_over_tcp_opener
@@ -80,7 +82,7 @@ class Upstreams:
         endpoints: Iterable[EndpointBudget] = (),
     ) -> None:
         self._clock = clock
-        self._bacnet_bind = bacnet_bind
+        self._bacnet_port = BacnetIpPort(clock, bacnet_bind)
         self._endpoints: dict[tuple[str, ...], Endpoint] = {}
         self._lanes: dict[str, Lane] = {}
         self._set_up(tuple(devices), endpoints)
@@ -150,9 +152,7 @@ class Upstreams:
             return rtu_over_tcp_opener(way.host, way.port)
         if isinstance(way, SerialWay):
             return serial_opener(way)
-        from broker.adapters.bacnet_ip import bacnet_ip_opener  # a third of a second that only BACnet plants need
-
-        return bacnet_ip_opener(way.host, way.port, self._bacnet_bind)
+        return bacnet_ip_opener(way.host, way.port, self._bacnet_port)
 
 
 def _same_way(old: Device, new: Device) -> bool:

@@ -232,7 +232,7 @@ def _meet(
     needed = not _READ_BEFORE.isdisjoint(obliged)
     if needed or _approved(decisions):
         before = yield from _read_back(session, request)
-    if needed and before is None:
+    if needed and not _complete(request, before):
         return Reason.OBLIGATION_UNMET
     if OBLIGE.isdisjoint(obliged):
         return before, ()
@@ -240,6 +240,15 @@ def _meet(
     if isinstance(owed, tuple):
         return before, owed
     return owed if isinstance(owed, str) else Reason.OBLIGATION_UNMET
+
+
+def _complete(request: Request, before: Values | None) -> bool:
+    """Whether everything was read; a device may answer with what is no value that can be told, or put back."""
+    if request.before is None or before is None:
+        return False
+    known = dict(before)
+    touches = (touch for operation in request.before.operations for touch in operation.touches)
+    return all(touch.point.id in known for touch in touches if touch.whole)
 
 
 def _approved(decisions: tuple[Decision, ...]) -> bool:

@@ -90,9 +90,9 @@ def commandable(point: Point) -> bool:
 class Request:
     """One protocol request: the operations it carries and the octets that will be sent, re-encoded from them.
 
-    `payload` is the Modbus PDU (function code first, no unit id) or, for BACnet, the canonical JSON of the operations,
-    which the adapter encodes. `digest` is the base64url SHA-256 of what is sent. `before` reads what this one writes.
-    `writes` is whether any of its operations changes something.
+    `payload` is the Modbus PDU (function code first, no unit id) or BACnet's bare APDU (PDU type, service choice,
+    parameters; neither an invoke id nor what is said of segments). `digest` is the base64url SHA-256 of what is sent.
+    `before` reads what this one writes. `writes` is whether any of its operations changes something.
     `conceals`: it writes, and touches a confidential point or reads one back; the ledger must not get its values.
     """
 
@@ -121,10 +121,10 @@ class Relayed:
     """What became of a request that was handed to an upstream. Not frozen: one is made for every reply.
 
     `result` is one of DONE, DEVICE_REFUSED, NOT_SENT, NO_REPLY (views only), BAD_REPLY, UNKNOWN (a write that may
-    have been sent). `payload` is the reply re-encoded from its decoded form (Modbus PDU, exceptions included; BACnet:
-    canonical JSON). `values` are engineering values by point id, as decimal strings, of a read. `code` is the
-    protocol's own error (`exception-2`, `property/unknown-property`) or ours (`device_down`, `budget_exhausted`,
-    `timeout`).
+    have been sent). `payload` is the reply re-encoded from its decoded form (Modbus PDU or BACnet's bare APDU,
+    exceptions, errors, rejects and aborts included). `values` are engineering values by point id, as decimal strings,
+    of a read. `code` is the protocol's own error (`exception-2`, `property/unknown-property`) or ours (`device_down`,
+    `budget_exhausted`, `timeout`).
 
     `each` is result and code of each operation of the request, where they differ: a write of several that failed midway
     (DEVICE_REFUSED as a whole, of it DONE, DEVICE_REFUSED, UNATTEMPTED), a read of several of which the device refused

@@ -1,30 +1,32 @@
-"""BACnet property services in protocol-neutral form.
+"""BACnet property services in protocol-neutral form: what the broker asks of points, and what of it came back.
 
-A request's payload is the canonical JSON of what will be asked, a reply's that of what came back, in the same order:
-
-    {"properties":[{"instance":1,"object_type":"analog-value","property":"present-value"}],"service":"read-property"}
-    {"priority":10,"properties":[{…}],"service":"write-property","value":"21.5"}
-    {"results":[{"instance":1,"object_type":"analog-value","property":"present-value","value":"21.5"}]}
-
-`index` is there only for one element of an array; a `value` of null releases the priority; a result has `value` (text,
-or a list of texts) or `error` (`property/unknown-property`), or neither for a write.
+Payloads are bare APDUs, which have neither an invoke id nor what is said of segments: PDU type, service choice,
+parameters (20.1). So what the ledger says of a request can be compared with a capture of it.
 """
 
 import base64
 import hashlib
-import json
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request, Touch
 from broker.model.place import BacnetAddress, Device, Point
 from broker.model.vocabulary import Action
-from broker.wire.bacnet.values import RELEASE, text_to_write
+from broker.wire.bacnet.judging import told
+from broker.wire.bacnet.property_requests import (
+    Write,
+    encode_read_property,
+    encode_read_property_multiple,
+    encode_write_property,
+)
+from broker.wire.bacnet.references import reference_of
+from broker.wire.bacnet.values import RELEASE, encode_value, text_to_write
 
 READ = "read-property"
 READ_MULTIPLE = "read-property-multiple"
 WRITE = "write-property"
+_CONFIRMED = 0x00  # 20.1.2: confirmed request
+_READ_CHOICE, _READ_MULTIPLE_CHOICE, _WRITE_CHOICE = 12, 14, 15  # clause 21: confirmed service choices
 
 MOST_READ_AT_ONCE = 20
 """So many primitive values fit an APDU of 480 octets, the largest of many small devices."""
@@ -36,23 +38,6 @@ _OVERRIDING = frozenset(("out-of-service", "reliability", "reliability-evaluatio
 _NO_MULTIPLE = ("read-property-multiple", "no")
 
 Value = str | float | bool | None
-
-
-def canonical(document: dict[str, Any]) -> bytes:
-    """Canonical JSON (RFC 8785) of a document of texts, whole numbers, lists and nulls."""
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
-
-
-def described(address: BacnetAddress | BacnetProperty) -> dict[str, Any]:
-    """A property as it stands in payloads."""
-    document: dict[str, Any] = {
-        "instance": address.instance,
-        "object_type": address.object_type,
-        "property": address.property,
-    }
-    if address.index is not None:
-        document["index"] = address.index
-    return document
 
 
 def compose_read(device: Device, points: Sequence[Point]) -> tuple[Request, ...]:
@@ -73,7 +58,7 @@ def compose_read_priority(point: Point, priority: int) -> Request:
         raise FrameError("illegal_value", f"{point.id} has no priority {priority}")
     slot = BacnetProperty(address.object_type, address.instance, _PRIORITY_ARRAY, priority)
     operation = Operation("bacnet", Action.VIEW, READ, slot, (Touch(point, whole=False),))
-    return _request((operation,), {"properties": [described(slot)], "service": READ})
+    return _request((operation,), _READ_CHOICE, encode_read_property(reference_of(slot)))
 
 
 def compose_write(device: Device, point: Point, value: Value, priority: int | None = None) -> Request:
@@ -82,7 +67,7 @@ def compose_write(device: Device, point: Point, value: Value, priority: int | No
     Without a priority a commandable point gets its least urgent allowed one. Raises FrameError `illegal_value`.
     """
     address = _address(point)
-    text = text_to_write(address.object_type, address.property, value)
+    text = text_to_write(address.object_type, address.property, value, address.index)
     if priority is None:
         priority = address.priority_highest
     elif priority not in _PRIORITIES:
@@ -97,31 +82,19 @@ def compose_write(device: Device, point: Point, value: Value, priority: int | No
         touches=(Touch(point, whole=True, value=text),),
         priority=priority,
     )
-    document: dict[str, Any] = {"properties": [described(address)], "service": WRITE}
-    document["value"] = None if text == RELEASE else text
-    if priority is not None:
-        document["priority"] = priority
-    return _request((operation,), document, before=_read((point,)))
+    octets = encode_value(address.object_type, address.property, address.index, text)
+    parameters = encode_write_property(Write(reference_of(address), octets, priority))
+    return _request((operation,), _WRITE_CHOICE, parameters, before=_read((point,)))
 
 
 def values_of(device: Device, request: Request, payload: bytes) -> tuple[tuple[str, str], ...]:
     """Values by point id, as text, of the properties that a read brought; arrays as JSON lists."""
-    return tuple((point, text) for point, word, text in _results(request, payload) if word == "value")
+    return tuple((point, text) for point, word, text in told(request, payload) if word == "value")
 
 
 def errors_of(request: Request, payload: bytes) -> tuple[tuple[str, str], ...]:
     """The device's refusals by point id (`property/unknown-property`) inside an accepted reply."""
-    return tuple((point, text) for point, word, text in _results(request, payload) if word == "error")
-
-
-def _results(request: Request, payload: bytes) -> Iterable[tuple[str, str, str]]:
-    results = json.loads(payload)["results"]
-    for operation, result in zip(request.operations, results, strict=True):
-        for word in ("value", "error"):
-            if word in result:
-                found = result[word]
-                text = found if isinstance(found, str) else json.dumps(found, separators=(",", ":"), ensure_ascii=False)
-                yield operation.touches[0].point.id, word, text
+    return tuple((point, text) for point, word, text in told(request, payload) if word == "error")
 
 
 def _read(points: Sequence[Point]) -> Request:
@@ -130,11 +103,16 @@ def _read(points: Sequence[Point]) -> Request:
         Operation("bacnet", Action.VIEW, service, _property(_address(point)), (Touch(point, whole=True),))
         for point in points
     )
-    return _request(operations, {"properties": [described(_address(point)) for point in points], "service": service})
+    references = [reference_of(_address(point)) for point in points]
+    if service == READ:
+        return _request(operations, _READ_CHOICE, encode_read_property(references[0]))
+    return _request(operations, _READ_MULTIPLE_CHOICE, encode_read_property_multiple(references))
 
 
-def _request(operations: tuple[Operation, ...], document: dict[str, Any], before: Request | None = None) -> Request:
-    payload = canonical(document)
+def _request(
+    operations: tuple[Operation, ...], choice: int, parameters: bytes, before: Request | None = None
+) -> Request:
+    payload = bytes((_CONFIRMED, choice)) + parameters
     digest = base64.urlsafe_b64encode(hashlib.sha256(payload).digest()).rstrip(b"=").decode()
     return Request(operations, payload, digest, before=before)
 

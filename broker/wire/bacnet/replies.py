@@ -1,20 +1,33 @@
-"""The acknowledgements of property services, strictly (ASHRAE 135-2020, 15.5 and 15.7): numbers and primitives."""
+"""The acknowledgements of property services, strictly (ASHRAE 135-2020, 15.5 and 15.7), and back to octets."""
 
+from collections.abc import Iterable
+from itertools import groupby
 from typing import NamedTuple
 
 from broker.errors import FrameError
+from broker.wire.bacnet.encoding import (
+    application_enumerated,
+    closing,
+    context_object,
+    context_unsigned,
+    encode_tags,
+    opening,
+)
 from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.tags import ENUMERATED, Tag, decode_tags, malformed
 
 _INSTANCE_BITS = 22
 _LARGEST_PROPERTY = 0x3FFFFF
+_WRITE_MULTIPLE = 16
+_WRAPPED = frozenset((8, 9, 10, _WRITE_MULTIPLE, 18, 22, 30))
+"""Add-, RemoveListElement, CreateObject, WritePropertyMultiple, private transfer, VT-Close, COV for several."""
 
 
 class Reported(NamedTuple):
-    """What a device says of one property: its primitive values (None: constructed ones), or an error class and code."""
+    """What a device says of one property: the tags of what it holds, or an error class and code."""
 
     reference: Reference
-    values: tuple[Tag, ...] | None = ()
+    values: tuple[Tag, ...] = ()
     error: tuple[int, int] | None = None
 
 
@@ -54,16 +67,15 @@ class _Reader:
         identifier = int.from_bytes(content, "big")
         return identifier >> _INSTANCE_BITS, identifier & ((1 << _INSTANCE_BITS) - 1)
 
-    def values(self, number: int) -> tuple[Tag, ...] | None:
-        """The primitive values between an opening and its closing tag; None if they are constructed ones."""
+    def values(self, number: int) -> tuple[Tag, ...]:
+        """The tags between an opening and its closing tag."""
         self.take("opening", number)
         start, depth = self._position, 1
         while depth:  # every opening tag has its closing one: `decode_tags` saw to it
             kind = self._tags[self._position].kind
             depth += (kind == "opening") - (kind == "closing")
             self._position += 1
-        values = self._tags[start : self._position - 1]
-        return values if all(tag.kind == "application" for tag in values) else None
+        return self._tags[start : self._position - 1]
 
     def enumerated(self) -> int:
         content = self.take("application", ENUMERATED)
@@ -112,20 +124,83 @@ def _result(reader: _Reader, reference: Reference) -> Reported:
     return Reported(reference, error=error)
 
 
-def decode_error(octets: bytes) -> tuple[int, int]:
-    """Error class and code of an Error PDU of a property service (20.1.7). Raises FrameError."""
-    reader = _Reader(decode_tags(octets))
+def encode_read_property_ack(reported: Reported) -> bytes:
+    """The acknowledgement of ReadProperty (15.5); an error is not told in one."""
+    at = reported.reference
+    return context_object(0, at.object_type, at.instance) + _named(1, at) + _held(3, reported)
+
+
+def encode_read_property_multiple_ack(reported: Iterable[Reported]) -> bytes:
+    """The acknowledgement of ReadPropertyMultiple (15.7); neighbours of one object stand under it together."""
+    results = (
+        context_object(0, *identifier)
+        + opening(1)
+        + b"".join(_named(2, each.reference) + _outcome(each) for each in of_object)
+        + closing(1)
+        for identifier, of_object in groupby(reported, lambda each: each.reference[:2])
+    )
+    return b"".join(results)
+
+
+def _named(number: int, at: Reference) -> bytes:
+    identifier = context_unsigned(number, at.property)
+    return identifier if at.array_index is None else identifier + context_unsigned(number + 1, at.array_index)
+
+
+def _held(number: int, reported: Reported) -> bytes:
+    return opening(number) + encode_tags(reported.values) + closing(number)
+
+
+def _outcome(reported: Reported) -> bytes:
+    if reported.error is None:
+        return _held(4, reported)
+    return opening(5) + b"".join(map(application_enumerated, reported.error)) + closing(5)
+
+
+class Refusal(NamedTuple):
+    """Why a device refused: error class and code, the first write that failed if it says so, and its octets again."""
+
+    error: tuple[int, int]
+    first_failed: Reference | None
+    octets: bytes
+
+
+def decode_refusal(service: int, octets: bytes) -> Refusal:
+    """The parameters of an Error PDU (20.1.7, clause 21 BACnet-Error). Raises FrameError.
+
+    Some services wrap class and code and add what it is about; devices are known to answer those plainly, too.
+    """
+    tags = decode_tags(octets)
+    reader = _Reader(tags)
+    if service not in _WRAPPED or not reader.is_next("opening", 0):
+        error = (reader.enumerated(), reader.enumerated())
+        if not reader.at_end():
+            raise malformed("tags behind the error")
+        return Refusal(error, None, encode_tags(tags))
+    reader.take("opening", 0)
     error = (reader.enumerated(), reader.enumerated())
+    reader.take("closing", 0)
+    return Refusal(error, _first_failed(reader) if service == _WRITE_MULTIPLE else None, encode_tags(tags))
+
+
+def _first_failed(reader: _Reader) -> Reference:
+    reader.take("opening", 1)
+    object_type, instance = reader.object_identifier(0)
+    reference = Reference(object_type, instance, reader.property(1), reader.index(2))
+    reader.take("closing", 1)
     if not reader.at_end():
         raise malformed("tags behind the error")
-    return error
+    return reference
 
 
 __all__ = [
     "FrameError",
     "Reference",
+    "Refusal",
     "Reported",
-    "decode_error",
     "decode_read_property_ack",
     "decode_read_property_multiple_ack",
+    "decode_refusal",
+    "encode_read_property_ack",
+    "encode_read_property_multiple_ack",
 ]

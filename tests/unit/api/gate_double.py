@@ -15,7 +15,7 @@ from broker.model.decision import Decision
 from broker.model.enrolment import ProvenFactor
 from broker.model.leave import Debt, Leave, PointLeft, Undone
 from broker.model.lock import Lock, LockKind, LockTaken
-from broker.model.operation import BacnetProperty, Relayed
+from broker.model.operation import Relayed
 from broker.model.place import (
     BacnetAddress,
     BacnetIpWay,
@@ -33,6 +33,7 @@ from broker.model.schedule import CalendarState, Interval, Occurrence, Scope, Wi
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.modbus.pdu import decode_request
+from tests.bacnet_replies import read_reply, write_reply
 from tests.unit.api.break_glass_double import BreakGlassDouble
 from tests.unit.api.proposals_double import PoliciesDouble, ProposalsDouble
 from tests.unit.api.requests_double import RequestsDouble
@@ -301,15 +302,10 @@ class GateDouble:
         return bytes((request.payload[0], len(octets))) + octets
 
     def _bacnet(self, request):
-        results = []
-        for operation in request.operations:
-            address = operation.address
-            assert isinstance(address, BacnetProperty)
-            result = {"object_type": address.object_type, "instance": address.instance, "property": address.property}
-            if not request.writes:
-                result["value"] = self.properties[address.object_type, address.instance]
-            results.append(result)
-        return json.dumps({"results": results}).encode()
+        if request.writes:
+            return write_reply(request)
+        places = [(operation.address.object_type, operation.address.instance) for operation in request.operations]
+        return read_reply(request, *(self.properties[place] for place in places))
 
 
 class LocksDouble:

@@ -28,7 +28,7 @@ from broker.model.place import (
     ValueType,
 )
 from broker.model.vocabulary import Action, Reason, Result
-from broker.wire.bacnet.meaning import canonical
+from tests.bacnet_replies import read_reply
 from tests.unit.engine.playbook import DONE, READ, SUBJECT, Playbook, allow, deny, request, session
 
 REGISTER = ModbusAddress(Table.HOLDING_REGISTER, 10, 1, ValueType.INT16, scale=Decimal("0.1"))
@@ -57,9 +57,10 @@ def holding(raw: int, write: Relayed = DONE):
 
 
 def in_priority(value: str | None, write: Relayed = DONE):
-    slot = {"instance": 1, "object_type": "analog-value", "property": "priority-array", "index": 9, "value": value}
-    read = Relayed(Result.DONE, canonical({"results": [slot]}))
-    return {"Relay": lambda c: write if c.request.writes else read}
+    def relayed(command: Relay) -> Relayed:
+        return write if command.request.writes else Relayed(Result.DONE, read_reply(command.request, value or "null"))
+
+    return {"Relay": relayed}
 
 
 def relayed_writes(book: Playbook) -> list[Relay]:

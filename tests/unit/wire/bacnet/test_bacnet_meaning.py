@@ -1,7 +1,6 @@
 """BACnet property services in protocol-neutral form: actions, priorities, canonical payloads."""
 
 import hashlib
-import json
 from base64 import urlsafe_b64decode
 
 import pytest
@@ -11,6 +10,7 @@ from broker.model.operation import BacnetProperty
 from broker.model.place import BacnetAddress, BacnetIpWay, Device, ModbusAddress, Point, Protocol, Table, ValueType
 from broker.model.vocabulary import Action
 from broker.wire.bacnet.meaning import MOST_READ_AT_ONCE, compose_read, compose_write, errors_of, values_of
+from tests.bacnet_replies import read_reply
 
 
 def point(id_: str = "setpoint", action: Action | None = Action.ADJUST, **address: object) -> Point:
@@ -45,16 +45,19 @@ def test_many_points_are_split_so_that_no_reply_needs_segments() -> None:
     assert [len(request.operations) for request in compose_read(DEVICE, points)] == [MOST_READ_AT_ONCE, 1]
 
 
-def test_the_payload_is_canonical_json_and_the_digest_its_sha_256() -> None:
+def test_the_payload_is_the_request_without_invoke_id_and_the_digest_its_sha_256() -> None:
     request = compose_write(DEVICE, point(), "21.50", 12)
-    expected = (
-        b'{"priority":12,"properties":[{"instance":1,"object_type":"analog-value","property":"present-value"}],'
-        b'"service":"write-property","value":"21.5"}'
-    )
+    expected = bytes.fromhex("000f0c0080000119553e4441ac00003f490c")
     assert request.payload == expected
     assert urlsafe_b64decode(request.digest + "=") == hashlib.sha256(expected).digest()
     indexed = point(property="priority-array", index=3, **FIXED)
-    assert json.loads(compose_read(DEVICE, (indexed,))[0].payload)["properties"][0]["index"] == 3
+    assert compose_read(DEVICE, (indexed,))[0].payload == bytes.fromhex("000c0c0080000119572903")
+
+
+def test_neighbours_of_one_object_are_asked_for_under_it_together() -> None:
+    points = (point("a"), point("b", property="units"), point("c", instance=2))
+    (request,) = compose_read(DEVICE, points)
+    assert request.payload == bytes.fromhex("000e0c008000011e095509751f0c008000021e09551f")
 
 
 @pytest.mark.parametrize(
@@ -87,14 +90,14 @@ def test_without_a_priority_the_least_urgent_allowed_one_is_used_and_none_where_
     assert compose_write(DEVICE, point(priority_highest=14), "20").operations[0].priority == 14
     request = compose_write(DEVICE, point(**FIXED), "20")
     assert request.operations[0].priority is None
-    assert "priority" not in json.loads(request.payload)
+    assert request.payload == bytes.fromhex("000f0c0080000119553e4441a000003f")
 
 
 @pytest.mark.parametrize("released", [None, "null"])
 def test_a_release_is_the_value_null(released: str | None) -> None:
     request = compose_write(DEVICE, point(), released, 10)
     assert request.operations[0].touches[0].value == "null"
-    assert json.loads(request.payload)["value"] is None
+    assert request.payload == bytes.fromhex("000f0c0080000119553e003f490a")
     with pytest.raises(FrameError):
         compose_write(DEVICE, point(**FIXED), released)
 
@@ -145,6 +148,12 @@ def test_a_point_of_another_protocol_and_text_with_control_characters_are_refuse
 
 def test_a_reply_gives_values_and_errors_by_point() -> None:
     (request,) = compose_read(DEVICE, (point("a"), point("b", instance=2), point("c", instance=3)))
-    payload = b'{"results":[{"value":"20"},{"error":"property/unknown-property"},{"value":["1","null"]}]}'
-    assert values_of(DEVICE, request, payload) == (("a", "20"), ("c", '["1","null"]'))
+    payload = read_reply(request, "20", "!property/unknown-property", "21.5")
+    assert values_of(DEVICE, request, payload) == (("a", "20"), ("c", "21.5"))
     assert errors_of(request, payload) == (("b", "property/unknown-property"),)
+
+
+def test_an_array_is_a_list_of_texts() -> None:
+    (request,) = compose_read(DEVICE, (point(property="priority-array", **FIXED),))
+    payload = bytes.fromhex("300c0c0080000119573e004441a000003f")
+    assert values_of(DEVICE, request, payload) == (("setpoint", '["null","20"]'),)

@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 from broker.errors import FrameError
 from broker.wire.bacnet.replies import (
     Reference,
-    decode_error,
     decode_read_property_ack,
     decode_read_property_multiple_ack,
+    decode_refusal,
+    encode_read_property_ack,
+    encode_read_property_multiple_ack,
 )
 from broker.wire.bacnet.tags import decode_tags
 from broker.wire.bacnet.values import real_text, text_of
@@ -24,9 +26,13 @@ from broker.wire.bacnet.values import real_text, text_of
 ACK = bytes.fromhex("0c0080000119553e4441ac00003f")
 
 
+def refusal(octets: bytes) -> tuple[object, ...]:
+    return decode_refusal(15, octets), decode_refusal(16, octets)
+
+
 @given(st.binary(max_size=80))
 def test_no_octets_make_the_decoders_fail_otherwise_than_as_a_frame_error(octets: bytes) -> None:
-    for decode in (decode_tags, decode_read_property_ack, decode_read_property_multiple_ack, decode_error):
+    for decode in (decode_tags, decode_read_property_ack, decode_read_property_multiple_ack, refusal):
         try:
             decode(octets)
         except FrameError:
@@ -73,9 +79,28 @@ def test_what_another_implementation_encodes_is_read_as_meant(
     )
     reported = decode_read_property_ack(bytes(ack.encode().pduData))
     assert reported.reference == Reference(object_type, instance, property_, index)
-    assert reported.values is not None
+    assert encode_read_property_ack(reported) == bytes(ack.encode().pduData)
     (tag,) = reported.values
     assert struct.pack(">f", Decimal(text_of(tag))) == struct.pack(">f", number + 0.0)
+
+
+def test_several_properties_are_encoded_as_they_were_decoded() -> None:
+    octets = bytes.fromhex(
+        "0c008000011e29554e4441ac00004f29244e91004f29575e910291205f1f0c008000021e2955390a4e2e44000000002f4f1f"
+    )
+    assert encode_read_property_multiple_ack(decode_read_property_multiple_ack(octets)) == octets
+
+
+def test_a_refusal_of_several_writes_names_the_first_that_failed() -> None:
+    octets = bytes.fromhex("0e910291280f1e0c00800001195529031f")
+    refused = decode_refusal(16, octets)
+    assert refused == ((2, 40), Reference(2, 1, 85, 3), octets)
+    assert decode_refusal(16, bytes.fromhex("91029128")).first_failed is None
+    for wrong in ("0e910291280f", "0e910291280f1e0c008000011f", octets.hex() + "00"):
+        with pytest.raises(FrameError):
+            decode_refusal(16, bytes.fromhex(wrong))
+    with pytest.raises(FrameError):
+        decode_refusal(15, octets)
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))

@@ -1,0 +1,248 @@
+"""One UDP port for all BACnet/IP devices that are reached from one local address (ASHRAE 135-2020, Annex J).
+
+Devices are told apart by where a datagram comes from: the source of the datagram and, behind a router, SNET and SADR.
+Requests to one device are told apart by invoke id. What comes from anybody else is counted and passed over.
+"""
+
+import asyncio
+import secrets
+import socket
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from broker.engine.ports import Clock
+from broker.errors import FrameError
+from broker.wire.bacnet.apdu import Apdu, ConfirmedRequest, UnconfirmedRequest, decode_apdu
+from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc
+from broker.wire.bacnet.npdu import Address, Message, Npdu, decode_npdu, decode_reject, encode_npdu
+
+Place = tuple[str, int]
+
+_STANDARD_PORT = 47808
+_PORT_ATTEMPTS = 8
+_LARGEST_DATAGRAM = 1 << 16
+_DATAGRAMS_PER_TURN = 64
+_RECEIVE_BUFFER_OCTETS = 1 << 20
+_INVOKE_IDS = 256
+_QUARANTINE_SECONDS = 60.0
+"""So long a late reply may still come: several times what devices and routers take at most."""
+_IP_RECVERR = 11  # ip(7); the socket module has no name for it before Python 3.14
+_REPLIES = frozenset((0x20, 0x30, 0x40, 0x50, 0x60, 0x70))  # 20.1.1: what carries an invoke id of ours
+
+
+class Hearer(Protocol):
+    """Who has a request outstanding."""
+
+    def heard(self, apdu: Apdu) -> None:
+        """The device says this about the request."""
+
+    def misheard(self) -> None:
+        """The device says something about the request that cannot be."""
+
+    def unreachable(self, proven: bool) -> None:
+        """The network says that the device cannot be reached; `proven`: nor was it by this request."""
+
+
+class Whereabouts(NamedTuple):
+    """Where a device is: the place its datagrams come from, and its own address if that place is a router."""
+
+    place: Place
+    address: Address | None = None
+
+
+class Peer:
+    """One device as the port knows it: who waits for what it says, and which invoke ids may be used with it."""
+
+    __slots__ = ("_last", "_npci", "_quarantine", "outstanding", "whereabouts")
+
+    def __init__(self, whereabouts: Whereabouts) -> None:
+        self.whereabouts = whereabouts
+        self.outstanding: dict[int, Hearer] = {}
+        self._last = secrets.randbelow(_INVOKE_IDS)
+        self._quarantine: dict[int, float] = {}
+        self._npci = tuple(
+            encode_npdu(Npdu(b"", destination=whereabouts.address, expecting_reply=expecting))
+            for expecting in (False, True)
+        )
+
+    def datagram(self, apdu: bytes, expecting_reply: bool) -> bytes:
+        """An APDU as it goes to the device (6.2.2)."""
+        return encode_bvlc(Function.ORIGINAL_UNICAST, self._npci[expecting_reply] + apdu)
+
+    def take(self, hearer: Hearer, now: float) -> int | None:
+        """An invoke id that no reply can be about but the one to come; None if there is none."""
+        for step in range(1, _INVOKE_IDS + 1):
+            invoke = (self._last + step) % _INVOKE_IDS
+            if invoke not in self.outstanding and self._quarantine.get(invoke, 0.0) <= now:
+                self._quarantine.pop(invoke, None)
+                self.outstanding[invoke] = hearer
+                self._last = invoke
+                return invoke
+        return None
+
+    def give_back(self, invoke: int, now: float, *, answered: bool) -> None:
+        """The request has ended; without an answer, one may still come."""
+        del self.outstanding[invoke]
+        if not answered:
+            self._quarantine[invoke] = now + _QUARANTINE_SECONDS
+
+    def late(self, now: float) -> bool:
+        """Whether something may still be said about a request that has ended."""
+        return any(until > now for until in self._quarantine.values())
+
+
+class BacnetIpPort:
+    """The socket, and the peers that are heard through it.
+
+    `bind` is the local address, that of the segment's interface; without it the one that routes to each device.
+    `requests` is called with what a device asks or tells of its own accord.
+    """
+
+    def __init__(self, clock: Clock, bind: str = "") -> None:
+        self.clock = clock
+        self.strangers = 0
+        self.requests: Callable[[Peer, ConfirmedRequest | UnconfirmedRequest], None] | None = None
+        self._bind = bind
+        self._peers: dict[Whereabouts, Peer] = {}
+        self._users = 0
+        self._socket: socket.socket | None = None
+
+    def open(self) -> None:
+        """One more needs the socket. Raises OSError."""
+        if self._socket is None:
+            self._socket = _own_socket(self._bind)
+            asyncio.get_running_loop().add_reader(self._socket, self._readable)
+        self._users += 1
+
+    def leave(self) -> None:
+        """One less needs the socket; the last one closes it."""
+        self._users -= 1
+        if not self._users and self._socket is not None:
+            asyncio.get_running_loop().remove_reader(self._socket)
+            self._socket.close()
+            self._socket = None
+
+    def peer(self, whereabouts: Whereabouts) -> Peer:
+        """The device at this place."""
+        peer = self._peers.get(whereabouts)
+        if peer is None:
+            peer = self._peers[whereabouts] = Peer(whereabouts)
+        return peer
+
+    def forget(self, place: Place) -> None:
+        """Nobody asks the devices at this place any more."""
+        gone = [at for at, peer in self._peers.items() if at.place == place and not peer.outstanding]
+        for whereabouts in gone:
+            del self._peers[whereabouts]
+
+    def send(self, peer: Peer, apdu: bytes, *, expecting_reply: bool) -> bool:
+        """Send one datagram; False if it did not leave this host."""
+        datagram, place = peer.datagram(apdu, expecting_reply), peer.whereabouts.place
+        for _ in range(2):
+            if self._socket is None:
+                return False
+            try:
+                self._socket.sendto(datagram, place)
+            except ConnectionError:
+                self._take_errors()  # about something sent earlier: this one has not been tried yet
+            except OSError:
+                return False
+            else:
+                return True
+        return False
+
+    def _readable(self) -> None:
+        for _ in range(_DATAGRAMS_PER_TURN):
+            if self._socket is None:
+                return
+            try:
+                datagram, place = self._socket.recvfrom(_LARGEST_DATAGRAM)
+            except OSError:  # nothing more, or an error that waits to be taken
+                self._take_errors()
+                return
+            self._heard(datagram, place)
+
+    def _heard(self, datagram: bytes, place: Place) -> None:
+        try:
+            bvlc = decode_bvlc(datagram)
+            if bvlc.function != Function.ORIGINAL_UNICAST:
+                return
+            npdu = decode_npdu(bvlc.payload)
+        except FrameError:
+            self.strangers += 1
+            return
+        if npdu.message is not None:
+            self._network_says(npdu, place)
+            return
+        peer = self._peers.get(Whereabouts(place, npdu.source))
+        if peer is None or npdu.destination is not None:
+            self.strangers += 1
+            return
+        self._said(peer, npdu.payload)
+
+    def _said(self, peer: Peer, octets: bytes) -> None:
+        try:
+            apdu = decode_apdu(octets)
+        except FrameError:
+            about = peer.outstanding.get(octets[1]) if len(octets) > 1 and octets[0] & 0xF0 in _REPLIES else None
+            if about is not None:
+                about.misheard()
+            return
+        if isinstance(apdu, ConfirmedRequest | UnconfirmedRequest):
+            if self.requests is not None:
+                self.requests(peer, apdu)
+            return
+        hearer = peer.outstanding.get(apdu.invoke)
+        if hearer is not None:
+            hearer.heard(apdu)
+
+    def _network_says(self, npdu: Npdu, place: Place) -> None:
+        """A router cannot reach a network (6.4.4); nothing else that routers say matters here."""
+        if npdu.message != Message.REJECT:
+            return
+        try:
+            _, network = decode_reject(npdu.payload)
+        except FrameError:
+            self.strangers += 1
+            return
+        behind = [
+            peer
+            for at, peer in self._peers.items()
+            if at.place == place and at.address is not None and at.address.network == network
+        ]
+        waiting = [hearer for peer in behind for hearer in peer.outstanding.values()]
+        now = self.clock.monotonic()
+        # A rejection does not say which message it is about: with a single one in question there is no doubt.
+        proven = len(waiting) == 1 and not any(peer.late(now) for peer in behind)
+        for hearer in waiting:
+            hearer.unreachable(proven)
+
+    def _take_errors(self) -> None:
+        """What the network reported of datagrams sent earlier, each with where it was sent to (ip(7), IP_RECVERR)."""
+        while self._socket is not None:
+            try:
+                _, _, _, place = self._socket.recvmsg(0, 0, socket.MSG_ERRQUEUE)
+            except OSError:
+                return
+            for at, peer in tuple(self._peers.items()):
+                if at.place == place:
+                    for hearer in tuple(peer.outstanding.values()):
+                        hearer.unreachable(False)
+
+
+def _own_socket(bind: str) -> socket.socket:
+    """A socket on a port of its own: explorers and other stacks on this host expect the standard one for themselves."""
+    for _ in range(_PORT_ATTEMPTS):
+        own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        try:
+            own.setblocking(False)
+            own.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+            own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
+            own.bind((bind, 0))
+        except OSError:
+            own.close()
+            raise
+        if own.getsockname()[1] != _STANDARD_PORT:
+            return own
+        own.close()
+    raise OSError("no port of our own")

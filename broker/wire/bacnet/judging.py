@@ -1,0 +1,204 @@
+"""What a device's reply says about a request: decoded as strictly as requests are, and re-encoded from that.
+
+A reply is acceptable if it is of the kind that the service has, and about what was asked: the same properties in the
+same order (15.7.1.2 promises that of ReadPropertyMultiple).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from broker.errors import FrameError
+from broker.model.operation import BacnetProperty, Operation, Relayed, Request
+from broker.model.place import BacnetIpWay, Device
+from broker.model.vocabulary import Result
+from broker.wire.bacnet.apdu import AbortReason
+from broker.wire.bacnet.references import Reference, reference_of
+from broker.wire.bacnet.replies import (
+    Reported,
+    decode_read_property_ack,
+    decode_read_property_multiple_ack,
+    decode_refusal,
+    encode_read_property_ack,
+    encode_read_property_multiple_ack,
+)
+from broker.wire.bacnet.standard import UNKNOWN_INSTANCE, WILDCARDS, error_text, number_of, word_of
+from broker.wire.bacnet.values import text_of_value
+
+SIMPLE_ACK, COMPLEX_ACK, ERROR, REJECT, ABORT = 0x20, 0x30, 0x50, 0x60, 0x70  # 20.1.1, first octet of a bare APDU
+READ, READ_MULTIPLE, WRITE, WRITE_MULTIPLE = 12, 14, 15, 16  # clause 21: confirmed service choices
+UNREADABLE = "value/unreadable"
+"""Our word for a value that is constructed, no finite number or not printable."""
+
+_BEFORE_ANYTHING = frozenset(
+    (
+        AbortReason.BUFFER_OVERFLOW,
+        AbortReason.SEGMENTATION_NOT_SUPPORTED,
+        AbortReason.SECURITY_ERROR,
+        AbortReason.INSUFFICIENT_SECURITY,
+        AbortReason.WINDOW_SIZE_OUT_OF_RANGE,
+        AbortReason.APDU_TOO_LONG,
+    )
+)
+"""18.10: why a device does not take a request in; other reasons may come up while it is being carried out."""
+
+
+def judge(device: Device, request: Request, reply: bytes) -> Relayed:
+    """What a bare reply says. Raises FrameError if it cannot be one to this request."""
+    kind, choice, rest = reply[0], reply[1], reply[2:]
+    if kind == REJECT:
+        return Relayed(Result.DEVICE_REFUSED, reply, code=f"reject-{word_of('reject-reason', choice)}")
+    if kind == ABORT:
+        return _aborted(request, reply)
+    if choice != request.payload[1]:
+        raise FrameError("reply_mismatch", "a reply to another service")
+    if kind == ERROR:
+        return _refused(request, choice, rest)
+    if kind != (SIMPLE_ACK if choice in (WRITE, WRITE_MULTIPLE) else COMPLEX_ACK):
+        raise FrameError("reply_mismatch", "an acknowledgement of the wrong kind")
+    if kind == SIMPLE_ACK:
+        return Relayed(Result.DONE, reply)
+    if choice not in (READ, READ_MULTIPLE):
+        raise FrameError("unrecognized_service", "an acknowledgement of a service that is not known")
+    return _read(device, request, choice, _reported(choice, rest))
+
+
+def told(request: Request, reply: bytes) -> Iterator[tuple[str, str, str]]:
+    """What an accepted bare reply says of each point: its id, `value` or `error`, and which."""
+    if reply[0] == COMPLEX_ACK and reply[1] in (READ, READ_MULTIPLE):
+        yield from _told(request, _grouped(request.operations, _reported(reply[1], reply[2:])))
+
+
+def _aborted(request: Request, reply: bytes) -> Relayed:
+    code = f"abort-{word_of('abort-reason', reply[1])}"
+    unsure = request.writes and reply[1] not in _BEFORE_ANYTHING
+    return Relayed(Result.UNKNOWN if unsure else Result.DEVICE_REFUSED, reply, code=code)
+
+
+def _refused(request: Request, choice: int, parameters: bytes) -> Relayed:
+    refusal = decode_refusal(choice, parameters)
+    payload, code = bytes((ERROR, choice)) + refusal.octets, error_text(*refusal.error)
+    if choice != WRITE_MULTIPLE or len(request.operations) == 1:
+        return Relayed(Result.DEVICE_REFUSED, payload, code=code)
+    if refusal.first_failed is None:  # it does not say which were carried out before
+        return Relayed(Result.UNKNOWN, payload, code=code)
+    each = _midway(request.operations, refusal.first_failed, code)
+    unsure = any(result == Result.UNKNOWN for result, _ in each)
+    return Relayed(Result.UNKNOWN if unsure else Result.DEVICE_REFUSED, payload, code=code, each=each)
+
+
+def _midway(operations: Sequence[Operation], failed: Reference, code: str) -> tuple[tuple[str, str], ...]:
+    """What became of each write (15.10.1.3): those before the first that failed were done, those behind not tried.
+
+    Raises FrameError if nothing of the sort was to be written.
+    """
+    places = [place for place, operation in enumerate(operations) if _reference(operation) == failed]
+    if not places:
+        raise FrameError("reply_mismatch", "an error about what was not to be written")
+    first, last = places[0], places[-1]
+    # The same place twice in one request: either write may be the one that failed.
+    failing: list[tuple[str, str]] = [(Result.DEVICE_REFUSED if first == last else Result.UNKNOWN, code)]
+    behind = len(operations) - last - 1
+    return (*[(Result.DONE, "")] * first, *failing * (last - first + 1), *[(Result.UNATTEMPTED, "")] * behind)
+
+
+def _reported(choice: int, parameters: bytes) -> tuple[Reported, ...]:
+    if choice == READ:
+        return (decode_read_property_ack(parameters),)
+    return decode_read_property_multiple_ack(parameters)
+
+
+def _read(device: Device, request: Request, choice: int, reported: tuple[Reported, ...]) -> Relayed:
+    groups = _grouped(request.operations, reported)
+    for operation, group in zip(request.operations, groups, strict=True):
+        if not _answers(operation, device, group):
+            raise FrameError("reply_mismatch", "other properties than were asked for")
+    encoded = encode_read_property_ack(reported[0]) if choice == READ else encode_read_property_multiple_ack(reported)
+    values = tuple((point, text) for point, word, text in _told(request, groups) if word == "value")
+    each = tuple(_fared(group) for group in groups)
+    mixed = any(result != Result.DONE for result, _ in each)
+    return Relayed(Result.DONE, bytes((COMPLEX_ACK, choice)) + encoded, values, each=each if mixed else ())
+
+
+def _fared(group: tuple[Reported, ...]) -> tuple[str, str]:
+    error = group[0].error if len(group) == 1 else None
+    return (Result.DONE, "") if error is None else (Result.DEVICE_REFUSED, error_text(*error))
+
+
+def _grouped(operations: Sequence[Operation], reported: Sequence[Reported]) -> list[tuple[Reported, ...]]:
+    """What was reported for each operation: one property, any number for ALL, REQUIRED and OPTIONAL (15.7.3.1.2).
+
+    Raises FrameError if they are not as many.
+    """
+    groups: list[tuple[Reported, ...]] = []
+    position = 0
+    for place, operation in enumerate(operations):
+        end = position + 1
+        if _property(operation).property in WILDCARDS:
+            end = max(position, _end_of_object(reported, position) - _more_of_object(operations, place))
+        groups.append(tuple(reported[position:end]))
+        position = end
+    if position != len(reported):
+        raise FrameError("reply_mismatch", "not as many properties as were asked for")
+    return groups
+
+
+def _end_of_object(reported: Sequence[Reported], start: int) -> int:
+    """Where the results end that are about the same object as the one at `start`."""
+    end = start
+    while end < len(reported) and reported[end].reference[:2] == reported[start].reference[:2]:
+        end += 1
+    return end
+
+
+def _more_of_object(operations: Sequence[Operation], place: int) -> int:
+    """How many operations right behind this one are about the same object."""
+    this = _property(operations[place])
+    end = place + 1
+    while end < len(operations) and _same_object(this, _property(operations[end])):
+        end += 1
+    return end - place - 1
+
+
+def _same_object(one: BacnetProperty, other: BacnetProperty) -> bool:
+    return (one.object_type, one.instance) == (other.object_type, other.instance)
+
+
+def _answers(operation: Operation, device: Device, group: tuple[Reported, ...]) -> bool:
+    meant = _meant(_property(operation), device)
+    if meant.property in WILDCARDS:
+        found = {each.reference[:2] for each in group}
+        return found <= {(number_of("object-type", meant.object_type), meant.instance)}
+    return len(group) == 1 and group[0].reference == reference_of(meant)
+
+
+def _meant(asked: BacnetProperty, device: Device) -> BacnetProperty:
+    """A device that is asked by the unknown instance answers by its own (12.11.1)."""
+    if asked.object_type == "device" and asked.instance == UNKNOWN_INSTANCE and isinstance(device.way, BacnetIpWay):
+        return replace(asked, instance=device.way.instance)
+    return asked
+
+
+def _told(request: Request, groups: Sequence[tuple[Reported, ...]]) -> Iterator[tuple[str, str, str]]:
+    for operation, group in zip(request.operations, groups, strict=True):
+        if len(group) == 1 and operation.touches:
+            word, text = _text(_property(operation), group[0])
+            for touch in operation.touches:
+                yield touch.point.id, word, text
+
+
+def _text(asked: BacnetProperty, reported: Reported) -> tuple[str, str]:
+    if reported.error is not None:
+        return "error", error_text(*reported.error)
+    try:
+        return "value", text_of_value(asked.object_type, asked.property or "", asked.index, reported.values)
+    except FrameError:
+        return "error", UNREADABLE
+
+
+def _property(operation: Operation) -> BacnetProperty:
+    assert isinstance(operation.address, BacnetProperty)
+    return operation.address
+
+
+def _reference(operation: Operation) -> Reference:
+    return reference_of(_property(operation))
