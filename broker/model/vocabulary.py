@@ -81,6 +81,7 @@ class EndReason(StrEnum):
 
     PEER_CLOSED = "peer_closed"
     CONNECTION_CLOSED = "connection_closed"
+    TAKEN_OVER = "taken_over"
     WINDOW_CLOSED = "window_closed"
     FREEZE_STARTED = "freeze_started"
     GRANT_ENDED = "grant_ended"

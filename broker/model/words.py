@@ -198,6 +198,7 @@ END_REASONS: dict[EndReason, Words] = {
     EndReason.CONNECTION_CLOSED: Words(
         "Another session on the same connection was ended, and the connection with it.", _CONNECT_AGAIN
     ),
+    EndReason.TAKEN_OVER: Words("The same device has connected again.", "Nothing needs to be done."),
     EndReason.WINDOW_CLOSED: Words("The window in which you worked has closed.", _WAIT_FOR_WINDOW),
     EndReason.FREEZE_STARTED: Words("A freeze has begun.", "Wait until the freeze ends."),
     EndReason.GRANT_ENDED: Words("The grant you relied on has ended.", _ASK_FOR_GRANT),
