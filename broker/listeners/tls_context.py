@@ -84,14 +84,17 @@ def server_context(
     *,
     client_anchors_pem: Sequence[str],
     client_certificate: Literal["required", "optional"],
+    oldest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
 ) -> ServerContext:
     """A context for `TlsListener`: TLS 1.2 and 1.3, AEAD suites, no resumption, renegotiation or compression.
 
-    `optional` lets a peer without a certificate in; one that is presented must verify all the same.
+    `optional` lets a peer without a certificate in; one that is presented must verify all the same. `oldest` is the
+    oldest version that is spoken.
 
     Raises ConfigError `tls_files` when the files or anchors cannot be used.
     """
     context = _bare_context(client_anchors_pem)
+    context.minimum_version = oldest
     context.verify_mode = ssl.CERT_REQUIRED if client_certificate == "required" else ssl.CERT_OPTIONAL
     try:
         context.load_cert_chain(certificate, key, password=_no_password)

@@ -1,7 +1,7 @@
 """WebSocket frames (RFC 6455) of a server, sans I/O: strict, without extensions, without keeping what can be passed on.
 
-A tunnel's binary messages are one octet stream, so their payload is handed over as it arrives, frame by frame; only
-text and control frames are gathered, within small bounds.
+Where a tunnel's binary messages are one octet stream, their payload is handed over as it arrives, frame by frame; only
+texts, control frames and (where they are datagrams) whole binary messages are gathered, within small bounds.
 """
 
 import base64
@@ -47,22 +47,26 @@ class CloseCode(IntEnum):
 
 @dataclass(slots=True)
 class Message:
-    """Part of the binary stream, a whole text, or a control frame."""
+    """Part of the binary stream, a whole binary message or text, or a control frame."""
 
     opcode: Opcode
     payload: bytes
 
 
 class FrameDecoder:
-    """Octets of a client in, messages out. Raises FrameError (close with 1002) or LimitError (close with 1009)."""
+    """Octets of a client in, messages out. Raises FrameError (close with 1002) or LimitError (close with 1009).
 
-    __slots__ = ("_closed", "_kind", "_octets", "_text")
+    With `whole_octets` binary messages are handed over whole, and may be that long; with 0 they are one stream.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_closed", "_gathered", "_kind", "_octets", "_whole_octets")
+
+    def __init__(self, whole_octets: int = 0) -> None:
         self._octets = b""
         self._closed = False
         self._kind: Opcode | None = None
-        self._text = b""
+        self._gathered = b""
+        self._whole_octets = whole_octets
 
     def receive(self, data: bytes) -> list[Message]:
         """Take octets; what is complete. What comes after a close frame is not looked at (5.5.1)."""
@@ -86,16 +90,17 @@ class FrameDecoder:
             raise FrameError("frame_order", "a fragment out of order")
         kind = self._kind or opcode
         self._kind = None if final else kind
-        return Message(kind, payload) if kind is Opcode.BINARY else self._gather(payload, final)
+        most = MAX_TEXT_OCTETS if kind is Opcode.TEXT else self._whole_octets
+        return self._gather(kind, payload, final, most) if most else Message(kind, payload)
 
-    def _gather(self, payload: bytes, final: bool) -> Message | None:
-        self._text += payload
-        if len(self._text) > MAX_TEXT_OCTETS:
-            raise LimitError("message_too_long", "a text message is too long")
+    def _gather(self, kind: Opcode, payload: bytes, final: bool, most: int) -> Message | None:
+        self._gathered += payload
+        if len(self._gathered) > most:
+            raise LimitError("message_too_long", "a message is too long")
         if not final:
             return None
-        text, self._text = self._text, b""
-        return Message(Opcode.TEXT, text)
+        whole, self._gathered = self._gathered, b""
+        return Message(kind, whole)
 
 
 def _frame(octets: bytes, place: int) -> tuple[int, bytes, int] | None:

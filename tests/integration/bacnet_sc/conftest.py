@@ -1,0 +1,3 @@
+from tests.integration.tls.conftest import pki, run
+
+__all__ = ["pki", "run"]
