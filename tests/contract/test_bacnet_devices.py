@@ -4,14 +4,17 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
 from broker.adapters.simulators.bacnet_device import BacnetDeviceSimulator
-from broker.model.operation import Relayed, Request
-from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol
+from broker.model.operation import BacnetProperty, Relayed, Request
+from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol, Segmentation
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.bacnet.meaning import compose_read, compose_write, errors_of
+from broker.wire.bacnet.property_requests import encode_read_property_multiple
+from broker.wire.bacnet.references import reference_of
 from broker.wire.meaning import compose_look, compose_undo, values_of
 from tests.integration.upstreams.asking import asked, upstreams
 
@@ -42,7 +45,15 @@ async def rusty() -> AsyncIterator[int]:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    server = rusty_bacnet.BACnetServer(INSTANCE, f"simulated-{INSTANCE}", interface="127.0.0.1", port=port)
+    server = rusty_bacnet.BACnetServer(
+        INSTANCE,
+        f"simulated-{INSTANCE}",
+        interface="127.0.0.1",
+        port=port,
+        segmentation_supported=rusty_bacnet.Segmentation.BOTH,
+        rpm_max_result_elements=1000,
+        rpm_max_service_ack_bytes=65536,
+    )
     server.add_analog_value(1, "setpoint")
     server.add_analog_input(1, "temperature", present_value=21.0)
     server.add_binary_value(1, "occupied")
@@ -56,12 +67,20 @@ every_device = pytest.mark.parametrize("name", DEVICES)
 Ask = Callable[[Request], Awaitable[Relayed]]
 
 
-def with_device(name: str, test: Callable[[Ask, Device], Awaitable[None]]) -> None:
+DEVICE = Device(
+    "plant",
+    "vav-1",
+    "hvac",
+    Protocol.BACNET,
+    BacnetIpWay("127.0.0.1", 0, INSTANCE),
+    budget=Budget(response_timeout_seconds=5.0),
+)
+
+
+def with_device(name: str, test: Callable[[Ask, Device], Awaitable[None]], **way: object) -> None:
     async def play() -> None:
         async with DEVICES[name]() as port:
-            way = BacnetIpWay("127.0.0.1", port, INSTANCE)
-            budget = Budget(response_timeout_seconds=5.0)
-            device = Device("plant", "vav-1", "hvac", Protocol.BACNET, way, budget=budget)
+            device = replace(DEVICE, way=replace(DEVICE.way, port=port, **way))  # type: ignore[arg-type]
             async with upstreams(device) as ways:
                 await test(lambda request: asked(ways.upstream(device.key), request), device)
                 (state,) = ways.states()
@@ -173,6 +192,38 @@ def test_priority_6_is_never_sent(name: str) -> None:
         assert await read(ask, device, TEMPERATURE) == {"temperature": "21"}
 
     with_device(name, test)
+
+
+def read_often(points: int) -> Request:
+    """One request that reads the device's name so many times."""
+    operation = compose_read(DEVICE, (NAME, NAME))[0].operations[0]
+    reference = reference_of(BacnetProperty("device", INSTANCE, "object-name"))
+    payload = bytes((0x00, 14)) + encode_read_property_multiple([reference] * points)
+    return Request((operation,) * points, payload, "")
+
+
+@every_device
+def test_what_does_not_fit_one_message_comes_and_goes_in_segments(name: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        assert len(read_often(800).payload) > 1476
+        for points in (200, 800):
+            relayed = await ask(read_often(points))
+            assert (relayed.result, relayed.code) == (Result.DONE, "")
+            assert len(relayed.payload) > points * 20
+            assert relayed.values == ((NAME.id, f"simulated-{INSTANCE}"),) * points
+        assert await read(ask, device, TEMPERATURE) == {"temperature": "21"}
+
+    with_device(name, test)
+
+
+@every_device
+def test_a_request_that_a_device_does_not_take_is_not_sent(name: str) -> None:
+    async def test(ask: Ask, device: Device) -> None:
+        relayed = await ask(read_often(800))
+        assert (relayed.result, relayed.code) == (Result.NOT_SENT, "request_too_long")
+        assert await read(ask, device, TEMPERATURE) == {"temperature": "21"}
+
+    with_device(name, test, segmentation=Segmentation.TRANSMIT)
 
 
 @every_device

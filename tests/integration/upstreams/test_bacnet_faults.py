@@ -42,6 +42,7 @@ class ScriptedBacnetDevice(asyncio.DatagramProtocol):
     def __init__(self, reply: Reply) -> None:
         self.reply = reply
         self.seen: list[tuple[int, int]] = []
+        self.told: list[bytes] = []
         self.delays: list[float] = []
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -49,9 +50,10 @@ class ScriptedBacnetDevice(asyncio.DatagramProtocol):
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         assert data[:2] == b"\x81\x0a" and int.from_bytes(data[2:4], "big") == len(data)
-        assert data[4:8] == bytes((1, 4, 0, 5)), (
-            "NPDU that expects a reply, unsegmented request, nothing segmented taken"
-        )
+        if data[6] & 0xF0:
+            self.told.append(data[6:])
+            return
+        assert data[4:8] == bytes((1, 4, 2, 0x65)), "expects a reply, in one piece, takes 64 segments of 1476 octets"
         invoke, service = data[8], data[9]
         self.seen.append((invoke, service))
         answer = self.reply(invoke, service)
@@ -115,8 +117,14 @@ MATRIX: dict[str, Row] = {
             datagram(bytes((0x20, invoke, READ))) if service == READ else complex_ack(invoke, WRITE, VALUE)
         )
     ),
-    "sends segments nobody asked for": bad(
-        lambda invoke, service: datagram(bytes((0x3C, invoke, 0, 1, service)) + (VALUE if service == READ else b""))
+    "begins a long answer and falls silent": ignored(
+        lambda invoke, service: datagram(bytes((0x3C, invoke, 0, 1, service)) + VALUE)
+    ),
+    "sends the second segment first": bad(
+        lambda invoke, service: datagram(bytes((0x3C, invoke, 1, 1, service)) + VALUE)
+    ),
+    "sends segments in a window that cannot be": bad(
+        lambda invoke, service: datagram(bytes((0x3C, invoke, 0, 0, service)) + VALUE)
     ),
     "leaves out the closing tag": bad(cut(1)),
     "cuts the value short": bad(cut(3)),
