@@ -97,7 +97,7 @@ class Request:
     """
 
     operations: tuple[Operation, ...]
-    payload: bytes
+    payload: bytes = field(repr=False)  # it may hold a password
     digest: str
     unit_id: int = 0
     before: "Request | None" = None

@@ -34,6 +34,8 @@ from broker.wire.bacnet.values import text_of
 
 LARGEST = 0xFFFFFFFF
 _INSTANCE_BITS = 22
+_DEVICE = 8
+_UNKNOWN_DEVICE = _DEVICE << _INSTANCE_BITS | LARGEST_INSTANCE
 _LARGEST_OPEN = 0xFFFF
 _OPEN = frozenset(("audit-operation", "error-class", "error-code", "event-state", "life-safety-operation"))
 """Enumerations that vendors may extend (clause 21, note behind each)."""
@@ -56,12 +58,16 @@ def out_of_range(detail: str) -> ParameterError:
 
 
 class Parameters:
-    """Takes what comes next, which must be what is expected; `finish` says that nothing else comes."""
+    """Takes what comes next, which must be what is expected; `finish` says that nothing else comes.
 
-    __slots__ = ("_position", "_tags", "_written", "secret_octets")
+    `own` is the instance of the device that is asked; it takes the place of the one that stands for an unknown device.
+    """
 
-    def __init__(self, octets: bytes) -> None:
+    __slots__ = ("_own", "_position", "_tags", "_written", "secret_octets")
+
+    def __init__(self, octets: bytes, own: int | None = None) -> None:
         self._tags = decode_tags(octets)
+        self._own = own
         self._position = 0
         self._written: list[bytes] = []
         self.secret_octets = b""
@@ -187,6 +193,8 @@ class Parameters:
         if len(content) != 4:
             raise out_of_range("an object identifier is four octets")
         identifier = int.from_bytes(content, "big")
+        if identifier == _UNKNOWN_DEVICE and self._own is not None:
+            identifier = _DEVICE << _INSTANCE_BITS | self._own  # 12.11.1: whichever device is asked
         self._keep(kind, number, identifier.to_bytes(4, "big"))
         return object_type_word(identifier >> _INSTANCE_BITS), identifier & LARGEST_INSTANCE
 

@@ -156,25 +156,25 @@ def unconfirmed_name(service: int) -> str | None:
     return UNCONFIRMED_NAMES[service] if service < len(UNCONFIRMED_NAMES) else None
 
 
-def decode_confirmed(service: int, parameters: bytes) -> Decoded:
-    """What a confirmed request asks.
+def decode_confirmed(service: int, parameters: bytes, own: int | None = None) -> Decoded:
+    """What a confirmed request asks; `own` is the instance of the device that is asked, if that is known.
 
     Raises FrameError `unrecognized_service`, `service_not_allowed` (known, and not decoded) or `malformed`.
     """
-    return _decoded(confirmed_name(service), parameters)
+    return _decoded(confirmed_name(service), parameters, own)
 
 
-def decode_unconfirmed(service: int, parameters: bytes) -> Decoded:
+def decode_unconfirmed(service: int, parameters: bytes, own: int | None = None) -> Decoded:
     """What an unconfirmed request asks or tells; raises as `decode_confirmed` does."""
-    return _decoded(unconfirmed_name(service), parameters)
+    return _decoded(unconfirmed_name(service), parameters, own)
 
 
-def _decoded(name: str | None, parameters: bytes) -> Decoded:
+def _decoded(name: str | None, parameters: bytes, own: int | None) -> Decoded:
     if name is None:
         raise FrameError("unrecognized_service", "a service that BACnet has not")
     decoder = _DECODERS.get(name)
     if decoder is None:
         raise FrameError(Reason.SERVICE_NOT_ALLOWED, f"{name} is not relayed")
-    taken = Parameters(parameters)
+    taken = Parameters(parameters, own)
     items, facts = decoder(taken)
     return Decoded(name, items, taken.finish(), facts, taken.secret_octets)

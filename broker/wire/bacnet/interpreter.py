@@ -1,0 +1,182 @@
+"""What a bare request of a native client asks of a device, in the words of the product.
+
+Each property of ReadPropertyMultiple and WritePropertyMultiple is an operation of its own; any other request is one.
+Wildcards (ALL, REQUIRED, OPTIONAL) become the standard's properties of the object, and the instance that stands for a
+device that is not known becomes the device's own, so that what is decided is what is sent.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Sequence
+from hashlib import sha256
+from itertools import chain
+
+from broker.errors import FrameError
+from broker.model.operation import BacnetProperty, Operation, Request
+from broker.model.place import Device
+from broker.model.vocabulary import Reason
+from broker.wire.bacnet.action_classes import never_written
+from broker.wire.bacnet.encoding import encode_tags
+from broker.wire.bacnet.items import Decoded, Item
+from broker.wire.bacnet.parameters import ParameterError
+from broker.wire.bacnet.places import Places, places_of
+from broker.wire.bacnet.property_requests import (
+    Write,
+    encode_read_property,
+    encode_read_property_multiple,
+    encode_write_property_multiple,
+)
+from broker.wire.bacnet.property_services import MOST_READ
+from broker.wire.bacnet.references import Reference
+from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
+from broker.wire.bacnet.standard import WILDCARDS, number_of, properties_meant
+
+CONFIRMED, UNCONFIRMED = 0x00, 0x10  # 20.1.2, 20.1.3: first octet of a bare request
+READ, READ_MULTIPLE, WRITE_MULTIPLE = 12, 14, 16  # clause 21, BACnetConfirmedServiceChoice
+_MOST_REMEMBERED_OCTETS = 1497
+_MULTIPLE = ("read-property-multiple", "write-property-multiple")
+_WRITES = ("write-property", "write-property-multiple")
+_ONE_BY_ONE = ("read-property-multiple", "no")
+_NEED_PASSWORD = ("device-communication-control", "reinitialize-device")
+_PASSWORD = ("password", "present")
+PASSWORD_MISSING = "password_missing"
+
+
+class Interpreter:
+    """`interpret` for one device, remembering what the same octets meant; the oldest of `capacity` are forgotten."""
+
+    __slots__ = ("_capacity", "_device", "_known")
+
+    def __init__(self, device: Device, capacity: int = 1024) -> None:
+        self._device = device
+        self._capacity = capacity
+        self._known: dict[bytes, Request] = {}
+
+    def interpret(self, bare: bytes) -> Request:
+        """What a bare request asks; the identical request for identical octets. Raises FrameError, not remembered."""
+        request = self._known.get(bare)
+        return self._learn(bare) if request is None else request
+
+    def _learn(self, bare: bytes) -> Request:
+        decoded = decode(self._device, bare)
+        request = _request(self._device, bare[:2], decoded)
+        if decoded.secret or len(bare) > _MOST_REMEMBERED_OCTETS:
+            return request
+        if len(self._known) >= self._capacity:
+            del self._known[next(iter(self._known))]
+        self._known[bare] = request
+        return request
+
+
+def interpret(device: Device, bare: bytes) -> Request:
+    """What a bare request asks of a device, with the octets that will be sent.
+
+    Raises FrameError `unrecognized_service`, `service_not_allowed`, `malformed`, `invalid_datatype`, `illegal_value`,
+    `priority_not_allowed` or `password_missing`.
+    """
+    return _request(device, bare[:2], decode(device, bare))
+
+
+def decode(device: Device, bare: bytes) -> Decoded:
+    """A bare request, with the device's own instance where it names none. Raises FrameError."""
+    if len(bare) < 2 or bare[0] not in (CONFIRMED, UNCONFIRMED):
+        raise FrameError("malformed", "not a request")
+    own = getattr(device.way, "instance", None)
+    return (decode_confirmed if bare[0] == CONFIRMED else decode_unconfirmed)(bare[1], bare[2:], own)
+
+
+def expanded(items: Sequence[Item]) -> tuple[tuple[Item, bool], ...]:
+    """Every property that is read, and whether a wildcard stands for it. Raises ParameterError if they are too many."""
+    found = tuple(chain.from_iterable(map(_meant, items)))
+    if len(found) > MOST_READ:
+        raise ParameterError("too-many-arguments", f"more than {MOST_READ} properties")
+    return found
+
+
+def _meant(item: Item) -> tuple[tuple[Item, bool], ...]:
+    if item.property not in WILDCARDS:
+        return ((item, False),)
+    meant = properties_meant(item.object_type, item.property)
+    return tuple((Item(item.object_type, item.instance, name), True) for name in meant)
+
+
+def _request(device: Device, head: bytes, decoded: Decoded) -> Request:
+    if decoded.service in _NEED_PASSWORD and _PASSWORD not in decoded.facts:
+        raise FrameError(PASSWORD_MISSING, f"{decoded.service} without a password")
+    places = places_of(device)
+    items, octets = decoded.items, decoded.octets
+    if decoded.service == _MULTIPLE[0] and any(item.property in WILDCARDS for item in items):
+        items = tuple(item for item, _ in expanded(items))
+        octets = encode_read_property_multiple([reference_to(item) for item in items])
+    if decoded.service in _MULTIPLE:
+        operations = tuple(_of_property(places, decoded.service, item) for item in items)
+    elif decoded.service in ("read-property", "write-property"):
+        operations = (_of_property(places, decoded.service, items[0]),)
+    else:
+        operations = (places.whole(decoded, _at(device, items)),)
+    shown = head + octets.removesuffix(decoded.secret)
+    before = _before(device, places, items) if decoded.service in _WRITES else None
+    return Request(operations, head + octets, _digest(shown), before=before)
+
+
+def _of_property(places: Places, service: str, item: Item) -> Operation:
+    if item.value is None:
+        return places.read(service, item)
+    operation = places.written(service, item)
+    if never_written(operation):
+        raise FrameError(Reason.PRIORITY_NOT_ALLOWED, "priority 6 is the device's own")
+    return operation
+
+
+def _at(device: Device, items: Sequence[Item]) -> BacnetProperty:
+    """What a request is about: its first object or property, or the device."""
+    if not items:
+        return BacnetProperty("device", getattr(device.way, "instance", None), None)
+    first = items[0]
+    alone = len({item[:4] for item in items}) == 1
+    return BacnetProperty(*first[:4]) if alone else BacnetProperty(first.object_type, first.instance, None)
+
+
+def _before(device: Device, places: Places, items: Sequence[Item]) -> Request | None:
+    """The read of what is written; None where a device cannot be asked for several at once."""
+    asked = tuple(dict.fromkeys(item._replace(value=None, priority=None) for item in items))
+    if len(asked) > 1 and _ONE_BY_ONE in device.labels:
+        return None
+    references = [reference_to(item) for item in asked]
+    if len(asked) == 1:
+        choice, service, octets = READ, "read-property", encode_read_property(references[0])
+    else:
+        choice, service, octets = READ_MULTIPLE, _MULTIPLE[0], encode_read_property_multiple(references)
+    payload = bytes((CONFIRMED, choice)) + octets
+    return Request(tuple(places.read(service, item) for item in asked), payload, _digest(payload))
+
+
+def reference_to(item: Item) -> Reference:
+    """The numbers of the property that an item is about. Raises FrameError if it is about none."""
+    if item.instance is None or item.property is None:
+        raise FrameError("illegal_value", "no property of an object")
+    object_type = number_of("object-type", item.object_type)
+    return Reference(object_type, item.instance, number_of("property-identifier", item.property), item.index)
+
+
+def narrowed(request: Request, places: Sequence[int]) -> Request:
+    """The request for these operations of another one, in their order.
+
+    Raises FrameError for a request that cannot be divided: only ReadPropertyMultiple and WritePropertyMultiple can.
+    """
+    head, items = request.payload[:2], decode_confirmed(request.payload[1], request.payload[2:]).items
+    left = [items[place] for place in places]
+    if head == bytes((CONFIRMED, READ_MULTIPLE)):
+        octets = encode_read_property_multiple([reference_to(item) for item in left])
+    elif head == bytes((CONFIRMED, WRITE_MULTIPLE)):
+        octets = encode_write_property_multiple(
+            Write(reference_to(item), encode_tags(item.value or ()), item.priority) for item in left
+        )
+    else:
+        raise FrameError("illegal_value", "a request that cannot be divided")
+    payload = head + octets
+    operations = tuple(request.operations[place] for place in places)
+    return Request(operations, payload, _digest(payload), before=request.before)
+
+
+def _digest(octets: bytes) -> str:
+    return urlsafe_b64encode(sha256(octets).digest()).rstrip(b"=").decode()

@@ -1,0 +1,177 @@
+"""What a native client is answered where not all of its request was carried out: bare replies, one table.
+
+WriteProperty, WritePropertyMultiple   property / write-access-denied, with the first write that failed
+ReadProperty, ReadRange                property / read-access-denied
+ReadPropertyMultiple                   the same inside the acknowledgement, for each property
+files                                  services / file-access-denied
+DeviceCommunicationControl, ReinitializeDevice without a password    security / password-failure
+other confirmed services               services / service-request-denied
+what cannot be understood              reject
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from broker.errors import FrameError
+from broker.model.place import Device
+from broker.model.vocabulary import Reason
+from broker.wire.bacnet.encoding import (
+    application_enumerated,
+    closing,
+    context_object,
+    context_unsigned,
+    opening,
+)
+from broker.wire.bacnet.interpreter import (
+    CONFIRMED,
+    PASSWORD_MISSING,
+    READ_MULTIPLE,
+    WRITE_MULTIPLE,
+    decode,
+    expanded,
+    reference_to,
+)
+from broker.wire.bacnet.items import Decoded, Item
+from broker.wire.bacnet.replies import (
+    Reported,
+    decode_read_property_multiple_ack,
+    encode_read_property_multiple_ack,
+)
+from broker.wire.bacnet.services import decode_confirmed
+from broker.wire.bacnet.standard import WILDCARDS, error_numbers, number_of
+
+COMPLEX_ACK, ERROR, REJECT = 0x30, 0x50, 0x60  # 20.1.5, 20.1.7, 20.1.8: first octet of a bare reply
+
+_READ_DENIED = error_numbers("property/read-access-denied")
+_WRITE_DENIED = error_numbers("property/write-access-denied")
+_REQUEST_DENIED = error_numbers("services/service-request-denied")
+_FILE_DENIED = error_numbers("services/file-access-denied")
+_UNKNOWN_PROPERTY = error_numbers("property/unknown-property")
+_UNKNOWN_OBJECT = error_numbers("object/unknown-object")
+_DENIED = {
+    "read-property": _READ_DENIED,
+    "read-range": _READ_DENIED,
+    "write-property": _WRITE_DENIED,
+    "write-property-multiple": _WRITE_DENIED,
+    "atomic-read-file": _FILE_DENIED,
+    "atomic-write-file": _FILE_DENIED,
+}
+_FAULTS = {
+    Reason.SERVICE_NOT_ALLOWED.value: _REQUEST_DENIED,
+    Reason.PRIORITY_NOT_ALLOWED.value: _WRITE_DENIED,
+    "invalid_datatype": error_numbers("property/invalid-data-type"),
+    "illegal_value": error_numbers("property/value-out-of-range"),
+    PASSWORD_MISSING: error_numbers("security/password-failure"),
+}
+_LIST, _CREATE, _PRIVATE, _SUBSCRIBE_MULTIPLE = frozenset((8, 9)), 10, 18, 30  # clause 21, services by number
+
+Error = tuple[int, int]
+
+
+def frame_reply(bare: bytes, code: str, reject: str = "invalid-tag") -> bytes:
+    """The answer to a confirmed request that is not acceptable, by the code (and reject word) of its FrameError."""
+    if code == "unrecognized_service":
+        return _rejected("unrecognized-service")
+    error = _FAULTS.get(code)
+    return _rejected(reject) if error is None else error_reply(bare, error)
+
+
+def _rejected(word: str) -> bytes:
+    return bytes((REJECT, number_of("reject-reason", word)))
+
+
+def refused_reply(bare: bytes, place: int = 0) -> bytes:
+    """The answer to a confirmed request that was denied whole, because of the operation at this place."""
+    try:
+        decoded = decode_confirmed(bare[1], bare[2:])
+        if decoded.service == "read-property-multiple":
+            results = [Reported(reference_to(item), error=_READ_DENIED) for item in decoded.items]
+            return bytes((COMPLEX_ACK, bare[1])) + encode_read_property_multiple_ack(results)
+    except FrameError as error:
+        return frame_reply(bare, error.code, getattr(error, "reject", "invalid-tag"))
+    return error_reply(bare, _DENIED.get(decoded.service, _REQUEST_DENIED), place)
+
+
+def error_reply(bare: bytes, error: Error, place: int = 0) -> bytes:
+    """The Error PDU for a request (20.1.7, clause 21 BACnet-Error); of several writes the one at this place failed."""
+    service = bare[1]
+    return bytes((ERROR, service)) + _error_parameters(service, bare, error, place)
+
+
+def _error_parameters(service: int, bare: bytes, error: Error, place: int) -> bytes:
+    plain = b"".join(map(application_enumerated, error))
+    if service not in (*_LIST, _CREATE, WRITE_MULTIPLE, _PRIVATE, _SUBSCRIBE_MULTIPLE):
+        return plain
+    wrapped = opening(0) + plain + closing(0)
+    try:
+        decoded = decode_confirmed(service, bare[2:])
+    except FrameError:
+        return wrapped + _no_details(service)
+    return wrapped + _details(service, decoded, place)
+
+
+def _details(service: int, decoded: Decoded, place: int) -> bytes:
+    if service == WRITE_MULTIPLE:
+        item = decoded.items[place]
+        at = reference_to(item)
+        failed = context_object(0, at.object_type, at.instance) + context_unsigned(1, at.property)
+        index = b"" if at.array_index is None else context_unsigned(2, at.array_index)
+        return opening(1) + failed + index + closing(1)
+    if service == _PRIVATE:
+        facts = dict(decoded.facts)
+        numbers = (int(facts["vendor-identifier"]), int(facts["service-number"]))
+        return b"".join(context_unsigned(place, number) for place, number in enumerate(numbers, 1))
+    return _no_details(service)
+
+
+def _no_details(service: int) -> bytes:
+    """Element 0 is none of those that were given (15.1.1.3.1, 15.3.1.3.2)."""
+    return context_unsigned(1, 0) if service in _LIST or service == _CREATE else b""
+
+
+class _Asked(NamedTuple):
+    """One property or wildcard as the caller asked for it, with what was found for each property it stands for."""
+
+    item: Item
+    found: list[Reported]
+
+
+def composed_reply(bare: bytes, device: Device, denied: Collection[int], relayed: bytes) -> bytes:
+    """The answer to a request, made of the reply to the part of it that was relayed.
+
+    `denied` are the places of operations that were not. What a wildcard stands for and the device does not have, or
+    the caller may not read, is left out (15.7.3.1.2); the rest comes in the caller's order.
+    """
+    if bare[:2] != bytes((CONFIRMED, READ_MULTIPLE)) or relayed[:2] != bytes((COMPLEX_ACK, READ_MULTIPLE)):
+        return relayed
+    reported = iter(decode_read_property_multiple_ack(relayed[2:]))
+    asked = _filled(decode(device, bare).items, denied, reported)
+    results = [result for each in asked for result in _told(each)]
+    return bytes((COMPLEX_ACK, READ_MULTIPLE)) + encode_read_property_multiple_ack(results)
+
+
+def _filled(items: Sequence[Item], denied: Collection[int], reported: Iterator[Reported]) -> list[_Asked]:
+    asked: list[_Asked] = []
+    place = 0
+    for item in items:
+        each = _Asked(item, [])
+        for meant, _ in expanded((item,)):
+            found = Reported(reference_to(meant), error=_READ_DENIED) if place in denied else next(reported, None)
+            if found is None:
+                raise FrameError("reply_mismatch", "fewer properties than were asked for")
+            each.found.append(found)
+            place += 1
+        asked.append(each)
+    return asked
+
+
+def _told(asked: _Asked) -> list[Reported]:
+    """What of the results the caller is told."""
+    if asked.item.property not in WILDCARDS:
+        return asked.found
+    kept = [each for each in asked.found if each.error not in (_READ_DENIED, _UNKNOWN_PROPERTY, _UNKNOWN_OBJECT)]
+    if kept:
+        return kept
+    errors = {each.error for each in asked.found}
+    error = next((e for e in (_READ_DENIED, _UNKNOWN_OBJECT, _UNKNOWN_PROPERTY) if e in errors), _UNKNOWN_PROPERTY)
+    return [Reported(reference_to(asked.item), error=error)]

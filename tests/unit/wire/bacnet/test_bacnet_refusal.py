@@ -1,0 +1,172 @@
+"""What a native client is answered where not all of its request was carried out."""
+
+import pytest
+
+from broker.errors import FrameError
+from broker.model.operation import BacnetProperty
+from broker.model.place import BacnetIpWay, Device, Protocol
+from broker.wire.bacnet.encoding import application_enumerated
+from broker.wire.bacnet.interpreter import interpret, narrowed
+from broker.wire.bacnet.property_requests import encode_read_property, encode_read_property_multiple
+from broker.wire.bacnet.references import Reference, reference_of, words_of
+from broker.wire.bacnet.refusal import composed_reply, error_reply, frame_reply, refused_reply
+from broker.wire.bacnet.replies import (
+    Reported,
+    decode_read_property_multiple_ack,
+    decode_refusal,
+    encode_read_property_multiple_ack,
+)
+from broker.wire.bacnet.standard import error_numbers, error_text
+from broker.wire.bacnet.tags import decode_tags
+
+DEVICE = Device("plant", "vav-1", "hvac", Protocol.BACNET, BacnetIpWay("127.0.0.1", 47808, 1001))
+VALUE = decode_tags(bytes.fromhex("4441ac0000"))
+READ_DENIED = "property/read-access-denied"
+UNKNOWN = "property/unknown-property"
+
+
+def at(name: str, object_type: str = "analog-value", instance: int = 1) -> Reference:
+    return reference_of(BacnetProperty(object_type, instance, name))
+
+
+def several(*names: Reference) -> bytes:
+    return bytes((0, 14)) + encode_read_property_multiple(names)
+
+
+def answered(bare: bytes, denied: set[int], found: dict[str, str] | None = None) -> list[tuple[str, str]]:
+    """Names and errors of what the caller is told if a device has all properties but those in `found`."""
+    request = interpret(DEVICE, bare)
+    left = [place for place in range(len(request.operations)) if place not in denied]
+    asked = interpret(DEVICE, narrowed(request, left).payload) if left else None
+    results = []
+    for operation in asked.operations if asked else ():
+        assert isinstance(operation.address, BacnetProperty)
+        error = (found or {}).get(str(operation.address.property))
+        reference = reference_of(operation.address)
+        results.append(Reported(reference, error=error_numbers(error)) if error else Reported(reference, VALUE))
+    relayed = b"\x30\x0e" + encode_read_property_multiple_ack(results)
+    reply = composed_reply(bare, DEVICE, denied, relayed)
+    assert reply[:2] == b"\x30\x0e"
+    told = decode_read_property_multiple_ack(reply[2:])
+    return [(str(words_of(each.reference)[2]), error_text(*each.error) if each.error else "") for each in told]
+
+
+def test_what_was_denied_is_refused_in_its_place_and_the_rest_is_told() -> None:
+    bare = several(at("present-value"), at("units"), at("object-name"))
+    assert answered(bare, {1}) == [("present-value", ""), ("units", READ_DENIED), ("object-name", "")]
+    assert answered(bare, {0, 2}, {"units": UNKNOWN}) == [
+        ("present-value", READ_DENIED),
+        ("units", UNKNOWN),
+        ("object-name", READ_DENIED),
+    ]
+
+
+def test_what_a_wildcard_stands_for_is_told_only_where_it_is_there_and_allowed() -> None:
+    bare = several(at("required"), at("present-value"))
+    request = interpret(DEVICE, bare)
+    names = [o.address.property for o in request.operations if isinstance(o.address, BacnetProperty)]
+    denied = {names.index("out-of-service"), len(names) - 1}
+    told = answered(bare, denied, {"units": UNKNOWN, "event-state": "property/value-not-initialized"})
+    assert told[-1] == ("present-value", READ_DENIED)
+    assert [name for name, _ in told[:-1]] == [n for n in names[:-1] if n not in ("out-of-service", "units")]
+    assert ("event-state", "property/value-not-initialized") in told
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(None, READ_DENIED), (UNKNOWN, UNKNOWN), ("object/unknown-object", "object/unknown-object")]
+)
+def test_a_wildcard_that_brings_nothing_is_an_error_of_its_own(error: str | None, expected: str) -> None:
+    bare = several(at("required"))
+    request = interpret(DEVICE, bare)
+    places = set(range(len(request.operations)))
+    names = [str(o.address.property) for o in request.operations if isinstance(o.address, BacnetProperty)]
+    found = dict.fromkeys(names, error) if error else {}
+    assert answered(bare, set() if error else places, found) == [("required", expected)]
+
+
+def test_the_device_is_told_by_its_own_instance() -> None:
+    bare = several(Reference(8, 4194303, 77, None))
+    told = composed_reply(
+        bare,
+        DEVICE,
+        (),
+        b"\x30\x0e" + encode_read_property_multiple_ack([Reported(Reference(8, 1001, 77, None), VALUE)]),
+    )
+    assert decode_read_property_multiple_ack(told[2:])[0].reference.instance == 1001
+
+
+def test_a_reply_of_another_kind_goes_back_as_it_came() -> None:
+    bare = several(at("present-value"), at("units"))
+    for reply in ("500e91029120", "6004", "7001"):
+        assert composed_reply(bare, DEVICE, {0}, bytes.fromhex(reply)) == bytes.fromhex(reply)
+    single = bytes((0, 12)) + encode_read_property(at("units"))
+    assert composed_reply(single, DEVICE, (), b"\x20\x0f") == b"\x20\x0f"
+
+
+def test_a_reply_with_fewer_results_than_were_asked_for_is_not_passed_on() -> None:
+    with pytest.raises(FrameError):
+        composed_reply(several(at("present-value"), at("units")), DEVICE, (), b"\x30\x0e")
+
+
+@pytest.mark.parametrize(
+    ("request_", "reply"),
+    [
+        ("000c 0c00800001 1955", "500c 9102 911b"),
+        ("000f 0c00800001 1955 3e 00 3f 4908", "500f 9102 9128"),
+        ("001a 0c05000001 1983", "501a 9102 911b"),
+        ("0006 c402800002 0e 3100 2101 0f", "5006 9105 9105"),
+        ("000b c400800001", "500b 9105 911d"),
+        ("0005 0912 1c00800001", "5005 9105 911d"),
+        ("0008 0c03c00001 1966 3e 0c020003e9 3f", "5008 0e 9105 911d 0f 1900"),
+        ("000a 0e 0902 0f", "500a 0e 9105 911d 0f 1900"),
+        ("0012 0a03e7 1907", "5012 0e 9105 911d 0f 1a03e7 2907"),
+        ("0019", "5019 9105 911d"),
+        ("00ff", "6009"),
+        ("000c 0c00800001", "6005"),
+        ("000c 0c00800001 1955 2901 3901", "6007"),
+        ("000c 0c0080", "6004"),
+        ("000f 0c00800001 1955 3e 00 3f 4911", "6006"),
+        ("0014 0909", "6008"),
+    ],
+)
+def test_each_service_is_refused_as_the_standard_has_it(request_: str, reply: str) -> None:
+    assert refused_reply(bytes.fromhex(request_)) == bytes.fromhex(reply)
+
+
+def test_of_several_writes_the_one_that_was_denied_is_named() -> None:
+    bare = bytes.fromhex("0010 0c00800001 1e 0955 2e 00 2f 0957 1908 2e 00 2f 1f".replace(" ", ""))
+    reply = refused_reply(bare, 1)
+    assert reply == bytes.fromhex("5010 0e 9102 9128 0f 1e 0c00800001 1957 2908 1f")
+    refusal = decode_refusal(16, reply[2:])
+    assert refusal.first_failed == Reference(2, 1, 87, 8)
+
+
+def test_reading_several_that_are_all_denied_is_answered_for_each() -> None:
+    reply = refused_reply(several(at("present-value"), at("all", "device", 1001)))
+    told = decode_read_property_multiple_ack(reply[2:])
+    assert [(words_of(each.reference)[2], error_text(*each.error or (0, 0))) for each in told] == [
+        ("present-value", READ_DENIED),
+        ("all", READ_DENIED),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("code", "reply"),
+    [
+        ("invalid_datatype", "500f 9102 9109"),
+        ("illegal_value", "500f 9102 9125"),
+        ("priority_not_allowed", "500f 9102 9128"),
+        ("password_missing", "500f 9104 911a"),
+        ("service_not_allowed", "500f 9105 911d"),
+        ("unrecognized_service", "6009"),
+        ("malformed", "6004"),
+    ],
+)
+def test_a_request_that_is_not_acceptable_is_told_why(code: str, reply: str) -> None:
+    assert frame_reply(bytes.fromhex("000f0c0080000119553e003f"), code) == bytes.fromhex(reply)
+
+
+def test_an_error_is_its_class_and_code() -> None:
+    error = error_numbers("device/device-busy")
+    expected = b"\x50\x0c" + b"".join(map(application_enumerated, error))
+    assert error_reply(b"\x00\x0c", error) == expected
