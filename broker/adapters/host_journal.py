@@ -73,18 +73,22 @@ class HostJournal:
             sync_folder(self._folder.parent)
 
     @contextmanager
-    def telling(self, command: str, **about: str) -> Iterator[None]:
-        """Tell of a command before it acts, and how it came out. Raises ConfigError: untold, it must not act."""
+    def telling(self, command: str, **about: str) -> Iterator[dict[str, str]]:
+        """Tell of a command before it acts, and how it came out. Raises ConfigError: untold, it must not act.
+
+        What the command adds to the mapping it is given is told at its end.
+        """
         identifier = f"cmd-{secrets.token_hex(8)}"
         self._tell(identifier, command, about, BEGUN)
+        found: dict[str, str] = {}
         try:
-            yield
+            yield found
         except BaseException as error:
             outcome = error.code if isinstance(error, BrokerError) else type(error).__name__
             with suppress(ConfigError):
-                self._tell(identifier, command, about, outcome)
+                self._tell(identifier, command, about | found, outcome)
             raise
-        self._tell(identifier, command, about, DONE)
+        self._tell(identifier, command, about | found, DONE)
 
     def take(self) -> Taken | None:
         """What has been told since, None if nothing; the same again until `drop`. Raises OSError."""

@@ -21,7 +21,7 @@ _TOLD = (
 )
 
 
-def telling(arguments: argparse.Namespace) -> AbstractContextManager[None]:
+def telling(arguments: argparse.Namespace) -> AbstractContextManager[object]:
     """The command told to the broker that reads the folder's journal, if one does."""
     journal = HostJournal(arguments.folder)
     if arguments.ca_command == "status" or not journal.kept:
