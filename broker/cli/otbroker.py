@@ -76,6 +76,7 @@ COMMANDS: dict[str, Callable[[Commands], None]] = {
     "dev": _add_dev,
     "config": _elsewhere("config_commands:add_config_commands"),
     "ledger": _elsewhere("ledger_commands:add_ledger_commands"),
+    "discover": _elsewhere("field.commands:add_discover"),
     "ca": _elsewhere("ca_commands:add_ca_commands"),
     "notify": _elsewhere("notify_commands:add_notify_commands"),
     "break-glass": _elsewhere("break_glass_commands:add_break_glass_commands"),
