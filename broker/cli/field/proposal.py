@@ -122,9 +122,10 @@ def _device_notes(found: FoundDevice, valued: int) -> tuple[str, ...]:
     for each in found.objects:
         if each.object_type not in _VALUED and not each.object_type.isdecimal():
             others[each.object_type] = others.get(each.object_type, 0) + 1
+    told = "?" if found.objects_told is None else found.objects_told
     notes = [
         f'calls itself "{plain(found.name)}"; vendor {found.vendor_identifier}, firmware {firmware or "not told"},'
-        f" {len(found.objects)} objects read beside itself, of {'?' if found.objects_told is None else found.objects_told},"
+        f" {len(found.objects)} objects read beside itself, of {told},"
         f" max APDU {found.max_apdu}, segmentation {found.segmentation}",
         "decide: criticality, labels, segment, budget",
         *(f"not all there is: {plain(trouble)}" for trouble in found.trouble),
