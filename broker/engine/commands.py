@@ -88,9 +88,10 @@ class RecordDenial:
     """Record intents and outcomes `denied` of a request that is not relayed. Answer: None, recorded or not.
 
     `reasons` are those of the engine's own, beside those of the decisions; `code` is the approval that it waits for.
+    `places` are the operations that are denied if others of the request are not; None if it is denied whole.
     """
 
-    __slots__ = ("code", "decisions", "reasons", "request", "session")
+    __slots__ = ("code", "decisions", "places", "reasons", "request", "session")
 
     def __init__(
         self,
@@ -99,12 +100,23 @@ class RecordDenial:
         decisions: tuple[Decision, ...],
         reasons: tuple[str, ...] = (),
         code: str = "",
+        places: tuple[int, ...] | None = None,
     ) -> None:
         self.session = session
         self.request = request
         self.decisions = decisions
         self.reasons = reasons
         self.code = code
+        self.places = places
+
+
+class CountDenial:
+    """A question that the broker does not answer is counted, not recorded. Answer: None."""
+
+    __slots__ = ("session",)
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
 
 
 class AskApproval:
@@ -233,6 +245,7 @@ Command = (
     | GiveBackUse
     | RecordIntents
     | RecordDenial
+    | CountDenial
     | LastLook
     | Relay
     | SettleDebts

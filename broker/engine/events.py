@@ -50,6 +50,18 @@ Finding = Refused | Answered
 
 
 @dataclass(slots=True)
+class Partly:
+    """Some operations of a request were denied, and nothing of them was sent; `finding` is what came of the others.
+
+    `decisions` are those on all operations of the request, as it was asked; those of `finding` are on the others.
+    """
+
+    finding: Finding
+    denied_places: tuple[int, ...]
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(slots=True)
 class Seen:
     """What a watcher is told of a session, at `time` (epoch seconds): a request and what came of it, or a change.
 

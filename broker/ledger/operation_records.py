@@ -31,15 +31,17 @@ def intent(
     service: str,
     digest: str,
     place: int | None = None,
+    part_of: str = "",
     values: tuple[str, ...] = (),
     before: Pairs = (),
 ) -> bytes:
     """What is about to be sent: `decision` is the index of the record that allowed (or denied) it.
 
-    `place` is which operation of the request with that digest it is, None if that has no other.
+    `place` is which operation of the request with that digest it is, None if that has no other; `part_of` the digest of
+    the request that this one is the allowed part of.
     """
     if not values and not before:
-        return _intent_head(session, decision, service, digest, place) + stamp(time).encode() + b'"}'
+        return _intent_head(session, decision, service, digest, place, part_of) + stamp(time).encode() + b'"}'
     record: dict[str, object] = {
         "decision": decision,
         "digest": digest,
@@ -50,6 +52,8 @@ def intent(
     }
     if place is not None:
         record["place"] = place
+    if part_of:
+        record["part_of"] = part_of
     if values:
         record["values"] = values
     if before:
@@ -95,11 +99,13 @@ def outcome(
 
 
 @lru_cache(_REMEMBERED_INTENTS)
-def _intent_head(session: str, decision: int, service: str, digest: str, place: int | None) -> bytes:
+def _intent_head(session: str, decision: int, service: str, digest: str, place: int | None, part_of: str) -> bytes:
     """A polled point's intent up to its time, which stands last: the same under one lease."""
     parts = {"decision": decision, "digest": digest, "kind": _INTENT, "service": service, "session": session}
     if place is not None:
         parts["place"] = place
+    if part_of:
+        parts["part_of"] = part_of
     return _small(parts | {"time": _ANY_TIME})[: -len(_ANY_TIME) - 2]
 
 

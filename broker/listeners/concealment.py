@@ -43,11 +43,17 @@ class Concealment:
         service: str,
         digest: str,
         place: int | None,
+        part_of: str,
         values: tuple[str, ...],
         before: Pairs,
     ) -> bytes:
         """Like `operation_records.intent`. Raises LedgerUnavailableError."""
-        hidden = {"digest": digest, "values": list(values), "before": _members(before)}
+        hidden = {
+            "digest": digest,
+            **({"part_of": part_of} if part_of else {}),
+            "values": list(values),
+            "before": _members(before),
+        }
         return operation_records.concealed_intent(
             time,
             session=session,

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Callable, Generator
+from dataclasses import replace
 from typing import Any
 
 from broker.access.debts import debts_of
@@ -11,6 +12,7 @@ from broker.engine.commands import (
     AskApproval,
     ClaimUse,
     Command,
+    CountDenial,
     Decide,
     GiveBackUse,
     LastLook,
@@ -26,7 +28,7 @@ from broker.engine.commands import (
 )
 from broker.engine.events import Answered, Finding, Refused
 from broker.engine.ports import Clock, DebtBook, Ledger, Upstream, Uses
-from broker.engine.sessions import Session
+from broker.engine.sessions import Observer, Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import operation_records
 from broker.listeners.decision_desk import NOT_RECORDED, PENDING, DecisionDesk
@@ -67,6 +69,7 @@ class Driver:
             Decide: self._decide,
             RecordIntents: self._record_intents,
             RecordDenial: self._record_denial,
+            CountDenial: self._count_denial,
             AskApproval: self._ask_approval,
             ShowBefore: self._show_before,
             UseArming: self._use_arming,
@@ -154,22 +157,20 @@ class Driver:
             log.error("an outcome was not recorded; the next start records it as unknown")
 
     def _record_denial(self, command: RecordDenial, run: "_Run") -> Any:
-        session, now = command.session, self._clock.now()
+        session, now, request, decisions = command.session, self._clock.now(), command.request, command.decisions
+        places = tuple(range(len(decisions))) if command.places is None else command.places
         session.refusals += 1
         self.results[Result.DENIED] += 1
         if session.observer is not None:
-            decided = (word for decision in command.decisions for word in decision.reasons)
-            reasons = tuple(dict.fromkeys((*command.reasons, *decided)))
-            session.observer(session, command.request, Result.DENIED, command.code, reasons, ())
-        if any(decision.index == NOT_RECORDED for decision in command.decisions):
+            _tell_denied(session.observer, command, places)
+        if any(decisions[place].index == NOT_RECORDED for place in places):
             return None  # beyond the quota, and counted where it was decided; or the ledger is closed
         if session.ended is not None:
             self._desk.quota.suppress(session.subject.id, now)
             return None
-        request = command.request
         try:
-            for place, decision in enumerate(command.decisions):
-                record = intent_of(self._desk.concealment, now, session, request, place, decision)
+            for place in places:
+                record = intent_of(self._desk.concealment, now, session, request, place, decisions[place])
                 index = self._ledger.append(record, intent=True)
                 self._ledger.append(
                     operation_records.outcome(now, intent=index, result=Result.DENIED, code=command.code)
@@ -178,6 +179,11 @@ class Driver:
             self._desk.quota.suppress(session.subject.id, now)
             return None
         return None if self._ledger.settle(False, run.denial_settled) else PENDING
+
+    def _count_denial(self, command: CountDenial, run: "_Run") -> None:
+        command.session.refusals += 1
+        self.results[Result.DENIED] += 1
+        self._desk.quota.suppress(command.session.subject.id, self._clock.now())
 
     def _ask_approval(self, command: AskApproval, run: "_Run") -> Any:
         return self._desk.approvals.ask(command.session, command.request, command.decisions, command.needs)
@@ -287,6 +293,13 @@ class Driver:
         if observer is not None:
             observer(command.session, request, relayed.result, relayed.code, (), relayed.each)
         return True if self._ledger.settle(request.writes, run.outcomes_settled) else PENDING
+
+
+def _tell_denied(observer: Observer, command: RecordDenial, places: tuple[int, ...]) -> None:
+    decided = (word for place in places for word in command.decisions[place].reasons)
+    reasons = tuple(dict.fromkeys((*command.reasons, *decided)))
+    denied = replace(command.request, operations=tuple(command.request.operations[place] for place in places))
+    observer(command.session, denied, Result.DENIED, command.code, reasons, ())
 
 
 class _Run:

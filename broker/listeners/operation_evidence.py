@@ -28,6 +28,7 @@ def intent_of(
         service=operation.service,
         digest=request.digest,
         place=place if several else None,
+        part_of=request.part_of,
         values=_written(operation) if operation.writes else (),
         before=_of_points(operation, before) if several and before else before,
     )

@@ -93,6 +93,7 @@ class Request:
     `payload` is the Modbus PDU (function code first, no unit id) or BACnet's bare APDU (PDU type, service choice,
     parameters; neither an invoke id nor what is said of segments). `digest` is the base64url SHA-256 of what is sent.
     `before` reads what this one writes. `writes` is whether any of its operations changes something.
+    `part_of` is the digest of the request as it was asked, if this is what was left of it after a part was denied.
     `conceals`: it writes, and touches a confidential point or reads one back; the ledger must not get its values.
     """
 
@@ -101,6 +102,7 @@ class Request:
     digest: str
     unit_id: int = 0
     before: "Request | None" = None
+    part_of: str = ""
     writes: bool = field(init=False)
     conceals: bool = field(init=False, repr=False, compare=False)
 

@@ -7,6 +7,7 @@ from broker.engine.commands import (
     AskApproval,
     ClaimUse,
     Command,
+    CountDenial,
     Decide,
     GiveBackUse,
     LastLook,
@@ -94,6 +95,7 @@ class Playbook:
         defaults: dict[type, Any] = {
             Decide: allow(),
             RecordDenial: None,
+            CountDenial: None,
             AskApproval: None,
             ShowBefore: None,
             UseArming: "",

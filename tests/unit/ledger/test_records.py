@@ -70,6 +70,20 @@ def test_what_is_concealed_is_canonical_small_and_whole(session: str, index: int
         assert record["concealed"] == commitment
 
 
+@given(st.integers(0, 2**40), st.integers(0, 65535))
+def test_which_operation_of_which_request_it_is_always_fits(decision: int, place: int) -> None:
+    words = {"session": "ses-" + "x" * 16, "service": "read-property-multiple", "digest": "d" * 43}
+    entry = operation_records.intent(NOW, **words, decision=decision, place=place, part_of="p" * 43)
+    record = orjson.loads(entry)
+    assert canonical(record) == entry and len(entry) <= 300
+    assert record == record | words | {"decision": decision, "place": place, "part_of": "p" * 43}
+    with_values = operation_records.intent(
+        NOW, **words, decision=decision, place=place, values=("1" * 40,) * 9, before=(("zone", "2" * 40),) * 9
+    )
+    record = orjson.loads(with_values)
+    assert len(with_values) <= 300 and record == record | words | {"decision": decision, "place": place}
+
+
 def test_what_fits_is_recorded_whole() -> None:
     entry = operation_records.intent(
         NOW,

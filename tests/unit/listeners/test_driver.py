@@ -5,16 +5,17 @@ from dataclasses import replace
 
 import pytest
 
-from broker.engine.commands import RecordIntents, RecordOutcomes, Relay
+from broker.engine.commands import CountDenial, RecordDenial, RecordIntents, RecordOutcomes, Relay
 from broker.engine.events import Answered, Refused
 from broker.engine.exchange import exchange
 from broker.errors import LedgerUnavailableError
+from broker.listeners.denial_quota import DenialQuota
 from broker.listeners.driver import Driver
 from broker.model.decision import Obligation
 from broker.model.operation import Relayed, Request, Touch
 from broker.model.vocabulary import Action, Reason, Result
 from tests.unit.access.test_debts import SETPOINT
-from tests.unit.engine.playbook import DONE, allow, operation, request, session
+from tests.unit.engine.playbook import DONE, allow, deny, operation, request, session
 from tests.unit.listeners.no_debts import NoDebts
 
 
@@ -196,3 +197,54 @@ def test_a_hundred_operations_are_brought_to_the_disk_together():
     ledger, _ = carried_out(request(*[Action.VIEW] * 100), (allow(),) * 100, DONE)
     assert [record["kind"] for record in ledger.records] == ["intent"] * 100 + ["outcome"] * 100
     assert ledger.settled == 2
+
+
+def denied(places):
+    """What is recorded and told of a request of three whose operations at these places are denied."""
+    asked, seen, ledger = session(), [], Unhurried()
+    asked.observer = lambda *told: seen.append(told)
+    driver = Driver(Clock(), ledger, Plain(), lambda key: None, lambda session, reason: None, NoDebts())
+
+    def steps():
+        yield RecordDenial(asked, three_points(), (allow(), deny(), deny(Reason.LOCKED)), places=places)
+
+    driver.run(asked, steps(), lambda found: None)
+    return ledger, seen
+
+
+def test_of_a_request_that_is_denied_in_part_that_part_is_recorded_and_told_at_its_place():
+    ledger, ((_, told, result, _, reasons, _),) = denied((1, 2))
+    intents = [record for record in ledger.records if record["kind"] == "intent"]
+    assert [(each["place"], each["digest"], each["values"]) for each in intents] == [
+        (1, "digest", ["bb"]),
+        (2, "digest", ["cc"]),
+    ]
+    assert [record["result"] for record in ledger.records if record["kind"] == "outcome"] == ["denied"] * 2
+    assert [each.touches[0].point.id for each in told.operations] == ["b", "c"]
+    assert (result, reasons, ledger.settled) == (Result.DENIED, (Reason.NO_GRANT, Reason.LOCKED), 1)
+
+
+def test_of_a_request_that_is_denied_whole_every_operation_is_recorded():
+    ledger, _ = denied(None)
+    assert [record["place"] for record in ledger.records if record["kind"] == "intent"] == [0, 1, 2]
+
+
+def test_what_is_left_of_a_request_says_of_which():
+    left = replace(request(Action.VIEW, Action.VIEW), part_of="whole")
+    ledger, _ = carried_out(left, (allow(),) * 2, DONE)
+    assert [(record["part_of"], record["place"]) for record in ledger.records[:2]] == [("whole", 0), ("whole", 1)]
+
+
+def test_a_denial_that_is_only_counted_leaves_no_record():
+    class Counting(Plain):
+        quota = DenialQuota()
+
+    asked, ledger = session(), Unhurried()
+    driver = Driver(Clock(), ledger, Counting(), lambda key: None, lambda session, reason: None, NoDebts())
+    driver.run(asked, iter_of(CountDenial(asked)), lambda found: None)
+    assert (ledger.records, asked.refusals, driver.results[Result.DENIED]) == ([], 1, 1)
+    assert Counting.quota.drain()[asked.subject.id][0] == 1
+
+
+def iter_of(*commands):
+    yield from commands
