@@ -11,30 +11,30 @@ from broker.engine.commands import Command, CountDenial, LastLook, RecordDenial
 from broker.engine.events import Refused
 from broker.engine.exchange import decide
 from broker.engine.sessions import Session
+from broker.model.decision import Decision
 from broker.model.operation import Request
 from broker.model.vocabulary import Reason
 
-Inquiry = Generator[Command, object, Refused | None]
-"""None: it may be answered."""
+Inquiry = Generator[Command, object, tuple[Decision, ...] | Refused]
+"""The decisions by which it may be answered."""
 
 
 def inquire(session: Session, request: Request) -> Inquiry:
     """Whether a question about this device may be answered; a denial is recorded as that of any other request."""
-    refused = yield from recheck(session, request)
-    if refused is not None:
-        own = () if refused.denied_places else refused.reasons
-        yield RecordDenial(session, request, refused.decisions, own)
-    return refused
+    found = yield from recheck(session, request)
+    if isinstance(found, Refused):
+        yield RecordDenial(session, request, found.decisions, () if found.denied_places else found.reasons)
+    return found
 
 
 def inquire_at_large(session: Session, request: Request) -> Inquiry:
     """The same of a question that was put to nobody in particular: a denial is only counted, for otherwise one question
     would use up what may be recorded of its asker.
     """
-    refused = yield from recheck(session, request)
-    if refused is not None:
+    found = yield from recheck(session, request)
+    if isinstance(found, Refused):
         yield CountDenial(session)
-    return refused
+    return found
 
 
 def recheck(session: Session, request: Request) -> Inquiry:
@@ -50,4 +50,4 @@ def recheck(session: Session, request: Request) -> Inquiry:
         if decision.obligations or decision.spends:
             return Refused((Reason.OBLIGATION_UNMET,), decisions)
     changed = yield LastLook(session, decisions)
-    return Refused((str(changed),), decisions) if changed else None
+    return Refused((str(changed),), decisions) if changed else decisions

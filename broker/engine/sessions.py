@@ -28,7 +28,8 @@ class Session:
     operation where they differ. `watched_by` are those who
     supervise it now. `warn`, there where the way can carry it, tells its caller when and why access ends
     soon. `errand` is there in sessions of the broker's own alone. `emergency` is the id of the
-    emergency in which it was opened, on which alone it rests.
+    emergency in which it was opened, on which alone it rests. `last_words`, there while something is counted that is
+    to be recorded in it, is called once before its end is.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Session:
     warn: Callable[[float, EndReason], None] | None = None
     errand: Errand | None = None
     emergency: str = ""
+    last_words: Callable[[], None] | None = None
     device_key: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -9,6 +9,7 @@
 - in a session of the broker's own, to undo what somebody left, nothing but that is done: outside freezes, a place is
   looked at, exactly the value before is put back, or exactly one priority released;
 - what a leave says it has undone by writing has the outcome `done` of such a write;
+- COV notifications are counted in an open session, under a decision of it that allows an operation;
 - a session is paused, resumed and cut while it is open, and nothing that is intended while it is paused is relayed;
 - what waited for a person is relayed only if it was asked, armed by the right person and used up for it, once;
 - every intent has exactly one outcome, after it; a denied one only `denied`; one whose lease had ended is not relayed;
@@ -111,6 +112,7 @@ class Invariants:
             RecordKind.ARMING_USED.value: self._arming_used,
             RecordKind.APPROVAL_ENDED.value: self._armings.ended,
             RecordKind.DECISION.value: self._decision,
+            RecordKind.COV_COUNTED.value: self._cov_counted,
             RecordKind.INTENT.value: self._intent,
             RecordKind.OUTCOME.value: self._outcome,
             RecordKind.PERSON_ENROLLED.value: self._person_enrolled,
@@ -312,6 +314,17 @@ class Invariants:
         self._places.came_out(number, result)
         if intent.undoes and result == Result.DONE.value:
             self._leaves.setdefault(intent.leave, set()).add(intent.undoes)
+
+    def _cov_counted(self, record: Record) -> None:
+        self._require_open(record)
+        decision = self._cited(record["decision"], record["session"])
+        passed, withheld = record["passed"], record["withheld"]
+        if type(passed) is not int or type(withheld) is not int or passed < 0 or withheld < 0:
+            raise broken("count_malformed", f"{passed}, {withheld}")
+        if passed and decision is not None and (decision.opens or decision.leave or not decision.allow):
+            raise broken("passed_on_without_decision", f"record {record['decision']}")
+        if not _read_stamp(record["from"]) <= _read_stamp(record["until"]) <= (self._time or 0.0) + SLIP_SECONDS:
+            raise broken("counted_outside_its_time", str(record["until"]))
 
     def _break_glass_opened(self, record: Record) -> None:
         emergency = record["emergency"]["id"]

@@ -49,6 +49,7 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.DECISION: None,
     RecordKind.INTENT: None,
     RecordKind.OUTCOME: None,
+    RecordKind.COV_COUNTED: None,
     RecordKind.DENIALS_SUPPRESSED: _warning("subject", "count"),
     RecordKind.SETTINGS_CHANGED: _warning(*_CHANGE),
     RecordKind.POLICY_CHANGED: _alarm(*_CHANGE),

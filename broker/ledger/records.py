@@ -117,6 +117,29 @@ def denials_suppressed(time: float, *, subject: str, count: int, first: float, l
     return _record(RecordKind.DENIALS_SUPPRESSED, time, fields)
 
 
+def cov_counted(
+    time: float,
+    *,
+    session: str,
+    decision: int,
+    device: str,
+    object: str,
+    property: str,
+    passed: int,
+    withheld: int,
+    since: float,
+    until: float,
+) -> bytes:
+    """How many notifications of one subscription went to its client between two moments, and how many did not.
+
+    `decision` is the index of the last one that allowed it; `object` is type and instance, `property` empty if the
+    object itself was subscribed.
+    """
+    fields = {"session": session, "decision": decision, "device": device, "object": _text(object)}
+    counts = {"passed": passed, "withheld": withheld, "from": stamp(since), "until": stamp(until)}
+    return _record(RecordKind.COV_COUNTED, time, fields | counts | _optional(property=property))
+
+
 def broker_started(time: float, *, version: str, revisions: Mapping[str, object]) -> bytes:
     """The broker serves from here on; `revisions` names settings, policy, inventory and time zone data in force."""
     return _record(RecordKind.BROKER_STARTED, time, {"version": version, "revisions": _plain(revisions)})

@@ -116,6 +116,7 @@ class SessionRegister:
         if session.ended is not None:
             return
         session.end(reason)
+        self._let_speak(session)
         self._cuts.pop(session.id, None)
         self._forget_old_looks()
         try:
@@ -133,6 +134,15 @@ class SessionRegister:
         except LedgerUnavailableError:
             log.error("end of a session was not recorded: the ledger is closed", extra={"session": session.id})
         self._tell(session)
+
+    def _let_speak(self, session: Session) -> None:
+        last_words, session.last_words = session.last_words, None
+        if last_words is None:
+            return
+        try:
+            last_words()
+        except Exception:
+            log.exception("what was counted in a session is not recorded", extra={"session": session.id})
 
     def left(self, session: Session) -> None:
         """Its caller is gone. Who went because access has ended just now, before that was looked at, went for that."""

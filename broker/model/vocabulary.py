@@ -140,6 +140,7 @@ class RecordKind(StrEnum):
     INTENT = "intent"
     OUTCOME = "outcome"
     DENIALS_SUPPRESSED = "denials_suppressed"
+    COV_COUNTED = "cov_counted"
     SETTINGS_CHANGED = "settings_changed"
     POLICY_CHANGED = "policy_changed"
     INVENTORY_CHANGED = "inventory_changed"

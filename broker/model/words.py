@@ -297,6 +297,7 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.INTENT: "An operation is about to be relayed, or was denied.",
     RecordKind.OUTCOME: "How an intended operation came out.",
     RecordKind.DENIALS_SUPPRESSED: "So many denials of one subject were counted instead of recorded one by one.",
+    RecordKind.COV_COUNTED: "So many COV notifications of a subscription were passed on, and so many withheld.",
     RecordKind.SETTINGS_CHANGED: "Changed settings came into force.",
     RecordKind.POLICY_CHANGED: "A changed policy came into force.",
     RecordKind.INVENTORY_CHANGED: "A changed inventory came into force; its gains may be waiting.",

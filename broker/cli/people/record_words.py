@@ -149,6 +149,10 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "intent": lambda r: (
         f"{r.get('service', '')}{_place(r)} by decision record {r.get('decision')}, session {r.get('session')}"
     ),
+    "cov_counted": lambda r: (
+        f"{r.get('object')} {r.get('property', '')}".rstrip()
+        + f": {r.get('passed')} passed on, {r.get('withheld')} withheld, session {r.get('session')}"
+    ),
     "outcome": lambda r: f"intent {r.get('intent')}: {r.get('result', '')} {r.get('code', '')}".rstrip(),
     "session_opened": lambda r: (
         f"{r.get('session')}: {_of(r, 'subject', 'id')} on {r.get('device')} through {r.get('listener')} "

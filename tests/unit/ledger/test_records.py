@@ -160,6 +160,18 @@ def every_kind() -> dict[str, bytes]:
         operation_records.intent(NOW, session="s", decision=0, service="x", digest="y"),
         operation_records.outcome(NOW, intent=1, result="done"),
         records.denials_suppressed(NOW, subject="ana", count=5, first=NOW, last=NOW),
+        records.cov_counted(
+            NOW,
+            session="s",
+            decision=0,
+            device="plant/vav-1",
+            object="analog-value,1",
+            property="present-value",
+            passed=3,
+            withheld=1,
+            since=NOW,
+            until=NOW,
+        ),
         *[
             records.changed(kind, NOW, revision="b", previous="a", detail={"gained": ["x"]})
             for kind in RecordKind
