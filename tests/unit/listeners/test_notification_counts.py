@@ -1,4 +1,4 @@
-"""Notifications through the real desk and register: decided under a lease, counted, on record before the session's end."""
+"""Notifications through the real desk and register: decided, counted, on record before their session ends."""
 
 from broker.engine.events import Refused
 from broker.engine.subscriptions import Monitored, Subscription, Subscriptions, let_through
