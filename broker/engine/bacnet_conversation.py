@@ -7,7 +7,7 @@ A bare APDU has no invoke id and no segmentation fields. Nothing of a client's n
 asked is decided, and sent on, as the broker's own message.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -18,8 +18,9 @@ from broker.wire.bacnet.apdu import (
     Abort,
     AbortReason,
     Apdu,
+    ComplexAck,
     ConfirmedRequest,
-    Kind,
+    SegmentAck,
     UnconfirmedRequest,
     bare,
     decode_apdu,
@@ -38,11 +39,13 @@ from broker.wire.bacnet.npdu import (
     encode_npdu,
     encode_reject,
 )
+from broker.wire.bacnet.segmentation import SegmentLimits, SegmentReceiver, SegmentSender, fits
 
 BROADCAST = b"\xff" * 6
 MOST_OUTSTANDING = 256
 MOST_OUTSTANDING_OF_STATION = 64
-MOST_REQUEST_OCTETS = 64 * 1024
+MOST_IN_SEGMENTS = 32
+LIMITS = SegmentLimits(octets=65_536, segments=256)
 
 _ASK_FOR_TABLE = bytes(1)  # 6.4.7: no ports asks for the table, and changes nothing
 _ONLY_PORT = 1
@@ -109,6 +112,8 @@ class BacnetConversation:
     def __init__(self, network: Callable[[], VirtualNetwork]) -> None:
         self._network = network
         self._outstanding: dict[Key, Asked] = {}
+        self._collecting: dict[Key, SegmentReceiver] = {}
+        self._sending: dict[Key, SegmentSender] = {}
         self.outgoing: list[Outgoing] = []
 
     @property
@@ -156,7 +161,24 @@ class BacnetConversation:
     def answer(self, asked: Asked, reply: bytes, now: float) -> None:
         """Send the bare reply to whoever asked, unless it has given up."""
         if self._outstanding.pop(asked.key, None) is asked:
+            self._collecting.pop(asked.key, None)
             self._reply(asked, reply, now)
+
+    def wake_at(self) -> float | None:
+        """When `tick` is due; None: nothing is in segments."""
+        waits = [receiver.wake_at for receiver in self._collecting.values()]
+        waits += [sender.wake_at for sender in self._sending.values()]
+        return min((due for due in waits if due is not None), default=None)
+
+    def tick(self, now: float) -> None:
+        """Repeat or give up what is in segments and waited too long."""
+        for key, receiver in tuple(self._collecting.items()):
+            receiver.wake(now)
+            if receiver.failed is not None:
+                del self._collecting[key]
+        for key, sender in tuple(self._sending.items()):
+            self._send_all(key, sender.wake(now))
+            self._forget_sent(key, sender)
 
     def announce(self, station: Station, device: Device, request: bytes) -> None:
         """Send a bare unconfirmed request of a device to one station."""
@@ -165,18 +187,37 @@ class BacnetConversation:
     def _take_request(
         self, key: Key, device: Device | None, apdu: ConfirmedRequest, now: float
     ) -> Asked | Malformed | None:
+        if apdu.segmented:
+            return self._collect(key, device, apdu, now)
         if key in self._outstanding:
             return None  # 5.4.5.3: asked again while it is still under way
-        if apdu.segmented:
-            self._abort(key, AbortReason.SEGMENTATION_NOT_SUPPORTED)
-            return None
-        return self._asked(key, device, apdu, bare(apdu))
+        return self._asked(key, device, apdu)
 
-    def _asked(self, key: Key, device: Device | None, apdu: ConfirmedRequest, whole: bytes) -> Asked | None:
+    def _collect(self, key: Key, device: Device | None, apdu: ConfirmedRequest, now: float) -> Asked | None:
+        """One segment of a request; the request itself once it is whole."""
+        receiver = self._collecting.get(key)
+        if receiver is None:
+            if key in self._outstanding:
+                return None
+            if len(self._collecting) >= MOST_IN_SEGMENTS or not self._has_room(key.station):
+                self._abort(key, AbortReason.OUT_OF_RESOURCES)
+                return None
+            receiver = self._collecting[key] = SegmentReceiver(LIMITS)
+        was_whole = receiver.whole is not None
+        self._send_all(key, receiver.received(apdu, now))
+        if receiver.failed is not None:
+            del self._collecting[key]
+            self._outstanding.pop(key, None)
+        elif not was_whole and isinstance(receiver.whole, ConfirmedRequest):
+            return self._asked(key, device, receiver.whole)
+        return None
+
+    def _asked(self, key: Key, device: Device | None, apdu: ConfirmedRequest) -> Asked | None:
         if not self._has_room(key.station):
+            self._collecting.pop(key, None)
             self._abort(key, AbortReason.OUT_OF_RESOURCES)
             return None
-        asked = Asked(key, device, whole, apdu.max_apdu, apdu.max_segments, apdu.accepts_segments)
+        asked = Asked(key, device, bare(apdu), apdu.max_apdu, apdu.max_segments, apdu.accepts_segments)
         self._outstanding[key] = asked
         return asked
 
@@ -188,16 +229,34 @@ class BacnetConversation:
 
     def _take_reply(self, key: Key, apdu: Apdu, now: float) -> None:
         """What a client says of a transaction of its own; replies to requests that nobody sent it are passed over."""
-        if isinstance(apdu, Abort) and not apdu.from_server:
-            self._outstanding.pop(key, None)
+        sender = self._sending.get(key)
+        if isinstance(apdu, SegmentAck) and sender is not None:
+            self._send_all(key, sender.acknowledged(apdu, now))
+            self._forget_sent(key, sender)
+        elif isinstance(apdu, Abort) and not apdu.from_server:
+            for known in (self._outstanding, self._collecting, self._sending):
+                known.pop(key, None)
 
     def _reply(self, asked: Asked, reply: bytes, now: float) -> None:
-        """In one piece if it fits, as the client's largest APDU has it (5.2.1)."""
-        whole = encode_apdu(dressed(reply, asked.key.invoke))
-        if len(whole) <= asked.max_apdu or reply[0] != Kind.COMPLEX_ACK:
-            self._send(asked.key.station, asked.key.device_mac, Npdu(whole))
-        else:
+        """In one piece if the client's largest APDU takes it, else in segments if it takes these (5.2.1)."""
+        message = dressed(reply, asked.key.invoke)
+        if not isinstance(message, ComplexAck) or fits(message, asked.max_apdu):
+            self._send_all(asked.key, (message,))
+        elif not asked.accepts_segments or len(self._sending) >= MOST_IN_SEGMENTS:
             self._abort(asked.key, AbortReason.SEGMENTATION_NOT_SUPPORTED)
+        else:
+            sender = self._sending[asked.key] = SegmentSender(message, asked.max_apdu, asked.max_segments, LIMITS)
+            self._send_all(asked.key, sender.start(now))
+            self._forget_sent(asked.key, sender)
+
+    def _forget_sent(self, key: Key, sender: SegmentSender) -> None:
+        if sender.done or sender.failed is not None:
+            self._sending.pop(key, None)
+
+    def _send_all(self, key: Key, apdus: Iterable[Apdu]) -> None:
+        for apdu in apdus:
+            waits = isinstance(apdu, ComplexAck) and apdu.segmented
+            self._send(key.station, key.device_mac, Npdu(encode_apdu(apdu), expecting_reply=waits))
 
     def _undecoded(self, mac: bytes, code: str, octets: bytes) -> Malformed:
         if code == "unknown_message":
@@ -229,7 +288,7 @@ class BacnetConversation:
         self.outgoing.append((mac, encode_npdu(told)))
 
     def _abort(self, key: Key, reason: AbortReason) -> None:
-        self._send(key.station, key.device_mac, Npdu(encode_apdu(Abort(key.invoke, reason, from_server=True))))
+        self._send_all(key, (Abort(key.invoke, reason, from_server=True),))
 
     def _send(self, station: Station, device_mac: bytes, npdu: Npdu) -> None:
         source = Address(self._network().number, device_mac) if device_mac else None

@@ -14,6 +14,7 @@ from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
 from broker.listeners.approvals import Approvals
+from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream, Outside
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
 from broker.listeners.frame_refusals import FrameRefusals
@@ -232,6 +233,44 @@ class Gate:
         )
         stream.enter(session)
         return stream
+
+    def bacnet(
+        self,
+        subject: Subject,
+        site: str,
+        listener: str,
+        peer: str,
+        *,
+        write: Callable[[bytes, bytes], None],
+        close: Callable[[EndReason], None],
+        denied: Callable[[Device | None, Refused], None],
+        ended: Callable[[Device, EndReason], None],
+        warned: Callable[[Device, float, EndReason], None],
+    ) -> BacnetStream:
+        """The stream of one client side of a site's BACnet network; nothing is open before its `start`."""
+        outside = Outside(write=write, close=close, denied=denied, ended=ended, warned=warned)
+        return BacnetStream(self.bacnet_floor, subject, site, listener, peer, outside)
+
+    def emergency_of(self, subject: Subject, site: str) -> str:
+        """The emergency in which a subject acts at a site, "" for none."""
+        return self._parts.desk.emergencies.name_of(subject, site, self._parts.clock.now())
+
+    @property
+    def bacnet_floor(self) -> BacnetFloor:
+        """What every native BACnet client shares."""
+        parts = self._parts
+        return BacnetFloor(
+            parts.driver,
+            parts.register,
+            parts.interpreters,
+            parts.frame_refusals,
+            lambda: parts.desk.in_force,
+            self._has_grants,
+        )
+
+    def _has_grants(self, subject: Subject, device: Device) -> bool:
+        desk, now = self._parts.desk, self._parts.clock.now()
+        return bool(desk.situation(subject, device, now).grants or desk.emergencies.name_of(subject, device.site, now))
 
     def _close_unclaimed(self, opened: "asyncio.Future[Session | Refused]") -> None:
         """The one who asked for a session has given up before it was there."""

@@ -142,7 +142,7 @@ class ModbusStream:
             return None
         way = self._way
         if way is None or way.device is not device:
-            way = self._way = _Way(device, self._interpreters.of(device), self._sessions.get(device.key))
+            way = self._way = _Way(device, self._interpreters.modbus(device), self._sessions.get(device.key))
         return way.interpreter
 
     def _go_on(self) -> None:

@@ -33,6 +33,11 @@ views_thawed if {
 
 thawed_for("view") if views_thawed
 
+thawed_for("discover") if {
+	data.otbroker.services.finds
+	views_thawed
+}
+
 thawed_for(action) if {
 	thawed
 	action != "view"

@@ -82,6 +82,17 @@ bacnet := object.union(object.remove(adjust, ["address"]), {
 	"priority": 12,
 })
 
+finding := object.union(object.remove(bacnet, ["values", "address"]), {
+	"action": "discover",
+	"service": "who-is",
+	"address": {"object_type": "device", "instance": 1001, "property": null, "index": null},
+	"points": [],
+	"raw_values": [],
+	"values": {},
+	"priority": null,
+	"writes": false,
+})
+
 certificate := {
 	"kind": "certificate",
 	"issuer": "CN=vendor",

@@ -40,14 +40,24 @@ usable := [grant |
 	attended(grant)
 ]
 
+# To find a device needs no action of its own: any grant shows it.
+needed_actions := set() if data.otbroker.services.finds
+
 # A write needs the class of every point that it writes, whatever the operation as a whole is called.
-needed_actions := {input.operation.action} | {point.class |
+needed_actions := actions if {
+	not data.otbroker.services.finds
+	actions := {input.operation.action} | classes_written
+}
+
+classes_written := {point.class |
 	input.operation.action in {"adjust", "control"}
 	is_array(input.operation.points)
 	some point in input.operation.points
 	point.whole == true
 	is_string(point.class)
 }
+
+covers_points(_) if data.otbroker.services.finds
 
 # No points named: all of them, and the addresses that no point describes.
 covers_points(grant) if grant.points == []

@@ -48,6 +48,25 @@ test_a_grant_that_has_not_begun_is_none if {
 	denied_for(granted(given.view, [given.changed(given.grants[0], {"not_before": given.now + 1})]), "no_grant")
 }
 
+test_whoever_may_do_anything_at_a_device_may_find_it if {
+	allowed(closed(given.finding))
+	every grant in given.grants {
+		allowed(granted(given.finding, [grant]))
+	}
+}
+
+test_finding_goes_on_where_viewing_does if {
+	allowed(frozen(given.finding, true))
+	denied_for(frozen(given.finding, false), "freeze_active")
+}
+
+test_without_a_grant_nothing_is_found if "no_grant" in reasons(granted(given.finding, []))
+
+test_what_else_is_called_discovery_needs_a_grant_for_it if {
+	asked := given.changed(given.finding, {"service": "read-device-identification"})
+	denied_for(granted(asked, [given.grants[1]]), "action_not_granted")
+}
+
 test_action_not_granted if denied_for(granted(given.adjust, [given.grants[0]]), "action_not_granted")
 
 test_point_not_granted if {

@@ -19,6 +19,12 @@ reading_values := {
 	"read-write-multiple-registers",
 }
 
+# Asking who is there, answered by the broker alone: whoever may do anything at a device may find it.
+finding := {
+	"who-has",
+	"who-is",
+}
+
 # What `diagnostics` asks for with this action only counts and echoes; its other sub-functions are `config`.
 asking_what_it_is := {
 	"diagnostics",
@@ -52,6 +58,8 @@ fitting if {
 	input.operation.service in asking_what_it_is
 }
 
+fitting if finds
+
 fitting if {
 	input.operation.action in {"adjust", "control", "override"}
 	input.operation.writes == true
@@ -61,4 +69,10 @@ fitting if {
 fitting if {
 	input.operation.action in {"config", "install", "auth"}
 	input.operation.writes == true
+}
+
+finds if {
+	input.operation.action == "discover"
+	input.operation.writes == false
+	input.operation.service in finding
 }

@@ -3,10 +3,12 @@
 What is said comes from the inventory alone: a point's object is had by the name that the inventory gives the point.
 """
 
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from typing import NamedTuple
 
 from broker.errors import FrameError
-from broker.model.operation import BacnetProperty, Operation
+from broker.model.operation import BacnetProperty, Operation, Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Device
 from broker.model.vocabulary import Action
 from broker.wire.bacnet.apdu import LARGEST_MAX_APDU, Kind
@@ -82,14 +84,20 @@ def _sought_object(low: int, high: int, tags: tuple[Tag, ...]) -> Sought:
     raise malformed("Who-Has names one object")
 
 
-def operation_of(sought: Sought, device: Device) -> Operation | None:
-    """The operation that looking for this is at a device; None if the device does not fit."""
+def fits(sought: Sought, device: Device) -> bool:
+    """Whether a device is what is looked for."""
     instance = _instance(device)
     if instance is None or not sought.low <= instance <= sought.high:
-        return None
-    if sought.service == "who-has" and _object_of(sought, device) is None:
-        return None
-    return Operation("bacnet", Action.DISCOVER, sought.service, BacnetProperty("device", instance, "object-identifier"))
+        return False
+    return sought.service == "who-is" or _object_of(sought, device) is not None
+
+
+def compose_question(sought: Sought, device: Device) -> Request:
+    """What looking for a device that fits is to that device; nothing of it is sent there."""
+    address = BacnetProperty("device", _instance(device), None)
+    payload = bytes((Kind.UNCONFIRMED_REQUEST, WHO_IS if sought.service == "who-is" else WHO_HAS))
+    operation = Operation("bacnet", Action.DISCOVER, sought.service, address)
+    return Request((operation,), payload, urlsafe_b64encode(sha256(payload).digest()).rstrip(b"=").decode())
 
 
 def announcement(sought: Sought, device: Device) -> bytes:

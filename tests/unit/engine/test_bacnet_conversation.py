@@ -4,6 +4,7 @@ import pytest
 
 from broker.engine.bacnet_conversation import (
     BROADCAST,
+    LIMITS,
     MOST_OUTSTANDING_OF_STATION,
     Asked,
     BacnetConversation,
@@ -18,12 +19,14 @@ from broker.wire.bacnet.apdu import (
     Apdu,
     ComplexAck,
     ConfirmedRequest,
+    SegmentAck,
     SimpleAck,
     UnconfirmedRequest,
     decode_apdu,
     encode_apdu,
 )
 from broker.wire.bacnet.npdu import Address, Message, NotRouted, Npdu, decode_npdu, encode_npdu, encode_reject
+from broker.wire.bacnet.segmentation import SegmentReceiver, SegmentSender
 
 SITE_NETWORK = 2001
 CLIENT = bytes.fromhex("7f000001c001")
@@ -107,6 +110,57 @@ def test_a_reply_that_fits_no_apdu_of_a_client_without_segmentation_is_aborted()
     talk.answer(asked, b"\x30\x0c" + bytes(60), 0.0)
     ((_, npdu),) = taken(talk)
     assert decode_apdu(npdu.payload) == Abort(7, AbortReason.SEGMENTATION_NOT_SUPPORTED, from_server=True)
+
+
+def test_a_long_request_in_segments_is_asked_whole_and_a_long_reply_goes_in_the_clients_segments() -> None:
+    talk = conversation()
+    client = SegmentSender(request(parameters=bytes(range(200)), accepts_segments=True, max_apdu=128), 50)
+    asked = None
+    to_broker = list(client.start(0.0))
+    while to_broker:
+        event = talk.receive(CLIENT, sent(TO_VAV, to_broker.pop(0)), 0.0)
+        asked = asked or event
+        for _, npdu in taken(talk):
+            ack = decode_apdu(npdu.payload)
+            assert isinstance(ack, SegmentAck)
+            to_broker += client.acknowledged(ack, 0.0)
+    assert client.done
+    assert isinstance(asked, Asked)
+    assert asked.bare == b"\x00\x0c" + bytes(range(200))
+
+    collected = SegmentReceiver()
+    reply = bytes(range(256)) * 4
+    talk.answer(asked, b"\x30\x0c" + reply, 1.0)
+    while collected.whole is None:
+        for _, npdu in taken(talk):
+            segment = decode_apdu(npdu.payload)
+            assert isinstance(segment, ComplexAck)
+            assert len(npdu.payload) <= 128
+            for ack in collected.received(segment, 1.0):
+                talk.receive(CLIENT, sent(TO_VAV, ack), 1.0)
+    assert collected.whole.parameters == reply
+    assert talk.wake_at() is None
+
+
+def test_a_client_that_stops_amid_its_segments_is_given_up_and_its_id_is_free_again() -> None:
+    talk = conversation()
+    talk.receive(CLIENT, sent(TO_VAV, request(segmented=True, more=True, window=4)), 0.0)
+    due = talk.wake_at()
+    assert due is not None
+    talk.tick(due)
+    assert talk.wake_at() is None
+    asked_by(talk, request())
+
+
+def test_a_client_that_does_not_acknowledge_segments_gets_them_so_often_and_no_more() -> None:
+    talk = conversation()
+    asked = asked_by(talk, request(accepts_segments=True, max_apdu=50))
+    talk.answer(asked, b"\x30\x0c" + bytes(500), 0.0)
+    sent_segments = len(taken(talk))
+    while (due := talk.wake_at()) is not None:
+        talk.tick(due)
+        sent_segments += len(taken(talk))
+    assert sent_segments == 1 + LIMITS.retries
 
 
 def test_one_station_cannot_have_more_requests_under_way_than_the_limit() -> None:

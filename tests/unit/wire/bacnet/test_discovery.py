@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from broker.errors import FrameError
 from broker.model.place import BacnetAddress, BacnetFace, BacnetIpWay, Device, ModbusTcpWay, Point, Protocol
 from broker.model.vocabulary import Action
-from broker.wire.bacnet.discovery import Sought, announcement, decode_sought, operation_of
+from broker.wire.bacnet.discovery import Sought, announcement, compose_question, decode_sought, fits
 
 SETPOINT = Point("setpoint", BacnetAddress("analog-value", 1))
 VAV = Device(
@@ -39,7 +39,7 @@ def looked_for(bare: bytes) -> Sought:
 
 
 @pytest.mark.parametrize(
-    ("request_", "fits"),
+    ("request_", "expected"),
     [
         (WhoIsRequest(), True),
         (WhoIsRequest(deviceInstanceRangeLowLimit=1001, deviceInstanceRangeHighLimit=1001), True),
@@ -51,15 +51,17 @@ def looked_for(bare: bytes) -> Sought:
         (WhoHasRequest(object=WhoHasObject(objectName=CharacterString("nothing"))), False),
     ],
 )
-def test_a_device_answers_what_it_fits(request_: object, fits: bool) -> None:
-    operation = operation_of(looked_for(as_asked(request_)), VAV)
-    assert (operation is not None) is fits
-    if operation is not None:
-        assert (operation.action, operation.writes) == (Action.DISCOVER, False)
+def test_a_device_answers_what_it_fits(request_: object, expected: bool) -> None:
+    assert fits(looked_for(as_asked(request_)), VAV) is expected
+
+
+def test_to_look_for_a_device_is_to_discover_it_and_changes_nothing() -> None:
+    (operation,) = compose_question(looked_for(EVERYBODY), VAV).operations
+    assert (operation.action, operation.service, operation.writes) == (Action.DISCOVER, "who-is", False)
 
 
 def test_a_modbus_device_is_never_found() -> None:
-    assert operation_of(looked_for(EVERYBODY), AHU) is None
+    assert not fits(looked_for(EVERYBODY), AHU)
 
 
 def test_i_am_says_what_the_broker_can_take_for_the_device() -> None:

@@ -1,0 +1,73 @@
+"""What a BACnet client is told of what the engine found: denials in the words of `wire/bacnet/refusal.py`, faults here.
+
+What was allowed and could not be carried out is an Abort: a client must not take it for the device's own answer, nor
+for a denial. Explorers do not repeat what was aborted by themselves.
+"""
+
+from broker.engine.events import Answered, Finding, Partly, Refused
+from broker.errors import FrameError
+from broker.model.place import Device
+from broker.model.vocabulary import Reason, Result
+from broker.wire.bacnet import refusal
+from broker.wire.bacnet.apdu import AbortReason, Kind
+
+_FAULTS: dict[str, AbortReason] = {
+    Reason.LEDGER_CLOSED: AbortReason.OTHER,
+    Reason.LEDGER_PAUSED: AbortReason.OUT_OF_RESOURCES,
+    Reason.BUDGET_EXHAUSTED: AbortReason.OUT_OF_RESOURCES,
+    Reason.SESSION_PAUSED: AbortReason.OUT_OF_RESOURCES,
+    Reason.ACCESS_CHANGED: AbortReason.OUT_OF_RESOURCES,
+    Reason.DEVICE_DOWN: AbortReason.TSM_TIMEOUT,
+}
+_ALLOWED_AND_NOT_SENT = frozenset({Reason.STATE_STALE, Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE})
+"""What passes by itself; of what was denied that is not said."""
+_RELAYED = {
+    Result.NO_REPLY: AbortReason.TSM_TIMEOUT,
+    Result.UNKNOWN: AbortReason.APPLICATION_EXCEEDED_REPLY_TIME,
+    Result.BAD_REPLY: AbortReason.OTHER,
+}
+_PASSED_ON = frozenset({Result.DONE, Result.DEVICE_REFUSED})
+
+
+def finding_reply(bare: bytes, device: Device, finding: Finding | Partly) -> bytes:
+    """The bare reply for what came of a bare request to a device."""
+    denied = finding.denied_places if isinstance(finding, Partly) else ()
+    answered = finding.finding if isinstance(finding, Partly) else finding
+    if isinstance(answered, Refused):
+        return refused_reply(bare, answered)
+    failure = _failure(answered)
+    if failure is not None:
+        return _aborted(failure)
+    return refusal.composed_reply(bare, device, denied, answered.relayed.payload)
+
+
+def refused_reply(bare: bytes, refused: Refused) -> bytes:
+    """The bare reply to a request of which nothing was sent."""
+    allowed = bool(refused.decisions) and all(decision.allow for decision in refused.decisions)
+    if allowed and not _ALLOWED_AND_NOT_SENT.isdisjoint(refused.reasons):
+        return _aborted(AbortReason.OUT_OF_RESOURCES)
+    fault = next((_FAULTS[reason] for reason in refused.reasons if reason in _FAULTS), None)
+    return refusal.refused_reply(bare, next(iter(refused.denied_places), 0)) if fault is None else _aborted(fault)
+
+
+def frame_reply(bare: bytes, error: FrameError) -> bytes:
+    """The bare reply to a request that is not acceptable."""
+    return refusal.frame_reply(bare, error.code, getattr(error, "reject", "invalid-tag"))
+
+
+def _aborted(reason: AbortReason) -> bytes:
+    return bytes((Kind.ABORT, reason))
+
+
+def _failure(answered: Answered) -> AbortReason | None:
+    """Why what the device said cannot be passed on; None if it can. An Error says what is known of several writes."""
+    relayed = answered.relayed
+    if not answered.recorded:
+        return AbortReason.APPLICATION_EXCEEDED_REPLY_TIME
+    if relayed.result in _PASSED_ON or (
+        relayed.result == Result.UNKNOWN and relayed.payload[:1] == bytes((Kind.ERROR,))
+    ):
+        return None
+    if relayed.result == Result.NOT_SENT:
+        return _FAULTS.get(relayed.code, AbortReason.OTHER)
+    return _RELAYED[Result(relayed.result)]

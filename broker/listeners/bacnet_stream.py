@@ -1,0 +1,311 @@
+"""One client's native BACnet, in a tunnel or as a spoke of our hub: every service of it goes the way of one operation.
+
+A stream belongs to one subject and one site. It has a session with each device that it asks for, opened when it asks
+first; what one session loses, the others keep. A stream without any session ends: who has no access has no way in.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from broker.engine.bacnet_conversation import Asked, BacnetConversation, Malformed, Told
+from broker.engine.events import Finding, Partly, Refused
+from broker.engine.in_force import InForce, VirtualNetwork
+from broker.engine.partial import exchange_each
+from broker.engine.sessions import Session
+from broker.errors import FrameError
+from broker.listeners.bacnet_discovery import Discovery
+from broker.listeners.bacnet_refusals import finding_reply, frame_reply, refused_reply
+from broker.listeners.driver import Driver
+from broker.listeners.frame_refusals import FrameRefusals
+from broker.listeners.interpreters import Interpreters
+from broker.listeners.session_register import SessionRegister
+from broker.model.place import Device
+from broker.model.subject import Subject
+from broker.model.vocabulary import EndReason, Reason
+from broker.wire.bacnet.interpreter import narrowed
+
+MOST_WAITING_FOR_SESSION = 64
+REFUSED_SECONDS = 2.0
+"""So long a device to which no session was given is refused without asking again: explorers ask many things at once."""
+DEVICE_UNKNOWN = "device_unknown"
+NOT_RELAYED = "unconfirmed_not_relayed"
+Opened = Callable[[Session | Refused], None]
+
+
+@dataclass(slots=True)
+class BacnetFloor:
+    """What every native BACnet client shares; `has_grants` is whether a subject holds any grant or emergency at a
+    device now.
+    """
+
+    driver: Driver
+    register: SessionRegister
+    interpreters: Interpreters
+    frame_refusals: FrameRefusals
+    in_force: Callable[[], InForce]
+    has_grants: Callable[[Subject, Device], bool]
+
+
+@dataclass(slots=True)
+class Outside:
+    """What a stream calls of the way in that carries it.
+
+    `write(mac, npdu)` reaches a client (`BROADCAST`: all of its side); `close` ends the way; `denied` tells in words
+    what was denied, `ended` that the session with one device has ended while others go on, `warned` that it soon will.
+    """
+
+    write: Callable[[bytes, bytes], None]
+    close: Callable[[EndReason], None]
+    denied: Callable[[Device | None, Refused], None]
+    ended: Callable[[Device, EndReason], None]
+    warned: Callable[[Device, float, EndReason], None]
+
+
+class _Way:
+    """One device as this client reaches it."""
+
+    __slots__ = ("opening", "refused", "refused_until", "session", "waiting")
+
+    def __init__(self) -> None:
+        self.session: Session | None = None
+        self.opening = False
+        self.waiting: list[Opened] = []
+        self.refused: Refused | None = None
+        self.refused_until = 0.0
+
+
+class BacnetStream:
+    """Requests of one client side, many under way at a time; each is answered in the client's own ids."""
+
+    def __init__(
+        self, floor: BacnetFloor, subject: Subject, site: str, listener: str, peer: str, outside: Outside
+    ) -> None:
+        self._floor = floor
+        self._subject = subject
+        self._site = site
+        self._listener = listener
+        self._peer = peer
+        self._outside = outside
+        self._ways: dict[str, _Way] = {}
+        self._gone = False
+        self._started = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self._conversation = BacnetConversation(self._network)
+        self._discovery = Discovery(floor.driver, self._candidates, self.admit, self._announce)
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """Those that are open."""
+        return tuple(way.session for way in self._ways.values() if way.session is not None)
+
+    def start(self, opened: Callable[[Refused | None], None]) -> None:
+        """Open a session with the first device that gives one; `opened` gets None, or why no device does."""
+        candidates = deque(self._candidates())
+        refusal = Refused((Reason.NO_GRANT,))
+
+        def tried(result: Session | Refused) -> None:
+            nonlocal refusal
+            if isinstance(result, Session):
+                self._started = True
+                opened(None)
+                return
+            refusal = result
+            go_on()
+
+        def go_on() -> None:
+            if candidates:
+                self.admit(candidates.popleft(), tried)
+            else:
+                opened(refusal)
+
+        go_on()
+
+    def received(self, mac: bytes, npdu: bytes) -> None:
+        """One NPDU of the client at that address of its network."""
+        if self._gone:
+            return
+        event = self._conversation.receive(mac, npdu, self._loop.time())
+        if event is not None:
+            self._take(event)
+        self._flush()
+
+    def renew(self, subject: Subject) -> None:
+        """Go on with fresh proofs of the same subject: the policy is asked again for every session."""
+        self._subject = subject
+        for session in self.sessions:
+            self._floor.register.renew(session, subject)
+
+    def lost(self, reason: EndReason = EndReason.PEER_CLOSED, detail: str = "") -> None:
+        """The client is gone, or has to go: what is not sent yet will not be, and its sessions end."""
+        if self._gone:
+            return
+        self._gone = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for session in self.sessions:
+            self._floor.register.close(session, reason, detail)
+
+    def admit(self, device: Device, opened: Opened) -> None:
+        """The session with a device, open already or opened now, or the refusal."""
+        way = self._ways.setdefault(device.key, _Way())
+        if way.session is not None:
+            opened(way.session)
+        elif way.refused is not None and self._loop.time() < way.refused_until:
+            opened(way.refused)
+        elif len(way.waiting) >= MOST_WAITING_FOR_SESSION:
+            opened(Refused((Reason.BUDGET_EXHAUSTED,)))
+        else:
+            way.waiting.append(opened)
+            if not way.opening:
+                self._open(way, device)
+
+    def _open(self, way: _Way, device: Device) -> None:
+        way.opening = True
+        self._floor.register.open(
+            self._subject, device, self._listener, self._peer, partial(self._cut, way), partial(self._opened, way)
+        )
+
+    def _opened(self, way: _Way, result: Session | Refused) -> None:
+        way.opening = False
+        if isinstance(result, Session):
+            if self._gone:
+                self._floor.register.close(result, EndReason.PEER_CLOSED)
+                result = Refused((Reason.CALLER_GONE,))
+            else:
+                way.session, way.refused = result, None
+                result.warn = partial(self._outside.warned, result.device)
+        else:
+            way.refused, way.refused_until = result, self._loop.time() + REFUSED_SECONDS
+        waiting, way.waiting = way.waiting, []
+        for opened in waiting:
+            opened(result)
+
+    def _cut(self, way: _Way, reason: EndReason) -> None:
+        """One session was ended. What ended it may be about to end others, so whether any is left is seen a turn
+        later.
+        """
+        session, way.session = way.session, None
+        if way.opening:
+            self._opened(way, Refused((Reason.SESSION_ENDED,)))
+        if session is not None and not self._gone:
+            self._loop.call_soon(self._after_cut, session.device, reason)
+
+    def _after_cut(self, device: Device, reason: EndReason) -> None:
+        if self._gone:
+            return
+        if self.sessions:
+            self._outside.ended(device, reason)
+        elif self._started:
+            self._outside.close(reason)
+
+    def _network(self) -> VirtualNetwork:
+        return self._floor.in_force().virtual_network(self._site)
+
+    def _candidates(self) -> list[Device]:
+        """The devices of the site that any grant of the subject names."""
+        return [d for d in self._network().devices.values() if self._floor.has_grants(self._subject, d)]
+
+    def _take(self, event: Asked | Told | Malformed) -> None:
+        if isinstance(event, Asked):
+            self._take_request(event)
+        elif isinstance(event, Told):
+            self._take_unconfirmed(event)
+        else:
+            self._refuse_frame(event.device, event.code, event.octets)
+
+    def _take_request(self, asked: Asked) -> None:
+        if asked.device is None:
+            self._refuse_frame(None, DEVICE_UNKNOWN, asked.bare)
+            self._refuse(asked, Refused((Reason.DEVICE_UNKNOWN,)))
+            return
+        way = self._ways.get(asked.device.key)
+        if way is not None and way.session is not None:
+            self._ask(asked, way.session)
+        else:
+            self.admit(asked.device, partial(self._admitted, asked))
+
+    def _admitted(self, asked: Asked, result: Session | Refused) -> None:
+        if isinstance(result, Session):
+            self._ask(asked, result)
+        else:
+            self._refuse(asked, result)
+        self._flush()
+
+    def _ask(self, asked: Asked, session: Session) -> None:
+        """What is asked in words, then the way of one operation."""
+        try:
+            request = self._floor.interpreters.bacnet(session.device).interpret(asked.bare)
+        except FrameError as error:
+            self._refuse_frame(session.device, error.code, asked.bare)
+            self._conversation.answer(asked, frame_reply(asked.bare, error), self._loop.time())
+            return
+        self._floor.driver.run(
+            session, exchange_each(session, request, narrowed), partial(self._answer, asked, session.device)
+        )
+
+    def _answer(self, asked: Asked, device: Device, finding: Finding | Partly) -> None:
+        if isinstance(finding, Refused):
+            self._outside.denied(device, finding)
+        elif isinstance(finding, Partly):
+            self._outside.denied(device, _of_part(finding))
+        if not self._gone:
+            self._conversation.answer(asked, finding_reply(asked.bare, device, finding), self._loop.time())
+            self._flush()
+
+    def _refuse(self, asked: Asked, refused: Refused) -> None:
+        self._outside.denied(asked.device, refused)
+        self._conversation.answer(asked, refused_reply(asked.bare, refused), self._loop.time())
+
+    def _take_unconfirmed(self, told: Told) -> None:
+        """Who-Is and Who-Has are answered here; nothing else that no reply belongs to is passed on."""
+        try:
+            taken = self._discovery.take(told, self._loop.time())
+        except FrameError as error:
+            self._refuse_frame(told.device, error.code, told.bare)
+            return
+        if not taken:
+            self._refuse_frame(told.device, NOT_RELAYED, told.bare)
+
+    def _announce(self, told: Told, device: Device, bare: bytes) -> None:
+        if not self._gone:
+            self._conversation.announce(told.station, device, bare)
+            self._flush()
+
+    def _refuse_frame(self, device: Device | None, code: str, octets: bytes) -> None:
+        way = None if device is None else self._ways.get(device.key)
+        session = way.session if way is not None else None
+        self._floor.frame_refusals.pdu(session or next(iter(self.sessions), None), device, code, octets)
+
+    def _flush(self) -> None:
+        """Send what there is to send, and be there when a segment is overdue."""
+        outgoing = self._conversation.outgoing
+        while outgoing:
+            for mac, npdu in outgoing[:]:
+                self._outside.write(mac, npdu)
+            outgoing.clear()
+        self._rearm()
+
+    def _rearm(self) -> None:
+        due = self._conversation.wake_at()
+        if due is None or self._gone:
+            return
+        if self._timer is None or self._timer.cancelled() or self._timer.when() > due:
+            if self._timer is not None:
+                self._timer.cancel()
+            self._timer = self._loop.call_at(due, self._woken)
+
+    def _woken(self) -> None:
+        self._timer = None
+        if not self._gone:
+            self._conversation.tick(self._loop.time())
+            self._flush()
+
+
+def _of_part(partly: Partly) -> Refused:
+    """The denied part of a request by itself."""
+    denied = tuple(partly.decisions[place] for place in partly.denied_places)
+    return Refused(tuple(dict.fromkeys(reason for each in denied for reason in each.reasons)), denied)

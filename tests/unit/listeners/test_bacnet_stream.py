@@ -1,0 +1,369 @@
+"""One native BACnet client and the broker: what is decided, what goes to which device, and what the client is told."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from broker.engine.bacnet_conversation import BROADCAST
+from broker.engine.commands import Decide, LastLook, RecordIntents, RecordOutcomes, Relay
+from broker.engine.events import Refused
+from broker.engine.in_force import VirtualNetwork
+from broker.engine.sessions import Session
+from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream, Outside
+from broker.listeners.interpreters import Interpreters
+from broker.model.decision import Decision
+from broker.model.operation import Relayed
+from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.subject import Subject, SubjectKind
+from broker.model.vocabulary import Action, EndReason, Reason, Result
+from broker.wire.bacnet.apdu import (
+    Abort,
+    AbortReason,
+    Apdu,
+    ComplexAck,
+    ConfirmedRequest,
+    ErrorPdu,
+    Reject,
+    SimpleAck,
+    UnconfirmedRequest,
+    decode_apdu,
+    encode_apdu,
+)
+from broker.wire.bacnet.npdu import Address, Npdu, decode_npdu, encode_npdu
+
+ANA = Subject("ana@acme.example", SubjectKind.PERSON, "acme")
+CLIENT = bytes.fromhex("7f000001c001")
+SITE_NETWORK = 2001
+SETPOINT = Point("setpoint", BacnetAddress("analog-value", 1, "present-value", None, 10, 16), Action.ADJUST)
+READ_SETPOINT = bytes.fromhex("0c008000011955")
+SETPOINT_20 = bytes.fromhex("0c00800001 1955 3e44 41a00000 3f 490c".replace(" ", ""))
+VALUE_20 = bytes.fromhex("0c00800001 1955 3e44 41a00000 3f".replace(" ", ""))
+READ, WRITE, WRITE_MULTIPLE = 12, 15, 16
+
+
+def vav(number: int) -> Device:
+    way = BacnetIpWay("127.0.0.1", 47808, 1000 + number)
+    return Device("plant", f"vav-{number}", "hvac", Protocol.BACNET, way, points=(SETPOINT,))
+
+
+ONE, TWO, HIDDEN = vav(1), vav(2), vav(3)
+
+
+class Stage:
+    """Everything around a stream: sessions and decisions as told, devices that answer, and what reaches the client."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[bytes, Npdu]] = []
+        self.asked: list[tuple[str, bytes]] = []
+        self.refusals: list[str] = []
+        self.denied: list[Refused] = []
+        self.ended: list[tuple[str, EndReason]] = []
+        self.closed: list[EndReason] = []
+        self.sessions: dict[str, Session] = {}
+        self.cuts: dict[str, Callable[[EndReason], None]] = {}
+        self.opened = 0
+        self.allow: Callable[[Decide], bool] = lambda decide: True
+        self.reply: Callable[[Relay], Relayed] = lambda relay: Relayed(Result.DONE, b"\x30\x0c" + VALUE_20)
+        self.refuse_session: Refused | None = None
+        self.held_back: list[Callable[[], None]] = []
+        self.hold = False
+        self.network = VirtualNetwork(SITE_NETWORK, {device.bacnet_address: device for device in (ONE, TWO, HIDDEN)})
+        floor = BacnetFloor(
+            driver=self,  # type: ignore[arg-type]
+            register=self,  # type: ignore[arg-type]
+            interpreters=Interpreters(),
+            frame_refusals=self,  # type: ignore[arg-type]
+            in_force=lambda: self,  # type: ignore[arg-type,return-value]
+            has_grants=lambda subject, device: device is not HIDDEN,
+        )
+        outside = Outside(
+            write=lambda mac, npdu: self.sent.append((mac, decode_npdu(npdu))),
+            close=self.closed.append,
+            denied=lambda device, refused: self.denied.append(refused),
+            ended=lambda device, reason: self.ended.append((device.key, reason)),
+            warned=lambda device, when, why: None,
+        )
+        self.stream = BacnetStream(floor, ANA, "plant", "tunnel", "127.0.0.1:1", outside)
+
+    # What a stream calls
+
+    def virtual_network(self, site: str) -> VirtualNetwork:
+        assert site == "plant"
+        return self.network
+
+    def open(self, subject: Subject, device: Device, listener: str, peer: str, cut: Any, opened: Any) -> None:
+        self.opened += 1
+        if self.refuse_session is not None or device is HIDDEN:
+            opened(self.refuse_session or Refused((Reason.NO_GRANT,)))
+            return
+        session = Session(f"ses-{self.opened}", subject, device, listener, peer, 0.0)
+        self.sessions[device.key], self.cuts[device.key] = session, cut
+        opened(session)
+
+    def close(self, session: Session, reason: EndReason, detail: str = "") -> None:
+        session.end(reason)
+
+    def pdu(self, session: Session | None, device: Device | None, code: str, octets: bytes) -> None:
+        self.refusals.append(code)
+
+    def run(self, session: Session, steps: Any, done: Callable[[Any], None]) -> None:
+        answer: Any = None
+        try:
+            while True:
+                command = steps.send(answer)
+                answer = self._answer(command)
+        except StopIteration as stop:
+            if self.hold:
+                self.held_back.append(lambda: done(stop_value))
+            stop_value = stop.value
+            if not self.hold:
+                done(stop_value)
+
+    def _answer(self, command: Any) -> Any:
+        if isinstance(command, Decide):
+            return Decision("dec", 1, True) if self.allow(command) else Decision("dec", 1, False, (Reason.NO_GRANT,))
+        if isinstance(command, Relay):
+            self.asked.append((command.session.device_key, command.request.payload))
+            return self.reply(command)
+        return {RecordIntents: 5, LastLook: "", RecordOutcomes: True}.get(type(command))
+
+    # What a client does
+
+    def ask(self, apdu: Apdu, device: Device | None = ONE, mac: bytes = CLIENT) -> None:
+        to = None if device is None else Address(SITE_NETWORK, device.bacnet_address)
+        self.stream.received(mac, encode_npdu(Npdu(encode_apdu(apdu), to)))
+
+    def told(self) -> list[Apdu]:
+        told = [decode_apdu(npdu.payload) for _, npdu in self.sent]
+        self.sent.clear()
+        return told
+
+    def cut(self, device: Device, reason: EndReason) -> None:
+        self.sessions[device.key].end(reason)
+        self.cuts[device.key](reason)
+
+
+def play(test: Callable[[Stage], Any]) -> None:
+    async def acts() -> None:
+        stage = Stage()
+        result = test(stage)
+        if result is not None:
+            await result
+        stage.stream.lost()
+
+    asyncio.run(acts())
+
+
+def reading(invoke: int = 1) -> ConfirmedRequest:
+    return ConfirmedRequest(invoke, READ, READ_SETPOINT)
+
+
+def test_what_is_allowed_reaches_the_device_as_it_was_decided_and_its_reply_comes_back() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(reading(9))
+        assert stage.asked == [("plant/vav-1", b"\x00\x0c" + READ_SETPOINT)]
+        assert stage.told() == [ComplexAck(9, READ, VALUE_20)]
+
+    play(test)
+
+
+def test_each_device_has_a_session_of_its_own_opened_once() -> None:
+    def test(stage: Stage) -> None:
+        for device in (ONE, TWO, ONE, TWO):
+            stage.ask(reading(), device)
+        assert stage.opened == 2
+        assert [key for key, _ in stage.asked] == ["plant/vav-1", "plant/vav-2"] * 2
+
+    play(test)
+
+
+def test_a_denied_read_is_denied_in_bacnets_words_and_nothing_is_sent() -> None:
+    def test(stage: Stage) -> None:
+        stage.allow = lambda decide: False
+        stage.ask(reading(3))
+        assert stage.asked == []
+        assert stage.told() == [ErrorPdu(3, READ, bytes.fromhex("9102911b"))]
+        assert [refused.reasons for refused in stage.denied] == [(Reason.NO_GRANT,)]
+
+    play(test)
+
+
+def test_a_device_that_is_hidden_and_one_that_is_not_there_are_the_same_to_a_client() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(reading(), HIDDEN)
+        hidden = stage.told()
+        stage.ask(reading(), replace(HIDDEN, way=BacnetIpWay("127.0.0.1", 1, 77)))
+        assert stage.told() == hidden
+
+    play(test)
+
+
+def test_a_refused_session_is_not_asked_for_again_at_once() -> None:
+    def test(stage: Stage) -> None:
+        stage.refuse_session = Refused((Reason.WINDOW_CLOSED,))
+        for invoke in range(5):
+            stage.ask(reading(invoke))
+        assert stage.opened == 1
+        assert len(stage.told()) == 5
+
+    play(test)
+
+
+def test_a_write_of_several_is_denied_whole_and_names_the_first_that_was_denied() -> None:
+    def test(stage: Stage) -> None:
+        one = bytes.fromhex("0c00800001 1e 0955 2e44 41a00000 2f 390c 1f".replace(" ", ""))
+        two = bytes.fromhex("0c00800002 1e 0955 2e44 41a00000 2f 390c 1f".replace(" ", ""))
+        stage.allow = lambda decide: decide.place == 0
+        stage.ask(ConfirmedRequest(4, WRITE_MULTIPLE, one + two))
+        assert stage.asked == []
+        (error,) = stage.told()
+        assert isinstance(error, ErrorPdu)
+        assert error.parameters == bytes.fromhex("0e 9102 9128 0f 1e 0c00800002 1955 1f".replace(" ", ""))
+
+    play(test)
+
+
+@pytest.mark.parametrize(
+    ("relayed", "expected"),
+    [
+        (Relayed(Result.UNKNOWN, code="timeout"), AbortReason.APPLICATION_EXCEEDED_REPLY_TIME),
+        (Relayed(Result.NOT_SENT, code=Reason.DEVICE_DOWN), AbortReason.TSM_TIMEOUT),
+        (Relayed(Result.NOT_SENT, code=Reason.BUDGET_EXHAUSTED), AbortReason.OUT_OF_RESOURCES),
+        (Relayed(Result.BAD_REPLY, code="reply_invalid"), AbortReason.OTHER),
+    ],
+)
+def test_what_was_not_answered_is_aborted_and_never_a_denial(relayed: Relayed, expected: AbortReason) -> None:
+    def test(stage: Stage) -> None:
+        stage.reply = lambda relay: relayed
+        stage.ask(ConfirmedRequest(2, WRITE, SETPOINT_20))
+        assert stage.told() == [Abort(2, expected, from_server=True)]
+
+    play(test)
+
+
+def test_a_service_that_is_not_known_is_rejected_and_recorded() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(ConfirmedRequest(2, 99, b""))
+        assert stage.told() == [Reject(2, 9)]
+        assert stage.refusals == ["unrecognized_service"]
+        assert stage.asked == []
+
+    play(test)
+
+
+def test_priority_6_is_never_written() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(ConfirmedRequest(2, WRITE, SETPOINT_20[:-1] + b"\x06"))
+        assert stage.told() == [ErrorPdu(2, WRITE, bytes.fromhex("91029128"))]
+        assert stage.asked == []
+
+    play(test)
+
+
+def test_who_is_is_answered_for_the_devices_that_may_be_seen_to_whoever_asked_alone() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(UnconfirmedRequest(8, b""), None)
+        assert {mac for mac, _ in stage.sent} == {CLIENT}
+        assert sorted(npdu.source.mac for _, npdu in stage.sent if npdu.source) == [
+            ONE.bacnet_address,
+            TWO.bacnet_address,
+        ]
+        assert stage.asked == []
+
+    play(test)
+
+
+def test_a_device_that_may_not_be_discovered_says_nothing() -> None:
+    def test(stage: Stage) -> None:
+        stage.allow = lambda decide: decide.session.device is TWO
+        stage.ask(UnconfirmedRequest(8, b""), None)
+        assert [npdu.source.mac for _, npdu in stage.sent if npdu.source] == [TWO.bacnet_address]
+
+    play(test)
+
+
+def test_a_flood_of_questions_is_answered_only_so_often() -> None:
+    def test(stage: Stage) -> None:
+        for _ in range(2000):
+            stage.ask(UnconfirmedRequest(8, b""), None)
+        assert 2 <= len(stage.sent) <= 2 * 30
+
+    play(test)
+
+
+def test_other_unconfirmed_requests_are_recorded_and_go_nowhere() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(UnconfirmedRequest(6, bytes.fromhex("a4ff ffffff b4ffffffff".replace(" ", ""))), ONE)
+        assert (stage.asked, stage.sent) == ([], [])
+        assert stage.refusals == ["unconfirmed_not_relayed"]
+
+    play(test)
+
+
+def test_the_end_of_one_session_leaves_the_others_and_is_told() -> None:
+    async def test(stage: Stage) -> None:
+        stage.ask(reading(), ONE)
+        stage.ask(reading(), TWO)
+        stage.cut(ONE, EndReason.WINDOW_CLOSED)
+        await asyncio.sleep(0)
+        assert (stage.ended, stage.closed) == ([("plant/vav-1", EndReason.WINDOW_CLOSED)], [])
+
+    play(test)
+
+
+def test_without_any_session_left_the_way_in_is_closed_with_the_last_reason() -> None:
+    async def test(stage: Stage) -> None:
+        started: list[Refused | None] = []
+        stage.stream.start(started.append)
+        assert started == [None]
+        stage.ask(reading(), TWO)
+        for device in (ONE, TWO):
+            stage.cut(device, EndReason.LOCKED)
+        await asyncio.sleep(0)
+        assert stage.closed[:1] == [EndReason.LOCKED]
+
+    play(test)
+
+
+def test_a_stream_that_no_device_gives_a_session_does_not_start() -> None:
+    def test(stage: Stage) -> None:
+        stage.refuse_session = Refused((Reason.WINDOW_CLOSED,))
+        started: list[Refused | None] = []
+        stage.stream.start(started.append)
+        assert started == [stage.refuse_session]
+
+    play(test)
+
+
+def test_whoever_has_left_is_told_nothing_and_its_sessions_end() -> None:
+    def test(stage: Stage) -> None:
+        stage.hold = True
+        stage.ask(reading())
+        stage.stream.lost(EndReason.PEER_CLOSED)
+        for finish in stage.held_back:
+            finish()
+        assert stage.sent == []
+        assert stage.sessions["plant/vav-1"].ended is EndReason.PEER_CLOSED
+
+    play(test)
+
+
+def test_the_router_is_heard_by_all_of_the_client_side() -> None:
+    def test(stage: Stage) -> None:
+        stage.stream.received(CLIENT, bytes.fromhex("018000"))
+        ((mac, _),) = stage.sent
+        assert mac == BROADCAST
+
+    play(test)
+
+
+def test_a_simple_acknowledgement_is_one() -> None:
+    def test(stage: Stage) -> None:
+        stage.reply = lambda relay: Relayed(Result.DONE, b"\x20\x0f")
+        stage.ask(ConfirmedRequest(2, WRITE, SETPOINT_20))
+        assert stage.told() == [SimpleAck(2, WRITE)]
+
+    play(test)
