@@ -1,5 +1,6 @@
 # Two commands are all the set-up there is: `make demo` and `make test`.
-# `make check` is the fast gate, `make soak` what is too long for `make test`, `make bench` measures.
+# `make check` is the fast gate, `make soak` what is too long for `make test`, `make bench` measures,
+# `make fuzz MINUTES=60` throws mutated messages at every decoder.
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -8,11 +9,12 @@ OPA_VERSION := v1.22.2
 WORKERS := 3
 # Those that claim that something happens within a second mostly wait, and leave the cores to what they time.
 PROMPT_WORKERS := 2
+MINUTES := 5
 WYCHEPROOF_VERSION := v0.0.0-20260902155932-3fa63dd0344a
 BETTERTLS_VERSION := v0.0.0-20250909192348-e1e99e353074
 export PATH := $(CURDIR)/.tools/bin:$(PATH)
 
-.PHONY: demo test check policy-check soak bench peers docs lock clean
+.PHONY: demo test check policy-check soak bench fuzz peers docs lock clean
 
 demo: $(VENV)/.runtime
 	$(VENV)/bin/otbroker dev --walkthrough
@@ -36,6 +38,9 @@ soak: $(VENV)/.test peers
 
 bench: $(VENV)/.test peers
 	$(PY) -m tests.bench
+
+fuzz: $(VENV)/.test
+	$(PY) -m tests.fuzz --minutes $(MINUTES)
 
 peers: $(VENV)/.test .tools/opa
 	sh tests/setup/install-peers

@@ -23,8 +23,14 @@ Message = ConfirmedRequest | ComplexAck
 
 
 class SegmentLimits(NamedTuple):
-    """How one long message may travel; `octets` and `segments` bound what is received, `window` both directions."""
+    """How one long message may travel; `octets` and `segments` bound what is received.
 
+    `proposed_window` is for what we send: of the stacks in use some acknowledge nothing before a proposed window is
+    full, not even the first segment (against 5.4.4.2), so that any but 1 costs a timeout. `window` is the most that we
+    grant to a peer that sends.
+    """
+
+    proposed_window: int = 1
     window: int = 16
     segment_seconds: float = 5.0
     retries: int = 3
@@ -67,7 +73,8 @@ class SegmentSender:
         self._most_segments = max_segments
         self._pieces = [message.parameters[at : at + size] for at in range(0, len(message.parameters), size)] or [b""]
         self._first = 0  # of those that are not acknowledged
-        self._next = 0  # of those that were not sent since the window last moved
+        self._next = 0  # of those that are not under way
+        self._sent = 0  # how many were ever sent
         self._window = 1  # 5.3: until the peer has told its own, one segment
         self._tries = 0
         self._ends_at = 0.0
@@ -81,20 +88,21 @@ class SegmentSender:
         return self._fill_window(now)
 
     def acknowledged(self, ack: SegmentAck, now: float) -> tuple[Message | Abort, ...]:
-        """The next segments, once the peer has said how far it is; a negative one is no different (5.4.4.2)."""
+        """The next segments, once the peer has said how far it is; after a negative one those under way again."""
         if self.wake_at is None or ack.from_server != isinstance(self._message, ConfirmedRequest):
             return ()
         if not 1 <= ack.window <= _LARGEST_WINDOW:
             return self._fail(AbortReason.WINDOW_SIZE_OUT_OF_RANGE, tell=True)
         beyond_first = (ack.sequence - self._first) % _SEQUENCES
-        if beyond_first >= self._next - self._first:
+        if beyond_first >= self._sent - self._first:
             return ()  # 5.4.2.1 InWindow; the timer goes on, so that no flood of old ones keeps this alive
         self._first += beyond_first + 1
-        self._window = min(ack.window, self._limits.window)
+        self._window = min(ack.window, self._limits.proposed_window)
         self._tries = 0
         if self._first == len(self._pieces):
             self.done, self.wake_at = True, None
             return ()
+        self._next = self._first if ack.negative else max(self._next, self._first)
         return self._fill_window(now)
 
     def wake(self, now: float) -> tuple[Message | Abort, ...]:
@@ -104,13 +112,17 @@ class SegmentSender:
         self._tries += 1
         if self._tries > self._limits.retries or now >= self._ends_at:
             return self._fail(AbortReason.TSM_TIMEOUT, tell=False)  # 5.4.4.2: only the application hears of it
+        self._next = self._first
         return self._fill_window(now)
 
     def _fill_window(self, now: float) -> tuple[Message, ...]:
-        self._next = min(self._first + self._window, len(self._pieces))
-        self.all_sent = self.all_sent or self._next == len(self._pieces)
+        """5.4.2.3, but for a peer that acknowledges within a window nothing that is under way is sent twice."""
+        start, end = self._next, min(self._first + self._window, len(self._pieces))
+        self._next = max(start, end)
+        self._sent = max(self._sent, self._next)
+        self.all_sent = self._sent == len(self._pieces)
         self.wake_at = min(now + self._limits.segment_seconds, self._ends_at)
-        return tuple(self._segment(number) for number in range(self._first, self._next))
+        return tuple(self._segment(number) for number in range(start, end))
 
     def _segment(self, number: int) -> Message:
         return self._message._replace(
@@ -118,7 +130,7 @@ class SegmentSender:
             segmented=True,
             more=number + 1 < len(self._pieces),
             sequence=number % _SEQUENCES,
-            window=self._limits.window,
+            window=self._limits.proposed_window,
         )
 
     def _fail(self, reason: AbortReason, *, tell: bool) -> tuple[Abort, ...]:

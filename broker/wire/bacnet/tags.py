@@ -13,6 +13,7 @@ _CLOSING = 7
 _TWO_OCTETS = 254
 _RESERVED = 255
 _DEEPEST = 16
+_MOST_OCTETS = {UNSIGNED: 8, INTEGER: 8, ENUMERATED: 4}  # no datatype of the standard is longer
 _FIXED_OCTETS = {NULL: 0, REAL: 4, DOUBLE: 8, DATE: 4, TIME: 4, OBJECT: 4}
 
 
@@ -70,7 +71,11 @@ def _application(octets: bytes, position: int, number: int, length: int) -> tupl
             raise malformed("a boolean that is neither true nor false")
         return Tag("application", number, bytes((length,))), position
     length, position = _length(octets, position, length)
-    if length != _FIXED_OCTETS.get(number, length) or (not length and number not in (NULL, OCTETS)):
+    if (
+        length != _FIXED_OCTETS.get(number, length)
+        or length > _MOST_OCTETS.get(number, length)
+        or (not length and number not in (NULL, OCTETS))
+    ):
         raise malformed(f"application tag {number} of {length} octets")
     return Tag("application", number, octets[position : position + length]), position + length
 
@@ -104,4 +109,7 @@ def _extended_length(octets: bytes, position: int) -> tuple[int, int]:
         return first, position + 1
     if position + 3 > len(octets):
         raise malformed("cut short")
-    return int.from_bytes(octets[position + 1 : position + 3], "big"), position + 3
+    length = int.from_bytes(octets[position + 1 : position + 3], "big")
+    if length < _TWO_OCTETS:
+        raise malformed("an extended length that needs one octet")  # 20.2.1.3.1
+    return length, position + 3

@@ -125,6 +125,9 @@ def test_a_real_is_the_shortest_decimal_that_is_the_same_real(number: float) -> 
         "46",  # an application tag that opens
         "25030102",  # an extended length that needs no extension
         "2502",  # cut short
+        "75fe00050061626364",  # a length of two octets that needs one
+        "2509010000000000000000",  # a number of nine octets
+        "950500000001ff",  # an enumeration of five octets
         "25ff00000001ff",  # a length of four octets
         "f90e00",  # an extended tag number that needs no extension
         "70",  # text without a character set

@@ -20,7 +20,7 @@ from broker.wire.bacnet.apdu import (
 from broker.wire.bacnet.segmentation import SegmentLimits, SegmentReceiver, SegmentSender, fits
 from tests.unit.wire.bacnet import messages
 
-LIMITS = SegmentLimits(window=4, segment_seconds=5.0, retries=3, whole_seconds=300.0)
+LIMITS = SegmentLimits(proposed_window=4, window=4, segment_seconds=5.0, retries=3, whole_seconds=300.0)
 REQUEST = ConfirmedRequest(7, 16, bytes(range(200)), 480, 4, True)
 ACK = ComplexAck(7, 14, bytes(range(200)))
 
@@ -87,7 +87,7 @@ sizes = st.sampled_from((50, 128, 480, 1476))
 def test_a_message_of_any_length_comes_whole_over_a_good_network_with_nothing_sent_twice(
     message, size: int, offered: int, accepted: int
 ) -> None:
-    sender = SegmentSender(message, size, None, LIMITS._replace(window=offered))
+    sender = SegmentSender(message, size, None, LIMITS._replace(proposed_window=offered))
     receiver = SegmentReceiver(LIMITS._replace(window=accepted))
     network = Network(sender, receiver, lambda apdu: (0.01,))
     network.run()
@@ -112,7 +112,7 @@ def test_a_network_that_loses_doubles_and_reorders_never_makes_another_message_o
         copies = 0 if random.random() < loss else random.choice((1, 1, 1, 2, 3))
         return [0.01 * random.choice((1, 1, 1.5)) for _ in range(copies)]
 
-    sender = SegmentSender(message, size, None, LIMITS._replace(window=offered))
+    sender = SegmentSender(message, size, None, LIMITS._replace(proposed_window=offered))
     receiver = SegmentReceiver(LIMITS._replace(window=accepted))
     network = Network(sender, receiver, fate)
     network.run()
@@ -134,7 +134,7 @@ def test_as_many_losses_as_there_are_retries_keep_no_message_from_coming(
             return []
         return [0.01 * random.choice((1, 1, 1.5)) for _ in range(random.choice((1, 1, 1, 2)))]
 
-    sender = SegmentSender(message, size, None, LIMITS._replace(window=offered))
+    sender = SegmentSender(message, size, None, LIMITS._replace(proposed_window=offered))
     receiver = SegmentReceiver(LIMITS._replace(window=accepted))
     Network(sender, receiver, fate).run()
     assert sender.done
@@ -178,7 +178,7 @@ def test_one_segment_goes_first_then_as_many_as_the_peer_takes() -> None:
 
 
 def test_a_peer_never_gets_a_larger_window_than_was_proposed() -> None:
-    sender, _ = started(limits=LIMITS._replace(window=2))
+    sender, _ = started(limits=LIMITS._replace(proposed_window=2))
     assert len(sender.acknowledged(ack_of(0, window=127), 0.1)) == 2
 
 
@@ -196,6 +196,16 @@ def test_an_acknowledgement_of_what_is_not_under_way_changes_nothing(sequence: i
     assert sender.acknowledged(ack_of(sequence), 4.0) == ()
     assert sender.wake_at == before
     assert not sender.done
+
+
+def test_a_peer_that_acknowledges_within_a_window_gets_nothing_twice() -> None:
+    sender, _ = started(REQUEST._replace(parameters=bytes(44 * 10)))
+    assert sequences(sender.acknowledged(ack_of(0), 0.1)) == [1, 2, 3, 4]
+    assert sequences(sender.acknowledged(ack_of(1), 0.2)) == [5]
+    assert sequences(sender.acknowledged(ack_of(3), 0.3)) == [6, 7]
+    assert sender.acknowledged(ack_of(4, window=1), 0.4) == ()
+    assert sequences(sender.wake(5.4)) == [5]
+    assert sequences(sender.acknowledged(ack_of(7), 5.5)) == [8, 9]
 
 
 def test_an_acknowledgement_from_the_wrong_side_changes_nothing() -> None:
@@ -273,7 +283,7 @@ def test_no_acknowledgements_whatever_make_a_sender_send_what_is_not_in_the_mess
 
 
 def pieces(message=REQUEST, size: int = 50) -> list:
-    sender, first = started(message, size, limits=LIMITS._replace(window=127))
+    sender, first = started(message, size, limits=LIMITS._replace(proposed_window=127))
     return [first, *sender.acknowledged(SegmentAck(7, 0, 127, False, isinstance(message, ConfirmedRequest)), 0.0)]
 
 

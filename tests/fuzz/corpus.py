@@ -1,0 +1,131 @@
+"""Valid messages to start from, drawn from a `Random`."""
+
+from random import Random
+
+from broker.wire.bacnet.apdu import encode_apdu
+from broker.wire.bacnet.bvlc import Function, encode_bvlc, encode_forwarded
+from broker.wire.bacnet.encoding import encode_tags
+from broker.wire.bacnet.npdu import encode_npdu
+from broker.wire.bacnet.tags import Tag
+from broker.wire.modbus.mbap import encode_mbap
+from tests.unit.wire.bacnet import messages
+
+_LENGTHS = {0: (0,), 1: (1,), 2: (1, 2, 4), 3: (1, 2, 4), 4: (4,), 5: (8,), 6: (0, 3, 6), 8: (2, 3), 9: (1, 2)}
+_LENGTHS |= {10: (4,), 11: (4,), 12: (4,)}
+_REPLIES = (
+    "000c0080000119553e4441ac00003f",
+    "000c0080000119573e003f",
+    "010c008000011e29554e4441ac00004f295539024e91014f1f",
+    "010c008000011e29555e910291205f1f0c0080000c1e29554e91014f1f",
+    "0291029128",
+)
+_SC = (  # one of each function
+    "000000010a00",
+    "0000000206014000070097414243",
+    "010c000301020304050611121314151601040275040c0c02000001194d",
+    "010c000401020304050611121314151601200408",
+    "02040005010203040506",
+    "0300000677733a2f2f61",
+    "0400000701010640ef91",
+    "05000008",
+    "06000009010203040506000102030405060708090a0b0c0d0e0f0640ef91",
+    "0700000a010203040506000102030405060708090a0b0c0d0e0f0640ef91",
+    "0800000b",
+    "0900000c",
+    "0a00000d",
+    "0b00000e",
+    "0c00000f022a01ff",
+)
+_MODBUS = (
+    "0100000003",
+    "0300000002",
+    "050001ff00",
+    "0600010002",
+    "0f0000000a02ff01",
+    "10000100020400010002",
+    "16000400f20025",
+    "1700000001000a0001020005",
+    "140706000100000002",
+    "150b0600010000000200010002",
+    "2b0e0100",
+    "0800001234",
+    "18000a",
+)
+
+
+def datagram(random: Random) -> bytes:
+    """A BACnet/IP message of any kind."""
+    message = messages.bvlc(random)
+    if message.function == Function.FORWARDED_NPDU:
+        return encode_forwarded(message.origin, message.payload)
+    return encode_bvlc(message.function, message.payload)
+
+
+def whole_datagram(random: Random) -> bytes:
+    """A BACnet/IP message with an APDU in it."""
+    layers = messages.npdu(random)._replace(payload=apdu(random), message=None)
+    return encode_bvlc(Function.ORIGINAL_UNICAST, encode_npdu(layers))
+
+
+def npdu(random: Random) -> bytes:
+    """A network layer message of any kind."""
+    return encode_npdu(messages.npdu(random))
+
+
+def apdu(random: Random) -> bytes:
+    """An application layer message of any kind."""
+    return encode_apdu(messages.apdu(random))
+
+
+def _primitive(random: Random) -> Tag:
+    number = random.choice([*_LENGTHS, 7])
+    if number == 7:
+        text = random.choice(("", "zone", "Raum Süd", "x" * 300))
+        return Tag("application", 7, b"\0" + text.encode())
+    length = random.choice(_LENGTHS[number])
+    if number == 1:
+        return Tag("application", 1, bytes((random.randrange(2),)))
+    content = random.randbytes(length)
+    return Tag("application", number, bytes((random.randrange(8),)) + content[1:] if number == 8 else content)
+
+
+def _some_tags(random: Random, deepest: int) -> list[Tag]:
+    tags: list[Tag] = []
+    for _ in range(random.randrange(5)):
+        number = random.choice((0, 1, 2, 3, 14, 15, 254))
+        if random.random() < 0.5:
+            tags.append(_primitive(random))
+        elif random.random() < 0.6 or not deepest:
+            tags.append(Tag("context", number, random.randbytes(random.choice((0, 1, 3, 4, 5, 260)))))
+        else:
+            inside = _some_tags(random, deepest - 1)
+            tags += [Tag("opening", number, b""), *inside, Tag("closing", number, b"")]
+    return tags
+
+
+def tags(random: Random) -> bytes:
+    """Any tags, some within others."""
+    return encode_tags(_some_tags(random, 4))
+
+
+def reply(random: Random) -> bytes:
+    """An acknowledgement or error of a property service behind an octet that says which."""
+    return bytes.fromhex(random.choice(_REPLIES))
+
+
+def sc(random: Random) -> bytes:
+    """A message of BACnet/SC."""
+    return bytes.fromhex(random.choice(_SC))
+
+
+def modbus_request(random: Random) -> bytes:
+    """A request's PDU."""
+    return bytes.fromhex(random.choice(_MODBUS))
+
+
+def modbus_stream(random: Random) -> bytes:
+    """A few frames of Modbus/TCP."""
+    return b"".join(
+        encode_mbap(random.randrange(65536), random.randrange(256), modbus_request(random))
+        for _ in range(random.randint(1, 4))
+    )
