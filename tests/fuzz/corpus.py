@@ -2,14 +2,18 @@
 
 from random import Random
 
-from broker.wire.bacnet.apdu import encode_apdu
+from bacpypes3.apdu import ConfirmedRequestPDU
+
+from broker.wire.bacnet.apdu import Kind, encode_apdu
 from broker.wire.bacnet.bvlc import Function, encode_bvlc, encode_forwarded
 from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.npdu import encode_npdu
 from broker.wire.bacnet.tags import Tag
 from broker.wire.modbus.mbap import encode_mbap
+from tests.integration.bacnet.test_services_requests import BY_HAND, MESSAGES
 from tests.unit.wire.bacnet import messages
 
+_KINDS = {True: Kind.CONFIRMED_REQUEST, False: Kind.UNCONFIRMED_REQUEST}
 _LENGTHS = {0: (0,), 1: (1,), 2: (1, 2, 4), 3: (1, 2, 4), 4: (4,), 5: (8,), 6: (0, 3, 6), 8: (2, 3), 9: (1, 2)}
 _LENGTHS |= {10: (4,), 11: (4,), 12: (4,)}
 _REPLIES = (
@@ -17,7 +21,8 @@ _REPLIES = (
     "000c0080000119573e003f",
     "010c008000011e29554e4441ac00004f295539024e91014f1f",
     "010c008000011e29555e910291205f1f0c0080000c1e29554e91014f1f",
-    "0291029128",
+    "0591029128",
+    "100e910291280f1e0c0080000119551f",
 )
 _SC = (  # one of each function
     "000000010a00",
@@ -51,6 +56,10 @@ _MODBUS = (
     "0800001234",
     "18000a",
 )
+_SERVICES = [
+    bytes((_KINDS[isinstance(message, ConfirmedRequestPDU)], message.service_choice)) + bytes(message.encode().pduData)
+    for message, *_ in MESSAGES
+] + [bytes((Kind.CONFIRMED_REQUEST, number)) + bytes.fromhex(octets) for number, octets, *_ in BY_HAND.values()]
 
 
 def datagram(random: Random) -> bytes:
@@ -111,6 +120,16 @@ def tags(random: Random) -> bytes:
 def reply(random: Random) -> bytes:
     """An acknowledgement or error of a property service behind an octet that says which."""
     return bytes.fromhex(random.choice(_REPLIES))
+
+
+def service(random: Random) -> bytes:
+    """A bare request of any service that is decoded."""
+    return random.choice(_SERVICES)
+
+
+def discovery(random: Random) -> bytes:
+    """A bare Who-Is or Who-Has."""
+    return random.choice([octets for octets in _SERVICES if octets[:2] in (b"\x10\x07", b"\x10\x08")])
 
 
 def sc(random: Random) -> bytes:

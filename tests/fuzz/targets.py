@@ -8,10 +8,18 @@ from typing import NamedTuple
 from broker.errors import FrameError
 from broker.wire.bacnet.apdu import bare, decode_apdu, dressed, encode_apdu
 from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc, encode_forwarded
+from broker.wire.bacnet.discovery import decode_sought
 from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.npdu import decode_npdu, encode_npdu
-from broker.wire.bacnet.replies import decode_error, decode_read_property_ack, decode_read_property_multiple_ack
+from broker.wire.bacnet.replies import (
+    decode_read_property_ack,
+    decode_read_property_multiple_ack,
+    decode_refusal,
+    encode_read_property_ack,
+    encode_read_property_multiple_ack,
+)
 from broker.wire.bacnet.sc import decode_sc, encode_sc
+from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
 from broker.wire.bacnet.tags import decode_tags
 from broker.wire.bacnet.values import text_of
 from broker.wire.modbus.mbap import MbapDecoder, encode_mbap
@@ -60,13 +68,34 @@ def _tags(octets: bytes) -> None:
                 text_of(tag)
 
 
+def _services(octets: bytes) -> None:
+    """A bare request means the same once it was written down from what it means."""
+    kind, service, parameters = octets[:1], octets[1:2], octets[2:]
+    decode = decode_unconfirmed if kind == b"\x10" else decode_confirmed
+    found = decode(service[0] if service else 255, parameters)
+    assert decode(service[0], found.octets) == found
+    assert len(found.shown) + len(found.secret) == len(found.octets)
+
+
+def _discovery(octets: bytes) -> None:
+    decode_sought(octets)
+
+
 def _sc(octets: bytes) -> None:
     assert encode_sc(decode_sc(octets)) == octets
 
 
 def _replies(octets: bytes) -> None:
-    decoders = (decode_read_property_ack, decode_read_property_multiple_ack, decode_error)
-    decoders[octets[0] % 3 if octets else 0](octets[1:])
+    kind, parameters = octets[:1], octets[1:]
+    if kind == b"\0":
+        reported = decode_read_property_ack(parameters)
+        assert decode_read_property_ack(encode_read_property_ack(reported)) == reported
+    elif kind == b"\1":
+        several = decode_read_property_multiple_ack(parameters)
+        assert decode_read_property_multiple_ack(encode_read_property_multiple_ack(several)) == several
+    else:
+        refusal = decode_refusal(octets[0] if octets else 0, parameters)
+        assert refusal.octets == parameters
 
 
 def _modbus_request(octets: bytes) -> None:
@@ -89,6 +118,8 @@ TARGETS = (
     Target("datagram", corpus.whole_datagram, _datagram),
     Target("tags", corpus.tags, _tags),
     Target("replies", corpus.reply, _replies),
+    Target("services", corpus.service, _services),
+    Target("discovery", corpus.discovery, _discovery),
     Target("sc", corpus.sc, _sc),
     Target("modbus-request", corpus.modbus_request, _modbus_request),
     Target("modbus-stream", corpus.modbus_stream, _modbus_stream),

@@ -43,7 +43,7 @@ class Sought(NamedTuple):
 
 def decode_sought(bare: bytes) -> Sought | None:
     """What a bare Who-Is or Who-Has looks for; None if it is another request. Raises FrameError."""
-    if bare[0] != Kind.UNCONFIRMED_REQUEST or bare[1] not in (WHO_IS, WHO_HAS):
+    if len(bare) < 2 or bare[0] != Kind.UNCONFIRMED_REQUEST or bare[1] not in (WHO_IS, WHO_HAS):
         return None
     tags = decode_tags(bare[2:])
     low, high, rest = _limits(tags)

@@ -30,13 +30,13 @@ class SegmentLimits(NamedTuple):
     grant to a peer that sends.
     """
 
-    proposed_window: int = 1
     window: int = 16
     segment_seconds: float = 5.0
     retries: int = 3
     whole_seconds: float = 60.0
     octets: int = 262_144
     segments: int = 1024
+    proposed_window: int = 1
 
 
 USUAL_LIMITS = SegmentLimits()

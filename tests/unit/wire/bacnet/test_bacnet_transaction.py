@@ -99,7 +99,7 @@ def test_what_a_device_says_of_a_request_of_its_own_is_not_about_ours() -> None:
 def test_a_long_reply_is_put_together_whatever_the_window(octets: int, window: int) -> None:
     transaction, _ = started(SHORT)
     parameters = bytes(n % 251 for n in range(octets))
-    device = SegmentSender(ComplexAck(INVOKE, 12, parameters), 50, limits=SegmentLimits(window=window))
+    device = SegmentSender(ComplexAck(INVOKE, 12, parameters), 50, limits=SegmentLimits(proposed_window=window))
     out, now = list(device.start(0.0)), 0.0
     while out:
         now += 0.01
