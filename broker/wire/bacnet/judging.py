@@ -11,16 +11,18 @@ from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Relayed, Request
 from broker.model.place import BacnetIpWay, Device
 from broker.model.vocabulary import Result
+from broker.wire.bacnet.acknowledgements import SIMPLE, acknowledged
 from broker.wire.bacnet.apdu import AbortReason
+from broker.wire.bacnet.device_errors import decode_refusal
 from broker.wire.bacnet.references import Reference, reference_of
 from broker.wire.bacnet.replies import (
     Reported,
     decode_read_property_ack,
     decode_read_property_multiple_ack,
-    decode_refusal,
     encode_read_property_ack,
     encode_read_property_multiple_ack,
 )
+from broker.wire.bacnet.services import decode_confirmed
 from broker.wire.bacnet.standard import UNKNOWN_INSTANCE, WILDCARDS, error_text, number_of, word_of
 from broker.wire.bacnet.values import text_of_value
 
@@ -53,12 +55,13 @@ def judge(device: Device, request: Request, reply: bytes) -> Relayed:
         raise FrameError("reply_mismatch", "a reply to another service")
     if kind == ERROR:
         return _refused(request, choice, rest)
-    if kind != (SIMPLE_ACK if choice in (WRITE, WRITE_MULTIPLE) else COMPLEX_ACK):
+    if kind != (SIMPLE_ACK if choice in SIMPLE else COMPLEX_ACK):
         raise FrameError("reply_mismatch", "an acknowledgement of the wrong kind")
     if kind == SIMPLE_ACK:
         return Relayed(Result.DONE, reply)
     if choice not in (READ, READ_MULTIPLE):
-        raise FrameError("unrecognized_service", "an acknowledgement of a service that is not known")
+        brought = acknowledged(decode_confirmed(choice, request.payload[2:]), rest)
+        return Relayed(Result.DONE, reply[:2] + brought)
     return _read(device, request, choice, _reported(choice, rest))
 
 
@@ -183,7 +186,13 @@ def _told(request: Request, groups: Sequence[tuple[Reported, ...]]) -> Iterator[
         if len(group) == 1 and operation.touches:
             word, text = _text(_property(operation), group[0])
             for touch in operation.touches:
-                yield touch.point.id, word, text
+                if touch.whole or _is_slot(_property(operation)):
+                    yield touch.point.id, word, text
+
+
+def _is_slot(asked: BacnetProperty) -> bool:
+    """Whether it is one priority of a commandable point, which holds what the point may be."""
+    return asked.property == "priority-array" and bool(asked.index)
 
 
 def _text(asked: BacnetProperty, reported: Reported) -> tuple[str, str]:

@@ -18,9 +18,6 @@ from broker.wire.bacnet.tags import ENUMERATED, Tag, decode_tags, malformed
 
 _INSTANCE_BITS = 22
 _LARGEST_PROPERTY = 0x3FFFFF
-_WRITE_MULTIPLE = 16
-_WRAPPED = frozenset((8, 9, 10, _WRITE_MULTIPLE, 18, 22, 30))
-"""Add-, RemoveListElement, CreateObject, WritePropertyMultiple, private transfer, VT-Close, COV for several."""
 
 
 class Reported(NamedTuple):
@@ -157,50 +154,12 @@ def _outcome(reported: Reported) -> bytes:
     return opening(5) + b"".join(map(application_enumerated, reported.error)) + closing(5)
 
 
-class Refusal(NamedTuple):
-    """Why a device refused: error class and code, the first write that failed if it says so, and its octets again."""
-
-    error: tuple[int, int]
-    first_failed: Reference | None
-    octets: bytes
-
-
-def decode_refusal(service: int, octets: bytes) -> Refusal:
-    """The parameters of an Error PDU (20.1.7, clause 21 BACnet-Error). Raises FrameError.
-
-    Some services wrap class and code and add what it is about; devices are known to answer those plainly, too.
-    """
-    tags = decode_tags(octets)
-    reader = _Reader(tags)
-    if service not in _WRAPPED or not reader.is_next("opening", 0):
-        error = (reader.enumerated(), reader.enumerated())
-        if not reader.at_end():
-            raise malformed("tags behind the error")
-        return Refusal(error, None, encode_tags(tags))
-    reader.take("opening", 0)
-    error = (reader.enumerated(), reader.enumerated())
-    reader.take("closing", 0)
-    return Refusal(error, _first_failed(reader) if service == _WRITE_MULTIPLE else None, encode_tags(tags))
-
-
-def _first_failed(reader: _Reader) -> Reference:
-    reader.take("opening", 1)
-    object_type, instance = reader.object_identifier(0)
-    reference = Reference(object_type, instance, reader.property(1), reader.index(2))
-    reader.take("closing", 1)
-    if not reader.at_end():
-        raise malformed("tags behind the error")
-    return reference
-
-
 __all__ = [
     "FrameError",
     "Reference",
-    "Refusal",
     "Reported",
     "decode_read_property_ack",
     "decode_read_property_multiple_ack",
-    "decode_refusal",
     "encode_read_property_ack",
     "encode_read_property_multiple_ack",
 ]

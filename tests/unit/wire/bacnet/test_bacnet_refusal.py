@@ -5,6 +5,7 @@ import pytest
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty
 from broker.model.place import BacnetIpWay, Device, Protocol
+from broker.wire.bacnet.device_errors import decode_refusal
 from broker.wire.bacnet.encoding import application_enumerated
 from broker.wire.bacnet.interpreter import interpret, narrowed
 from broker.wire.bacnet.property_requests import encode_read_property, encode_read_property_multiple
@@ -13,7 +14,6 @@ from broker.wire.bacnet.refusal import composed_reply, error_reply, frame_reply,
 from broker.wire.bacnet.replies import (
     Reported,
     decode_read_property_multiple_ack,
-    decode_refusal,
     encode_read_property_multiple_ack,
 )
 from broker.wire.bacnet.standard import error_numbers, error_text

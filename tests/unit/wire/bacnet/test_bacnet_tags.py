@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import FrameError
+from broker.wire.bacnet.device_errors import decode_refusal
 from broker.wire.bacnet.replies import (
     Reference,
     decode_read_property_ack,
     decode_read_property_multiple_ack,
-    decode_refusal,
     encode_read_property_ack,
     encode_read_property_multiple_ack,
 )
