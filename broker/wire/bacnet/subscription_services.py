@@ -27,17 +27,20 @@ def subscribe_cov_property(taken: Parameters) -> Contents:
 
 
 def subscribe_cov_property_multiple(taken: Parameters) -> Contents:
-    """SubscribeCOVPropertyMultiple (13.16): one item for each property."""
+    """SubscribeCOVPropertyMultiple (13.16): one item for each property; without lifetime they end, without any all."""
     process = _process(taken)
-    terms = _terms(taken, 1)
-    delay = taken.optional_unsigned(3)
+    confirmed = taken.boolean(1) if taken.comes(1) else False
+    lifetime, delay = taken.optional_unsigned(2), taken.optional_unsigned(3)
     items: list[Item] = []
     taken.opening(4)
-    while not items or taken.comes(0):
+    while taken.comes(0) or not (items or lifetime is None):
         object_type, instance = taken.object(0)
         items += _references(taken, object_type, instance)
         _require_few(items)
     taken.closing(4)
+    if lifetime is None:
+        return tuple(items), (process, ("cancels", "true"))
+    terms = (("confirmed", str(confirmed).lower()), ("lifetime", str(lifetime or "unlimited")))
     delays = () if delay is None else (("max-notification-delay", str(delay)),)
     return tuple(items), (process, *terms, *delays)
 
