@@ -1,0 +1,279 @@
+"""Many BACnet/IP devices on one port of our own: each is heard by where it is, and by nothing else."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from broker.adapters.bacnet_port import Peer, Whereabouts
+from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol
+from broker.model.vocabulary import Action, Reason, Result
+from broker.wire.bacnet.apdu import ConfirmedRequest, decode_apdu
+from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc
+from broker.wire.bacnet.meaning import compose_read, compose_write
+from broker.wire.bacnet.npdu import Address, Message, Npdu, decode_npdu, encode_npdu, encode_reject
+from tests.integration.upstreams.asking import QUICK, asked, upstreams
+
+POINT = Point("setpoint", BacnetAddress("analog-value", 1, priority_lowest=8, priority_highest=16), Action.ADJUST)
+READ = 12
+Place = tuple[str, int]
+
+
+def value(number: int) -> bytes:
+    """What a ReadProperty of POINT brings: a whole number below 256 as an Unsigned."""
+    return bytes.fromhex("0c0080000119553e21") + bytes((number,)) + b"\x3f"
+
+
+def unicast(apdu: bytes, source: Address | None = None) -> bytes:
+    return encode_bvlc(Function.ORIGINAL_UNICAST, encode_npdu(Npdu(apdu, source=source)))
+
+
+def acknowledged(request: ConfirmedRequest, number: int) -> bytes:
+    if request.service != READ:
+        return bytes((0x20, request.invoke, request.service))
+    return bytes((0x30, request.invoke, READ)) + value(number)
+
+
+Answer = Callable[["Station", Npdu, ConfirmedRequest, Place], None]
+
+
+class Station(asyncio.DatagramProtocol):
+    """A device or router, that answers as `answer` says; it keeps where requests came from."""
+
+    def __init__(self, answer: Answer) -> None:
+        self.answer = answer
+        self.callers: list[Place] = []
+        self.invokes: list[int] = []
+        self.arrived = asyncio.Event()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = transport
+        self.port: int = transport.get_extra_info("sockname")[1]
+
+    def datagram_received(self, data: bytes, addr: Place) -> None:
+        npdu = decode_npdu(decode_bvlc(data).payload)
+        request = decode_apdu(npdu.payload)
+        assert isinstance(request, ConfirmedRequest)
+        assert npdu.expecting_reply
+        self.callers.append(addr)
+        self.invokes.append(request.invoke)
+        self.arrived.set()
+        self.answer(self, npdu, request, addr)
+
+    def send(self, datagram: bytes, to: Place) -> None:
+        self.transport.sendto(datagram, to)  # type: ignore[attr-defined]
+
+
+def honest(number: int) -> Answer:
+    return lambda station, npdu, request, caller: station.send(unicast(acknowledged(request, number)), caller)
+
+
+def routed(station: Station, npdu: Npdu, request: ConfirmedRequest, caller: Place) -> None:
+    """A router behind which every device answers with the last octet of its address."""
+    assert npdu.destination is not None
+    station.send(unicast(acknowledged(request, npdu.destination.mac[-1]), npdu.destination), caller)
+
+
+def silent(station: Station, npdu: Npdu, request: ConfirmedRequest, caller: Place) -> None:
+    return None
+
+
+@asynccontextmanager
+async def station(answer: Answer) -> AsyncIterator[Station]:
+    transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+        lambda: Station(answer), local_addr=("127.0.0.1", 0)
+    )
+    yield protocol
+    transport.close()
+
+
+def device(port: int, id_: str = "vav-1", budget: Budget = QUICK, network: int | None = None, mac: int = 0) -> Device:
+    way = BacnetIpWay("127.0.0.1", port, 1001, network, b"" if network is None else bytes((mac,)))
+    return Device("plant", id_, "hvac", Protocol.BACNET, way, budget=budget)
+
+
+def test_all_devices_are_asked_from_one_port_and_each_answer_is_its_own() -> None:
+    async def play() -> None:
+        async with station(honest(1)) as one, station(honest(2)) as two, station(honest(3)) as three:
+            devices = [device(each.port, f"d{each.port}") for each in (one, two, three)]
+            async with upstreams(*devices) as ways:
+                futures = [asked(ways.upstream(d.key), compose_read(d, (POINT,))[0]) for d in devices * 5]
+                values = [dict(relayed.values)["setpoint"] for relayed in await asyncio.gather(*futures)]
+                assert values == ["1", "2", "3"] * 5
+                assert len({*one.callers, *two.callers, *three.callers}) == 1
+
+    asyncio.run(play())
+
+
+def test_a_reply_from_anywhere_else_is_no_reply() -> None:
+    async def play() -> None:
+        async with station(honest(9)) as other:
+
+            def through_another(station: Station, npdu: Npdu, request: ConfirmedRequest, caller: Place) -> None:
+                other.send(unicast(acknowledged(request, 66)), caller)
+                for source in (Address(5, b"\x07"), Address(5, b"\x08")):
+                    station.send(unicast(acknowledged(request, 67), source), caller)
+                station.send(unicast(acknowledged(request, 1)), caller)
+
+            async with station(through_another) as asked_one:
+                mine, theirs = device(asked_one.port), device(other.port, "vav-2")
+                async with upstreams(mine, theirs) as ways:
+                    relayed = await asked(ways.upstream(mine.key), compose_read(mine, (POINT,))[0])
+                    assert relayed.values == (("setpoint", "1"),)
+
+    asyncio.run(play())
+
+
+def test_devices_behind_a_router_are_told_apart_by_network_and_address() -> None:
+    async def play() -> None:
+        async with station(routed) as router:
+            behind = [device(router.port, f"d{mac}", replace(QUICK, connections=4), 2001, mac) for mac in (4, 5, 6)]
+            async with upstreams(*behind) as ways:
+                futures = [asked(ways.upstream(d.key), compose_read(d, (POINT,))[0]) for d in behind * 4]
+                values = [dict(relayed.values)["setpoint"] for relayed in await asyncio.gather(*futures)]
+                assert values == ["4", "5", "6"] * 4
+                assert len(ways.states()) == 1
+
+    asyncio.run(play())
+
+
+def test_a_reply_in_the_name_of_a_neighbour_behind_the_router_is_no_reply() -> None:
+    def as_neighbour(station: Station, npdu: Npdu, request: ConfirmedRequest, caller: Place) -> None:
+        for source in (None, Address(2001, b"\x05"), Address(2002, b"\x04")):
+            station.send(unicast(acknowledged(request, 66), source), caller)
+
+    async def play() -> None:
+        async with station(as_neighbour) as router:
+            one, two = (device(router.port, f"d{mac}", network=2001, mac=mac) for mac in (4, 5))
+            async with upstreams(one, two) as ways:
+                relayed = await asked(ways.upstream(one.key), compose_write(one, POINT, "20"))
+                assert (relayed.result, relayed.code) == (Result.UNKNOWN, "timeout")
+
+    asyncio.run(play())
+
+
+def rejecting(network: int) -> Answer:
+    def answer(station: Station, npdu: Npdu, request: ConfirmedRequest, caller: Place) -> None:
+        rejection = Npdu(encode_reject(1, network), message=Message.REJECT)
+        station.send(encode_bvlc(Function.ORIGINAL_UNICAST, encode_npdu(rejection)), caller)
+
+    return answer
+
+
+def test_what_the_router_cannot_pass_on_was_not_sent_and_what_it_says_of_another_network_is_not_about_it() -> None:
+    async def play() -> None:
+        async with station(rejecting(2001)) as router:
+            far = device(router.port, network=2001, mac=4)
+            async with upstreams(far) as ways:
+                relayed = await asked(ways.upstream(far.key), compose_write(far, POINT, "20"))
+                assert (relayed.result, relayed.code) == (Result.NOT_SENT, Reason.DEVICE_DOWN)
+                router.answer = rejecting(2002)
+                relayed = await asked(ways.upstream(far.key), compose_write(far, POINT, "20"))
+                assert (relayed.result, relayed.code) == (Result.UNKNOWN, "timeout")
+
+    asyncio.run(play())
+
+
+def test_a_rejection_that_may_be_about_another_write_leaves_both_unknown() -> None:
+    async def play() -> None:
+        async with station(silent) as router:
+            roomy = replace(QUICK, connections=2)
+            one, two = (device(router.port, f"d{mac}", roomy, 2001, mac) for mac in (4, 5))
+
+            def both_then_reject(station: Station, npdu: Npdu, request: ConfirmedRequest, caller: Place) -> None:
+                if len(station.invokes) == 2:
+                    rejecting(2001)(station, npdu, request, caller)
+
+            router.answer = both_then_reject
+            async with upstreams(one, two) as ways:
+                futures = [asked(ways.upstream(d.key), compose_write(d, POINT, "20")) for d in (one, two)]
+                results = [(each.result, each.code) for each in await asyncio.gather(*futures)]
+                assert results == [(Result.UNKNOWN, "device_down")] * 2
+
+    asyncio.run(play())
+
+
+def test_nobody_listening_at_one_place_ends_nothing_elsewhere() -> None:
+    async def play() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+            gone.bind(("127.0.0.1", 0))
+            down = device(gone.getsockname()[1], "down", replace(QUICK, response_timeout_seconds=20))
+        async with station(silent) as slow:
+            up = device(slow.port, "up")
+            async with upstreams(up, down) as ways:
+                waiting = asked(ways.upstream(up.key), compose_write(up, POINT, "20"))
+                await slow.arrived.wait()
+                relayed = await asked(ways.upstream(down.key), compose_write(down, POINT, "20"))
+                assert (relayed.result, relayed.code) == (Result.UNKNOWN, "device_down")
+                assert not waiting.done()
+                slow.answer = honest(1)
+                assert (await waiting).code == "timeout"
+
+    asyncio.run(play())
+
+
+def test_each_device_has_no_more_outstanding_than_its_budget_allows() -> None:
+    async def play() -> None:
+        most: dict[int, int] = {}
+        outstanding: dict[int, int] = {}
+
+        def later(station: Station, npdu: Npdu, request: ConfirmedRequest, caller: Place) -> None:
+            outstanding[station.port] = outstanding.get(station.port, 0) + 1
+            most[station.port] = max(most.get(station.port, 0), outstanding[station.port])
+            asyncio.get_running_loop().call_later(0.005, answered, station, request, caller)
+
+        def answered(station: Station, request: ConfirmedRequest, caller: Place) -> None:
+            outstanding[station.port] -= 1
+            station.send(unicast(acknowledged(request, 1)), caller)
+
+        async with station(later) as narrow, station(later) as wide:
+            devices = [device(narrow.port, "n"), device(wide.port, "w", replace(QUICK, connections=4))]
+            async with upstreams(*devices) as ways:
+                futures = [asked(ways.upstream(d.key), compose_read(d, (POINT,))[0]) for d in devices * 12]
+                assert {each.result for each in await asyncio.gather(*futures)} == {Result.DONE}
+                assert most == {narrow.port: 1, wide.port: 4}
+
+    asyncio.run(play())
+
+
+class Waiting:
+    def heard(self, apdu: object) -> None: ...
+    def misheard(self) -> None: ...
+    def unreachable(self, proven: bool) -> None: ...
+
+
+def test_an_invoke_id_is_not_used_again_while_it_is_outstanding_or_a_late_reply_may_come() -> None:
+    peer, hearer = Peer(Whereabouts(("127.0.0.1", 47808))), Waiting()
+    taken = [peer.take(hearer, 0.0) for _ in range(256)]
+    assert sorted(taken) == list(range(256))  # type: ignore[type-var]
+    assert peer.take(hearer, 0.0) is None
+    late, answered = taken[3], taken[7]
+    assert late is not None
+    assert answered is not None
+    peer.give_back(late, 1.0, answered=False)
+    peer.give_back(answered, 1.0, answered=True)
+    assert [peer.take(hearer, 2.0), peer.take(hearer, 2.0)] == [answered, None]
+    assert peer.take(hearer, 62.0) == late
+
+
+@pytest.mark.parametrize("forwarded", [False, True])
+def test_what_claims_to_have_been_forwarded_or_is_addressed_elsewhere_is_passed_over(forwarded: bool) -> None:
+    def odd(station: Station, npdu: Npdu, request: ConfirmedRequest, caller: Place) -> None:
+        apdu = acknowledged(request, 66)
+        if forwarded:
+            station.send(encode_bvlc(Function.FORWARDED_NPDU, bytes(6) + encode_npdu(Npdu(apdu))), caller)
+        else:
+            elsewhere = Npdu(apdu, destination=Address(7, b"\x01"))
+            station.send(encode_bvlc(Function.ORIGINAL_UNICAST, encode_npdu(elsewhere)), caller)
+
+    async def play() -> None:
+        async with station(odd) as asked_one:
+            mine = device(asked_one.port)
+            async with upstreams(mine) as ways:
+                relayed = await asked(ways.upstream(mine.key), compose_read(mine, (POINT,))[0])
+                assert (relayed.result, relayed.code) == (Result.NO_REPLY, "timeout")
+
+    asyncio.run(play())
