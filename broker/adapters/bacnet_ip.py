@@ -55,6 +55,7 @@ class BacnetIpLink:
         way = job.lane.device.way
         assert isinstance(way, BacnetIpWay)
         peer = self._port.peer(_whereabouts(self._place, way))
+        peer.requests = None if job.lane.notices is None else job.lane.notices.hear
         now = self._clock.monotonic()
         invoke = peer.take(self, now)
         if invoke is None:
@@ -84,7 +85,7 @@ class BacnetIpLink:
 
     def _judge(self, job: Job, reply: bytes) -> None:
         try:
-            relayed = judge(job.lane.device, job.request, reply)
+            relayed = judge(job.request, reply)
         except FrameError:
             self._endpoint.faults += 1
             relayed = lost(job.request, "reply_invalid", Result.BAD_REPLY)

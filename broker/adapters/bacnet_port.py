@@ -51,13 +51,17 @@ class Whereabouts(NamedTuple):
 
 
 class Peer:
-    """One device as the port knows it: who waits for what it says, and which invoke ids may be used with it."""
+    """One device as the port knows it: who waits for what it says, and which invoke ids may be used with it.
 
-    __slots__ = ("_last", "_npci", "_quarantine", "outstanding", "whereabouts")
+    `requests` is called with what the device asks or tells of its own accord.
+    """
+
+    __slots__ = ("_last", "_npci", "_quarantine", "outstanding", "requests", "whereabouts")
 
     def __init__(self, whereabouts: Whereabouts) -> None:
         self.whereabouts = whereabouts
         self.outstanding: dict[int, Hearer] = {}
+        self.requests: Callable[[Peer, ConfirmedRequest | UnconfirmedRequest], None] | None = None
         self._last = secrets.randbelow(_INVOKE_IDS)
         self._quarantine: dict[int, float] = {}
         self._npci = tuple(
@@ -95,13 +99,11 @@ class BacnetIpPort:
     """The socket, and the peers that are heard through it.
 
     `bind` is the local address, that of the segment's interface; without it the one that routes to each device.
-    `requests` is called with what a device asks or tells of its own accord.
     """
 
     def __init__(self, clock: Clock, bind: str = "") -> None:
         self.clock = clock
         self.strangers = 0
-        self.requests: Callable[[Peer, ConfirmedRequest | UnconfirmedRequest], None] | None = None
         self._bind = bind
         self._peers: dict[Whereabouts, Peer] = {}
         self._users = 0
@@ -189,8 +191,8 @@ class BacnetIpPort:
                 about.misheard()
             return
         if isinstance(apdu, ConfirmedRequest | UnconfirmedRequest):
-            if self.requests is not None:
-                self.requests(peer, apdu)
+            if peer.requests is not None:
+                peer.requests(peer, apdu)
             return
         hearer = peer.outstanding.get(apdu.invoke)
         if hearer is not None:

@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import cast
 
+from broker.adapters.bacnet_notices import BacnetNotices
 from broker.adapters.lane import DEVICE_DOWN, Job, Lane, Link, Pace
 from broker.engine.ports import Clock
 from broker.model.operation import Relayed
@@ -61,9 +62,9 @@ class Endpoint:
         """Whether requests fail at once because the place could not be reached a moment ago."""
         return not self.links and self.clock.monotonic() < self.down_until
 
-    def add(self, device: Device) -> Lane:
+    def add(self, device: Device, notices: BacnetNotices | None = None) -> Lane:
         """A lane for one more device behind this endpoint."""
-        lane = Lane(device, self)
+        lane = Lane(device, self, notices)
         self.lanes.append(lane)
         self._settle_limits()
         return lane
@@ -73,6 +74,7 @@ class Endpoint:
         if lane.closed:
             return
         lane.closed, lane.direct = True, False
+        lane.notifications(None)
         while lane.queue:
             self._refuse(self._take(lane), DEVICE_DOWN)
         for link in [link for link in self.links if link.job is not None and link.job.lane is lane]:

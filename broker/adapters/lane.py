@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+from broker.adapters.bacnet_notices import BacnetNotices, Told
 from broker.model.operation import Relayed, Request
 from broker.model.place import Device
 from broker.model.vocabulary import Reason, Result
@@ -73,9 +74,12 @@ class Pace:
 class Lane:
     """The way to one device: implements `Upstream`."""
 
-    __slots__ = ("budget", "closed", "device", "direct", "endpoint", "in_flight", "pace", "queue", "timeout", "unit")
+    __slots__ = (
+        *("budget", "closed", "device", "direct", "endpoint", "in_flight", "notices", "pace", "queue", "timeout"),
+        "unit",
+    )
 
-    def __init__(self, device: Device, endpoint: "Endpoint") -> None:
+    def __init__(self, device: Device, endpoint: "Endpoint", notices: BacnetNotices | None = None) -> None:
         self.device = device
         self.endpoint = endpoint
         self.budget = device.budget
@@ -84,6 +88,7 @@ class Lane:
         self.pace = Pace(device.budget.operations_per_second, device.budget.gap_seconds)
         self.queue: deque[Job] = deque()
         self.in_flight = 0
+        self.notices = notices
         self.direct = False
         self.closed = False
 
@@ -101,6 +106,14 @@ class Lane:
             endpoint.free.pop().send(job)
             return
         endpoint.admit(job)
+
+    def notifications(self, told: Told | None) -> None:
+        """Call `told` with each notification of a change that the device sends, or (None) not any more.
+
+        It says whether it is about what was subscribed; a confirmed one is then acknowledged.
+        """
+        if self.notices is not None:
+            self.notices.listen(told)
 
     async def close(self) -> None:
         """Fail what is queued (`NOT_SENT`), end what is in flight (`UNKNOWN` or `NO_REPLY`) and disconnect."""

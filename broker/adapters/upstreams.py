@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from broker.adapters.bacnet_ip import bacnet_ip_opener
+from broker.adapters.bacnet_notices import BacnetNotices
 from broker.adapters.bacnet_port import BacnetIpPort
 from broker.adapters.endpoint import Endpoint, OpenLink
 from broker.adapters.lane import Lane
@@ -131,7 +132,7 @@ class Upstreams:
         self._endpoints = {place: endpoint for place, endpoint in self._endpoints.items() if endpoint.lanes}
         for key, device in wanted.items():
             if key not in self._lanes:
-                self._lanes[key] = self._endpoint(device.way).add(device)
+                self._lanes[key] = self._endpoint(device.way).add(device, self._notices(device.way))
         stated = {endpoint.at: endpoint.budget for endpoint in endpoints}
         for endpoint in self._endpoints.values():
             endpoint.bear(stated.get(endpoint.address))
@@ -144,6 +145,9 @@ class Upstreams:
             endpoint = Endpoint(place_name(way), self._opener(way), self._clock, silence)
             self._endpoints[place] = endpoint
         return endpoint
+
+    def _notices(self, way: Way) -> BacnetNotices | None:
+        return BacnetNotices(way.instance, self._bacnet_port) if isinstance(way, BacnetIpWay) else None
 
     def _opener(self, way: Way) -> OpenLink:
         if isinstance(way, ModbusTcpWay):

@@ -13,6 +13,7 @@ from broker.model.decision import EntryPoint
 from broker.model.leave import Debt, Place
 from broker.model.operation import Operation, Relayed, Request
 from broker.model.place import Device
+from broker.wire.bacnet.cov import CovNotification
 
 
 class PolicyEngine(Protocol):
@@ -124,6 +125,12 @@ class Upstream(Protocol):
 
         `still_allowed` is asked when a request that had to wait is about to be sent: "" or the `Reason` word of its
         NOT_SENT.
+        """
+
+    def notifications(self, told: Callable[[CovNotification], bool] | None) -> None:
+        """Call `told` with each notification of a change that the device sends, or (None) not any more.
+
+        It says whether it is about what was subscribed; a confirmed one is then acknowledged.
         """
 
     async def close(self) -> None:

@@ -9,12 +9,14 @@ from dataclasses import replace
 import pytest
 
 from broker.adapters.simulators.bacnet_device import BacnetDeviceSimulator
-from broker.model.operation import BacnetProperty, Relayed, Request
+from broker.model.operation import BacnetProperty, Operation, Relayed, Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol, Segmentation
 from broker.model.vocabulary import Action, Reason, Result
+from broker.wire.bacnet.cov import CovNotification, encode_cov_subscription
 from broker.wire.bacnet.meaning import compose_read, compose_write, errors_of
 from broker.wire.bacnet.property_requests import encode_read_property_multiple
 from broker.wire.bacnet.references import reference_of
+from broker.wire.bacnet.values import text_of_value
 from broker.wire.meaning import compose_look, compose_undo, values_of
 from tests.integration.upstreams.asking import asked, upstreams
 
@@ -93,7 +95,7 @@ async def read(ask: Ask, device: Device, *points: Point) -> dict[str, str]:
     (request,) = compose_read(device, points)
     relayed = await ask(request)
     assert relayed.result == Result.DONE, relayed
-    return dict(relayed.values)
+    return dict(values_of(device, request, relayed.payload))
 
 
 @every_device
@@ -117,7 +119,7 @@ def test_one_unknown_property_among_several_is_an_error_of_its_own(name: str) ->
         (request,) = compose_read(device, (TEMPERATURE, UNKNOWN_PROPERTY, MISSING))
         relayed = await ask(request)
         assert relayed.result == Result.DONE
-        assert relayed.values == (("temperature", "21"),)
+        assert values_of(device, request, relayed.payload) == (("temperature", "21"),)
         assert errors_of(request, relayed.payload) == (
             ("unknown", "property/unknown-property"),
             ("missing", "object/unknown-object"),
@@ -207,10 +209,11 @@ def test_what_does_not_fit_one_message_comes_and_goes_in_segments(name: str) -> 
     async def test(ask: Ask, device: Device) -> None:
         assert len(read_often(800).payload) > 1476
         for points in (200, 800):
-            relayed = await ask(read_often(points))
+            request = read_often(points)
+            relayed = await ask(request)
             assert (relayed.result, relayed.code) == (Result.DONE, "")
             assert len(relayed.payload) > points * 20
-            assert relayed.values == ((NAME.id, f"simulated-{INSTANCE}"),) * points
+            assert values_of(device, request, relayed.payload) == ((NAME.id, f"simulated-{INSTANCE}"),) * points
         assert await read(ask, device, TEMPERATURE) == {"temperature": "21"}
 
     with_device(name, test)
@@ -234,3 +237,58 @@ def test_callers_at_once_each_get_their_own_answer(name: str) -> None:
         assert [list(answer) for answer in answers] == [[point.id] for point in points]
 
     with_device(name, test)
+
+
+Told = Callable[[CovNotification], bool]
+
+
+def with_notifications(
+    name: str, test: Callable[[Ask, Device, Callable[[Told | None], None]], Awaitable[None]]
+) -> None:
+    async def play() -> None:
+        async with DEVICES[name]() as port:
+            device = replace(DEVICE, way=replace(DEVICE.way, port=port))  # type: ignore[arg-type]
+            async with upstreams(device) as ways:
+                lane = ways.upstream(device.key)
+                await test(lambda request: asked(lane, request), device, lane.notifications)
+
+    asyncio.run(play())
+
+
+def subscribing(process: int, confirmed: bool, lifetime: int | None) -> Request:
+    at = BacnetProperty("analog-value", 1, None)
+    payload = encode_cov_subscription(process, at, confirmed=confirmed, lifetime_seconds=lifetime)
+    return Request((Operation("bacnet", Action.VIEW, "subscribe-cov", at),), payload, "")
+
+
+def present_value(notification: CovNotification) -> str:
+    (item,) = [item for item in notification.items if item.property == "present-value"]
+    return text_of_value(item.object_type, "present-value", None, item.value or ())
+
+
+@every_device
+@pytest.mark.parametrize("confirmed", [False, True])
+def test_what_is_subscribed_is_told_until_it_is_cancelled(name: str, confirmed: bool) -> None:
+    async def test(ask: Ask, device: Device, notifications: Callable[[Told | None], None]) -> None:
+        told: asyncio.Queue[CovNotification] = asyncio.Queue()
+
+        def tell(notification: CovNotification) -> bool:
+            told.put_nowait(notification)
+            return True
+
+        notifications(tell)
+        assert (await ask(compose_write(device, SETPOINT, "19.5", 9))).result == Result.DONE
+        assert (await ask(subscribing(77, confirmed, 300))).result == Result.DONE
+        heard = await asyncio.wait_for(told.get(), 10)
+        assert (heard.process, heard.device_instance, heard.confirmed) == (77, INSTANCE, confirmed)
+        assert (heard.object_type, heard.instance, present_value(heard)) == ("analog-value", 1, "19.5")
+        assert 0 < heard.remaining_seconds <= 300
+        assert (await ask(compose_write(device, SETPOINT, "23.5", 9))).result == Result.DONE
+        assert present_value(await asyncio.wait_for(told.get(), 10)) == "23.5"
+        assert (await ask(subscribing(77, confirmed, None))).result == Result.DONE
+        assert (await ask(compose_write(device, SETPOINT, None, 9))).result == Result.DONE
+        await read(ask, device, SETPOINT)
+        assert told.empty()
+        notifications(None)
+
+    with_notifications(name, test)

@@ -95,6 +95,7 @@ class BacnetDeviceSimulator:
             presentValue=_FIRST_SETPOINT,
             relinquishDefault=_FIRST_SETPOINT,
             units="degrees-celsius",
+            covIncrement=0.1,
         )
         zone = AnalogInputObject(
             objectIdentifier=("analog-input", 1),

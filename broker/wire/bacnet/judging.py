@@ -5,11 +5,10 @@ same order (15.7.1.2 promises that of ReadPropertyMultiple).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Relayed, Request
-from broker.model.place import BacnetIpWay, Device
+from broker.model.place import BacnetAddress, Point
 from broker.model.vocabulary import Result
 from broker.wire.bacnet.acknowledgements import SIMPLE, acknowledged
 from broker.wire.bacnet.apdu import AbortReason
@@ -23,11 +22,12 @@ from broker.wire.bacnet.replies import (
     encode_read_property_multiple_ack,
 )
 from broker.wire.bacnet.services import decode_confirmed
-from broker.wire.bacnet.standard import UNKNOWN_INSTANCE, WILDCARDS, error_text, number_of, word_of
+from broker.wire.bacnet.standard import error_text, word_of
 from broker.wire.bacnet.values import text_of_value
 
 SIMPLE_ACK, COMPLEX_ACK, ERROR, REJECT, ABORT = 0x20, 0x30, 0x50, 0x60, 0x70  # 20.1.1, first octet of a bare APDU
-READ, READ_MULTIPLE, WRITE, WRITE_MULTIPLE = 12, 14, 15, 16  # clause 21: confirmed service choices
+READ, READ_MULTIPLE, WRITE_MULTIPLE = 12, 14, 16  # clause 21: confirmed service choices
+_PRESENT_VALUE, _PRIORITY_ARRAY = "present-value", "priority-array"
 UNREADABLE = "value/unreadable"
 """Our word for a value that is constructed, no finite number or not printable."""
 
@@ -44,7 +44,7 @@ _BEFORE_ANYTHING = frozenset(
 """18.10: why a device does not take a request in; other reasons may come up while it is being carried out."""
 
 
-def judge(device: Device, request: Request, reply: bytes) -> Relayed:
+def judge(request: Request, reply: bytes) -> Relayed:
     """What a bare reply says. Raises FrameError if it cannot be one to this request."""
     kind, choice, rest = reply[0], reply[1], reply[2:]
     if kind == REJECT:
@@ -62,13 +62,28 @@ def judge(device: Device, request: Request, reply: bytes) -> Relayed:
     if choice not in (READ, READ_MULTIPLE):
         brought = acknowledged(decode_confirmed(choice, request.payload[2:]), rest)
         return Relayed(Result.DONE, reply[:2] + brought)
-    return _read(device, request, choice, _reported(choice, rest))
+    return _read(request, choice, _reported(choice, rest))
 
 
 def told(request: Request, reply: bytes) -> Iterator[tuple[str, str, str]]:
     """What an accepted bare reply says of each point: its id, `value` or `error`, and which."""
-    if reply[0] == COMPLEX_ACK and reply[1] in (READ, READ_MULTIPLE):
-        yield from _told(request, _grouped(request.operations, _reported(reply[1], reply[2:])))
+    if reply[0] != COMPLEX_ACK or reply[1] not in (READ, READ_MULTIPLE):
+        return
+    for operation, each in zip(request.operations, _reported(reply[1], reply[2:]), strict=True):
+        asked = _property(operation)
+        points = [touch.point for touch in operation.touches if _tells(asked, touch.point)]
+        word, text = _text(asked, each) if points else ("", "")
+        for point in points:
+            yield point.id, word, text
+
+
+def _tells(asked: BacnetProperty, point: Point) -> bool:
+    """Whether what is asked for is what the point is, or one priority of it (19.2.1)."""
+    at = point.address
+    if not isinstance(at, BacnetAddress):
+        return False
+    priority = asked.property == _PRIORITY_ARRAY and asked.index is not None and at.property == _PRESENT_VALUE
+    return priority or (at.property, at.index) == (asked.property, asked.index)
 
 
 def _aborted(request: Request, reply: bytes) -> Relayed:
@@ -110,89 +125,19 @@ def _reported(choice: int, parameters: bytes) -> tuple[Reported, ...]:
     return decode_read_property_multiple_ack(parameters)
 
 
-def _read(device: Device, request: Request, choice: int, reported: tuple[Reported, ...]) -> Relayed:
-    groups = _grouped(request.operations, reported)
-    for operation, group in zip(request.operations, groups, strict=True):
-        if not _answers(operation, device, group):
-            raise FrameError("reply_mismatch", "other properties than were asked for")
+def _read(request: Request, choice: int, reported: tuple[Reported, ...]) -> Relayed:
+    asked = [_reference(operation) for operation in request.operations]
+    if [each.reference for each in reported] != asked:
+        raise FrameError("reply_mismatch", "other properties than were asked for")
     encoded = encode_read_property_ack(reported[0]) if choice == READ else encode_read_property_multiple_ack(reported)
-    values = tuple((point, text) for point, word, text in _told(request, groups) if word == "value")
-    each = tuple(_fared(group) for group in groups)
-    mixed = any(result != Result.DONE for result, _ in each)
-    return Relayed(Result.DONE, bytes((COMPLEX_ACK, choice)) + encoded, values, each=each if mixed else ())
+    failed = any(each.error is not None for each in reported)
+    each = tuple(map(_fared, reported)) if failed else ()
+    return Relayed(Result.DONE, bytes((COMPLEX_ACK, choice)) + encoded, each=each)
 
 
-def _fared(group: tuple[Reported, ...]) -> tuple[str, str]:
-    error = group[0].error if len(group) == 1 else None
+def _fared(reported: Reported) -> tuple[str, str]:
+    error = reported.error
     return (Result.DONE, "") if error is None else (Result.DEVICE_REFUSED, error_text(*error))
-
-
-def _grouped(operations: Sequence[Operation], reported: Sequence[Reported]) -> list[tuple[Reported, ...]]:
-    """What was reported for each operation: one property, any number for ALL, REQUIRED and OPTIONAL (15.7.3.1.2).
-
-    Raises FrameError if they are not as many.
-    """
-    groups: list[tuple[Reported, ...]] = []
-    position = 0
-    for place, operation in enumerate(operations):
-        end = position + 1
-        if _property(operation).property in WILDCARDS:
-            end = max(position, _end_of_object(reported, position) - _more_of_object(operations, place))
-        groups.append(tuple(reported[position:end]))
-        position = end
-    if position != len(reported):
-        raise FrameError("reply_mismatch", "not as many properties as were asked for")
-    return groups
-
-
-def _end_of_object(reported: Sequence[Reported], start: int) -> int:
-    """Where the results end that are about the same object as the one at `start`."""
-    end = start
-    while end < len(reported) and reported[end].reference[:2] == reported[start].reference[:2]:
-        end += 1
-    return end
-
-
-def _more_of_object(operations: Sequence[Operation], place: int) -> int:
-    """How many operations right behind this one are about the same object."""
-    this = _property(operations[place])
-    end = place + 1
-    while end < len(operations) and _same_object(this, _property(operations[end])):
-        end += 1
-    return end - place - 1
-
-
-def _same_object(one: BacnetProperty, other: BacnetProperty) -> bool:
-    return (one.object_type, one.instance) == (other.object_type, other.instance)
-
-
-def _answers(operation: Operation, device: Device, group: tuple[Reported, ...]) -> bool:
-    meant = _meant(_property(operation), device)
-    if meant.property in WILDCARDS:
-        found = {each.reference[:2] for each in group}
-        return found <= {(number_of("object-type", meant.object_type), meant.instance)}
-    return len(group) == 1 and group[0].reference == reference_of(meant)
-
-
-def _meant(asked: BacnetProperty, device: Device) -> BacnetProperty:
-    """A device that is asked by the unknown instance answers by its own (12.11.1)."""
-    if asked.object_type == "device" and asked.instance == UNKNOWN_INSTANCE and isinstance(device.way, BacnetIpWay):
-        return replace(asked, instance=device.way.instance)
-    return asked
-
-
-def _told(request: Request, groups: Sequence[tuple[Reported, ...]]) -> Iterator[tuple[str, str, str]]:
-    for operation, group in zip(request.operations, groups, strict=True):
-        if len(group) == 1 and operation.touches:
-            word, text = _text(_property(operation), group[0])
-            for touch in operation.touches:
-                if touch.whole or _is_slot(_property(operation)):
-                    yield touch.point.id, word, text
-
-
-def _is_slot(asked: BacnetProperty) -> bool:
-    """Whether it is one priority of a commandable point, which holds what the point may be."""
-    return asked.property == "priority-array" and bool(asked.index)
 
 
 def _text(asked: BacnetProperty, reported: Reported) -> tuple[str, str]:

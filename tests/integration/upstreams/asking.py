@@ -9,6 +9,7 @@ from broker.adapters.lane import Lane
 from broker.adapters.upstreams import Upstreams
 from broker.model.operation import Relayed, Request
 from broker.model.place import Budget, Device, EndpointBudget, ModbusTcpWay, Protocol, Way
+from broker.wire.bacnet.judging import told
 from broker.wire.modbus.meaning import interpret
 
 QUICK = Budget(connect_timeout_seconds=0.5, response_timeout_seconds=0.3)
@@ -34,6 +35,11 @@ def asked(lane: Lane, request: Request) -> "asyncio.Future[Relayed]":
     lane.relay(request, future.set_result)
     assert not future.done(), "an answer came before the call had returned"
     return future
+
+
+def said(request: Request, relayed: Relayed) -> tuple[tuple[str, str], ...]:
+    """The values that a BACnet device told, by point id."""
+    return tuple((point, text) for point, word, text in told(request, relayed.payload) if word == "value")
 
 
 @asynccontextmanager

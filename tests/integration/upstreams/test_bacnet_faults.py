@@ -12,7 +12,7 @@ from broker.model.operation import Relayed
 from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.bacnet.meaning import compose_read, compose_write, errors_of
-from tests.integration.upstreams.asking import QUICK, asked, upstreams
+from tests.integration.upstreams.asking import QUICK, asked, said, upstreams
 
 POINT = Point("setpoint", BacnetAddress("analog-value", 1, priority_lowest=8, priority_highest=16), Action.ADJUST)
 OTHER = Point("other", BacnetAddress("analog-value", 2))
@@ -172,7 +172,7 @@ def test_each_fault_has_its_result_and_no_request_is_sent_twice(row: str, kind: 
             assert asyncio.get_running_loop().time() - started < 1
             script.reply = honest_reply
             again = await asked(lane, reading)
-            assert (again.result, again.values) == (Result.DONE, (("setpoint", "21.5"),))
+            assert (again.result, said(reading, again)) == (Result.DONE, (("setpoint", "21.5"),))
             assert [service for _, service in script.seen] == [READ if kind == "view" else WRITE, READ]
 
     asyncio.run(play())
@@ -185,10 +185,10 @@ def test_a_late_reply_is_not_taken_for_the_next_ones() -> None:
             late = VALUE.replace(b"\x41\xac\x00\x00", b"\x41\xa0\x00\x00")
             script.reply = lambda invoke, service: complex_ack(invoke, READ, late if len(script.seen) == 1 else VALUE)
             script.delays = [0.4, 0.2]
-            first = await asked(lane, compose_read(device, (POINT,))[0])
-            second = await asked(lane, compose_read(device, (POINT,))[0])
+            request = compose_read(device, (POINT,))[0]
+            first, second = await asked(lane, request), await asked(lane, request)
             assert first.result == Result.NO_REPLY
-            assert second.values == (("setpoint", "21.5"),)
+            assert said(request, second) == (("setpoint", "21.5"),)
 
     asyncio.run(play())
 
@@ -197,8 +197,9 @@ def test_several_properties_come_in_the_order_asked_or_not_at_all() -> None:
     async def play() -> None:
         async with scripted(honest_reply) as (script, device), upstreams(device) as ways:
             lane = ways.upstream(device.key)
-            relayed = await asked(lane, compose_read(device, (POINT, OTHER))[0])
-            assert relayed.values == (("setpoint", "21.5"), ("other", "20"))
+            request = compose_read(device, (POINT, OTHER))[0]
+            relayed = await asked(lane, request)
+            assert said(request, relayed) == (("setpoint", "21.5"), ("other", "20"))
             turned = BOTH[len(BOTH) // 2 :] + BOTH[: len(BOTH) // 2]
             for parameters in (turned, BOTH[: len(BOTH) // 2], BOTH * 2, b""):
                 script.reply = lambda invoke, service, p=parameters: complex_ack(invoke, service, p)
@@ -215,7 +216,7 @@ def test_a_sensor_that_reports_no_number_does_not_hide_its_neighbours() -> None:
                 parameters = BOTH.replace(b"\x44\x41\xac\x00\x00", value)
                 script.reply = lambda invoke, service, p=parameters: complex_ack(invoke, service, p)
                 relayed = await asked(ways.upstream(device.key), request)
-                assert (relayed.result, relayed.values) == (Result.DONE, (("other", "20"),))
+                assert (relayed.result, said(request, relayed)) == (Result.DONE, (("other", "20"),))
                 assert errors_of(request, relayed.payload) == (("setpoint", "value/unreadable"),)
 
     asyncio.run(play())

@@ -9,13 +9,17 @@ from dataclasses import replace
 import pytest
 
 from broker.adapters.bacnet_port import Peer, Whereabouts
+from broker.model.operation import Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
-from broker.wire.bacnet.apdu import ConfirmedRequest, decode_apdu
+from broker.wire.bacnet.apdu import ConfirmedRequest, decode_apdu, dressed, encode_apdu
 from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc
+from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
+from broker.wire.bacnet.items import Item
 from broker.wire.bacnet.meaning import compose_read, compose_write
 from broker.wire.bacnet.npdu import Address, Message, Npdu, decode_npdu, encode_npdu, encode_reject
-from tests.integration.upstreams.asking import QUICK, asked, upstreams
+from broker.wire.bacnet.tags import Tag
+from tests.integration.upstreams.asking import QUICK, asked, said, upstreams
 
 POINT = Point("setpoint", BacnetAddress("analog-value", 1, priority_lowest=8, priority_highest=16), Action.ADJUST)
 READ = 12
@@ -48,6 +52,8 @@ class Station(asyncio.DatagramProtocol):
         self.callers: list[Place] = []
         self.invokes: list[int] = []
         self.arrived = asyncio.Event()
+        self.said: list[bytes] = []
+        self.told = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
@@ -56,7 +62,10 @@ class Station(asyncio.DatagramProtocol):
     def datagram_received(self, data: bytes, addr: Place) -> None:
         npdu = decode_npdu(decode_bvlc(data).payload)
         request = decode_apdu(npdu.payload)
-        assert isinstance(request, ConfirmedRequest)
+        if not isinstance(request, ConfirmedRequest):
+            self.said.append(npdu.payload)
+            self.told.set()
+            return
         assert npdu.expecting_reply
         self.callers.append(addr)
         self.invokes.append(request.invoke)
@@ -95,13 +104,17 @@ def device(port: int, id_: str = "vav-1", budget: Budget = QUICK, network: int |
     return Device("plant", id_, "hvac", Protocol.BACNET, way, budget=budget)
 
 
+def reading(of: Device) -> Request:
+    return compose_read(of, (POINT,))[0]
+
+
 def test_all_devices_are_asked_from_one_port_and_each_answer_is_its_own() -> None:
     async def play() -> None:
         async with station(honest(1)) as one, station(honest(2)) as two, station(honest(3)) as three:
             devices = [device(each.port, f"d{each.port}") for each in (one, two, three)]
             async with upstreams(*devices) as ways:
-                futures = [asked(ways.upstream(d.key), compose_read(d, (POINT,))[0]) for d in devices * 5]
-                values = [dict(relayed.values)["setpoint"] for relayed in await asyncio.gather(*futures)]
+                futures = [asked(ways.upstream(d.key), reading(d)) for d in devices * 5]
+                values = [dict(said(reading(devices[0]), each))["setpoint"] for each in await asyncio.gather(*futures)]
                 assert values == ["1", "2", "3"] * 5
                 assert len({*one.callers, *two.callers, *three.callers}) == 1
 
@@ -121,8 +134,8 @@ def test_a_reply_from_anywhere_else_is_no_reply() -> None:
             async with station(through_another) as asked_one:
                 mine, theirs = device(asked_one.port), device(other.port, "vav-2")
                 async with upstreams(mine, theirs) as ways:
-                    relayed = await asked(ways.upstream(mine.key), compose_read(mine, (POINT,))[0])
-                    assert relayed.values == (("setpoint", "1"),)
+                    relayed = await asked(ways.upstream(mine.key), reading(mine))
+                    assert said(reading(mine), relayed) == (("setpoint", "1"),)
 
     asyncio.run(play())
 
@@ -132,8 +145,8 @@ def test_devices_behind_a_router_are_told_apart_by_network_and_address() -> None
         async with station(routed) as router:
             behind = [device(router.port, f"d{mac}", replace(QUICK, connections=4), 2001, mac) for mac in (4, 5, 6)]
             async with upstreams(*behind) as ways:
-                futures = [asked(ways.upstream(d.key), compose_read(d, (POINT,))[0]) for d in behind * 4]
-                values = [dict(relayed.values)["setpoint"] for relayed in await asyncio.gather(*futures)]
+                futures = [asked(ways.upstream(d.key), reading(d)) for d in behind * 4]
+                values = [dict(said(reading(behind[0]), each))["setpoint"] for each in await asyncio.gather(*futures)]
                 assert values == ["4", "5", "6"] * 4
                 assert len(ways.states()) == 1
 
@@ -232,7 +245,7 @@ def test_each_device_has_no_more_outstanding_than_its_budget_allows() -> None:
         async with station(later) as narrow, station(later) as wide:
             devices = [device(narrow.port, "n"), device(wide.port, "w", replace(QUICK, connections=4))]
             async with upstreams(*devices) as ways:
-                futures = [asked(ways.upstream(d.key), compose_read(d, (POINT,))[0]) for d in devices * 12]
+                futures = [asked(ways.upstream(d.key), reading(d)) for d in devices * 12]
                 assert {each.result for each in await asyncio.gather(*futures)} == {Result.DONE}
                 assert most == {narrow.port: 1, wide.port: 4}
 
@@ -273,7 +286,84 @@ def test_what_claims_to_have_been_forwarded_or_is_addressed_elsewhere_is_passed_
         async with station(odd) as asked_one:
             mine = device(asked_one.port)
             async with upstreams(mine) as ways:
-                relayed = await asked(ways.upstream(mine.key), compose_read(mine, (POINT,))[0])
+                relayed = await asked(ways.upstream(mine.key), reading(mine))
                 assert (relayed.result, relayed.code) == (Result.NO_REPLY, "timeout")
+
+    asyncio.run(play())
+
+
+def notification(process: int, device_instance: int, invoke: int | None) -> bytes:
+    told = CovNotification(process, device_instance, "analog-value", 1, 60, (CHANGED,), confirmed=invoke is not None)
+    return encode_apdu(dressed(encode_cov_notification(told), invoke or 0))
+
+
+CHANGED = Item("analog-value", 1, "present-value", value=(Tag("application", 4, bytes.fromhex("41ac0000")),))
+ASKS = ConfirmedRequest(5, READ, value(1)[:5] + b"\x19\x55")
+
+
+def test_a_device_is_answered_for_what_it_tells_and_refused_what_it_asks() -> None:
+    """Each is told while a request is outstanding, under the invoke id of that request: directions are kept apart."""
+    rows: list[tuple[bytes, list[int], str]] = [
+        (notification(7, 1001, 3), [7], "200301"),
+        (notification(8, 1001, 3), [8], "5003019105914f"),  # not wanted: unknown-subscription
+        (notification(7, 1002, 3), [], "5003019105914f"),  # in the name of another device
+        (notification(7, 1001, None), [7], ""),
+        (notification(7, 1002, None), [], ""),
+        (notification(7, 1001, 3)[:-1], [], "600309"),
+        (encode_apdu(ASKS), [], "600509"),
+        (bytes.fromhex("0c05030010010c"), [], "710304"),  # the first of several segments
+        (bytes.fromhex("1008"), [], ""),
+    ]
+
+    async def play() -> None:
+        async with station(silent) as script:
+            mine = device(script.port)
+            async with upstreams(mine) as ways:
+                lane = ways.upstream(mine.key)
+                heard: list[int] = []
+
+                def told(told: CovNotification) -> bool:
+                    heard.append(told.process)
+                    return told.process == 7
+
+                lane.notifications(told)
+                for apdu, processes, answer in rows:
+                    heard.clear()
+                    script.said.clear()
+                    script.answer = lambda station, npdu, request, caller, apdu=apdu: (
+                        station.send(unicast(apdu), caller),
+                        station.send(unicast(acknowledged(request, 1)), caller),
+                    )
+                    assert (await asked(lane, reading(mine))).result == Result.DONE
+                    assert heard == processes
+                    while answer and not script.said:
+                        script.told.clear()
+                        await script.told.wait()
+                    assert [each.hex() for each in script.said] == ([answer] if answer else [])
+
+    asyncio.run(play())
+
+
+def test_notifications_are_heard_while_nothing_is_asked_and_not_once_nobody_listens() -> None:
+    async def play() -> None:
+        async with station(honest(1)) as script:
+            mine = device(script.port, budget=replace(QUICK, idle_seconds=0.01))
+            async with upstreams(mine) as ways:
+                lane = ways.upstream(mine.key)
+                told: asyncio.Queue[int] = asyncio.Queue()
+
+                def tell(notification: CovNotification) -> bool:
+                    told.put_nowait(notification.process)
+                    return True
+
+                lane.notifications(tell)
+                await asked(lane, reading(mine))
+                while ways.states()[0].connected:
+                    await asyncio.sleep(0.01)
+                script.send(unicast(notification(7, 1001, None)), script.callers[0])
+                assert await asyncio.wait_for(told.get(), 10) == 7
+                lane.notifications(None)
+                await asked(lane, reading(mine))
+                assert script.callers[1] != script.callers[0]
 
     asyncio.run(play())

@@ -12,7 +12,7 @@ from broker.adapters.simulators.plc import Fault, PlcSimulator, Write
 from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol, SerialWay
 from broker.model.vocabulary import Result
 from broker.wire.bacnet.meaning import compose_read
-from tests.integration.upstreams.asking import VIEW, WRITE, asked, modbus_device, pdu, tcp_device, upstreams
+from tests.integration.upstreams.asking import VIEW, WRITE, asked, modbus_device, pdu, said, tcp_device, upstreams
 
 FAULTS = {
     Fault.NONE: (Result.DONE, Result.DONE, 1),
@@ -102,15 +102,16 @@ def test_simulators_in_a_process_of_their_own_say_where_they_are_and_end_with_th
         chiller = modbus_device(SerialWay(at["rtu"]), "chiller-1")
         vav = Device("plant", "vav-1", "hvac", Protocol.BACNET, BacnetIpWay("127.0.0.1", at["bacnet"][0], 1001))
         zone = Point("zone-temp", BacnetAddress("analog-input", 1))
+        reading = compose_read(vav, (zone,))[0]
         async with upstreams(plc, meter, chiller, vav) as ways:
             answers = await asyncio.gather(
                 asked(ways.upstream(plc.key), pdu(plc, VIEW)),
                 asked(ways.upstream(meter.key), pdu(meter, "0300000002")),
                 asked(ways.upstream(chiller.key), pdu(chiller, VIEW)),
-                asked(ways.upstream(vav.key), compose_read(vav, (zone,))[0]),
+                asked(ways.upstream(vav.key), reading),
             )
         assert [answer.payload.hex() for answer in answers[:3]] == ["030200be", "03040001e240", "03020046"]
-        assert answers[3].values == (("zone-temp", "21"),)
+        assert said(reading, answers[3]) == (("zone-temp", "21"),)
         process.stdin.close()
         assert await asyncio.wait_for(process.wait(), 10) == 0
         assert not link.is_symlink()
