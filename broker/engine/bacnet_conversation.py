@@ -20,7 +20,10 @@ from broker.wire.bacnet.apdu import (
     Apdu,
     ComplexAck,
     ConfirmedRequest,
+    ErrorPdu,
+    Reject,
     SegmentAck,
+    SimpleAck,
     UnconfirmedRequest,
     bare,
     decode_apdu,
@@ -45,10 +48,14 @@ BROADCAST = b"\xff" * 6
 MOST_OUTSTANDING = 256
 MOST_OUTSTANDING_OF_STATION = 64
 MOST_IN_SEGMENTS = 32
+MOST_UNACKNOWLEDGED = 256
+TELLING_SECONDS = 6.0
+TELLINGS = 3
 LIMITS = SegmentLimits(octets=65_536, segments=256)
 
 _ASK_FOR_TABLE = bytes(1)  # 6.4.7: no ports asks for the table, and changes nothing
 _ONLY_PORT = 1
+_ANSWERS = (SimpleAck, ErrorPdu, Reject)
 _CHANGES_ROUTES = frozenset((Message.ESTABLISH, Message.DISCONNECT))
 
 
@@ -98,6 +105,15 @@ class Malformed:
     device: Device | None = None
 
 
+@dataclass(slots=True)
+class _Telling:
+    """A confirmed notification that the client has not acknowledged: sent so often, and again at `due`."""
+
+    apdu: ConfirmedRequest
+    due: float
+    times: int = 1
+
+
 Event = Asked | Told | Malformed
 Outgoing = tuple[bytes, bytes]
 
@@ -114,6 +130,8 @@ class BacnetConversation:
         self._outstanding: dict[Key, Asked] = {}
         self._collecting: dict[Key, SegmentReceiver] = {}
         self._sending: dict[Key, SegmentSender] = {}
+        self._telling: dict[Key, _Telling] = {}
+        self._last_telling = 0
         self.outgoing: list[Outgoing] = []
 
     @property
@@ -168,6 +186,7 @@ class BacnetConversation:
         """When `tick` is due; None: nothing is in segments."""
         waits = [receiver.wake_at for receiver in self._collecting.values()]
         waits += [sender.wake_at for sender in self._sending.values()]
+        waits += [telling.due for telling in self._telling.values()]
         return min((due for due in waits if due is not None), default=None)
 
     def tick(self, now: float) -> None:
@@ -179,10 +198,39 @@ class BacnetConversation:
         for key, sender in tuple(self._sending.items()):
             self._send_all(key, sender.wake(now))
             self._forget_sent(key, sender)
+        for key, telling in tuple(self._telling.items()):
+            if now >= telling.due:
+                self._tell_again(key, telling, now)
 
     def announce(self, station: Station, device: Device, request: bytes) -> None:
         """Send a bare unconfirmed request of a device to one station."""
         self._send(station, device.bacnet_address, Npdu(request))
+
+    def notify(self, station: Station, device: Device, request: bytes, now: float) -> bool:
+        """Send a bare confirmed notification of a device, again if need be; False if too many wait already."""
+        mac = device.bacnet_address
+        if len(self._telling) >= MOST_UNACKNOWLEDGED:
+            return False
+        for _ in range(256):
+            self._last_telling = (self._last_telling + 1) % 256
+            key = Key(station, mac, self._last_telling)
+            if key not in self._telling:
+                break
+        else:
+            return False
+        apdu = dressed(request, key.invoke)
+        assert isinstance(apdu, ConfirmedRequest)
+        self._telling[key] = _Telling(apdu, now + TELLING_SECONDS)
+        self._send_all(key, (apdu,))
+        return True
+
+    def _tell_again(self, key: Key, telling: _Telling, now: float) -> None:
+        """A notification changes nothing, so that it may be repeated (5.4.4.3); a client that never says is left."""
+        if telling.times >= TELLINGS:
+            del self._telling[key]
+            return
+        telling.times, telling.due = telling.times + 1, now + TELLING_SECONDS
+        self._send_all(key, (telling.apdu,))
 
     def _take_request(
         self, key: Key, device: Device | None, apdu: ConfirmedRequest, now: float
@@ -230,7 +278,9 @@ class BacnetConversation:
     def _take_reply(self, key: Key, apdu: Apdu, now: float) -> None:
         """What a client says of a transaction of its own; replies to requests that nobody sent it are passed over."""
         sender = self._sending.get(key)
-        if isinstance(apdu, SegmentAck) and sender is not None:
+        if isinstance(apdu, _ANSWERS) or (isinstance(apdu, Abort) and apdu.from_server):
+            self._telling.pop(key, None)
+        elif isinstance(apdu, SegmentAck) and sender is not None:
             self._send_all(key, sender.acknowledged(apdu, now))
             self._forget_sent(key, sender)
         elif isinstance(apdu, Abort) and not apdu.from_server:
@@ -255,7 +305,7 @@ class BacnetConversation:
 
     def _send_all(self, key: Key, apdus: Iterable[Apdu]) -> None:
         for apdu in apdus:
-            waits = isinstance(apdu, ComplexAck) and apdu.segmented
+            waits = isinstance(apdu, ConfirmedRequest) or (isinstance(apdu, ComplexAck) and apdu.segmented)
             self._send(key.station, key.device_mac, Npdu(encode_apdu(apdu), expecting_reply=waits))
 
     def _undecoded(self, mac: bytes, code: str, octets: bytes) -> Malformed:

@@ -7,10 +7,10 @@ first; what one session loses, the others keep. A stream without any session end
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
-from broker.engine.bacnet_conversation import Asked, BacnetConversation, Malformed, Told
+from broker.engine.bacnet_conversation import Asked, BacnetConversation, Malformed, Station, Told
 from broker.engine.events import Finding, Partly, Refused
 from broker.engine.in_force import InForce, VirtualNetwork
 from broker.engine.partial import exchange_each
@@ -18,6 +18,7 @@ from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.listeners.bacnet_discovery import Discovery
 from broker.listeners.bacnet_refusals import finding_reply, frame_reply, refused_reply
+from broker.listeners.bacnet_subscriptions import SERVICES, CovDesk
 from broker.listeners.driver import Driver
 from broker.listeners.frame_refusals import FrameRefusals
 from broker.listeners.interpreters import Interpreters
@@ -25,6 +26,7 @@ from broker.listeners.session_register import SessionRegister
 from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
+from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
 from broker.wire.bacnet.interpreter import narrowed
 
 MOST_WAITING_FOR_SESSION = 64
@@ -45,6 +47,7 @@ class BacnetFloor:
     register: SessionRegister
     interpreters: Interpreters
     frame_refusals: FrameRefusals
+    cov: CovDesk
     in_force: Callable[[], InForce]
     has_grants: Callable[[Subject, Device], bool]
 
@@ -75,6 +78,19 @@ class _Way:
         self.waiting: list[Opened] = []
         self.refused: Refused | None = None
         self.refused_until = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Subscriber:
+    """One station of a stream, as whoever notifies it knows it."""
+
+    stream: "BacnetStream"
+    station: Station
+    device: Device = field(compare=False)
+
+    def tell(self, notification: CovNotification) -> None:
+        """Send it a notification."""
+        self.stream.tell(self.station, self.device, notification)
 
 
 class BacnetStream:
@@ -147,6 +163,7 @@ class BacnetStream:
         if self._timer is not None:
             self._timer.cancel()
         for session in self.sessions:
+            self._floor.cov.end_session(session)
             self._floor.register.close(session, reason, detail)
 
     def admit(self, device: Device, opened: Opened) -> None:
@@ -189,6 +206,8 @@ class BacnetStream:
         later.
         """
         session, way.session = way.session, None
+        if session is not None:
+            self._floor.cov.end_session(session)
         if way.opening:
             self._opened(way, Refused((Reason.SESSION_ENDED,)))
         if session is not None and not self._gone:
@@ -243,9 +262,12 @@ class BacnetStream:
             self._refuse_frame(session.device, error.code, asked.bare)
             self._conversation.answer(asked, frame_reply(asked.bare, error), self._loop.time())
             return
-        self._floor.driver.run(
-            session, exchange_each(session, request, narrowed), partial(self._answer, asked, session.device)
-        )
+        answer = partial(self._answer, asked, session.device)
+        if request.operations[0].service in SERVICES:
+            client = _Subscriber(self, asked.key.station, session.device)
+            self._floor.cov.take(session, client, request, answer)
+            return
+        self._floor.driver.run(session, exchange_each(session, request, narrowed), answer)
 
     def _answer(self, asked: Asked, device: Device, finding: Finding | Partly) -> None:
         if isinstance(finding, Refused):
@@ -274,6 +296,17 @@ class BacnetStream:
         if not self._gone:
             self._conversation.announce(told.station, device, bare)
             self._flush()
+
+    def tell(self, station: Station, device: Device, notification: CovNotification) -> None:
+        """Pass a notification of a device on to who subscribed."""
+        if self._gone:
+            return
+        bare = encode_cov_notification(notification)
+        if notification.confirmed:
+            self._conversation.notify(station, device, bare, self._loop.time())
+        else:
+            self._conversation.announce(station, device, bare)
+        self._flush()
 
     def _refuse_frame(self, device: Device | None, code: str, octets: bytes) -> None:
         way = None if device is None else self._ways.get(device.key)

@@ -15,6 +15,7 @@ from broker.errors import LedgerUnavailableError
 from broker.ledger import records
 from broker.listeners.approvals import Approvals
 from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream, Outside
+from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
 from broker.listeners.frame_refusals import FrameRefusals
@@ -44,6 +45,7 @@ class Parts:
     interpreters: Interpreters
     frame_refusals: FrameRefusals
     supervision: Supervision
+    cov: CovDesk
 
 
 class Gate:
@@ -264,6 +266,7 @@ class Gate:
             parts.register,
             parts.interpreters,
             parts.frame_refusals,
+            parts.cov,
             lambda: parts.desk.in_force,
             self._has_grants,
         )

@@ -3,6 +3,7 @@
 import asyncio
 import importlib.metadata
 import logging
+import secrets
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from broker.ledger import records
 from broker.ledger.notes import verifier_of
 from broker.listeners.approvers import Approvers
 from broker.listeners.authentication import Authenticator
+from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.concealment import Concealment
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
@@ -232,6 +234,9 @@ class Broker:
             self.interpreters,
             self.frame_refusals,
             self.supervision,
+            CovDesk(
+                self.clock, self.ledger, self.driver, self.interpreters, self.upstreams.upstream, _first_cov_process
+            ),
         )
         books = (self.locks, self.leaves, self.break_glass, self.people, self.requests)
         gate = Gate(parts, RunningLedgerView(self.ledger), self.readiness, *books)
@@ -382,6 +387,11 @@ class Broker:
         """Hand a new checkpoint to the exports, which never block."""
         self._checkpoint_at = self.clock.monotonic()
         self.export.offer(note)
+
+
+def _first_cov_process() -> int:
+    """By chance, so that what an earlier run left at a device is nobody's."""
+    return secrets.randbelow(0xFFFF_FFFF) + 1
 
 
 def _places(settings: Settings) -> list[Path]:

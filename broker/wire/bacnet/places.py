@@ -48,7 +48,10 @@ class Places:
         return Operation(Protocol.BACNET.value, action, service, at, touches, described=bool(touches))
 
     def _looked_at(self, item: Item) -> tuple[Touch, ...]:
-        """The points that a property shows; a priority array shows what a commandable point is."""
+        """The points that a property shows; a priority array shows what a commandable point is.
+
+        What else an object says of itself (its name, units, status) belongs to the point that its present value is.
+        """
         touches = [
             Touch(point, whole=item.index in (None, index))
             for index, point in self._of_property.get(item[:3], ())
@@ -57,6 +60,9 @@ class Places:
         if item.property == _PRIORITY_ARRAY:
             commanded = self._of_property.get((item.object_type, item.instance, _PRESENT_VALUE), ())
             touches += [Touch(point, whole=False) for _, point in commanded]
+        elif item[:3] not in self._of_property:
+            held = self._of_property.get((item.object_type, item.instance, _PRESENT_VALUE), ())
+            touches += [Touch(point, whole=False) for _, point in held]
         return tuple(touches)
 
     def written(self, service: str, item: Item) -> Operation:

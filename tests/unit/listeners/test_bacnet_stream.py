@@ -65,6 +65,7 @@ class Stage:
         self.sessions: dict[str, Session] = {}
         self.cuts: dict[str, Callable[[EndReason], None]] = {}
         self.opened = 0
+        self.subscriptions_ended: list[str] = []
         self.allow: Callable[[Decide], bool] = lambda decide: True
         self.reply: Callable[[Relay], Relayed] = lambda relay: Relayed(Result.DONE, b"\x30\x0c" + VALUE_20)
         self.refuse_session: Refused | None = None
@@ -76,6 +77,7 @@ class Stage:
             register=self,  # type: ignore[arg-type]
             interpreters=Interpreters(),
             frame_refusals=self,  # type: ignore[arg-type]
+            cov=self,  # type: ignore[arg-type]
             in_force=lambda: self,  # type: ignore[arg-type,return-value]
             has_grants=lambda subject, device: device is not HIDDEN,
         )
@@ -105,6 +107,9 @@ class Stage:
 
     def close(self, session: Session, reason: EndReason, detail: str = "") -> None:
         session.end(reason)
+
+    def end_session(self, session: Session) -> None:
+        self.subscriptions_ended.append(session.device_key)
 
     def pdu(self, session: Session | None, device: Device | None, code: str, octets: bytes) -> None:
         self.refusals.append(code)

@@ -83,8 +83,14 @@ def test_a_read_is_a_view_of_the_point_and_its_payload_is_what_was_asked() -> No
 
 
 def test_what_no_point_describes_is_said_to_be_so() -> None:
-    assert not read(at("analog-value", 1, "units")).operations[0].described
     assert not read(at("analog-value", 2)).operations[0].described
+    assert not read(at("analog-value", 2, "units")).operations[0].described
+
+
+def test_what_else_an_object_says_of_itself_belongs_to_the_point_that_its_present_value_is() -> None:
+    (operation,) = read(at("analog-value", 1, "units")).operations
+    assert touched(operation) == [("setpoint", False, None)]
+    assert operation.described
 
 
 def test_elements_of_arrays_are_points_wholes_and_parts() -> None:
@@ -102,7 +108,7 @@ def test_each_property_of_several_is_an_operation_of_its_own() -> None:
     assert [touched(operation) for operation in request.operations] == [
         [("setpoint", True, None)],
         [("temperature", True, None)],
-        [],
+        [("temperature", False, None)],
     ]
 
 
