@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from broker.model.field import FieldAddress
-from broker.wire.bacnet.replies import Reference
+from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.tags import Tag
 
 

@@ -30,18 +30,20 @@ from bacpypes3.apdu import (
 from bacpypes3.basetypes import PropertyIdentifier, PropertyReference, ReadAccessSpecification
 from bacpypes3.pdu import Address
 from bacpypes3.primitivedata import ObjectIdentifier
+from bacpypes3.settings import settings
 
 from broker.adapters.field_reader import Announced, Answer, NoAnswerError, RefusedError
 from broker.errors import ConfigError, FrameError
 from broker.model.field import Bounds, FieldAddress
-from broker.wire.bacnet.replies import Reference
+from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.standard import error_text
 from broker.wire.bacnet.tags import decode_tags
 
 FOREIGN_TTL_SECONDS = 60
 _SEGMENTATION = {"segmented-both": "both", "segmented-transmit": "transmit", "segmented-receive": "receive"}
 _MOST_HEARD = 10_000
-_SPARE_SECONDS = 1.0
+_SPARE_SECONDS = 0.25
+_UNREADABLE = "value/unreadable"
 
 
 class Bac0Reader:
@@ -107,7 +109,7 @@ class Bac0Reader:
         except ErrorRejectAbortNack as refusal:  # a BaseException
             raise _refusal(refusal) from None
         if len(references) == 1:
-            return {references[0]: _answer(getattr(reply, "propertyValue", None))}
+            return {references[0]: _single_answer(reply, references[0])}
         return dict(_answers(reply))
 
 
@@ -144,6 +146,17 @@ def _multiple(references: Sequence[Reference]) -> Any:
     return ReadPropertyMultipleRequest(listOfReadAccessSpecs=specifications)
 
 
+def _single_answer(reply: Any, at: Reference) -> Answer:
+    """What a reply says of just what was asked; the stack does not look whether it is about that."""
+    try:
+        kind, instance = reply.objectIdentifier
+        index = None if reply.propertyArrayIndex is None else int(reply.propertyArrayIndex)
+        about = Reference(int(kind), int(instance), int(reply.propertyIdentifier), index)
+    except (AttributeError, TypeError, ValueError):
+        return _UNREADABLE
+    return _answer(reply.propertyValue) if about == at else _UNREADABLE
+
+
 def _answers(reply: Any) -> Iterator[tuple[Reference, Answer]]:
     for result in getattr(reply, "listOfReadAccessResults", None) or ():
         kind, instance = result.objectIdentifier
@@ -162,9 +175,9 @@ def _answer(value: Any) -> Answer:
     try:
         tags = decode_tags(bytes(value.tagList.encode().pduData))
     except (FrameError, AttributeError, ValueError, TypeError):
-        return "value/unreadable"
+        return _UNREADABLE
     if len(tags) < 2 or tags[0].kind != "opening" or tags[-1] != tags[0]._replace(kind="closing"):
-        return "value/unreadable"
+        return _UNREADABLE
     return tags[1:-1]
 
 
@@ -214,6 +227,7 @@ async def bac0_reader(interface: str, port: int, bounds: Bounds, bbmd: str = "")
             link.unregister()
             await asyncio.sleep(0)
         await network._disconnect()
+        settings.route_aware = False
         loop.set_exception_handler(handler)
 
 
@@ -240,7 +254,6 @@ async def _registered(link: Any, bbmd: str, seconds: float) -> None:
 
 def _started(place: str, bbmd: str) -> Any:
     import BAC0
-    from bacpypes3.settings import settings
 
     # Whom an answer came through: a device behind a router is reached through that one.
     settings.route_aware = True

@@ -13,7 +13,7 @@ from broker.adapters.field_reader import Announced, Answer, FieldReader, NoAnswe
 from broker.adapters.field_words import NOT_SENT, Said, Tell, identifiers
 from broker.model.field import Bounds, FieldAddress, FoundDevice, FoundObject
 from broker.settings.bacnet_words import COMMANDABLE, OBJECT_TYPES
-from broker.wire.bacnet.replies import Reference
+from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.standard import object_type_word
 
 DEVICE = 8  # clause 21, BACnetObjectType

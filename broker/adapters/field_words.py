@@ -7,7 +7,7 @@ from bacpypes3.basetypes import ServicesSupported
 
 from broker.adapters.field_reader import Answer
 from broker.errors import FrameError
-from broker.wire.bacnet.replies import Reference
+from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.standard import word_of
 from broker.wire.bacnet.tags import BITS, DOUBLE, ENUMERATED, INTEGER, OBJECT, REAL, TEXT, UNSIGNED, Tag
 from broker.wire.bacnet.values import text_of

@@ -41,7 +41,7 @@ def describe(command: argparse.ArgumentParser) -> None:
     add("--most-seconds", type=_positive, default=bounds.total_seconds, metavar="N", help="at most (%(default)s)")
     add("--wait", type=_wait, default=bounds.response_seconds, metavar="SECONDS", help="for a reply (%(default)s)")
     add("--settings", default=DEFAULT_SETTINGS, metavar="FILE", help="of the broker that records it (%(default)s)")
-    add("--journal", type=Path, metavar="DIR", help="record it here instead, for a broker whose state_dir this becomes")
+    add("--journal", metavar="DIR", help="record it here instead, for a broker whose state_dir this becomes")
 
 
 def _describe_bacnet(command: argparse.ArgumentParser) -> None:

@@ -97,7 +97,7 @@ class Assembly:
         """Each device once; of several that say they are the same, the first."""
         found = {each.instance: each for each in reversed(looked.devices)}
         known: dict[object, Device] = {d.way.instance: d for d in self._present if isinstance(d.way, BacnetIpWay)}
-        named = [(number, plain(each.name), f"device-{number}") for number, each in sorted(found.items())]
+        named = [(number, each.name, f"device-{number}") for number, each in sorted(found.items())]
         ids = labels(named, self._taken(known))
         return [
             bacnet_device(each, self._site, self._segment, ids[number], _point_ids(known.get(number)))

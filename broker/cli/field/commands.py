@@ -40,8 +40,7 @@ def _discover(arguments: argparse.Namespace) -> int:
     inventory = load_inventory(arguments.inventory) if arguments.inventory else None
     look = _look_of(arguments)
     _require_new(arguments.output)
-    folder = arguments.journal or Path(load_settings(arguments.settings).settings.state_dir)
-    with HostJournal(folder).telling("discover", **_asked(arguments, look)) as told:
+    with HostJournal(_journal(arguments)).telling("discover", **_asked(arguments, look)) as told:
         looked = look_at_bacnet(look) if isinstance(look, BacnetLook) else look_at_modbus(look)
         told.update(_done(looked))
     proposed = Assembly(arguments.site, arguments.segment or DEFAULT_SEGMENT, inventory).of(look, looked, points)
@@ -72,6 +71,18 @@ def _look_of(arguments: argparse.Namespace) -> BacnetLook | ModbusLook:
         raise ConfigError("arguments_apart", "A register map is of one unit: give --unit N.")
     host, port = arguments.modbus
     return ModbusLook(host, port, units, bounds_of(arguments))
+
+
+def _journal(arguments: argparse.Namespace) -> Path:
+    """The folder whose journal the broker reads, or will. Raises ConfigError: unrecorded, nothing is looked at."""
+    if arguments.journal:
+        return Path(arguments.journal)
+    if not Path(arguments.settings).exists():
+        hint = (
+            "Give the broker's --settings; or --journal DIR, where the record waits for a broker with that state_dir."
+        )
+        raise ConfigError("journal_unknown", f"{arguments.settings} is not there, so a look cannot be recorded.", hint)
+    return Path(load_settings(arguments.settings).settings.state_dir)
 
 
 def _asked(arguments: argparse.Namespace, look: BacnetLook | ModbusLook) -> dict[str, str]:

@@ -79,7 +79,7 @@ def bacnet_device(
         entry["description"] = description
     valued = [each for each in found.objects if each.object_type in _VALUED or each.object_type.isdecimal()]
     named: list[tuple[ObjectKey, str, str]] = [
-        ((each.object_type, each.instance), plain(each.name), f"{each.object_type}-{each.instance}") for each in valued
+        ((each.object_type, each.instance), each.name, f"{each.object_type}-{each.instance}") for each in valued
     ]
     ids = labels(named, known)
     points = tuple(_point(each, ids[each.object_type, each.instance]) for each in valued)

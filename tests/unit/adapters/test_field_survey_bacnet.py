@@ -11,7 +11,7 @@ import pytest
 from broker.adapters.field_reader import Announced, Answer, NoAnswerError, RefusedError
 from broker.adapters.field_survey_bacnet import BacnetFieldSurvey, Pace
 from broker.model.field import Bounds, FieldAddress, FoundDevice
-from broker.wire.bacnet.replies import Reference
+from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.tags import ENUMERATED, OBJECT, REAL, TEXT, UNSIGNED, Tag
 
 BOUNDS = Bounds(requests_per_second=1000, total_seconds=1000)
