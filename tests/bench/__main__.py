@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.authz.question import encode
-from tests.bench import doors, memory, parts
+from tests.bench import bacnet, doors, memory, parts
 from tests.bench.plant import running
 from tests.unit.authz import given
 
@@ -35,7 +35,7 @@ def main() -> None:
     """Run all and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     parser.add_argument("--connections", default="1,32,1000", help="comma separated (default: %(default)s)")
-    parser.add_argument("--only", choices=("doors", "memory", "parts"), help="measure only that")
+    parser.add_argument("--only", choices=("bacnet", "doors", "memory", "parts"), help="measure only that")
     arguments = parser.parse_args()
     report: dict[str, Any] = {"machine": machine()}
     wanted = lambda name: arguments.only in (None, name)  # noqa: E731
@@ -45,6 +45,8 @@ def main() -> None:
             with running(_fresh(folder, "doors")) as plant:
                 connections = tuple(int(count) for count in arguments.connections.split(","))
                 report["doors"] = doors.compare(plant, folder, connections)
+        if wanted("bacnet"):
+            report["bacnet"] = bacnet.compare(_fresh(folder, "bacnet"))
         if wanted("memory"):
             with running(_fresh(folder, "sessions")) as plant:
                 report["modbus_tls_session_kib"] = memory.sessions_kib(plant)

@@ -93,7 +93,7 @@ def running(folder: Path, *, connections: int = 1000) -> Iterator[Plant]:
     with (folder / "broker.log").open("wb") as log:
         broker = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        facts = _ready(state / "dev.json", broker)
+        facts = ready(state / "dev.json", broker)
         persona = facts["personas"]["vendor-ana"]
         yield Plant(
             device_port=device_port,
@@ -118,7 +118,7 @@ def running(folder: Path, *, connections: int = 1000) -> Iterator[Plant]:
         device.wait(10)
 
 
-def _ready(path: Path, broker: subprocess.Popen[bytes]) -> dict:  # type: ignore[type-arg]
+def ready(path: Path, broker: subprocess.Popen[bytes]) -> dict:  # type: ignore[type-arg]
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and broker.poll() is None:
         if path.exists():

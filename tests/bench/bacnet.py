@@ -1,0 +1,172 @@
+"""Reads through the broker beside bacpypes3's own router and a client that asks the device itself; in one run.
+
+    direct            load -> device in Rust
+    bacpypes3 router  load -> two networks joined by bacpypes3 -> the same device
+    broker            load -> `otb connect --bacnet` -> tunnel -> broker (decided, recorded) -> the same device
+
+Rounds are interleaved so that a drifting machine hurts all alike; medians and ratios count, absolute figures do not.
+"""
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from tests.bench.plant import START_SECONDS, ready
+from tests.ports import free_udp_port
+
+SECONDS = 3.0
+ROUNDS = 3
+OUTSTANDING = (1, 16)
+INSTANCE = 1001
+SITE_NETWORK = 2001
+ROUTED_NETWORK = 200
+FIGURES = ("reads_per_s", "p50_us", "p99_us")
+
+DEVICE = """
+import asyncio, sys, rusty_bacnet
+async def main():
+    server = rusty_bacnet.BACnetServer(int(sys.argv[2]), "bench", interface="127.0.0.1", port=int(sys.argv[1]))
+    server.add_analog_value(1, "setpoint")
+    await server.start()
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+ROUTER = """
+import asyncio, sys
+from bacpypes3.comm import bind
+from bacpypes3.ipv4.link import NormalLinkLayer
+from bacpypes3.netservice import NetworkServiceAccessPoint, NetworkServiceElement
+from bacpypes3.pdu import IPv4Address
+async def main():
+    nsap, nse = NetworkServiceAccessPoint(), NetworkServiceElement()
+    bind(nse, nsap)
+    for port, network in ((sys.argv[1], 100), (sys.argv[2], 200)):
+        address = IPv4Address(f"127.0.0.1:{port}")
+        nsap.bind(NormalLinkLayer(address), net=network, address=address)
+    print("ready", flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+def inventory(folder: Path, device_port: int) -> Path:
+    """One device with a budget as large as the load."""
+    place = folder / "inventory"
+    place.mkdir()
+    (place / "bench.yaml").write_text(f"""sites: [{{id: plant, bacnet: {{network: {SITE_NETWORK}}}}}]
+segments: [{{id: hvac, site: plant}}]
+devices:
+  - id: vav-1
+    site: plant
+    segment: hvac
+    protocol: bacnet
+    upstream: {{bacnet_ip: {{host: 127.0.0.1, port: {device_port}, instance: {INSTANCE}}}}}
+    budget: {{connections: 64, queue: 4096}}
+    points:
+      - {{id: setpoint, object: analog-value, instance: 1, minimum: 0, maximum: 100, priority: [8, 16], action: adjust}}
+windows:
+  - {{id: now, scope: {{sites: [plant]}}, starts: 2020-01-01T00:00:00, zone: UTC, duration: PT87000H}}
+grants:
+  - {{id: ana, subjects: [ana@acme.example], scope: {{sites: [plant]}}, actions: [view, adjust]}}
+""")
+    return place
+
+
+@contextmanager
+def _program(source: str, *arguments: object) -> Iterator[None]:
+    """A Python program that says when it is ready, as a process of its own."""
+    command = [sys.executable, "-c", source, *map(str, arguments)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        if process.stdout.readline() != b"ready\n":
+            raise SystemExit(f"{arguments}: did not start")
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@contextmanager
+def _broker(folder: Path, device_port: int) -> Iterator[int]:
+    """A broker, and the local port of `otb connect --bacnet` in front of it."""
+    state, port = folder / "state", free_udp_port()
+    command = [sys.executable, "-m", "broker.cli.otbroker", "dev", "--dir", str(state)]
+    command += ["--inventory", str(inventory(folder, device_port))]
+    connect = [sys.executable, "-m", "broker.cli.otb", "--dev", str(state), "--as", "vendor-ana", "connect"]
+    connect += ["plant", "--bacnet", "--listen", f"127.0.0.1:{port}"]
+    environment = {**os.environ, "HOME": str(folder)}
+    with (folder / "broker.log").open("wb") as log:
+        broker = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        tunnel = None
+        try:
+            ready(state / "dev.json", broker)
+            tunnel = subprocess.Popen(connect, stdout=log, stderr=log, env=environment)
+            _wait_for_device(port)
+            yield port
+        finally:
+            for process in (tunnel, broker):
+                if process is not None:
+                    process.terminate()
+                    process.wait(30)
+
+
+def _wait_for_device(port: int) -> None:
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end:
+        found = _load(f"127.0.0.1:{port}", 1, 0.2, SITE_NETWORK, INSTANCE.to_bytes(3, "big"))
+        if found is not None and not found["failures"]:
+            return
+    raise SystemExit("the broker does not answer; see broker.log")
+
+
+def _load(
+    place: str, outstanding: int, seconds: float, network: int = 0, address: bytes = b""
+) -> dict[str, Any] | None:
+    command = [sys.executable, "-m", "tests.bench.bacnet_load", place, str(outstanding), str(seconds)]
+    command += [str(network), address.hex()] if network else []
+    done = subprocess.run(command, capture_output=True, check=False)
+    return json.loads(done.stdout) if done.returncode == 0 else None
+
+
+def compare(folder: Path) -> dict[str, Any]:
+    """Medians of each way at each number of outstanding reads, and the broker's ratios to the others."""
+    device_port, client_side, device_side = free_udp_port(), free_udp_port(), free_udp_port()
+    with (
+        _program(DEVICE, device_port, INSTANCE),
+        _program(ROUTER, client_side, device_side),
+        _broker(folder, device_port) as broker_port,
+    ):
+        routed = bytes((127, 0, 0, 1)) + device_port.to_bytes(2, "big")
+        ways: dict[str, tuple[str, int, bytes]] = {
+            "direct": (f"127.0.0.1:{device_port}", 0, b""),
+            "bacpypes3 router": (f"127.0.0.1:{client_side}", ROUTED_NETWORK, routed),
+            "broker": (f"127.0.0.1:{broker_port}", SITE_NETWORK, INSTANCE.to_bytes(3, "big")),
+        }
+        return {str(outstanding): _compared(ways, outstanding) for outstanding in OUTSTANDING}
+
+
+def _compared(ways: dict[str, tuple[str, int, bytes]], outstanding: int) -> dict[str, Any]:
+    rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+    for _ in range(ROUNDS):
+        for name, (place, network, address) in ways.items():
+            found = _load(place, outstanding, SECONDS, network, address)
+            if found is None:
+                raise SystemExit(f"{name}: no load")
+            rounds[name].append(found)
+    figures: dict[str, Any] = {
+        name: {key: statistics.median(each[key] for each in found) for key in (*FIGURES, "failures", "lost")}
+        for name, found in rounds.items()
+    }
+    for other in ("direct", "bacpypes3 router"):
+        figures[f"broker / {other}"] = {
+            key: round(figures["broker"][key] / figures[other][key], 3) for key in ("reads_per_s", "p50_us")
+        }
+    return figures
