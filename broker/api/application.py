@@ -239,7 +239,7 @@ class Api:
     def _check_origin(self, request: web.BaseRequest, route: Route) -> None:
         """A browser sends its certificate for any page that asks: other pages may neither write nor open tunnels."""
         origin = request.headers.get("Origin")
-        if origin is not None and origin not in self._origins and (route.name == "tunnel" or route.body is not None):
+        if origin is not None and origin not in self._origins and (route.subprotocol or route.body is not None):
             raise Problem("origin_refused")
 
     async def _call(

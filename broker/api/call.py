@@ -100,6 +100,13 @@ class Call:
                 return device
         raise Problem("device_unknown")
 
+    def site(self) -> str:
+        """The site that the path names. Raises Problem, the same whether it is hidden or not there."""
+        site = self.parameters["site"]
+        if not any(device.site == site for device in self.gate.visible_devices(self.subject)):
+            raise Problem("site_unknown")
+        return site
+
     async def session(self, device: Device) -> Session:
         """The session of this caller with a device. Raises Problem if it is refused."""
         if self.request.transport is None:

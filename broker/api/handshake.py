@@ -7,11 +7,9 @@ from aiohttp import web
 
 from broker.api.problems import Problem
 
-SUBPROTOCOL = "otb.modbus.v1"
 
-
-def verify_handshake(request: web.BaseRequest) -> None:
-    """Check that a request asks for a tunnel properly. Raises Problem."""
+def verify_handshake(request: web.BaseRequest, subprotocol: str) -> None:
+    """Check that a request asks properly for a tunnel of that subprotocol. Raises Problem."""
     headers = request.headers
     if headers.get("Upgrade", "").strip().lower() != "websocket" or "upgrade" not in _tokens(
         headers.get("Connection", "")
@@ -19,8 +17,8 @@ def verify_handshake(request: web.BaseRequest) -> None:
         raise Problem("upgrade_required", headers={"Upgrade": "websocket", "Connection": "Upgrade"})
     if headers.get("Sec-WebSocket-Version", "") != "13":
         raise Problem("handshake_invalid", "The version must be 13.", headers={"Sec-WebSocket-Version": "13"})
-    if SUBPROTOCOL not in _exact_tokens(headers.get("Sec-WebSocket-Protocol", "")):
-        raise Problem("handshake_invalid", f"The subprotocol {SUBPROTOCOL} must be offered.")
+    if subprotocol not in _exact_tokens(headers.get("Sec-WebSocket-Protocol", "")):
+        raise Problem("handshake_invalid", f"The subprotocol {subprotocol} must be offered.")
     if not _is_nonce(headers.get("Sec-WebSocket-Key", "")):
         raise Problem("handshake_invalid", "The key must be 16 octets in base64.")
 

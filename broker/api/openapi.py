@@ -137,8 +137,8 @@ def _inline(schema: Any, definitions: dict[str, Any]) -> Any:
 
 
 def _success(route: Route) -> dict[str, Any]:
-    if route.name == "tunnel":
-        return {"101": {"description": "The connection is a WebSocket with subprotocol otb.modbus.v1."}}
+    if route.subprotocol:
+        return {"101": {"description": f"The connection is a WebSocket with subprotocol {route.subprotocol}."}}
     if route.streams:
         return {"200": {"description": route.summary, "content": {_EVENTS: {"schema": {"type": "string"}}}}}
     if route.media_type != _JSON:

@@ -16,6 +16,7 @@ from broker.engine.events import Refused
 from broker.model.place import Device, Protocol
 
 log = logging.getLogger(__name__)
+MODBUS_SUBPROTOCOL, BACNET_SUBPROTOCOL = "otb.modbus.v1", "otb.bacnet.v1"
 _JSON = "application/json"
 
 
@@ -45,10 +46,22 @@ async def write(call: Call) -> web.Response:
 async def tunnel(call: Call) -> web.StreamResponse:
     """Turn the connection into a Modbus/TCP stream."""
     device = call.device()
-    verify_handshake(call.request)
+    verify_handshake(call.request, MODBUS_SUBPROTOCOL)
     if device.protocol is not Protocol.MODBUS:
         raise Problem("tunnel_needs_modbus")
     taken = await call.shared.tunnels.serve(call.request, call.subject, device)
+    if isinstance(taken, Refused):
+        raise refusal(taken.reasons, taken.decisions)
+    return taken
+
+
+async def bacnet(call: Call) -> web.StreamResponse:
+    """Turn the connection into a client's side of a site's BACnet network."""
+    site = call.site()
+    verify_handshake(call.request, BACNET_SUBPROTOCOL)
+    if call.gate.inventory.bacnet_network(site) is None:
+        raise Problem("site_has_no_bacnet")
+    taken = await call.shared.tunnels.serve_bacnet(call.request, call.subject, site)
     if isinstance(taken, Refused):
         raise refusal(taken.reasons, taken.decisions)
     return taken

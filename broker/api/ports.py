@@ -393,6 +393,9 @@ class Tunnels(Protocol):
     async def serve(self, request: web.BaseRequest, subject: Subject, device: Device) -> web.StreamResponse | Refused:
         """Open a session and take the connection over, or say why not. The handshake has been checked."""
 
+    async def serve_bacnet(self, request: web.BaseRequest, subject: Subject, site: str) -> web.StreamResponse | Refused:
+        """The same for the BACnet network of a site."""
+
 
 IdentityRefused = Callable[[str, str, str], None]
 """Count a refusal before a subject was proven: listener, peer, code."""

@@ -37,10 +37,17 @@ KINDS: dict[str, Kind] = {
     "query_invalid": Kind(400, "The query string has something that this route does not take.", _FIX_REQUEST),
     "json_invalid": Kind(400, "The body is not acceptable JSON.", _FIX_REQUEST),
     "handshake_invalid": Kind(
-        400, "The WebSocket handshake is not acceptable.", "Use WebSocket version 13 with subprotocol otb.modbus.v1."
+        400, "The WebSocket handshake is not acceptable.", "Use WebSocket version 13 with this path's subprotocol."
     ),
     "tunnel_needs_modbus": Kind(
-        400, "Only Modbus devices have tunnels.", "Read and write this device's points by name instead."
+        400,
+        "Only Modbus devices have tunnels of their own.",
+        "Use the BACnet network of its site, or read and write this device's points by name.",
+    ),
+    "site_has_no_bacnet": Kind(
+        400,
+        "This site has no BACnet network at the broker.",
+        "Ask its owner to give the site a `bacnet` network number in the inventory, or read and write points by name.",
     ),
     "logout_refused": Kind(400, "The logout token is not acceptable.", "Send one logout_token, fresh and once."),
     "credentials_missing": Kind(
@@ -71,6 +78,7 @@ KINDS: dict[str, Kind] = {
     "device_unknown": Kind(
         404, "There is no such device, or you may not see it.", REASONS[Reason.DEVICE_UNKNOWN].what_to_do
     ),
+    "site_unknown": Kind(404, "There is no such site, or you may not see it.", "Look at the list of your devices."),
     "point_unknown": Kind(404, "The device has no such point.", REASONS[Reason.POINT_UNKNOWN].what_to_do),
     "record_unknown": Kind(404, "There is no such record.", "Check the index against the size of the checkpoint."),
     "decision_unknown": Kind(
@@ -200,7 +208,7 @@ KINDS: dict[str, Kind] = {
     "ticket_malformed": Kind(422, "This is not the form of a ticket.", "Write the ticket as its system shows it."),
     "request_terms": Kind(422, "What is asked for cannot be.", _FIX_REQUEST),
     "upgrade_required": Kind(
-        426, "This path is a WebSocket.", "Connect with WebSocket version 13 and subprotocol otb.modbus.v1."
+        426, "This path is a WebSocket.", "Connect with WebSocket version 13 and this path's subprotocol."
     ),
     "too_many_calls": Kind(429, "You have too many calls under way.", "Wait for some to end, then try again."),
     "too_many_requests": Kind(

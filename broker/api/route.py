@@ -88,6 +88,8 @@ class Route:
     description: str = ""
     media_type: str = "application/json"
     """What its answer is."""
+    subprotocol: str = ""
+    """Of a route that is a WebSocket: what it speaks."""
     streams: bool = False
     """Its answer goes on until one side ends it: no deadline."""
     requirement: Requirement | None = None

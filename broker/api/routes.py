@@ -132,6 +132,7 @@ ROUTES: tuple[Route, ...] = (
         effect=Effect.OPERATES,
         summary="A WebSocket that carries Modbus/TCP",
         handler=operations.tunnel,
+        subprotocol=operations.MODBUS_SUBPROTOCOL,
         problems=(*_DEVICE_PROBLEMS, "handshake_invalid", "tunnel_needs_modbus", "origin_refused", "upgrade_required"),
         description=(
             "Subprotocol `otb.modbus.v1`. Binary frames are a Modbus/TCP octet stream, cut anywhere; every request in "
@@ -141,6 +142,38 @@ ROUTES: tuple[Route, ...] = (
             'access ends, and `{"type":"ending","reason":…,"text":…,"at":…}` before it closes. You may send '
             '`{"type":"renew","token":"…"}` with a fresh token of the same subject, which the broker answers with '
             '`{"type":"renewed"}` or `{"type":"renew_refused","code":…}`; a token of another subject ends the tunnel.'
+        ),
+        certificate_alone=CertificateAlone.IN_EMERGENCY,
+    ),
+    Route(
+        name="bacnet",
+        method="GET",
+        path="/v1/sites/{site}/bacnet",
+        permission="site.bacnet",
+        decided_by=DecidedBy.OPERATION,
+        effect=Effect.OPERATES,
+        summary="A WebSocket that carries the BACnet network of a site",
+        handler=operations.bacnet,
+        subprotocol=operations.BACNET_SUBPROTOCOL,
+        problems=(
+            "denied",
+            "ledger_closed",
+            "ledger_paused",
+            "state_unavailable",
+            "site_unknown",
+            "handshake_invalid",
+            "site_has_no_bacnet",
+            "origin_refused",
+            "upgrade_required",
+        ),
+        description=(
+            "Subprotocol `otb.bacnet.v1`. Each binary message is 6 octets, the address of a BACnet client of yours "
+            "(IPv4 and port, or whatever tells them apart), and one NPDU of at most 1,497 octets. The broker answers "
+            "to that address, or to `FF FF FF FF FF FF`: to every client. It is shown as a router to one network, "
+            "that of the site, with the devices that you may see; every service is decided and recorded. At most "
+            "4,000 messages a second are taken, and what is too much or is not read is dropped, as datagrams are. "
+            "Control messages are those of a Modbus tunnel; `denied`, `warning` and `ending` name the `device`, and "
+            "an `ending` that does so ends the access to that device alone."
         ),
         certificate_alone=CertificateAlone.IN_EMERGENCY,
     ),

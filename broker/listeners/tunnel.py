@@ -1,22 +1,23 @@
-"""A Modbus/TCP stream inside a WebSocket: the same inspection as on the Modbus listener, with words beside it.
+"""WebSocket tunnels: what an ordinary tool says, inspected as on any listener, with words beside it.
 
-The HTTP connection is taken over: no task, no HTTP parser and no request stay behind, so an idle tunnel costs little.
+What a tunnel carries is its load's affair. The HTTP connection is taken over: no task, no HTTP parser and no request
+stay behind, so an idle tunnel costs little.
 """
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Coroutine
-from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 import orjson
 from aiohttp import web
 
 from broker.engine.events import Refused
-from broker.engine.sessions import Session
 from broker.errors import BindingError, FrameError, LimitError, PeerError
+from broker.listeners import tunnel_messages
 from broker.listeners.takeover import Takeover, switching_protocols, take_over, transport_of
+from broker.listeners.tunnel_loads import LISTENER, BacnetLoad, ModbusLoad, TunnelGate
 from broker.listeners.websocket import (
     CloseCode,
     FrameDecoder,
@@ -28,10 +29,7 @@ from broker.listeners.websocket import (
 from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
-from broker.model.words import END_REASONS, reason_text, what_to_do
 
-LISTENER = "tunnel"
-SUBPROTOCOL = "otb.modbus.v1"
 HEARTBEAT_SECONDS = 30.0
 IDLE_SECONDS = 3600.0
 MAX_TUNNELS = 512
@@ -40,47 +38,35 @@ MAX_UNREAD_NOTICES_OCTETS = 32_768
 log = logging.getLogger(__name__)
 
 
-class TunnelStream(Protocol):
-    """What inspects the octets of one tunnel."""
+class Load(Protocol):
+    """What a tunnel carries, with the sessions that it rests on.
 
-    def received(self, data: bytes | memoryview) -> None:
-        """Octets of the caller."""
+    With `whole_octets` a binary message is one datagram of at most that size, with 0 part of an octet stream.
+    """
+
+    subprotocol: str
+    whole_octets: int
+
+    @property
+    def subject(self) -> Subject:
+        """Whose it is."""
+
+    def received(self, payload: bytes) -> None:
+        """Octets of the caller. Raises FrameError for what ends the tunnel."""
 
     def ended(self) -> None:
         """The caller will send nothing more."""
 
-    def lost(self) -> None:
-        """The caller is gone."""
+    def renew(self, subject: Subject) -> None:
+        """Go on with fresh proofs of the same subject."""
 
-
-class TunnelGate(Protocol):
-    """What a tunnel needs of the broker."""
-
-    async def open(
-        self, subject: Subject, device: Device, listener: str, peer: str, cut: Callable[[EndReason], None]
-    ) -> Session | Refused:
-        """A session, or the refusal; `cut` is called once if it must end."""
-
-    def close(self, session: Session, reason: EndReason) -> None:
-        """End a session from the listener's side."""
-
-    def renew(self, session: Session, subject: Subject) -> None:
-        """Let a session go on with fresh proofs of the same subject."""
-
-    def tunnel(
-        self,
-        session: Session,
-        *,
-        write: Callable[[bytes], None],
-        hold: Callable[[bool], None],
-        denied: Callable[[Refused], None],
-        close: Callable[[EndReason], None],
-    ) -> TunnelStream:
-        """The stream of an open session."""
+    def lost(self, reason: EndReason) -> None:
+        """The tunnel is over, and with it every session."""
 
 
 Prove = Callable[[Any, str], Coroutine[Any, Any, Subject]]
 """The subject of a connection's certificate and a fresh raw token. Raises PeerError."""
+OpenLoad = Callable[["Tunnel", str], Coroutine[Any, Any, Load | Refused]]
 
 
 class TunnelListener:
@@ -103,50 +89,42 @@ class TunnelListener:
         self.tunnels: set[Tunnel] = set()
 
     async def serve(self, request: web.BaseRequest, subject: Subject, device: Device) -> web.StreamResponse | Refused:
-        """Open a session, take the connection over and speak WebSocket on it; or say why not."""
+        """Open a session with a Modbus device and take the connection over for it; or say why not."""
+        return await self._serve(request, partial(ModbusLoad.opened, self._gate, subject, device))
+
+    async def serve_bacnet(self, request: web.BaseRequest, subject: Subject, site: str) -> web.StreamResponse | Refused:
+        """Open the BACnet network of a site and take the connection over for it; or say why not."""
+        return await self._serve(request, partial(BacnetLoad.opened, self._gate, subject, site))
+
+    async def _serve(self, request: web.BaseRequest, opened: OpenLoad) -> web.StreamResponse | Refused:
         if len(self.tunnels) >= self._max_tunnels:
             return Refused((Reason.BUDGET_EXHAUSTED,))
         connection = transport_of(request).get_extra_info("tls_connection")
         tunnel = Tunnel(self)
-        opened = await self._gate.open(subject, device, LISTENER, connection.peer, tunnel.cut)
-        if isinstance(opened, Refused):
-            return opened
-        if opened.ended is not None:
-            return Refused((Reason.SESSION_ENDED,))
+        load = await opened(tunnel, connection.peer)
+        if isinstance(load, Refused):
+            return load
         try:
-            tunnel.begin(opened, connection, request)
+            tunnel.begin(load, connection, request)
         except ConnectionError:
-            self._gate.close(opened, EndReason.PEER_CLOSED)
+            load.lost(EndReason.PEER_CLOSED)
             raise
         return Takeover()
 
-    def entered(self, tunnel: "Tunnel", session: Session) -> TunnelStream:
-        """A tunnel has begun: the inspection of its octets."""
-        self.tunnels.add(tunnel)
-        return self._gate.tunnel(
-            session, write=tunnel.write, hold=tunnel.hold, denied=tunnel.denied, close=tunnel.finish
-        )
-
-    async def renew(self, session: Session, connection: Any, raw_token: str) -> None:
-        """Take fresh proofs of the session's own subject. Raises PeerError, `subjects_differ` for another's."""
+    async def prove(self, owner: Subject, connection: Any, raw_token: str) -> Subject:
+        """Fresh proofs of a tunnel's own subject. Raises PeerError, `subjects_differ` for another's."""
         try:
             subject = await self._prove(connection, raw_token)
-            if (subject.id, subject.organisation) != (session.subject.id, session.subject.organisation):
+            if (subject.id, subject.organisation) != (owner.id, owner.organisation):
                 raise BindingError("subjects_differ", "The token names another subject.")
         except PeerError as error:
             self._refused(LISTENER, connection.peer, error.code)
             raise
-        if session.ended is None:
-            self._gate.renew(session, subject)
-
-    def left(self, tunnel: "Tunnel", session: Session, reason: EndReason) -> None:
-        """A tunnel is over."""
-        self.tunnels.discard(tunnel)
-        self._gate.close(session, reason)
+        return subject
 
 
 class Tunnel(asyncio.Protocol):
-    """One tunnel: the protocol of its transport, and what its stream and its session call."""
+    """One tunnel: the protocol of its transport, and what its load calls."""
 
     __slots__ = (
         "_asked_at",
@@ -158,10 +136,9 @@ class Tunnel(asyncio.Protocol):
         "_heard",
         "_held",
         "_listener",
+        "_load",
         "_renewal",
         "_renewed_at",
-        "_session",
-        "_stream",
         "_timer",
         "_transport",
     )
@@ -176,21 +153,20 @@ class Tunnel(asyncio.Protocol):
         self._renewed_at = 0.0
         self._renewal: asyncio.Task[None] | None = None
 
-    def begin(self, session: Session, connection: Any, request: web.BaseRequest) -> None:
+    def begin(self, load: Load, connection: Any, request: web.BaseRequest) -> None:
         """Answer the handshake and take the transport. Raises ConnectionError if the caller has left."""
         transport = transport_of(request)
         loop = asyncio.get_running_loop()
-        self._session = session
+        self._load = load
         self._connection = connection
         self._transport = transport
-        self._decoder = FrameDecoder()
+        self._decoder = FrameDecoder(load.whole_octets)
         self._asked_at = loop.time()
         early = take_over(request, transport, self)
-        transport.write(switching_protocols(request.headers["Sec-WebSocket-Key"], SUBPROTOCOL))
+        transport.write(switching_protocols(request.headers["Sec-WebSocket-Key"], load.subprotocol))
         self._timer = loop.call_later(HEARTBEAT_SECONDS, self._beat)
         self._begun = True
-        self._stream = self._listener.entered(self, session)
-        session.warn = self._warn
+        self._listener.tunnels.add(self)
         if early:
             self.data_received(early)
 
@@ -227,45 +203,42 @@ class Tunnel(asyncio.Protocol):
         """The caller is gone."""
         self._leave(EndReason.PEER_CLOSED)
 
-    # The stream's calls
+    # The load's calls
 
     def write(self, octets: bytes) -> None:
-        """Send part of the Modbus/TCP stream."""
+        """Send part of what the tunnel carries."""
         if not self._ended:
             self._transport.write(encode_frame(Opcode.BINARY, octets))
+
+    def unread_octets(self) -> int:
+        """How much the caller has not taken yet."""
+        return self._transport.get_write_buffer_size()
 
     def hold(self, hold: bool) -> None:
         """Stop or go on reading."""
         self._held = hold
         self._pace()
 
-    def denied(self, refused: Refused) -> None:
-        """Say in words what the stream says as an exception; not to a caller who does not read."""
-        if self._ended or self._transport.get_write_buffer_size() > MAX_UNREAD_NOTICES_OCTETS:
-            return
-        decision = next((d for d in refused.decisions if not d.allow), None)
-        window = decision.next_window if decision else None
-        self._tell(
-            {
-                "type": "denied",
-                "reasons": [{"code": str(word), "text": reason_text(word)} for word in refused.reasons],
-                "what_to_do": what_to_do(refused.reasons),
-                "decision_id": decision.id if decision and decision.id else None,
-                "approval": refused.approval or None,
-                "next_window": {"id": window[0], "opens": _stamp(window[1]), "closes": _stamp(window[2])}
-                if window
-                else None,
-            }
-        )
+    def tell(self, document: tunnel_messages.Document) -> None:
+        """Say something in words."""
+        if not self._ended and self._begun:
+            self._transport.write(encode_frame(Opcode.TEXT, orjson.dumps(document)))
+
+    def denied(self, refused: Refused, device: str = "") -> None:
+        """Say in words what was refused in the tool's own protocol; not to a caller who does not read."""
+        if self._begun and not self._ended and self.unread_octets() <= MAX_UNREAD_NOTICES_OCTETS:
+            self.tell(tunnel_messages.denied(refused, device))
+
+    def warn(self, when: float, why: EndReason) -> None:
+        """Access ends soon."""
+        self.tell(tunnel_messages.warning(when, why))
 
     def finish(self, reason: EndReason) -> None:
-        """The stream is over."""
+        """There is nothing more to carry."""
         self._end(reason, CloseCode.NORMAL if reason is EndReason.PEER_CLOSED else CloseCode.POLICY)
 
-    # The session's call
-
     def cut(self, reason: EndReason) -> None:
-        """The session must end: say why, then close."""
+        """Access has ended: say why, then close."""
         self._end(reason, CloseCode.GOING_AWAY if reason is EndReason.BROKER_STOPPED else CloseCode.POLICY)
 
     # Within
@@ -275,13 +248,13 @@ class Tunnel(asyncio.Protocol):
             return
         if message.opcode is Opcode.BINARY:
             self._asked_at = asyncio.get_running_loop().time()
-            self._stream.received(message.payload)
+            self._load.received(message.payload)
         elif message.opcode is Opcode.TEXT:
             self._control(message.payload)
         elif message.opcode is Opcode.PING:
             self._transport.write(encode_frame(Opcode.PONG, message.payload))
         elif message.opcode is Opcode.CLOSE:
-            self._stream.ended()
+            self._load.ended()
 
     def _control(self, text: bytes) -> None:
         try:
@@ -290,32 +263,30 @@ class Tunnel(asyncio.Protocol):
             raise FrameError("control_malformed", "a text message is not JSON") from None
         token = told.get("token") if isinstance(told, dict) and told.get("type") == "renew" else None
         if not isinstance(token, str):
-            self._tell({"type": "refused", "code": "message_unknown"})
+            self.tell({"type": "refused", "code": "message_unknown"})
             return
         now = asyncio.get_running_loop().time()
         if self._renewal is not None or now < self._renewed_at + RENEWAL_GAP_SECONDS:
-            self._tell({"type": "renew_refused", "code": "too_often"})
+            self.tell({"type": "renew_refused", "code": "too_often"})
             return
         self._renewed_at = now
         self._renewal = asyncio.get_running_loop().create_task(self._renew(token))
 
     async def _renew(self, raw_token: str) -> None:
         try:
-            await self._listener.renew(self._session, self._connection, raw_token)
-            self._tell({"type": "renewed"})
+            subject = await self._listener.prove(self._load.subject, self._connection, raw_token)
+            if not self._ended:
+                self._load.renew(subject)
+            self.tell({"type": "renewed"})
         except PeerError as error:
-            self._tell({"type": "renew_refused", "code": error.code, "text": error.public})
+            self.tell({"type": "renew_refused", "code": error.code, "text": error.public})
             if error.code == "subjects_differ":
                 self._end(EndReason.DENIED, CloseCode.POLICY)
         except Exception:
-            log.exception("a renewal failed", extra={"session": self._session.id})
-            self._tell({"type": "renew_refused", "code": "internal_error"})
+            log.exception("a renewal failed", extra={"subject": self._load.subject.id})
+            self.tell({"type": "renew_refused", "code": "internal_error"})
         finally:
             self._renewal = None
-
-    def _tell(self, document: dict[str, Any]) -> None:
-        if not self._ended:
-            self._transport.write(encode_frame(Opcode.TEXT, orjson.dumps(document)))
 
     def _pace(self) -> None:
         if self._ended:
@@ -339,22 +310,12 @@ class Tunnel(asyncio.Protocol):
             self._transport.write(encode_frame(Opcode.PING, b""))
             self._timer = loop.call_later(HEARTBEAT_SECONDS, self._beat)
 
-    def _warn(self, when: float, why: EndReason) -> None:
-        """Access ends soon; the caller may ask for more in time."""
-        left, words = max(0, int(when - time.time())), END_REASONS[why]
-        text = f"Access ends at {_stamp(when)}. {words.what_to_do}"
-        told = {"type": "warning", "reason": why.value, "text": text, "at": _stamp(when), "seconds": left}
-        self._tell(told)
-
     def _end(self, reason: EndReason, code: CloseCode) -> None:
         """Tell the reason and close; before the handshake was answered there is nobody to tell."""
         if self._ended or not self._begun:
             return
-        words = END_REASONS[reason]
         if reason is not EndReason.PEER_CLOSED:
-            at = _stamp(time.time())
-            told = {"type": "ending", "reason": reason.value, "text": words.text, "what_to_do": words.what_to_do}
-            self._tell(told | {"at": at})
+            self.tell(tunnel_messages.ending(reason))
         self._transport.write(encode_close(code, reason.value))
         self._leave(reason)
         self._transport.close()
@@ -364,9 +325,5 @@ class Tunnel(asyncio.Protocol):
             return
         self._ended = True
         self._timer.cancel()
-        self._stream.lost()
-        self._listener.left(self, self._session, reason)
-
-
-def _stamp(epoch_seconds: float) -> str:
-    return datetime.fromtimestamp(epoch_seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        self._listener.tunnels.discard(self)
+        self._load.lost(reason)

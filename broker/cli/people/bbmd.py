@@ -32,7 +32,8 @@ ALL_CLIENTS: Final = b"\xff" * 6
 ONLY_THIS_HOST: Final = b"\xff" * 4
 """Broadcast distribution mask of an entry that is reached by unicast (J.4.3)."""
 Place = tuple[str, int]
-_FROM_ANYBODY = frozenset({Function.ORIGINAL_UNICAST, Function.ORIGINAL_BROADCAST})
+_FROM_ANYBODY = frozenset({Function.ORIGINAL_UNICAST, Function.ORIGINAL_BROADCAST, Function.FORWARDED_NPDU})
+"""Some clients ask in a Forwarded-NPDU whom they know from one; who sent it is meant, whatever origin it names."""
 
 
 @dataclass(slots=True)

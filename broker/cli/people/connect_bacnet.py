@@ -35,7 +35,7 @@ _DROPPED = {
     "malformed": "Datagrams that are not proper BACnet/IP were dropped.",
     "too_fast": "A BACnet client sends too fast; what is too much is dropped.",
     "too_many_clients": "More BACnet clients came than there may be; the last ones are not heard.",
-    "not_for_clients": "Messages that only a BBMD may send were dropped.",
+    "not_for_clients": "Messages that are not for a client to send were dropped.",
 }
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 
@@ -19,6 +20,7 @@ from broker.model.operation import Relayed
 from broker.model.place import (
     BacnetAddress,
     BacnetIpWay,
+    BacnetNetwork,
     Device,
     Inventory,
     ModbusAddress,
@@ -99,6 +101,7 @@ INVENTORY = Inventory(
     (Window("work", Scope(), Occurrence("2026-11-28T08:00:00", "UTC", 28800), "Working hours"),),
     (),
     (),
+    bacnet_networks=(BacnetNetwork("plant", 2001),),
 )
 
 
@@ -116,6 +119,7 @@ class GateDouble:
 
     def __init__(self):
         self.inventory = INVENTORY
+        self.inventory_without_bacnet = replace(INVENTORY, bacnet_networks=())
         self.grants = ()
         self.registers = {0: 185, 1: 190, 2: 65_436, 10: 200, 30: 7, 20: 0xFFFF, 21: 0xFFFF, 22: 0xFFFF, 23: 0xFFFF}
         self.registers |= {40: 0x6869, 41: 0}
@@ -136,6 +140,8 @@ class GateDouble:
         self.renewed = []
         self.opened = []
         self.streams = []
+        self.bacnet_streams = []
+        self.emergency = ""
         self.go = asyncio.Event()
         self.go.set()
         self.begun = asyncio.Event()
@@ -212,6 +218,14 @@ class GateDouble:
         stream = StreamDouble(write, hold, denied, close)
         self.streams.append(stream)
         return stream
+
+    def bacnet(self, subject, site, listener, peer, **calls):
+        stream = BacnetStreamDouble(self.admission, subject, site, listener, peer, calls)
+        self.bacnet_streams.append(stream)
+        return stream
+
+    def emergency_of(self, subject, site):
+        return self.emergency
 
     async def read(self, session, request):
         await asyncio.sleep(0)
@@ -373,6 +387,31 @@ class StreamDouble:
 
     def lost(self):
         self.was_lost = True
+
+
+class BacnetStreamDouble:
+    """Echoes what it receives; refuses to start with `refusal`."""
+
+    def __init__(self, refusal, subject, site, listener, peer, calls):
+        self.refusal = refusal
+        self.subject, self.site, self.listener, self.peer = subject, site, listener, peer
+        self.write, self.close, self.denied = calls["write"], calls["close"], calls["denied"]
+        self.ended, self.warned = calls["ended"], calls["warned"]
+        self.npdus = []
+        self.lost_for = None
+
+    def start(self, opened):
+        opened(self.refusal)
+
+    def received(self, mac, npdu):
+        self.npdus.append((mac, npdu))
+        self.write(mac, npdu)
+
+    def renew(self, subject):
+        self.subject = subject
+
+    def lost(self, reason):
+        self.lost_for = reason
 
 
 class LedgerDouble:

@@ -133,3 +133,23 @@ def test_a_close_frame_has_code_and_reason():
 def test_the_key_of_a_handshake_is_never_its_answer():
     key = base64.b64encode(os.urandom(16)).decode()
     assert accept_key(key) != key
+
+
+def test_datagrams_are_handed_over_whole_however_they_were_fragmented():
+    decoder = FrameDecoder(whole_octets=4)
+    assert decoder.receive(client_frame(Opcode.BINARY, b"ab", final=False)) == []
+    assert decoder.receive(client_frame(Opcode.PING, b"")) == [Message(Opcode.PING, b"")]
+    assert decoder.receive(client_frame(Opcode.CONTINUATION, b"cd")) == [Message(Opcode.BINARY, b"abcd")]
+    assert decoder.receive(client_frame(Opcode.TEXT, b"longer text")) == [Message(Opcode.TEXT, b"longer text")]
+    assert decoder.receive(client_frame(Opcode.BINARY, b"wxyz")) == [Message(Opcode.BINARY, b"wxyz")]
+
+
+@pytest.mark.parametrize("fragments", [[b"abcde"], [b"abc", b"de"]], ids=["at once", "in fragments"])
+def test_a_datagram_that_is_too_long_is_refused(fragments):
+    decoder = FrameDecoder(whole_octets=4)
+    octets = b"".join(
+        client_frame(Opcode.CONTINUATION if place else Opcode.BINARY, part, final=place == len(fragments) - 1)
+        for place, part in enumerate(fragments)
+    )
+    with pytest.raises(LimitError):
+        decoder.receive(octets)

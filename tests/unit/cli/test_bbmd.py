@@ -36,9 +36,13 @@ def registered(place=ANA, ttl=60, now=0.0):
     return port
 
 
-@pytest.mark.parametrize("function", [Function.ORIGINAL_UNICAST, Function.ORIGINAL_BROADCAST])
-def test_what_a_client_says_goes_into_the_tunnel_with_its_address(function):
-    heard = Bbmd(OWN).receive(encode_bvlc(function, WHO_IS), ANA, 0.0)
+@pytest.mark.parametrize(
+    "datagram",
+    [UNICAST, encode_bvlc(Function.ORIGINAL_BROADCAST, WHO_IS), encode_forwarded(mac_of(*ELSEWHERE), WHO_IS)],
+    ids=["unicast", "broadcast", "forwarded"],
+)
+def test_what_a_client_says_goes_into_the_tunnel_with_its_own_address(datagram):
+    heard = Bbmd(OWN).receive(datagram, ANA, 0.0)
     assert (heard.mac, heard.npdu, heard.answer) == (mac_of(*ANA), WHO_IS, None)
     assert "127.0.0.1:50001" in heard.news
 
@@ -120,7 +124,6 @@ def test_who_was_not_heard_for_long_is_forgotten():
 @pytest.mark.parametrize(
     "datagram",
     [
-        encode_forwarded(mac_of(*ELSEWHERE), WHO_IS),
         encode_result(0),
         encode_bvlc(Function.READ_BDT_ACK, b""),
         encode_bvlc(Function.SECURE, WHO_IS),
@@ -128,7 +131,7 @@ def test_who_was_not_heard_for_long_is_forgotten():
         UNICAST + b"\x00",
         b"\x82" + UNICAST[1:],
     ],
-    ids=["forwarded", "result", "table", "secure", "empty", "too long", "another type"],
+    ids=["result", "table", "secure", "empty", "too long", "another type"],
 )
 def test_what_is_not_for_clients_to_send_is_dropped_without_an_answer(datagram):
     heard = Bbmd(OWN).receive(datagram, ANA, 0.0)

@@ -1,0 +1,299 @@
+"""What tunnels carry: the Modbus/TCP stream of one device, or the BACnet network of one site."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Final, Protocol, Self
+
+from broker.engine.events import Refused
+from broker.engine.sessions import Session
+from broker.errors import FrameError
+from broker.listeners import tunnel_messages
+from broker.listeners.tunnel_messages import Document
+from broker.model.place import Device
+from broker.model.subject import Subject
+from broker.model.vocabulary import EndReason, Reason
+
+LISTENER = "tunnel"
+MODBUS_SUBPROTOCOL = "otb.modbus.v1"
+BACNET_SUBPROTOCOL = "otb.bacnet.v1"
+MAC_OCTETS: Final = 6
+"""A client's address in front of each NPDU: IPv4 address and UDP port (135-2020, J.1.2)."""
+ALL_CLIENTS: Final = b"\xff" * MAC_OCTETS
+MAX_DATAGRAM_OCTETS: Final = MAC_OCTETS + 1497  # 135-2020, table 6-1: an NPDU on BACnet/IP
+MAX_UNREAD_OCTETS = 262_144
+DATAGRAMS_PER_SECOND = 4000.0
+TOLD_GAP_SECONDS = 1.0
+
+
+class ModbusStream(Protocol):
+    """What inspects the octets of one device's tunnel."""
+
+    def received(self, data: bytes | memoryview) -> None:
+        """Octets of the caller."""
+
+    def ended(self) -> None:
+        """The caller will send nothing more."""
+
+    def lost(self) -> None:
+        """The caller is gone."""
+
+
+class BacnetStream(Protocol):
+    """What inspects the NPDUs of one client side, with a session for each device that it asks for."""
+
+    def start(self, opened: Callable[[Refused | None], None]) -> None:
+        """Open a first session; `opened` gets None, or why there is none."""
+
+    def received(self, mac: bytes, npdu: bytes) -> None:
+        """One NPDU of the client at that address."""
+
+    def renew(self, subject: Subject) -> None:
+        """Go on with fresh proofs of the same subject."""
+
+    def lost(self, reason: EndReason) -> None:
+        """The client side is gone: its sessions end."""
+
+
+class TunnelGate(Protocol):
+    """What tunnels need of the broker."""
+
+    async def open(
+        self, subject: Subject, device: Device, listener: str, peer: str, cut: Callable[[EndReason], None]
+    ) -> Session | Refused:
+        """A session, or the refusal; `cut` is called once if it must end."""
+
+    def close(self, session: Session, reason: EndReason) -> None:
+        """End a session from the listener's side."""
+
+    def renew(self, session: Session, subject: Subject) -> None:
+        """Let a session go on with fresh proofs of the same subject."""
+
+    def tunnel(
+        self,
+        session: Session,
+        *,
+        write: Callable[[bytes], None],
+        hold: Callable[[bool], None],
+        denied: Callable[[Refused], None],
+        close: Callable[[EndReason], None],
+    ) -> ModbusStream:
+        """The stream of an open session."""
+
+    def bacnet(
+        self,
+        subject: Subject,
+        site: str,
+        listener: str,
+        peer: str,
+        *,
+        write: Callable[[bytes, bytes], None],
+        close: Callable[[EndReason], None],
+        denied: Callable[[Device | None, Refused], None],
+        ended: Callable[[Device, EndReason], None],
+        warned: Callable[[Device, float, EndReason], None],
+    ) -> BacnetStream:
+        """The stream of a client side; `ended` tells of the end of one session while others go on."""
+
+    def emergency_of(self, subject: Subject, site: str) -> str:
+        """The emergency in which the subject acts at the site, "" for none."""
+
+
+class Tunnel(Protocol):
+    """What carries a load to its caller."""
+
+    def write(self, octets: bytes) -> None:
+        """Send part of a stream, or one datagram."""
+
+    def unread_octets(self) -> int:
+        """How much the caller has not taken yet."""
+
+    def hold(self, hold: bool) -> None:
+        """Stop or go on reading."""
+
+    def tell(self, document: Document) -> None:
+        """Say something in words."""
+
+    def denied(self, refused: Refused, device: str = "") -> None:
+        """Say in words what was refused."""
+
+    def warn(self, when: float, why: EndReason) -> None:
+        """Access ends soon."""
+
+    def finish(self, reason: EndReason) -> None:
+        """There is nothing more to carry."""
+
+    def cut(self, reason: EndReason) -> None:
+        """Access has ended."""
+
+
+class ModbusLoad:
+    """One session with one device."""
+
+    __slots__ = ("_gate", "_session", "_stream")
+    subprotocol = MODBUS_SUBPROTOCOL
+    whole_octets = 0
+
+    def __init__(self, gate: TunnelGate, session: Session, tunnel: Tunnel) -> None:
+        self._gate = gate
+        self._session = session
+        self._stream = gate.tunnel(
+            session, write=tunnel.write, hold=tunnel.hold, denied=tunnel.denied, close=tunnel.finish
+        )
+        session.warn = tunnel.warn
+
+    @classmethod
+    async def opened(
+        cls, gate: TunnelGate, subject: Subject, device: Device, tunnel: Tunnel, peer: str
+    ) -> Self | Refused:
+        """With its session open, or why it is not."""
+        session = await gate.open(subject, device, LISTENER, peer, tunnel.cut)
+        if isinstance(session, Refused):
+            return session
+        return cls(gate, session, tunnel) if session.ended is None else Refused((Reason.SESSION_ENDED,))
+
+    @property
+    def subject(self) -> Subject:
+        """Whose it is."""
+        return self._session.subject
+
+    def received(self, payload: bytes) -> None:
+        """Part of the stream."""
+        self._stream.received(payload)
+
+    def ended(self) -> None:
+        """What was asked is still answered."""
+        self._stream.ended()
+
+    def renew(self, subject: Subject) -> None:
+        """Go on with fresh proofs."""
+        if self._session.ended is None:
+            self._gate.renew(self._session, subject)
+
+    def lost(self, reason: EndReason) -> None:
+        """End the session."""
+        self._stream.lost()
+        self._gate.close(self._session, reason)
+
+
+class BacnetLoad:
+    """The BACnet network of a site, as one subject sees it: datagrams of a client's address and an NPDU, both ways.
+
+    As with any datagrams, what comes too fast or is not read is dropped. A tunnel that was opened in an emergency ends
+    with it: that alone may have stood for a token.
+    """
+
+    __slots__ = (
+        "_dropped",
+        "_emergency",
+        "_gate",
+        "_over",
+        "_rate",
+        "_site",
+        "_stream",
+        "_told_at",
+        "_tunnel",
+        "subject",
+    )
+    subprotocol = BACNET_SUBPROTOCOL
+    whole_octets = MAX_DATAGRAM_OCTETS
+
+    def __init__(self, gate: TunnelGate, subject: Subject, site: str, tunnel: Tunnel, peer: str) -> None:
+        self._gate = gate
+        self._site = site
+        self._tunnel = tunnel
+        self.subject = subject
+        self._emergency = gate.emergency_of(subject, site)
+        self._over: EndReason | None = None
+        self._rate = Rate(DATAGRAMS_PER_SECOND)
+        self._dropped = 0
+        self._told_at = 0.0
+        self._stream = gate.bacnet(
+            subject,
+            site,
+            LISTENER,
+            peer,
+            write=self._write,
+            close=self._cut,
+            denied=lambda device, refused: tunnel.denied(refused, device.key if device else ""),
+            ended=lambda device, reason: tunnel.tell(tunnel_messages.ending(reason, device.key)),
+            warned=lambda device, when, why: tunnel.tell(tunnel_messages.warning(when, why, device.key)),
+        )
+
+    @classmethod
+    async def opened(cls, gate: TunnelGate, subject: Subject, site: str, tunnel: Tunnel, peer: str) -> Self | Refused:
+        """With a first session open, or why there is none."""
+        load = cls(gate, subject, site, tunnel, peer)
+        started: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
+        load._stream.start(lambda refused: None if started.done() else started.set_result(refused))
+        try:
+            refused = await started
+        except asyncio.CancelledError:
+            load.lost(EndReason.PEER_CLOSED)
+            raise
+        if refused is None and load._over is not None:
+            refused = Refused((Reason.SESSION_ENDED,))
+        if refused is None:
+            return load
+        load.lost(EndReason.DENIED)
+        return refused
+
+    def received(self, payload: bytes) -> None:
+        """One datagram. Raises FrameError."""
+        if len(payload) <= MAC_OCTETS or payload.startswith(ALL_CLIENTS):
+            raise FrameError("datagram_malformed", "a datagram without a client's address or without an NPDU")
+        if self._emergency and self._gate.emergency_of(self.subject, self._site) != self._emergency:
+            self._cut(EndReason.GRANT_ENDED)
+        elif self._rate.admits(asyncio.get_running_loop().time()):
+            self._stream.received(payload[:MAC_OCTETS], payload[MAC_OCTETS:])
+        else:
+            self._drop()
+
+    def ended(self) -> None:
+        """The client side has left; nobody is there for an answer."""
+        self._tunnel.finish(EndReason.PEER_CLOSED)
+
+    def renew(self, subject: Subject) -> None:
+        """Go on with fresh proofs in every session."""
+        self.subject = subject
+        self._stream.renew(subject)
+
+    def lost(self, reason: EndReason) -> None:
+        """End the sessions."""
+        self._stream.lost(reason)
+
+    def _write(self, mac: bytes, npdu: bytes) -> None:
+        if self._tunnel.unread_octets() <= MAX_UNREAD_OCTETS:
+            self._tunnel.write(mac + npdu)
+
+    def _cut(self, reason: EndReason) -> None:
+        self._over = reason
+        self._tunnel.cut(reason)
+
+    def _drop(self) -> None:
+        """Count what came too fast, and say so now and then."""
+        self._dropped += 1
+        now = asyncio.get_running_loop().time()
+        if now >= self._told_at + TOLD_GAP_SECONDS:
+            text = f"{self._dropped} datagrams came faster than {DATAGRAMS_PER_SECOND:.0f} a second and were dropped."
+            self._tunnel.tell({"type": "dropped", "count": self._dropped, "text": text})
+            self._told_at, self._dropped = now, 0
+
+
+class Rate:
+    """Admits so many a second, and as many at once."""
+
+    __slots__ = ("_per_second", "_room", "_since")
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._room = per_second
+        self._since = 0.0
+
+    def admits(self, now: float) -> bool:
+        """Whether one more may pass."""
+        self._room = min(self._per_second, self._room + (now - self._since) * self._per_second)
+        self._since = now
+        if self._room < 1.0:
+            return False
+        self._room -= 1.0
+        return True
