@@ -69,7 +69,7 @@ def test_a_registration_lasts_for_its_time_and_half_a_minute_and_can_be_renewed(
     assert port.receive(DISTRIBUTE, ANA, 89.9).npdu == WHO_IS
     port.receive(encode_register(60), ANA, 89.95)
     assert port.receive(DISTRIBUTE, ANA, 179.9).npdu == WHO_IS
-    assert port.receive(DISTRIBUTE, ANA, 179.95).npdu is None
+    assert port.receive(DISTRIBUTE, ANA, 180.05).npdu is None
 
 
 def test_a_client_can_sign_itself_off_and_is_refused_what_is_not_there():
