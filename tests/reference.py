@@ -14,6 +14,7 @@ from broker.listeners.figures import figures_reference
 from broker.model.notice import BROKER_NOTICES
 from broker.model.words import ACTIONS, END_REASONS, REASONS, RECORD_KINDS, RESULTS, Words
 from broker.settings.reference import markdown
+from tests.bacnet_actions_page import bacnet_actions_reference
 from tests.permissions_page import permissions_reference
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
@@ -24,6 +25,7 @@ def pages() -> Mapping[str, Callable[[], str]]:
     return {
         "settings.md": lambda: markdown("settings"),
         "inventory.md": lambda: markdown("inventory"),
+        "bacnet-actions.md": bacnet_actions_reference,
         "api.md": api_reference,
         "openapi.json": lambda: openapi_octets().decode(),
         "metrics.md": figures_reference,

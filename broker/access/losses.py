@@ -59,6 +59,7 @@ class _Meeting:
             freezes=tuple(dict.fromkeys(self._freezes())),
             grants=tuple(self._grants()),
             endpoints=self.new.endpoints,
+            bacnet_networks=self.new.bacnet_networks,
         )
 
     def _windows(self) -> Iterator[Window]:

@@ -28,7 +28,11 @@ def read_policies(folder: Path) -> PolicyFiles:
     if not paths or len(paths) > MAX_FILES:
         raise _refused(folder, f"{len(paths)} policy files, where 1 to {MAX_FILES} are expected")
     modules = {path.relative_to(folder).as_posix(): _text(path) for path in paths}
-    data = _data(folder / "data.json")
+    return policy_of(modules, _data(folder / "data.json"))
+
+
+def policy_of(modules: dict[str, str], data: dict[str, object]) -> PolicyFiles:
+    """Modules and data with the revision that names them."""
     canonical = orjson.dumps({"data": data, "modules": modules}, option=orjson.OPT_SORT_KEYS)
     revision = base64.urlsafe_b64encode(hashlib.sha256(canonical).digest()).rstrip(b"=").decode()
     return PolicyFiles(modules, data, revision)

@@ -26,7 +26,7 @@ def devices_yaml(at: Building, chiller_tty: str) -> str:
     """Site, segments and devices."""
     return f"""# The simulated building. Addresses are zero-based protocol addresses.
 sites:
-  - id: plant
+  - {{id: plant, bacnet: {{network: 2001}}}}
 segments:
   - {{id: hvac, site: plant, description: air handling and chilled water}}
   - {{id: metering, site: plant}}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from broker.identity.profile import Finding
 
 _MAXIMUM_CERTIFICATE_OCTETS = 1024 * 1024
-_KINDS = ("settings", "inventory")
+_KINDS = ("settings", "inventory", "bacnet-actions")
 
 Subparsers = Any  # argparse names its own type privately
 

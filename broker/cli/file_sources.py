@@ -16,7 +16,9 @@ from broker.adapters.private_files import read_kept, write_private
 from broker.cli.config_files import raise_if_any
 from broker.cli.inventory_files import read_inventory
 from broker.cli.policies import shipped_policies
+from broker.cli.policy_folder import read_policy_folder
 from broker.model.place import Inventory, Organisation
+from broker.settings.action_class_file import FILE_NAME
 from broker.settings.broker_file import Settings
 from broker.settings.canonical import decode_inventory, encode_inventory
 
@@ -58,8 +60,8 @@ class FileSources:
 
     def policy_mark(self) -> str:
         """The same of the policies."""
-        paths = sorted(self._policy_folder.rglob("*.rego")) + sorted(self._policy_folder.glob("data.json"))
-        return _mark(paths)
+        beside = (self._policy_folder / name for name in ("data.json", FILE_NAME))
+        return _mark((*sorted(self._policy_folder.rglob("*.rego")), *beside))
 
     def certificate_mark(self) -> str:
         """The same of the listeners' certificates and keys."""
@@ -103,7 +105,7 @@ class FileSources:
 
     def policies(self) -> PolicyFiles:
         """Read the policies. Raises ConfigError."""
-        return read_policies(self._policy_folder)
+        return read_policy_folder(self._policy_folder)
 
     def emergency_policies(self) -> PolicyFiles:
         """The library that comes with the broker, wherever the policies in force are. Raises ConfigError."""

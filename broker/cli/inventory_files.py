@@ -198,5 +198,6 @@ def _inventory(whole: InventoryFile, organisations: tuple[Organisation, ...]) ->
             freezes=tuple(freeze.to_model() for freeze in whole.freezes),
             grants=tuple(grant.to_model() for grant in whole.grants),
             endpoints=tuple(endpoint.to_model() for endpoint in whole.endpoints),
+            bacnet_networks=tuple(network for site in whole.sites for network in site.networks()),
         )
     )

@@ -5,8 +5,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from broker.adapters.policy_files import read_policies
 from broker.adapters.rego_channel import check_policy
+from broker.cli.policy_folder import read_policy_folder
 from broker.errors import ConfigError, Problem
 from broker.settings.broker_file import Settings
 
@@ -30,7 +30,7 @@ def shipped_policies() -> Path:
 def policy_problems(folder: Path) -> tuple[Problem, ...]:
     """Load the policies as a broker would; what it would refuse them for."""
     try:
-        files = read_policies(folder)
+        files = read_policy_folder(folder)
         asyncio.run(check_policy(files.modules, files.data))
     except ConfigError as error:
         return error.problems or tuple(refusal_problems(folder, error.detail or error.public))

@@ -22,12 +22,14 @@ from broker.listeners.denial_quota import DenialQuota
 from broker.listeners.emergency_sessions import EmergencySessions
 from broker.listeners.judging import as_decision, denial, judged, refused_by, waits_for_persons
 from broker.listeners.policy_questions import put_question
+from broker.model.action_rule import ActionRule
 from broker.model.decision import Answer, Arming, Decision, EntryPoint
 from broker.model.lock import Lock
 from broker.model.operation import Request
 from broker.model.place import Device, Grant, GrantKind
 from broker.model.subject import Subject
 from broker.model.vocabulary import Reason
+from broker.wire.bacnet.action_classes import ActionTable, classed, never_written
 
 log = logging.getLogger(__name__)
 MAX_LEASES = 2048
@@ -63,6 +65,7 @@ class DecisionDesk:
         self.given = GivenGrants()
         self.approvals = Approvals(clock, ledger, chance)
         self.emergencies = EmergencySessions(policy)
+        self._classes = ActionTable(())
         self.epoch = 1
         self.quota = DenialQuota()
         self._admin_leases: dict[tuple[object, ...], Decision] = {}
@@ -89,6 +92,7 @@ class DecisionDesk:
             return replace(lease, index=NOT_RECORDED)
         situation = self.situation_of(session, now)
         about, operation, errand = self._about(session, situation), request.operations[place], session.errand
+        operation = classed(self._classes, operation)
         armed: tuple[Arming, ...] = ()
         if errand is None:
             entry_point = EntryPoint.EMERGENCY if session.emergency else EntryPoint.OPERATION
@@ -112,20 +116,29 @@ class DecisionDesk:
                 _keep(session.leases, key, decision, self._clock.now())
             decided(decision)
 
+        barred = Reason.PRIORITY_NOT_ALLOWED if never_written(operation) else None
         if session.barred == Reason.SESSION_PAUSED:
-            return self._paused(entry_point, session, key, question, request.conceals)
+            barred = Reason.SESSION_PAUSED
+        if barred is not None:
+            return self._barred(barred, entry_point, session, key, question, request.conceals)
         ends = min((look_again_at(session, situation), *(arming.until for arming in armed)))
         self._ask_unless_locked(entry_point, question, session, ends, settle, conceals=request.conceals)
         return PENDING
 
-    def _paused(
-        self, entry_point: EntryPoint, session: Session, key: str, question: dict[str, Any], conceals: bool
+    def _barred(
+        self,
+        reason: Reason,
+        entry_point: EntryPoint,
+        session: Session,
+        key: str,
+        question: dict[str, Any],
+        conceals: bool,
     ) -> Decision:
-        """Denied by an administrator's pause, not by the policy. It is leased: whoever goes on polling a paused
-        session leaves one decision a minute, not one an operation.
+        """Denied by an administrator's pause or by the standard, not by the policy. It is leased: whoever goes on
+        polling a paused session leaves one decision a minute, not one an operation.
         """
         now = self._clock.now()
-        answer = Answer(False, (Reason.SESSION_PAUSED,), valid_until=now + HOLDS_SECONDS)
+        answer = Answer(False, (reason,), valid_until=now + HOLDS_SECONDS)
         policy = self.emergencies.policy if session.emergency else self._policy
         decision = self._record(entry_point, question, session, answer, policy.revision, conceals)
         if decision.index != NOT_RECORDED:
@@ -182,6 +195,11 @@ class DecisionDesk:
             return self.situation(session.subject, session.device, now)
         situation = self.in_force.situation(session.subject, session.device, now)
         return replace(situation, grants=self.emergencies.gives(session, self.locks, now))
+
+    def classify(self, rules: Iterable[ActionRule]) -> None:
+        """By these rules what is asked about BACnet is classed from now on: every lease dies."""
+        self._classes = ActionTable(rules)
+        self.epoch += 1
 
     def enforce_emergencies(self, emergencies: EmergenciesInForce) -> None:
         """These emergencies hold from now on, and no others: every lease dies."""

@@ -38,9 +38,6 @@ LOOKING = frozenset((Action.VIEW, Action.DISCOVER))
 NO_POINT = "none"
 """In `points` of a rule: what the inventory does not describe, or describes as read-only, or only part of a point."""
 
-WRITABLE_POINTS = tuple(action.value for action in Action if action not in LOOKING and action is not Action.AUTH)
-"""The classes that the inventory gives to points that can be written."""
-
 
 @dataclass(frozen=True, slots=True)
 class ActionRule:

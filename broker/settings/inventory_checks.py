@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from broker.model.place import RtuOverTcpWay, SerialWay, place_name
+from broker.model.place import BacnetIpWay, RtuOverTcpWay, SerialWay, Way, place_name
+from broker.settings.bacnet_place_checks import bacnet_device_findings, bacnet_way_findings, network_findings
 from broker.settings.findings import Finding, Path, did_you_mean
 from broker.settings.inventory_access import OrganisationEntry, ScopeEntry
 from broker.settings.inventory_file import InventoryFile
@@ -50,6 +51,12 @@ def inventory_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:
         found = tuple(_role_findings(organisation, names))
         yield from (finding.under(("organisations", place, "roles")) for finding in found)
     yield from _selector_findings(whole.devices)
+    yield from network_findings(whole.sites)
+    yield from bacnet_device_findings(
+        (("devices", place), device)
+        for place, device in enumerate(whole.devices)
+        if isinstance(device, BacnetDeviceEntry)
+    )
     yield from _way_findings(whole.devices)
     yield from _endpoint_findings(whole, names)
     for place, organisation in enumerate(whole.organisations):
@@ -108,6 +115,9 @@ def _device_findings(device: _Device, names: Names) -> Iterator[Finding]:
         yield Finding(("upstream",), "there must be exactly one way to a device", "modbus_tcp, rtu_over_tcp or serial")
     else:
         yield from _serial_findings(device)
+    if isinstance(device, BacnetDeviceEntry):
+        found = bacnet_way_findings(device.upstream.bacnet_ip)
+        yield from (finding.under(("upstream", "bacnet_ip")) for finding in found)
     yield from _budget_findings(device.budget)
 
 
@@ -178,12 +188,19 @@ def _way_findings(devices: tuple[_Device, ...]) -> Iterator[Finding]:
             if isinstance(way, SerialWay) and lines.setdefault(way.path, (way, device.key))[0] != way:
                 message = f"{way.path} has other settings in {lines[way.path][1]}"
                 yield Finding(("devices", place, "upstream"), message, "baud, parity and stop_bits belong to the line")
-            unit = device.upstream_unit_id if isinstance(device, ModbusDeviceEntry) else None
-            if units[(way, unit)]:
-                message = f"the same controller is already {units[(way, unit)][0]}"
+            controller = _controller(way, device)
+            if units[controller]:
+                message = f"the same controller is already {units[controller][0]}"
                 hint = "limits and grants of one name do not hold for the other"
                 yield Finding(("devices", place, "upstream"), message, hint, warning=True)
-            units[(way, unit)].append(device.key)
+            units[controller].append(device.key)
+
+
+def _controller(way: Way, device: _Device) -> tuple[object, ...]:
+    """What is one controller, however it is described: a unit at a place, or a BACnet address."""
+    if isinstance(way, BacnetIpWay):
+        return way.host, way.port, way.network, way.address
+    return way, device.upstream_unit_id if isinstance(device, ModbusDeviceEntry) else None
 
 
 def _endpoint_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:

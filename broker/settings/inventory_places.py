@@ -1,11 +1,14 @@
 """Sites, segments and devices as the inventory writes them."""
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from broker.model.place import (
+    BacnetFace,
     BacnetIpWay,
+    BacnetNetwork,
     Budget,
     Device,
     EndpointBudget,
@@ -13,6 +16,7 @@ from broker.model.place import (
     Protocol,
     RtuOverTcpWay,
     Segment,
+    Segmentation,
     SerialWay,
     Way,
 )
@@ -41,13 +45,56 @@ def _site(raw: object) -> object:
     return {"id": raw} if isinstance(raw, str) else raw
 
 
+def _number(raw: object) -> object:
+    return int(raw) if isinstance(raw, str) and raw.isascii() and raw.isdecimal() else raw
+
+
+def _mac(text: str) -> str:
+    """A decimal number of one octet, or the octets in hexadecimal (`0x0c`, `0a:14:00:1f:ba:c0`)."""
+    if text.isascii() and text.isdecimal() and int(text) <= _LARGEST_OCTET:
+        return f"{int(text):02x}"
+    if re.fullmatch(r"0x([0-9a-f]{2}){1,7}|[0-9a-f]{2}(:[0-9a-f]{2}){1,6}", text.lower()):
+        return text.lower().removeprefix("0x").replace(":", "")
+    raise ValueError(
+        "must be a number from 0 to 255, or 1 to 7 octets in hexadecimal, such as 0x0c or 0a:14:00:1f:ba:c0"
+    )
+
+
+def _virtual_mac(text: str) -> str:
+    octets = _mac(text)
+    if len(octets) > _LONGEST_VIRTUAL_MAC * 2:
+        raise ValueError(f"must be at most {_LONGEST_VIRTUAL_MAC} octets")
+    return octets
+
+
+_LARGEST_OCTET = 255
+_LONGEST_VIRTUAL_MAC = 6
+Instance = Annotated[int, Field(ge=0, le=4194302)]
+NetworkNumber = Annotated[int, Field(ge=1, le=65534)]  # 6.2.2: 0 and 65535 name no single network
+Mac = Annotated[str, StringConstraints(max_length=24), AfterValidator(_mac)]
+VirtualMac = Annotated[str, StringConstraints(max_length=24), AfterValidator(_virtual_mac)]
+
+
+class SiteBacnetEntry(Section):
+    """How BACnet tools see a site: the broker is a router to them, with this network behind it."""
+
+    network: NetworkNumber
+    """Network number of the site, which no other network that these tools can reach has."""
+
+
 class SiteEntry(Section):
     """A place with devices: a plant or a building."""
 
     id: DnsLabel
     """Name of the site."""
+    bacnet: SiteBacnetEntry | None = None
+    """How BACnet tools see it; without it they cannot reach it, and the API only can."""
     description: Text = ""
     """What it is, for people."""
+
+    def networks(self) -> tuple[BacnetNetwork, ...]:
+        """The network under which BACnet tools see it, if they do."""
+        return () if self.bacnet is None else (BacnetNetwork(self.id, self.bacnet.network),)
 
 
 class SegmentEntry(Section):
@@ -103,8 +150,28 @@ class BacnetIpEntry(Section):
     """Address of the device."""
     port: Port = 47808
     """Its UDP port."""
-    instance: Annotated[int, Field(ge=0, le=4194302)]
+    instance: Instance
     """Instance of its device object."""
+    network: NetworkNumber | None = None
+    """Number of the network behind the router at `host`, if the device is behind one (MS/TP, another IP network)."""
+    address: Mac | None = None
+    """The device's address on that network: an MS/TP address such as 12, or octets such as 0x0c."""
+    max_apdu: Annotated[Literal[50, 128, 206, 480, 1024, 1476], BeforeValidator(_number)] = 1476
+    """Longest APDU that it takes, in octets."""
+    segmentation: Segmentation = Segmentation.BOTH
+    """Which messages in several segments it can handle."""
+
+    def to_model(self) -> BacnetIpWay:
+        """The way as the rest of the broker knows it."""
+        return BacnetIpWay(
+            host=self.host,
+            port=self.port,
+            instance=self.instance,
+            network=self.network,
+            address=bytes.fromhex(self.address or ""),
+            max_apdu=self.max_apdu,
+            segmentation=self.segmentation,
+        )
 
 
 class ModbusUpstreamEntry(Section):
@@ -139,7 +206,7 @@ class BacnetUpstreamEntry(Section):
 
     def ways(self) -> tuple[Way, ...]:
         """The one way."""
-        return (BacnetIpWay(self.bacnet_ip.host, self.bacnet_ip.port, self.bacnet_ip.instance),)
+        return (self.bacnet_ip.to_model(),)
 
 
 class EndpointBudgetEntry(Section):
@@ -237,6 +304,21 @@ class ModbusDeviceEntry(_DeviceEntry):
         return self.sni or f"{self.id}.{self.site}"
 
 
+class DeviceBacnetEntry(Section):
+    """What BACnet tools are told of a device; what is left out, the device itself is asked."""
+
+    virtual_address: VirtualMac | None = None
+    """Its address on the network of the site, such as 12 or 0x00000c; default is its instance in three octets."""
+    vendor_identifier: Annotated[int, Field(ge=0, le=65535)] | None = None
+    """Number of its vendor, for I-Am."""
+    name: Annotated[str, StringConstraints(max_length=255)] = ""
+    """Name of its device object, for Who-Has and I-Have."""
+
+    def to_model(self) -> BacnetFace:
+        """The same as the rest of the broker knows it."""
+        return BacnetFace(bytes.fromhex(self.virtual_address or ""), self.vendor_identifier, self.name)
+
+
 class BacnetDeviceEntry(_DeviceEntry):
     """A device that speaks BACnet."""
 
@@ -244,6 +326,8 @@ class BacnetDeviceEntry(_DeviceEntry):
     """`bacnet`"""
     upstream: BacnetUpstreamEntry
     """The way to it."""
+    bacnet: DeviceBacnetEntry = DeviceBacnetEntry()
+    """What BACnet tools are told of it."""
     points: tuple[BacnetPointEntry, ...] = ()
     """Its points."""
 
@@ -254,10 +338,12 @@ SiteOrName = Annotated[SiteEntry, BeforeValidator(_site)]
 
 def device_model(entry: ModbusDeviceEntry | BacnetDeviceEntry) -> Device:
     """The device as the rest of the broker knows it."""
-    modbus: dict[str, Any] = {}
+    own: dict[str, Any] = {}
     if isinstance(entry, ModbusDeviceEntry):
-        modbus["unit_id"], modbus["upstream_unit_id"] = entry.unit_id, entry.upstream_unit_id
-        modbus["sni"], modbus["listen"] = entry.tls_name, entry.listen
+        own["unit_id"], own["upstream_unit_id"] = entry.unit_id, entry.upstream_unit_id
+        own["sni"], own["listen"] = entry.tls_name, entry.listen
+    else:
+        own["bacnet"] = entry.bacnet.to_model()
     points = tuple(point.to_model() for point in entry.points)
     return Device(
         site=entry.site,
@@ -266,7 +352,7 @@ def device_model(entry: ModbusDeviceEntry | BacnetDeviceEntry) -> Device:
         protocol=Protocol(entry.protocol),
         way=entry.upstream.ways()[0],
         points=tuple(sorted(points, key=lambda point: point.id)),
-        **modbus,
+        **own,
         budget=entry.budget.to_model(),
         labels=tuple(sorted(entry.labels.items())),
         criticality=entry.criticality,

@@ -41,7 +41,8 @@ def _allowed(text: str) -> str:
     return decimal_text(number) if number.is_finite() and abs(number.adjusted()) < 40 else text
 
 
-def _pair(raw: object) -> object:
+def pair(raw: object) -> object:
+    """One number for both ends of a range."""
     return (raw, raw) if isinstance(raw, str) else raw
 
 
@@ -147,7 +148,7 @@ class BacnetPointEntry(_PointEntry):
     """Property in the standard's words; a number from 512 for proprietary ones."""
     index: Annotated[int, Field(ge=0, le=4294967295)] | None = None
     """Array index, for array properties only."""
-    priority: Annotated[tuple[Priority, Priority], BeforeValidator(_pair)] | None = None
+    priority: Annotated[tuple[Priority, Priority], BeforeValidator(pair)] | None = None
     """Priorities that may be written, least and greatest number, such as `[10, 16]`."""
 
     def to_model(self) -> Point:

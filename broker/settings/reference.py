@@ -3,7 +3,9 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from broker.settings.action_class_file import DATA_NAME, FILE_NAME, ActionClassFile
 from broker.settings.broker_file import Settings
+from broker.settings.fields import Section
 from broker.settings.inventory_file import InventoryFile
 
 _Schema = Mapping[str, Any]
@@ -22,17 +24,28 @@ INTRODUCTIONS = {
         "Ids are lower-case letters, digits and hyphens, at most 63. Numbers are read as exact decimals. "
         "See [how to write an inventory](../how-to/inventory.md).\n"
     ),
+    "bacnet-actions": (
+        f"## Rules of your own\n\n"
+        f"A file `{FILE_NAME}` in the folder of the policies. Its rules stand in front of those above, and belong to "
+        "the policy: they come into force, are recorded and are archived with its revision, and policies see them as "
+        f"`data.{DATA_NAME}`.\n"
+    ),
+}
+_MODELS: Mapping[str, type[Section]] = {
+    "settings": Settings,
+    "inventory": InventoryFile,
+    "bacnet-actions": ActionClassFile,
 }
 
 
 def json_schema(kind: str) -> dict[str, Any]:
-    """The JSON Schema of `settings` or of a file of the `inventory`."""
-    schema = (Settings if kind == "settings" else InventoryFile).model_json_schema()
+    """The JSON Schema of `settings`, of a file of the `inventory`, or of `bacnet-actions` beside policies."""
+    schema = _MODELS[kind].model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema
 
 
 def markdown(kind: str) -> str:
-    """The reference page of `settings` or `inventory`."""
+    """The reference page of one of these."""
     schema = json_schema(kind)
     sections = [INTRODUCTIONS[kind], *(_section(schema, path, part) for path, part in _sections(schema))]
     return "\n".join(sections)

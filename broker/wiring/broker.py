@@ -205,6 +205,7 @@ class Broker:
             warrants=lambda: self.proposals.warrants(ProposalAct.POLICY_ACTIVATE),
             decided=lambda: self.proposals.decided(ProposalAct.POLICY_ACTIVATE),
             in_force=self._look_again,
+            classify=self.desk.classify,
         )
 
     def _new_leaves(self) -> LeaveKeeper:

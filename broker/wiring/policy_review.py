@@ -17,8 +17,10 @@ from broker.engine.ports import Clock, Ledger, PolicyEngine
 from broker.errors import ConfigError, LedgerUnavailableError, StateUnavailableError, UnavailableError
 from broker.ledger import records
 from broker.ledger.proposal_records import policy_proposed
+from broker.model.action_rule import ActionRule
 from broker.model.proposal import Warrant
 from broker.model.vocabulary import EndReason, RecordKind
+from broker.settings.action_class_file import DATA_NAME, action_rules
 
 log = logging.getLogger(__name__)
 InForceSince = tuple[str, float]
@@ -59,6 +61,7 @@ class PolicyReview:
         warrants: Callable[[], Awaitable[Sequence[Warrant]]],
         decided: Callable[[], Awaitable[bool]],
         in_force: Callable[[EndReason], None],
+        classify: Callable[[tuple[ActionRule, ...]], None],
     ) -> None:
         self._clock = clock
         self._ledger = ledger
@@ -68,6 +71,7 @@ class PolicyReview:
         self._warrants = warrants
         self._decided = decided
         self._in_force = in_force
+        self._classify = classify
         self._history: tuple[InForceSince, ...] = ()
         self._missing = ""
         self._passed_over = ""
@@ -121,7 +125,7 @@ class PolicyReview:
                 return  # the first look at the files says so
             files, at, _ = first
             await asyncio.to_thread(self._sources.archive_policies, files)
-            await self._policy.publish(files.modules, files.data, files.revision)
+            await self._publish(files)
         except UnavailableError as error:
             log.error("the policy is not published yet, everything is denied until it is: %s", error)
             return
@@ -210,12 +214,21 @@ class PolicyReview:
 
     async def _bring(self, files: PolicyFiles, at: float, warrant: Warrant | None = None) -> None:
         previous = self.revision
-        await self._policy.publish(files.modules, files.data, files.revision)
+        await self._publish(files)
         self.since = self._clock.monotonic()
         self.waiting = "" if self.waiting == files.revision else self.waiting
         self._record(files.revision, previous, warrant)
         self._in_force(EndReason.POLICY_CHANGED)
         await self._remember(files.revision, at)
+
+    async def _publish(self, files: PolicyFiles) -> None:
+        """What answers from now on, and by which rules what it is asked is classed. Raises BrokerError."""
+        try:
+            rules = action_rules(files.data)
+        except ValueError as error:
+            raise ConfigError("policy_refused", "The policy cannot be used.", f"{DATA_NAME}: {error}") from error
+        await self._policy.publish(files.modules, files.data, files.revision)
+        self._classify(rules)
 
     async def _remember(self, revision: str, at: float) -> None:
         if self._history and self._history[-1][0] == revision:

@@ -93,6 +93,19 @@ finding := object.union(object.remove(bacnet, ["values", "address"]), {
 	"writes": false,
 })
 
+# A BACnet object that no point describes, looked at; and told to do something.
+asking := object.union(bacnet, {
+	"action": "view",
+	"service": "read-property",
+	"points": [],
+	"raw_values": [],
+	"described": false,
+	"writes": false,
+	"priority": null,
+})
+
+commanding := object.union(asking, {"service": "acknowledge-alarm", "action": "control", "writes": true})
+
 certificate := {
 	"kind": "certificate",
 	"issuer": "CN=vendor",

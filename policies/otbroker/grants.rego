@@ -46,7 +46,7 @@ needed_actions := set() if data.otbroker.services.finds
 # A write needs the class of every point that it writes, whatever the operation as a whole is called.
 needed_actions := actions if {
 	not data.otbroker.services.finds
-	actions := {input.operation.action} | classes_written
+	actions := ({input.operation.action} | classes_written) | overriding
 }
 
 classes_written := {point.class |
@@ -57,7 +57,21 @@ classes_written := {point.class |
 	is_string(point.class)
 }
 
+# What no point describes is configuration at any priority, and an override as well at 1 to 8.
+overriding := {"override" |
+	input.operation.writes == true
+	not input.operation.described == true
+	is_number(input.operation.priority)
+	input.operation.priority <= 8
+}
+
 covers_points(_) if data.otbroker.services.finds
+
+# Whoever may ask a device what it is may read what its objects are called.
+covers_points(grant) if {
+	"discover" in grant.actions
+	data.otbroker.services.asking_what_objects_are
+}
 
 # No points named: all of them, and the addresses that no point describes.
 covers_points(grant) if grant.points == []

@@ -83,6 +83,7 @@ reasons contains "point_not_described" if {
 # Writing what no point describes, or part of a point, is configuration.
 reasons contains "point_not_described" if {
 	input.operation.action in {"adjust", "control", "override"}
+	not data.otbroker.services.commands
 	not writes_whole_points
 }
 

@@ -142,6 +142,66 @@ test_services_have_their_place if {
 	)))
 }
 
+test_what_objects_are_may_be_read_with_discovery_though_no_point_describes_it if {
+	named := given.changed(given.grants[0], {"points": ["supply-temp-setpoint"]})
+	every property in {"object-name", "object-list"} {
+		asked := given.changed(given.asking, {"address": {"object_type": "device", "property": property}})
+		allowed(granted(asked, [named]))
+		denied_for(granted(asked, [given.changed(named, {"actions": ["view"]})]), "point_not_described")
+	}
+	other := given.changed(given.asking, {"address": {"property": "object-list"}})
+	denied_for(granted(other, [named]), "point_not_described")
+	denied_for(granted(given.asking, [named]), "point_not_described")
+	allowed(granted(given.asking, [given.grants[0]]))
+}
+
+test_subscriptions_and_summaries_are_views if {
+	every service in {"subscribe-cov", "subscribe-cov-property-multiple", "get-event-information", "read-range"} {
+		allowed(granted(given.changed(given.asking, {"service": service}), [given.grants[0]]))
+	}
+	denied_for(granted(given.changed(given.asking, {"service": "atomic-read-file"}), [given.grants[0]]), "service_not_allowed")
+}
+
+test_commands_without_a_value_need_their_action_for_all_points if {
+	alarm := given.changed(given.commanding, {"action": "control", "service": "acknowledge-alarm"})
+	safety := given.changed(given.commanding, {"action": "override", "service": "life-safety-operation"})
+	every command in [alarm, safety] {
+		all := given.changed(given.grants[1], {"actions": [command.action], "points": []})
+		allowed(granted(command, [all]))
+		denied_for(granted(command, [given.changed(all, {"points": ["supply-temp-setpoint"]})]), "point_not_described")
+		denied_for(granted(command, [given.changed(all, {"actions": ["adjust"]})]), "action_not_granted")
+	}
+	lighter := given.changed(safety, {"action": "control"})
+	both := given.changed(given.grants[1], {"actions": ["control"], "points": []})
+	"service_not_allowed" in reasons(granted(lighter, [both]))
+}
+
+test_an_undescribed_object_is_written_with_config_and_at_the_first_eight_priorities_with_override_too if {
+	config := given.changed(given.grants[1], {"actions": ["config"], "points": []})
+	both := given.changed(config, {"actions": ["config", "override"]})
+	write := given.changed(given.commanding, {"action": "config", "service": "write-property", "raw_values": ["21.5"]})
+	allowed(granted(given.changed(write, {"priority": 9}), [config]))
+	denied_for(granted(given.changed(write, {"priority": 8}), [config]), "action_not_granted")
+	allowed(granted(given.changed(write, {"priority": 8}), [both]))
+	denied_for(granted(given.changed(write, {"priority": 6}), [both]), "priority_not_allowed")
+}
+
+test_what_makes_and_changes_a_device_needs_its_own_action if {
+	places := {
+		"create-object": "config",
+		"device-communication-control": "config",
+		"time-synchronization": "config",
+		"confirmed-private-transfer": "config",
+		"atomic-write-file": "install",
+		"authenticate": "auth",
+	}
+	every service, action in places {
+		asked := given.changed(given.commanding, {"action": action, "service": service})
+		allowed(granted(asked, [given.changed(given.grants[1], {"actions": [action], "points": []})]))
+		denied_for(granted(asked, [given.changed(given.grants[1], {"points": []})]), "action_not_granted")
+	}
+}
+
 test_contract if {
 	ended := {"subject": {"organisation": {"contract_until": given.now}}}
 	denied_for(given.changed(given.operation(given.view), ended), "contract_ended")

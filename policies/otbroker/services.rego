@@ -2,11 +2,15 @@
 # title: Services of the protocols, by what they can do
 # description: |
 #   A service that is not known to be read-only never passes as a view, and a service that is not known to write plain
-#   values never passes as an adjustment. Life safety, device control, files, backup, time and identity are in none of the
-#   tables: they need a grant for `config`, `install` or `auth`.
+#   values never passes as an adjustment. Device control, files, backup, time and identity are in none of the tables: they
+#   need a grant for `config`, `install` or `auth`.
 package otbroker.services
 
 reading_values := {
+	"audit-log-query",
+	"get-alarm-summary",
+	"get-enrollment-summary",
+	"get-event-information",
 	"read-coils",
 	"read-discrete-inputs",
 	"read-fifo-queue",
@@ -17,6 +21,9 @@ reading_values := {
 	"read-property-multiple",
 	"read-range",
 	"read-write-multiple-registers",
+	"subscribe-cov",
+	"subscribe-cov-property",
+	"subscribe-cov-property-multiple",
 }
 
 # Asking who is there, answered by the broker alone: whoever may do anything at a device may find it.
@@ -33,6 +40,19 @@ asking_what_it_is := {
 	"read-device-identification",
 	"read-exception-status",
 	"report-server-id",
+}
+
+# METADATA
+# description: |
+#   Commands without a value: to an object or to people, so they touch no point. Whoever has a grant for all points of the
+#   device may give them.
+commanding := {
+	"control": {
+		"acknowledge-alarm",
+		"confirmed-text-message",
+		"unconfirmed-text-message",
+	},
+	"override": {"life-safety-operation"},
 }
 
 writing_values := {
@@ -61,6 +81,11 @@ fitting if {
 fitting if finds
 
 fitting if {
+	input.operation.writes == true
+	commands
+}
+
+fitting if {
 	input.operation.action in {"adjust", "control", "override"}
 	input.operation.writes == true
 	input.operation.service in writing_values
@@ -75,4 +100,55 @@ finds if {
 	input.operation.action == "discover"
 	input.operation.writes == false
 	input.operation.service in finding
+}
+
+commands if input.operation.service in commanding[input.operation.action]
+
+# METADATA
+# description: |
+#   Reading what an object is and how it is called, or what a device is and which objects it has: BACnet tools begin with
+#   that, whatever they are to do then.
+asking_what_objects_are if {
+	input.operation.protocol == "bacnet"
+	input.operation.action == "view"
+	input.operation.writes == false
+	input.operation.service in {"read-property", "read-property-multiple"}
+	identifies(input.operation.address)
+}
+
+identifies(address) if address.property in telling_what_it_is
+
+identifies(address) if {
+	address.object_type == "device"
+	address.property in telling_what_a_device_is
+}
+
+telling_what_it_is := {
+	"description",
+	"object-identifier",
+	"object-name",
+	"object-type",
+	"property-list",
+	"units",
+}
+
+telling_what_a_device_is := {
+	"apdu-segment-timeout",
+	"apdu-timeout",
+	"application-software-version",
+	"database-revision",
+	"firmware-revision",
+	"max-apdu-length-accepted",
+	"max-segments-accepted",
+	"model-name",
+	"number-of-apdu-retries",
+	"object-list",
+	"protocol-object-types-supported",
+	"protocol-revision",
+	"protocol-services-supported",
+	"protocol-version",
+	"segmentation-supported",
+	"system-status",
+	"vendor-identifier",
+	"vendor-name",
 }

@@ -110,11 +110,15 @@ unnumbered(point) if {
 
 least_urgent := 16
 
+# The device's own, for minimum on and off times (ASHRAE 135, 19.2.3).
+minimum_on_off := 6
+
 priority_allowed if views
 
 priority_allowed if input.operation.protocol != "bacnet"
 
 priority_allowed if {
+	input.operation.priority != minimum_on_off
 	every point in input.operation.points {
 		priority_fits(input.operation.priority, point.priority)
 	}
@@ -153,6 +157,6 @@ priority_class(priority) if {
 	is_number(priority)
 	priority >= 1
 	priority <= 8
-	priority != 6
+	priority != minimum_on_off
 	input.operation.action == "override"
 }

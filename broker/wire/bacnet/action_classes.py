@@ -6,6 +6,7 @@ is never written (19.2.3), and what changes something never becomes `view` or `d
 """
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from broker.model.action_rule import CHANGING_SERVICES, LOOKING, LOOKING_SERVICES, NO_POINT, ActionRule
 from broker.model.operation import BacnetProperty, Operation
@@ -122,17 +123,18 @@ def action_of(
     return SHIPPED.action_of(service, place, priority, point, facts) or Action.CONFIG
 
 
-def action_by(table: ActionTable, operation: Operation) -> Action:
-    """The action of an operation by a table of policy authors, or the one that it has.
+def classed(table: ActionTable, operation: Operation) -> Operation:
+    """The operation with the action by a table of policy authors, or as it is.
 
     A rule never makes a look of a change, or the other way round: what an operation is recorded and relayed as stays.
     """
     place = operation.address
-    if not isinstance(place, BacnetProperty):
-        return operation.action
-    found = table.action_of(operation.service, place, operation.priority, _point_class(operation), operation.facts)
-    looks = operation.service in LOOKING_SERVICES
-    return operation.action if found is None or (found in LOOKING) is not looks else found
+    if not table.rules or not isinstance(place, BacnetProperty):
+        return operation
+    action = table.action_of(operation.service, place, operation.priority, _point_class(operation), operation.facts)
+    if action is None or (action in LOOKING) is not (operation.service in LOOKING_SERVICES):
+        return operation
+    return replace(operation, action=action)
 
 
 def never_written(operation: Operation) -> bool:

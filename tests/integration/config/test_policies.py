@@ -7,6 +7,10 @@ import pytest
 
 from broker.cli.otbroker import main
 from broker.cli.policies import policy_problems, refusal_problems, shipped_policies
+from broker.cli.policy_folder import read_policy_folder
+from broker.model.action_rule import ActionRule
+from broker.model.vocabulary import Action
+from broker.settings.action_class_file import action_rules
 
 Captured = pytest.CaptureFixture[str]
 
@@ -74,3 +78,58 @@ def test_what_the_engine_says_about_the_whole_policy_names_the_folder() -> None:
     (problem,) = refusal_problems(Path("p"), "policy: data.otbroker.admin.decision is missing or has no default")
     assert (problem.file, problem.line) == ("p", 0)
     assert problem.message.startswith("data.otbroker.admin.decision")
+
+
+RULE = "  - {services: [write-property], objects: [lighting-output], priorities: [9, 16], action: control}\n"
+
+
+def test_rules_for_bacnet_are_part_of_what_is_published_and_of_its_revision(policies: Path) -> None:
+    without = read_policy_folder(policies)
+    (policies / "bacnet_action_classes.yaml").write_text("rules:\n" + RULE)
+    files = read_policy_folder(policies)
+    assert files.revision != without.revision
+    assert action_rules(files.data) == (
+        ActionRule(Action.CONTROL, ("write-property",), ("lighting-output",), priorities=(9, 16)),
+    )
+    assert action_rules(without.data) == ()
+
+
+@pytest.mark.parametrize(
+    ("rule", "place", "words", "hint"),
+    [
+        ("{services: [write-propety], action: config}", "2:17", "is no BACnet service", "write-property"),
+        ("{services: [write-property], action: view}", "2:17", "changes something", "such as config"),
+        ("{services: [who-is], action: config}", "2:17", "changes nothing", "view or discover"),
+        (
+            "{services: [write-property], objects: [analog-valve], action: config}",
+            "2:44",
+            "object type",
+            "analog-value",
+        ),
+        ("{services: [write-property], properties: ['511'], action: config}", "2:47", "no BACnet property", ""),
+        (
+            "{services: [write-property], priorities: [16, 9], action: config}",
+            "2:46",
+            "least to the greatest",
+            "[9, 16]",
+        ),
+        ("{services: [write-property], points: [adjusted], action: config}", "2:43", "adjust", ""),
+        ("{services: [], action: config}", "2:16", "too few", ""),
+        ("{service: [write-property], action: config}", "2:6", "unknown key", "services"),
+        ("{services: [write-property]}", "2:5", "'action' is missing", ""),
+    ],
+)
+def test_a_rule_that_cannot_be_meant_is_a_problem_with_its_place(
+    site: Path, policies: Path, capsys: Captured, rule: str, place: str, words: str, hint: str
+) -> None:
+    path = policies / "bacnet_action_classes.yaml"
+    path.write_text(f"rules:\n  - {rule}\n")
+    status, said = check(site, capsys)
+    assert status == 1
+    assert any(line.startswith(f"{path}:{place}: ") and words in line and hint in line for line in said), said
+
+
+def test_the_place_of_the_rules_in_the_data_is_kept_for_them(site: Path, policies: Path, capsys: Captured) -> None:
+    (policies / "data.json").write_text('{"bacnet_action_classes": []}')
+    status, said = check(site, capsys)
+    assert (status, "kept for bacnet_action_classes.yaml" in said[0]) == (1, True)

@@ -8,7 +8,7 @@ from itertools import product
 from typing import Any
 
 from broker.model.decision import EntryPoint
-from broker.model.operation import Operation, Touch
+from broker.model.operation import BacnetProperty, Operation, Touch
 from broker.model.place import Grant, GrantKind, OnLeave, PlannedWrite
 from broker.model.schedule import CalendarState, Interval
 from broker.model.vocabulary import Action
@@ -27,6 +27,24 @@ SERVICES = [
     "read-holding-registers",
     "report-server-id",
     "reinitialize-device",
+]
+BACNET_SERVICES = [
+    ("who-is", Action.DISCOVER),
+    ("read-property-multiple", Action.VIEW),
+    ("subscribe-cov-property", Action.VIEW),
+    ("write-property-multiple", Action.CONFIG),
+    ("acknowledge-alarm", Action.CONTROL),
+    ("life-safety-operation", Action.OVERRIDE),
+    ("create-object", Action.CONFIG),
+    ("atomic-write-file", Action.INSTALL),
+    ("authenticate", Action.AUTH),
+]
+BACNET_PLACES = [
+    BacnetProperty("device", 1001, "object-list"),
+    BacnetProperty("device", 1001, None),
+    BacnetProperty("analog-value", 1, "present-value"),
+    BacnetProperty("analog-value", 1, "priority-array", 8),
+    BacnetProperty("file", None, None),
 ]
 PERMISSIONS = ["me.read", "ledger.read", "sessions.read", "decision.explain", "config.apply", "policy.publish"]
 PERMISSIONS += ["lock.set", "lock.lift", "site.isolate", "isolation.pass"]
@@ -59,6 +77,7 @@ def well_typed() -> list[Asked]:
         *_plans(),
         *_surroundings(),
         *_operations(),
+        *_bacnet(),
         *_sessions(),
         *_admin(),
     ]
@@ -166,6 +185,22 @@ def _operations() -> list[Asked]:
     unnamed = replace(given.VIEW, touches=())
     readable = replace(given.ADJUST, touches=(Touch(replace(given.SETPOINT, action=None), True, "20"),))
     return [*asked, _operation(unnamed), _operation(unnamed, grants=given.GRANTS[1:]), _operation(readable)]
+
+
+def _bacnet() -> list[Asked]:
+    """Objects, elements and services without a value, described by a point or not, by grants for all points or some."""
+    asked = []
+    everything = replace(given.GRANTS[0], actions=tuple(Action))
+    grants = (everything, replace(everything, points=("zone-setpoint",)))
+    cases = product(BACNET_SERVICES, BACNET_PLACES, [True, False], [None, 8], grants)
+    for (service, action), place, described, priority, grant in cases:
+        touches = (replace(given.ZONE_WRITE.touches[0], whole=place.index is None),) if described else ()
+        facts = (("enable-disable", "disable"), ("password", "present"))
+        operation = Operation(
+            "bacnet", action, service, place, touches, described=described, priority=priority, facts=facts
+        )
+        asked.append(_operation(operation, grants=(grant,)))
+    return asked
 
 
 def _sessions() -> list[Asked]:

@@ -2,15 +2,17 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
 import pytest
 
 from broker.adapters.policy_files import PolicyFiles
-from broker.errors import StateUnavailableError
+from broker.errors import ConfigError, StateUnavailableError
+from broker.model.action_rule import ActionRule
 from broker.model.proposal import ProposalAct, Warrant
+from broker.model.vocabulary import Action
 from broker.wiring import policy_review
 from broker.wiring.policy_review import PolicyReview
 
@@ -39,6 +41,8 @@ class Host:
     unproven: bool = False
     away: bool = False
     records: list[dict[str, Any]] = field(default_factory=list)
+    classed: list[tuple[ActionRule, ...]] = field(default_factory=list)
+    data: dict[str, Any] = field(default_factory=dict)
 
     def now(self) -> float:
         return 1000.0
@@ -53,7 +57,7 @@ class Host:
         self.revision = revision
 
     def policies(self) -> PolicyFiles:
-        return files(self.folder)
+        return replace(files(self.folder), data=self.data)
 
     def archive_policies(self, found: PolicyFiles) -> None:
         self.archived[found.revision] = found
@@ -78,7 +82,15 @@ class Host:
     def broker(self, review: bool = True) -> PolicyReview:
         me: Any = self
         return PolicyReview(
-            me, me, me, me, review=review, warrants=self.proven, decided=self.decided, in_force=lambda _: None
+            me,
+            me,
+            me,
+            me,
+            review=review,
+            warrants=self.proven,
+            decided=self.decided,
+            in_force=lambda _: None,
+            classify=self.classed.append,
         )
 
 
@@ -179,3 +191,20 @@ def test_what_was_in_force_here_stays_whatever_was_activated_elsewhere() -> None
     host.away = True
     asyncio.run(broker.activate())
     assert host.revision == OLD
+
+
+def test_rules_of_policy_authors_hold_from_when_their_policy_does() -> None:
+    rule = {"services": ["write-property"], "objects": ["analog-value"], "action": "config"}
+    host = Host(data={"bacnet_action_classes": [rule]})
+    begin(host, review=False)
+    assert host.classed == [(ActionRule(Action.CONFIG, ("write-property",), ("analog-value",)),)]
+    host.folder, host.data = NEW, {}
+    asyncio.run(host.broker(False).take())
+    assert (host.revision, host.classed[-1]) == (NEW, ())
+
+
+def test_a_policy_whose_rules_cannot_be_read_is_not_published() -> None:
+    host = Host(data={"bacnet_action_classes": [{"services": [], "action": "config"}]})
+    with pytest.raises(ConfigError):
+        begin(host, review=False)
+    assert (host.revision, host.classed) == ("", [])

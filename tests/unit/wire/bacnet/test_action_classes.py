@@ -6,7 +6,7 @@ from broker.model.action_rule import CHANGING_SERVICES, LOOKING, LOOKING_SERVICE
 from broker.model.operation import BacnetProperty, Operation, Touch
 from broker.model.place import BacnetAddress, Point
 from broker.model.vocabulary import Action
-from broker.wire.bacnet.action_classes import RULES, ActionTable, action_by, action_of, never_written
+from broker.wire.bacnet.action_classes import RULES, ActionTable, action_of, classed, never_written
 
 VALUE = BacnetProperty("analog-value", 1, "present-value")
 DEVICE = BacnetProperty("device", 1001, None)
@@ -88,21 +88,21 @@ def test_the_first_rule_of_policy_authors_that_fits_decides_and_otherwise_the_cl
             ActionRule(Action.CONFIG, WRITES, ("analog-value",), priorities=(9, 16)),
         )
     )
-    assert action_by(table, write()) is Action.CONTROL
-    assert action_by(table, write(priority=14)) is Action.CONFIG
-    assert action_by(table, write(whole=False)) is Action.CONFIG
-    assert action_by(table, write(Action.OVERRIDE, priority=8)) is Action.OVERRIDE
+    assert classed(table, write()).action is Action.CONTROL
+    assert classed(table, write(priority=14)).action is Action.CONFIG
+    assert classed(table, write(whole=False)).action is Action.CONFIG
+    assert classed(table, write(Action.OVERRIDE, priority=8)).action is Action.OVERRIDE
 
 
 def test_no_rule_makes_a_look_of_a_change_or_a_change_of_a_look() -> None:
     table = ActionTable((ActionRule(Action.VIEW, WRITES), ActionRule(Action.CONFIG, ("read-property",))))
     read = Operation("bacnet", Action.VIEW, "read-property", VALUE)
-    assert action_by(table, write()) is Action.ADJUST
-    assert action_by(table, read) is Action.VIEW
+    assert classed(table, write()).action is Action.ADJUST
+    assert classed(table, read).action is Action.VIEW
 
 
 def test_the_class_of_a_point_is_given_by_its_own_rule() -> None:
-    assert action_by(ActionTable((ActionRule(None, WRITES),)), write(Action.OVERRIDE, 8)) is Action.ADJUST
+    assert classed(ActionTable((ActionRule(None, WRITES),)), write(Action.OVERRIDE, 8)).action is Action.ADJUST
 
 
 def test_priority_6_is_never_written_and_may_be_read() -> None:

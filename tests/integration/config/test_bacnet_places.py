@@ -1,0 +1,108 @@
+"""Where BACnet tools find a site and its devices, as the inventory says, and what cannot be meant."""
+
+from pathlib import Path
+
+import pytest
+
+from broker.cli.config_files import describe, load_inventory
+from broker.cli.inventory_files import read_inventory
+from broker.errors import ConfigError
+from broker.model.place import BacnetFace, BacnetIpWay, Device, Segmentation
+
+SITE = "sites:\n  - {id: plant, bacnet: {network: 2001}}\n  - {id: annex%s}\nsegments:\n  - {id: hvac, site: plant}\n"
+DEVICE = (
+    "  - {id: %s, site: plant, segment: hvac, protocol: bacnet, "
+    "upstream: {bacnet_ip: {host: 10.0.0.%s, instance: %s%s}}%s}\n"
+)
+
+
+def write(folder: Path, *devices: tuple[object, ...], site: str = "") -> Path:
+    (folder / "x.yaml").write_text(SITE % site + "devices:\n" + "".join(DEVICE % device for device in devices))
+    return folder
+
+
+def device(folder: Path, way: str = "", rest: str = "") -> Device:
+    (found,) = load_inventory(write(folder, ("vav", 31, 1001, way, rest))).devices
+    return found
+
+
+def told(folder: Path) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_inventory(folder)
+    return [describe(problem).removeprefix(f"{folder}/") for problem in caught.value.problems]
+
+
+def test_a_site_has_its_network_number_or_none(tmp_path: Path) -> None:
+    inventory = load_inventory(write(tmp_path, ("vav", 31, 1001, "", "")))
+    assert (inventory.bacnet_network("plant"), inventory.bacnet_network("annex")) == (2001, None)
+
+
+def test_a_device_is_reached_directly_and_shown_by_its_instance_unless_it_says_otherwise(tmp_path: Path) -> None:
+    vav = device(tmp_path)
+    assert (vav.way, vav.bacnet) == (BacnetIpWay("10.0.0.31", 47808, 1001), BacnetFace())
+    assert vav.bacnet_address == (1001).to_bytes(3, "big")
+
+
+def test_a_device_behind_a_router_has_its_network_address_and_what_it_can_take(tmp_path: Path) -> None:
+    way = ", network: 20, address: 12, max_apdu: 480, segmentation: none"
+    vav = device(tmp_path, way, ", bacnet: {virtual_address: 0x010c, vendor_identifier: 999, name: VAV 1}")
+    assert vav.way == BacnetIpWay("10.0.0.31", 47808, 1001, 20, b"\x0c", 480, Segmentation.NONE)
+    assert (vav.bacnet, vav.bacnet_address) == (BacnetFace(b"\x01\x0c", 999, "VAV 1"), b"\x01\x0c")
+
+
+@pytest.mark.parametrize(
+    ("written", "octets"), [("0", "00"), ("12", "0c"), ("0x0c", "0c"), ("0A:14:00:1f:ba:c0", "0a14001fbac0")]
+)
+def test_an_address_is_a_decimal_octet_or_octets_in_hexadecimal(tmp_path: Path, written: str, octets: str) -> None:
+    way = device(tmp_path, f", network: 20, address: '{written}'").way
+    assert isinstance(way, BacnetIpWay)
+    assert way.address.hex() == octets
+
+
+@pytest.mark.parametrize(
+    "written", ["256", "-1", "0c", "0x", "0xc", "0x0102030405060708", "0c:", ":", "12 ", "٣", "0c:1"]
+)
+def test_anything_else_is_no_address(tmp_path: Path, written: str) -> None:
+    (problem,) = told(write(tmp_path, ("vav", 31, 1001, f", network: 20, address: '{written}'", "")))
+    assert "must be a number from 0 to 255, or 1 to 7 octets in hexadecimal" in problem
+
+
+@pytest.mark.parametrize(
+    ("devices", "site", "expected"),
+    [
+        ([("a", 1, 7, "", "")], ", bacnet: {network: 2001}",
+         "x.yaml:3:35: the network number 2001 is already that of the site 'plant'"),
+        ([("a", 1, 7, "", "")], ", bacnet: {network: 65535}", "x.yaml:3:35: 'network' '65535' must be at most 65534"),
+        ([("a", 1, 7, "", "")], ", bacnet: {}", "x.yaml:3:25: 'network' is missing"),
+        ([("a", 1, 7, "", ""), ("b", 2, 7, "", "")], "", "x.yaml:8:108: the instance 7 is already that of plant/a"),
+        (
+            [("a", 1, 7, "", ", bacnet: {virtual_address: 12}"), ("b", 2, 8, "", ", bacnet: {virtual_address: 0x0c}")],
+            "",
+            "x.yaml:8:139: plant/a already has this address on the network of the site",
+        ),
+        (
+            [("a", 1, 7, "", ", bacnet: {virtual_address: 0x000008}"), ("b", 2, 8, "", "")],
+            "",
+            "x.yaml:8:108: plant/a already has this address on the network of the site",
+        ),
+        ([("a", 1, 7, "", ", bacnet: {virtual_address: '01:02:03:04:05:06:07'}")], "", "must be at most 6 octets"),
+        ([("a", 1, 7, ", address: 12", "")], "", "an address is one on a network behind a router"),
+        ([("a", 1, 7, ", network: 20", "")], "", "of a device behind a router the address is needed too"),
+        ([("a", 1, 7, ", network: 20, address: 255", "")], "", "255 is every device of an MS/TP network"),
+        ([("a", 1, 7, ", max_apdu: 1477", "")], "", "1477"),
+        ([("a", 1, 7, ", segmentation: some", "")], "", "segmentation"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_told_with_its_place(
+    tmp_path: Path, devices: list[tuple[object, ...]], site: str, expected: str
+) -> None:
+    (problem,) = told(write(tmp_path, *devices, site=site))
+    assert expected in problem
+    assert problem.startswith("x.yaml:")
+
+
+def test_one_controller_under_two_names_is_a_warning_and_two_behind_one_router_are_none(tmp_path: Path) -> None:
+    router = (("a", 1, 7, ", network: 20, address: 1", ""), ("b", 1, 8, ", network: 20, address: 2", ""))
+    assert read_inventory(write(tmp_path, *router)).problems == ()
+    (warning,) = read_inventory(write(tmp_path, ("a", 1, 7, "", ""), ("b", 1, 8, "", ""))).problems
+    assert (warning.warning, warning.message) == (True, "the same controller is already plant/a")
