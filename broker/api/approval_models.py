@@ -46,7 +46,9 @@ class WaitingPoint(Told):
 
 
 class WaitingOperation(Told):
-    """One operation, decoded, whole. `raw_values` are registers or coils in order, as they would be sent."""
+    """One operation, decoded, whole. `raw_values` are registers, coils or BACnet values that no point describes, in
+    order, as they would be sent; `facts` what else a BACnet request says, by name.
+    """
 
     action: str
     service: str
@@ -55,6 +57,7 @@ class WaitingOperation(Told):
     described: bool
     points: list[WaitingPoint]
     raw_values: list[str]
+    facts: dict[str, str]
 
 
 class ArmingFact(Told):

@@ -159,7 +159,8 @@ def _operation(operation: Operation, before: dict[str, str], conceals: bool) -> 
         "priority": operation.priority,
         "described": operation.described,
         "points": [_point(touch, before, conceals) for touch in operation.touches],
-        "raw_values": [] if conceals else list(operation.raw_values),
+        "raw_values": [] if conceals else [_plain(value) for value in operation.raw_values],
+        "facts": {} if conceals else {name: _plain(value) for name, value in operation.facts},
     }
 
 

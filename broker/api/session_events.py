@@ -14,6 +14,7 @@ LARGEST_EVENT = 49_152
 MOST_OPERATIONS = 16
 MOST_POINTS = 16
 MOST_RAW_VALUES = 16
+MOST_FACTS = 8
 LONGEST_TEXT = 64
 _OVER = Words("What was watched has ended.", "Nothing needs to be done.")
 
@@ -90,7 +91,13 @@ def _operation(operation: Operation, conceals: bool) -> dict[str, Any]:
         told["raw_values"] = [_cut(value) for value in raw[:MOST_RAW_VALUES]]
         if len(raw) > MOST_RAW_VALUES:
             told["more_raw_values"] = len(raw) - MOST_RAW_VALUES
-    return told
+    return told if conceals else told | _facts(operation.facts)
+
+
+def _facts(facts: tuple[tuple[str, str], ...]) -> dict[str, Any]:
+    """What a request says beside places and values."""
+    shown = {_cut(name): _cut(value) for name, value in facts[:MOST_FACTS]}
+    return ({"facts": shown} if shown else {}) | ({"more_facts": len(facts) - MOST_FACTS} if facts[MOST_FACTS:] else {})
 
 
 def _point(touch: Touch, conceals: bool) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from broker.cli.people.client import Client
 from broker.cli.people.exits import CommandError, Document, Exit
 from broker.cli.people.moments import distance, moment
 from broker.cli.people.problem_words import entries
+from broker.cli.people.record_words import facts_words
 from broker.cli.people.screen import Cell, Screen
 
 LONGEST_ID = 64
@@ -110,7 +111,8 @@ def _operation(operation: Document) -> str:
     raw = operation.get("raw_values")
     if isinstance(raw, list) and raw and not any(p.get("new") is not None for p in entries(operation.get("points"))):
         points += f" = {' '.join(map(str, raw))}"
-    return f"{operation.get('action')} {points}"
+    points += "" if operation.get("priority") is None else f" @{operation['priority']}"
+    return f"{operation.get('action')} {points}{facts_words(operation.get('facts'))}"
 
 
 def _change(point: Document) -> str:
@@ -146,7 +148,9 @@ def _facts(approval: Document) -> Iterator[tuple[str, Cell]]:
     if approval.get("concealed"):
         yield "values", "concealed: a confidential point is among them"
     for operation in entries(approval.get("operations")):
-        yield "operation", f"{operation.get('service')} ({operation.get('action')}) {operation.get('address')}"
+        at = "" if operation.get("priority") is None else f" @{operation['priority']}"
+        told = f"{operation.get('service')} ({operation.get('action')}) {operation.get('address')}{at}"
+        yield "operation", told + facts_words(operation.get("facts"))
         raw = operation.get("raw_values")
         if isinstance(raw, list) and raw:
             yield "raw values", " ".join(map(str, raw))

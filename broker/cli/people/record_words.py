@@ -24,14 +24,19 @@ def operation_words(operation: object) -> str:
     if not isinstance(operation, dict):
         return ""
     at = "" if operation.get("priority") is None else f" @{operation['priority']}"
-    values, facts = operation.get("values"), operation.get("facts")
+    values = operation.get("values")
     if isinstance(values, dict) and values:
         told = ", ".join(f"{name}{at} = {value}" for name, value in values.items())
     else:
         told = _places(operation) + at + _raw(operation.get("raw_values"))
-    if isinstance(facts, dict) and facts:
-        told += f" ({', '.join(f'{name} {value}' for name, value in facts.items())})"
-    return f"{operation.get('action', '')} {told}".strip()
+    return f"{operation.get('action', '')} {told}{facts_words(operation.get('facts'))}".strip()
+
+
+def facts_words(facts: object) -> str:
+    """` (enable-disable disable, password present)`, or nothing."""
+    if not isinstance(facts, dict) or not facts:
+        return ""
+    return f" ({', '.join(f'{name} {value}' for name, value in facts.items())})"
 
 
 def _places(operation: Document) -> str:

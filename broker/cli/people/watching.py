@@ -9,7 +9,7 @@ from broker.cli.people.client import Client
 from broker.cli.people.exits import Document, Exit
 from broker.cli.people.moments import clock_time
 from broker.cli.people.problem_words import entries
-from broker.cli.people.record_words import address_words
+from broker.cli.people.record_words import address_words, facts_words
 from broker.cli.people.screen import Screen
 from broker.cli.people.sessions import session_path
 from broker.cli.people.unbroken import unbroken
@@ -68,6 +68,8 @@ def _operation(event: Document) -> str:
     raw = event.get("raw_values")
     if isinstance(raw, list) and not any("value" in point for point in entries(event.get("points"))):
         points += f" = {' '.join(map(str, raw))}"
+    points += "" if event.get("priority") is None else f" @{event['priority']}"
+    points += facts_words(event.get("facts"))
     concealed = " (values concealed)" if event.get("concealed") else ""
     more = f" and {event['more_points']} more" if event.get("more_points") else ""
     why = event.get("reasons") or ([event["code"]] if event.get("code") else [])

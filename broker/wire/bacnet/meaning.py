@@ -12,6 +12,7 @@ from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request, Touch
 from broker.model.place import BacnetAddress, Device, Point
 from broker.model.vocabulary import Action
+from broker.wire.bacnet.action_classes import action_of
 from broker.wire.bacnet.judging import told
 from broker.wire.bacnet.property_requests import (
     Write,
@@ -31,10 +32,8 @@ _READ_CHOICE, _READ_MULTIPLE_CHOICE, _WRITE_CHOICE = 12, 14, 15  # clause 21: co
 MOST_READ_AT_ONCE = 20
 """So many primitive values fit an APDU of 480 octets, the largest of many small devices."""
 
-_LAST_OVERRIDE_PRIORITY = 8  # 19.2: 1 to 8 are for life safety, equipment protection and manual operators
 _PRIORITIES = range(1, 17)
 _PRIORITY_ARRAY = "priority-array"
-_OVERRIDING = frozenset(("out-of-service", "reliability", "reliability-evaluation-inhibit", _PRIORITY_ARRAY))
 _NO_MULTIPLE = ("read-property-multiple", "no")
 
 Value = str | float | bool | None
@@ -76,7 +75,7 @@ def compose_write(device: Device, point: Point, value: Value, priority: int | No
         raise FrameError("illegal_value", f"{point.id} has no priorities that could be released")
     operation = Operation(
         protocol="bacnet",
-        action=_action(point, address, priority),
+        action=action_of(WRITE, _property(address), priority, point.action),
         service=WRITE,
         address=_property(address),
         touches=(Touch(point, whole=True, value=text),),
@@ -125,11 +124,3 @@ def _address(point: Point) -> BacnetAddress:
 
 def _property(address: BacnetAddress) -> BacnetProperty:
     return BacnetProperty(address.object_type, address.instance, address.property, address.index)
-
-
-def _action(point: Point, address: BacnetAddress, priority: int | None) -> Action:
-    """The most dangerous class that applies to a write; to a point that is read-only it is `config`."""
-    overrides = address.property in _OVERRIDING or (priority is not None and priority <= _LAST_OVERRIDE_PRIORITY)
-    if overrides and point.action in (Action.ADJUST, Action.CONTROL):
-        return Action.OVERRIDE
-    return point.action or Action.CONFIG

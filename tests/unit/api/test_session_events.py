@@ -72,6 +72,19 @@ def test_a_request_that_touches_a_confidential_point_shows_no_value_at_all():
         assert [set(point) for point in event["points"]] == [{"name"}]
 
 
+def test_what_a_bacnet_request_says_beside_values_is_told_unless_it_conceals():
+    facts = (("enable-disable", "disable"), ("password", "present"))
+    place = BacnetProperty("device", 1001, None)
+    control = Operation("bacnet", Action.CONFIG, "device-communication-control", place, facts=facts)
+    (event,) = told(control)
+    assert event["facts"] == {"enable-disable": "disable", "password": "present"}
+    assert event["address"] == {"object_type": "device", "instance": 1001, "property": None, "index": None}
+    (hidden,) = told(Operation("bacnet", Action.CONFIG, "x", place, (Touch(CODE, False),), facts=(("list", "4711"),)))
+    assert "4711" not in str(hidden)
+    (many,) = told(Operation("bacnet", Action.CONFIG, "x", place, facts=tuple((f"f-{n}", "x" * 99) for n in range(20))))
+    assert (len(many["facts"]), many["more_facts"], max(map(len, many["facts"].values()))) == (8, 12, 64)
+
+
 def test_an_event_is_bounded_whatever_is_in_it():
     point = Point("p" * 63, BacnetAddress("analog-value", 1), Action.ADJUST, "\U0001f321" * 500)
     touches = (Touch(point, True, "\U0001f321" * 1024),) * (MOST_POINTS + 5)
