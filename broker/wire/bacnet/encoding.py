@@ -12,6 +12,7 @@ _CLOSING = 7
 _TWO_OCTETS = 254
 _FOUR_OCTETS = 255
 _INSTANCE_BITS = 22
+_SHORT = tuple(bytes((octet,)) for octet in range(0x100))
 
 
 def opening(number: int) -> bytes:
@@ -44,6 +45,8 @@ def application(number: int, content: bytes) -> bytes:
 
 def _tagged(number: int, kind: int, content: bytes) -> bytes:
     length = len(content)
+    if length < _EXTENDED_LENGTH and number < _EXTENDED_NUMBER:
+        return _SHORT[number << 4 | kind | length] + content
     if length < _EXTENDED_LENGTH:
         return _header(number, kind | length) + content
     header = _header(number, kind | _EXTENDED_LENGTH)
@@ -56,7 +59,7 @@ def _tagged(number: int, kind: int, content: bytes) -> bytes:
 
 def encode_tags(tags: Iterable[Tag]) -> bytes:
     """Decoded tags as octets again."""
-    return b"".join(map(_octets, tags))
+    return b"".join([_octets(tag) for tag in tags])
 
 
 def _octets(tag: Tag) -> bytes:

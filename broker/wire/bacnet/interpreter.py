@@ -33,6 +33,7 @@ from broker.wire.bacnet.standard import WILDCARDS, number_of, properties_meant
 CONFIRMED, UNCONFIRMED = 0x00, 0x10  # 20.1.2, 20.1.3: first octet of a bare request
 READ, READ_MULTIPLE, WRITE_MULTIPLE = 12, 14, 16  # clause 21, BACnetConfirmedServiceChoice
 _MOST_REMEMBERED_OCTETS = 1497
+_MOST_LOOKS = 256
 _MULTIPLE = ("read-property-multiple", "write-property-multiple")
 _WRITES = ("write-property", "write-property-multiple")
 _ONE_BY_ONE = ("read-property-multiple", "no")
@@ -138,16 +139,26 @@ def _at(device: Device, items: Sequence[Item]) -> BacnetProperty:
 
 def _before(device: Device, places: Places, items: Sequence[Item]) -> Request | None:
     """The read of what is written; None where a device cannot be asked for several at once."""
-    asked = tuple(dict.fromkeys(item._replace(value=None, priority=None) for item in items))
+    asked = tuple(dict.fromkeys(Item(*item[:4]) for item in items))
     if len(asked) > 1 and _ONE_BY_ONE in device.labels:
         return None
+    known = places.looks.get(asked)
+    return _look(places, asked) if known is None else known
+
+
+def _look(places: Places, asked: tuple[Item, ...]) -> Request:
+    """The read of these properties, kept because the same ones are written again and again."""
     references = [reference_to(item) for item in asked]
     if len(asked) == 1:
         choice, service, octets = READ, "read-property", encode_read_property(references[0])
     else:
         choice, service, octets = READ_MULTIPLE, _MULTIPLE[0], encode_read_property_multiple(references)
     payload = bytes((CONFIRMED, choice)) + octets
-    return Request(tuple(places.read(service, item) for item in asked), payload, _digest(payload))
+    request = Request(tuple(places.read(service, item) for item in asked), payload, _digest(payload))
+    if len(places.looks) >= _MOST_LOOKS:
+        del places.looks[next(iter(places.looks))]
+    places.looks[asked] = request
+    return request
 
 
 def reference_to(item: Item) -> Reference:

@@ -114,10 +114,11 @@ class Parameters:
 
     def _number(self, kind: str, number: int, most: int) -> int:
         content = self._take(kind, number)
-        value = int.from_bytes(content, "big")
-        if not 1 <= len(content) <= 8 or value > most:
-            raise out_of_range(f"a number of {len(content)} octets, or beyond {most}")
-        self._keep(kind, number, unsigned_octets(value))
+        length = len(content)
+        value = content[0] if length == 1 else int.from_bytes(content, "big")
+        if not 1 <= length <= 8 or value > most:
+            raise out_of_range(f"a number of {length} octets, or beyond {most}")
+        self._keep(kind, number, content if length == 1 else unsigned_octets(value))
         return value
 
     def unsigned(self, number: int, most: int = LARGEST) -> int:
@@ -195,7 +196,8 @@ class Parameters:
         identifier = int.from_bytes(content, "big")
         if identifier == _UNKNOWN_DEVICE and self._own is not None:
             identifier = _DEVICE << _INSTANCE_BITS | self._own  # 12.11.1: whichever device is asked
-        self._keep(kind, number, identifier.to_bytes(4, "big"))
+            content = identifier.to_bytes(4, "big")
+        self._keep(kind, number, content)
         return object_type_word(identifier >> _INSTANCE_BITS), identifier & LARGEST_INSTANCE
 
     def property(self, number: int) -> str:
@@ -287,7 +289,7 @@ class Parameters:
             position += 1
         self._position = position
         values = tags[start : position - 1]
-        self._written.append(opening(number) + encode_tags(values) + closing(number))
+        self._written += (opening(number), encode_tags(values), closing(number))
         return values
 
 

@@ -2,10 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from broker.errors import FrameError
-from broker.model.operation import BacnetProperty, Operation, Touch
+from broker.model.operation import BacnetProperty, Operation, Request, Touch
 from broker.model.place import BacnetAddress, Device, Point, Protocol
+from broker.model.vocabulary import Action
 from broker.settings.bacnet_words import COMMANDABLE
 from broker.wire.bacnet.action_classes import action_of
 from broker.wire.bacnet.encoding import encode_tags
@@ -16,6 +18,9 @@ from broker.wire.bacnet.tags import NULL, Tag
 from broker.wire.bacnet.values import text_of, text_of_value
 
 MOST_RAW_VALUES = 2048
+_MOST_FORMS = 1024
+_MOST_READS = 4096
+_BACNET = Protocol.BACNET.value
 _LONGEST_RAW_VALUE = 1000
 _PRESENT_VALUE, _PRIORITY_ARRAY = "present-value", "priority-array"
 _SUBSCRIPTIONS = frozenset(("subscribe-cov", "subscribe-cov-property", "subscribe-cov-property-multiple"))
@@ -24,14 +29,32 @@ _MOST_DEVICES = 4096
 
 ObjectKey = tuple[str, int | None]
 PropertyKey = tuple[str, int | None, str | None]
+_FormKey = tuple[str, str, int | None, str | None, int | None, int | None]
+
+
+class _Form(NamedTuple):
+    """A write but for its value: the points that it is exactly, and those that it touches in part.
+
+    `action` is its class if it writes points wholly, `other_action` if it does not.
+    """
+
+    at: BacnetProperty
+    points: tuple[Point, ...]
+    parts: tuple[Touch, ...]
+    described: bool
+    action: Action
+    other_action: Action
 
 
 class Places:
-    """The points of one device by object and by property."""
+    """The points of one device by object and by property; `looks` are reads that were made of it before."""
 
-    __slots__ = ("_of_object", "_of_property")
+    __slots__ = ("_forms", "_of_object", "_of_property", "_reads", "looks")
 
     def __init__(self, points: Iterable[Point]) -> None:
+        self.looks: dict[tuple[Item, ...], Request] = {}
+        self._forms: dict[_FormKey, _Form] = {}
+        self._reads: dict[tuple[object, ...], Operation] = {}
         self._of_object: defaultdict[ObjectKey, list[Point]] = defaultdict(list)
         self._of_property: defaultdict[PropertyKey, list[tuple[int | None, Point]]] = defaultdict(list)
         for point in points:
@@ -41,11 +64,17 @@ class Places:
                 self._of_property[at.object_type, at.instance, at.property].append((at.index, point))
 
     def read(self, service: str, item: Item) -> Operation:
-        """The reading of one property, or of one element of it."""
-        touches = self._looked_at(item)
-        at = BacnetProperty(item.object_type, item.instance, item.property, item.index)
-        action = action_of(service, at)
-        return Operation(Protocol.BACNET.value, action, service, at, touches, described=bool(touches))
+        """The reading of one property, or of one element of it; the same operation for the same reading."""
+        key = (service, *item[:4])
+        known = self._reads.get(key)
+        if known is None:
+            at = BacnetProperty(item.object_type, item.instance, item.property, item.index)
+            touches = self._looked_at(item)
+            known = Operation(_BACNET, action_of(service, at), service, at, touches, described=bool(touches))
+            if len(self._reads) >= _MOST_READS:
+                del self._reads[next(iter(self._reads))]
+            self._reads[key] = known
+        return known
 
     def _looked_at(self, item: Item) -> tuple[Touch, ...]:
         """The points that a property shows; a priority array shows what a commandable point is.
@@ -70,21 +99,30 @@ class Places:
 
         Raises FrameError `invalid_datatype` or `illegal_value` for what a described point cannot be.
         """
-        touches = tuple(self._touch(point, index, item) for index, point in self._under(item))
-        described = bool(touches) and all(touch.whole for touch in touches)
+        key = (service, *item[:4], item.priority)
+        form = self._forms.get(key) or self._form(key, item)
+        touches = form.parts
+        for point in form.points:
+            touches = (*touches, _touch(point, item))
+        described = form.described and all(touch.whole for touch in touches)
+        raw = () if described else raw_values(item.value or ())
+        action = form.action if described else form.other_action
+        return Operation(_BACNET, action, service, form.at, touches, raw, described, priority=item.priority)
+
+    def _form(self, key: _FormKey, item: Item) -> _Form:
+        """What all writes of one property at one priority have in common, kept because they come again and again."""
         at = BacnetProperty(item.object_type, item.instance, item.property, item.index)
-        classes = {touch.point.action for touch in touches}
-        point_class = classes.pop() if described and len(classes) == 1 else None
-        return Operation(
-            Protocol.BACNET.value,
-            action_of(service, at, item.priority, point_class),
-            service,
-            at,
-            touches,
-            () if described else raw_values(item.value or ()),
-            described,
-            priority=item.priority,
-        )
+        under = self._under(item)
+        points = tuple(point for index, point in under if _names(point, item) and index == item.index)
+        parts = tuple(Touch(point, whole=False) for _, point in under if point not in points)
+        classes = {point.action for point in points}
+        action = action_of(key[0], at, item.priority, classes.pop() if len(classes) == 1 else None)
+        other = action_of(key[0], at, item.priority)
+        form = _Form(at, points, parts, bool(points) and not parts, action, other)
+        if len(self._forms) >= _MOST_FORMS:
+            del self._forms[next(iter(self._forms))]
+        self._forms[key] = form
+        return form
 
     def _under(self, item: Item) -> list[tuple[int | None, Point]]:
         """The points that a write changes."""
@@ -94,20 +132,6 @@ class Places:
         if item.property == _PRIORITY_ARRAY:
             found += self._of_property.get((item.object_type, item.instance, _PRESENT_VALUE), ())
         return found
-
-    def _touch(self, point: Point, index: int | None, item: Item) -> Touch:
-        at = point.address
-        exact = isinstance(at, BacnetAddress) and at.property == item.property and index == item.index
-        if not exact or item.value is None:
-            return Touch(point, whole=False)
-        _require_datatype(point, item, item.value)
-        if any(tag.kind != "application" for tag in item.value):
-            return Touch(point, whole=False)
-        try:
-            text = text_of_value(item.object_type, item.property or "", item.index, item.value)
-        except FrameError:
-            raise FrameError("illegal_value", f"{point.id}: a value that cannot be put in words") from None
-        return Touch(point, whole=True, value=text)
 
     def whole(self, decoded: Decoded, at: BacnetProperty) -> Operation:
         """A request that is one operation, whatever it is about; without an object it is about the device."""
@@ -122,7 +146,7 @@ class Places:
         if service in _SUBSCRIPTIONS or service == "read-range":
             described = bool(touches)
         return Operation(
-            Protocol.BACNET.value,
+            _BACNET,
             action_of(service, at, facts=decoded.facts),
             service,
             at,
@@ -142,19 +166,39 @@ class Places:
         return list(found.values())
 
 
+def _names(point: Point, item: Item) -> bool:
+    return isinstance(point.address, BacnetAddress) and point.address.property == item.property
+
+
+def _touch(point: Point, item: Item) -> Touch:
+    """The touch of a write to exactly this point; whole if its value can be said in words."""
+    value = item.value or ()
+    _require_datatype(point, item, value)
+    if any(tag.kind != "application" for tag in value):
+        return Touch(point, whole=False)
+    try:
+        text = text_of_value(item.object_type, item.property or "", item.index, value)
+    except FrameError:
+        raise FrameError("illegal_value", f"{point.id}: a value that cannot be put in words") from None
+    return Touch(point, whole=True, value=text)
+
+
 def _require_datatype(point: Point, item: Item, value: Sequence[Tag]) -> None:
     datatype = datatype_of(item.object_type, item.property or "", item.index)
     if datatype is None or datatype.tag is None:
         return
-    commandable = isinstance(point.address, BacnetAddress) and point.address.priority_lowest is not None
-    commandable |= item.property == _PRESENT_VALUE and item.object_type in COMMANDABLE
-    released = commandable or datatype.optional
     if not datatype.many and len(value) != 1:
         raise FrameError("invalid_datatype", f"{point.id}: not one value")
     for tag in value:
-        fits = tag.number == datatype.tag or (tag.number == NULL and released and not datatype.many)
-        if tag.kind != "application" or not fits:
+        null = tag.number == NULL and not datatype.many and (datatype.optional or _released(point, item))
+        if tag.kind != "application" or not (tag.number == datatype.tag or null):
             raise FrameError("invalid_datatype", f"{point.id}: not a value of type {datatype.name}")
+
+
+def _released(point: Point, item: Item) -> bool:
+    """Whether null gives a priority back (19.2.1)."""
+    named = isinstance(point.address, BacnetAddress) and point.address.priority_lowest is not None
+    return named or (item.property == _PRESENT_VALUE and item.object_type in COMMANDABLE)
 
 
 def raw_values(tags: Sequence[Tag]) -> tuple[str, ...]:

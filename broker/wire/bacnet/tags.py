@@ -8,6 +8,7 @@ NULL, BOOLEAN, UNSIGNED, INTEGER, REAL, DOUBLE, OCTETS, TEXT, BITS, ENUMERATED, 
 _CONTEXT = 0x08
 _EXTENDED_NUMBER = 0xF
 _EXTENDED_LENGTH = 5
+_FIRST_EXTENDED = _EXTENDED_NUMBER << 4
 _OPENING = 6
 _CLOSING = 7
 _TWO_OCTETS = 254
@@ -34,8 +35,14 @@ def decode_tags(octets: bytes) -> tuple[Tag, ...]:
     """All tags in these octets. Raises FrameError."""
     tags: list[Tag] = []
     open_numbers: list[int] = []
-    position = 0
-    while position < len(octets):
+    position, end = 0, len(octets)
+    while position < end:
+        initial = octets[position]
+        behind = position + 1 + (initial & 7)
+        if initial & _CONTEXT and initial & 7 < _EXTENDED_LENGTH and initial < _FIRST_EXTENDED and behind <= end:
+            tags.append(Tag("context", initial >> 4, octets[position + 1 : behind]))  # nearly all tags are so short
+            position = behind
+            continue
         tag, position = _tag(octets, position)
         if tag.kind == "opening":
             open_numbers.append(tag.number)

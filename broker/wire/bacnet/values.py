@@ -37,8 +37,11 @@ RELEASE = "null"
 _REAL = Struct(">f")
 _DOUBLE = Struct(">d")
 _NUMBER = re.compile(r"-?[0-9]{1,320}(\.[0-9]{1,1100})?([eE][+-]?[0-9]{1,3})?", re.ASCII)
-_UTF8 = 0  # 20.2.9: character set ANSI X3.4/UTF-8
+_UTF8 = 0
+_CHARACTER_SETS = {_UTF8: "utf-8", 3: "utf-32-be", 4: "utf-16-be", 5: "iso8859-1"}  # 20.2.9
 _ANY = 255
+_DIGITS_KEPT = 6
+_LEAST_NORMAL = 2.0**-126
 _BINARY_WORDS = {"true": "active", "false": "inactive", "1": "active", "0": "inactive"}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DATE = re.compile(rf"(\*|[0-9]{{4}})-(\*|[0-9]{{2}})-(\*|[0-9]{{2}})(?: ({'|'.join(_DAYS)}|[0-9]+))?", re.ASCII)
@@ -58,8 +61,11 @@ def real_text(octets: bytes) -> str:
     """The shortest decimal that is this 32-bit number. Raises FrameError if it is not a finite number."""
     (number,) = _REAL.unpack(octets)
     _require_finite(number)
-    texts = (f"{number:.{digits}g}" for digits in range(1, 10))
-    return next(_plain(Decimal(text)) for text in texts if _packs_to(text, octets))
+    # A decimal of up to 6 digits survives the way through a normal real, so 6 digits show it as it was.
+    fewest = 1 if abs(number) < _LEAST_NORMAL else _DIGITS_KEPT
+    texts = (f"{number:.{digits}g}" for digits in range(fewest, 10))
+    text = next(text for text in texts if _packs_to(text, octets))
+    return _plain(Decimal(text)) if "e" in text or text == "-0" else text
 
 
 def _require_finite(number: float) -> None:
@@ -81,12 +87,13 @@ def _double_text(octets: bytes) -> str:
 
 
 def _character_text(octets: bytes) -> str:
-    if octets[0] != _UTF8:
+    codec = _CHARACTER_SETS.get(octets[0])
+    if codec is None:
         raise malformed(f"character set {octets[0]}")
     try:
-        text = octets[1:].decode()
+        text = octets[1:].decode(codec)
     except UnicodeDecodeError:
-        raise malformed("text that is not UTF-8") from None
+        raise malformed(f"text that is not {codec}") from None
     if not text.isprintable():
         raise malformed("text with unprintable characters")
     return text

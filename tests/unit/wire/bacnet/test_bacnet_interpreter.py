@@ -4,6 +4,8 @@ import hashlib
 from base64 import urlsafe_b64decode
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
@@ -305,3 +307,48 @@ def test_what_is_no_request_is_refused(octets: str) -> None:
 
 def test_numbers_are_those_of_the_standard() -> None:
     assert at("analog-value", 1) == Reference(number_of("object-type", "analog-value"), 1, 85, None)
+
+
+SERVICES = st.sampled_from((12, 14, 15, 16, 26))
+OBJECTS = st.sampled_from(("00800001", "00000001", "01000003", "04c00002", "020003e9", "023fffff", "e1000001"))
+NAMES_ = st.sampled_from(("1955", "1957", "194d", "1908", "1a0258", "196e"))
+VALUES = st.sampled_from(("4441ac0000", "00", "9101", "2103", "7103", "730041", "0c00800001", "2e4441ac00002f", ""))
+
+
+@st.composite
+def native_requests(draw: st.DrawFn) -> bytes:
+    """Requests of the property services, allowed or not."""
+    service, target, name = draw(SERVICES), draw(OBJECTS), draw(NAMES_)
+    inside = "0" + name[1:]
+    index = draw(st.sampled_from(("", "08", "00", "06")))
+    priority = draw(st.sampled_from(("", "08", "10", "06")))
+    value = draw(VALUES)
+    single = f"0c{target}{name}" + (f"29{index}" if index else "")
+    several = f"0c{target}1e" + (inside + (f"19{index}" if index else "")) * draw(st.integers(1, 3))
+    texts = {
+        12: single,
+        14: several + "1f",
+        15: f"{single}3e{value}3f" + (f"49{priority}" if priority else ""),
+        16: f"{several}2e{value}2f" + (f"39{priority}" if priority else "") + "1f",
+        26: single,
+    }
+    return bytes((0, service)) + bytes.fromhex(texts[service])
+
+
+@settings(max_examples=400, deadline=None)
+@given(native_requests())
+def test_what_is_sent_asks_the_same_operations_as_what_was_decided(octets: bytes) -> None:
+    try:
+        request = interpret(PLANT, octets)
+    except FrameError:
+        return
+    again = interpret(PLANT, request.payload)
+    assert again == request
+    for operation in request.operations:
+        at_ = operation.address
+        assert isinstance(at_, BacnetProperty)
+        assert (at_.object_type, at_.instance) != ("device", 4194303)
+        assert (operation.priority != 6 and (at_.property, at_.index) != ("priority-array", 6)) or not operation.writes
+        assert operation.writes is (octets[1] in (15, 16))
+        if operation.writes and operation.described:
+            assert all(touch.whole and touch.value is not None for touch in operation.touches)
