@@ -173,3 +173,8 @@ def test_primitive_values_have_one_text(octets: str, text: str | None) -> None:
             text_of(tag)
     else:
         assert text_of(tag) == text
+
+
+def test_properties_beyond_the_proprietary_ones_are_the_standards_again() -> None:
+    reported = decode_read_property_ack(bytes.fromhex("0c0e000001 1b400003 3e 2101 3f"))
+    assert reported.reference == Reference(56, 1, 4194307, None)
