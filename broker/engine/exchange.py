@@ -177,7 +177,7 @@ def _use_up(
 
 
 def _spend(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
-    """Take up what a request uses of grants for single use, and carry it out; only what was not sent gives it back."""
+    """Take up what a request uses of grants for single use, and carry it out; only what nobody tried gives it back."""
     uses: dict[str, tuple[int, ...]] = {}
     for place, decision in enumerate(decisions):
         if decision.spends:

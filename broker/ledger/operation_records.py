@@ -61,6 +61,11 @@ def intent(
     return _small(record)
 
 
+def view_intent(time: float, session: str, decision: int, service: str, digest: str) -> bytes:
+    """The intent of a request that reads one thing: most are, and many again and again."""
+    return _intent_head(session, decision, service, digest, None, "") + stamp(time).encode() + b'"}'
+
+
 def concealed_intent(
     time: float, *, session: str, decision: int, service: str, concealed: str, place: int | None = None
 ) -> bytes:

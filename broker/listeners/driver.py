@@ -280,10 +280,10 @@ class Driver:
         self.results[relayed.result] += 1
         conceal, request = self._desk.concealment, command.request
         try:
-            for place, intent in enumerate(range(first, first + len(request.operations))):
-                record = outcome_of(conceal, now, request, place, intent, relayed, command.after)
+            for place in range(len(request.operations)):
+                record = outcome_of(conceal, now, request, place, first + place, relayed, command.after)
                 index = self._ledger.append(record)
-                run.open_intents.remove(intent)
+                run.open_intents.remove(first + place)
         except LedgerUnavailableError:
             self._writes.forget(run)
             return False

@@ -20,6 +20,8 @@ def intent_of(
 ) -> bytes:
     """The intent of one operation; what is read has no values yet. Raises LedgerUnavailableError."""
     operation, several = request.operations[place], len(request.operations) > 1
+    if not request.writes and not several and not request.part_of:
+        return operation_records.view_intent(time, session.id, decision.index, operation.service, request.digest)
     make = concealment.intent if request.conceals else operation_records.intent
     return make(
         time,
@@ -38,6 +40,8 @@ def outcome_of(
     concealment: Concealment, time: float, request: Request, place: int, intent: int, relayed: Relayed, after: Pairs
 ) -> bytes:
     """The outcome of one operation."""
+    if not after and not relayed.each:
+        return operation_records.outcome(time, intent=intent, result=relayed.result, code=relayed.code)
     result, code = relayed.of(place)
     if after and len(request.operations) > 1:
         after = _of_points(request.operations[place], after) if result == Result.DONE else ()

@@ -44,8 +44,11 @@ class WritesUnderWay:
         write = self._writes.pop(exchange, None)
         if write is None:
             return
-        did = enumerate(write.operations)
-        write.operations = tuple(each for place, each in did if relayed.of(place)[0] not in DID_NOTHING)
+        if relayed.each:
+            each = zip(write.operations, relayed.each, strict=True)
+            write.operations = tuple(operation for operation, (result, _) in each if result not in DID_NOTHING)
+        elif relayed.result in DID_NOTHING:
+            return
         if write.operations:
             self._lately.append((outcome, write))
 

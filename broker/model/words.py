@@ -329,7 +329,7 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.REQUEST_DISTRUSTED: "What the state says of an access request is not what was signed or known before.",
     RecordKind.GRANT_GIVEN: "The grant of an approved request came into force on this broker.",
     RecordKind.GRANT_WITHDRAWN: "The grant of a request gives nothing any more on this broker.",
-    RecordKind.GRANT_USED: "A use of a grant for single use is taken up, or given back because nothing was sent.",
+    RecordKind.GRANT_USED: "A use of a grant for single use is taken up, or given back because it was not carried out.",
     RecordKind.BREAK_GLASS_SEALED: "Parts that open an emergency were sealed; earlier ones open nothing any more.",
     RecordKind.BREAK_GLASS_OPENED: "An emergency was opened with sealed parts, or goes on after a restart.",
     RecordKind.BREAK_GLASS_REFUSED: "Attempts to open an emergency that did not: sums by subject and cause.",

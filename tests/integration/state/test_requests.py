@@ -145,6 +145,10 @@ def test_a_single_use_is_taken_up_once_by_whomever(place: StatePlace, tmp_path: 
             assert sorted(told) == ["", *[Reason.GRANT_USED] * 7]
             assert await claim(one, "19") == Reason.OUTSIDE_PLAN
             winner = one if told[::2].count("") else two
+            same = write("21").operations
+            winner.book.uses.give_back(session, same, "req-a", same)  # type: ignore[arg-type]
+            await winner.book.uses.settled()
+            assert await claim(winner) == Reason.GRANT_USED, "another operation of that request has used it"
             winner.book.uses.give_back(session, write("21").operations, "req-a")  # type: ignore[arg-type]
             await winner.book.uses.settled()
             assert sorted(await asyncio.gather(claim(one), claim(two))) == ["", Reason.GRANT_USED]
