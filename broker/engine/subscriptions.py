@@ -6,9 +6,10 @@ for each client that it is for, and only counted: a value may change many times 
 
     subscribe -> `Errand` (subscribe at the device, in that client's session) -> kept | failed
     due       -> `Errand`s (renew in the session of a client that is still there; cancel for one who cancels)
-    receivers -> let_through (each) -> passed or withheld -> Tally, at the latest every quarter of an hour
+    receivers -> offer -> let_through -> take -> passed or withheld -> Tally, at the latest every quarter of an hour
 """
 
+from collections import deque
 from collections.abc import Generator, Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
@@ -27,6 +28,7 @@ RETRY_SECONDS = 15.0
 TALLY_SECONDS = 900.0
 MOST_OF_SESSION = 1000
 MOST_OF_DEVICE = 4000
+MOST_WAITING = 64
 _LAST_PROCESS = 0xFFFFFFFF  # 13.14: Unsigned32
 _Key = tuple[Session, Hashable, int, "Monitored"]
 
@@ -47,7 +49,8 @@ class Subscription:
     """One client's. `view` reads what is monitored: it is decided anew for each notification.
 
     `process` is the client's own; `ends` (epoch seconds) is `NEVER` if it holds as long as the session. `decision` is
-    the index of the last decision that allowed, `since` from when `passed` and `withheld` count.
+    the index of the last decision that allowed (-1: none has yet), `since` from when `passed` and `withheld` count.
+    `waiting` are notifications in their order, the first of them being decided.
     """
 
     session: Session
@@ -61,6 +64,24 @@ class Subscription:
     ends: float = NEVER
     passed: int = 0
     withheld: int = 0
+    waiting: deque[object] = field(default_factory=deque)
+    over: bool = False
+
+    def offer(self, notification: object) -> bool:
+        """Keep a notification until those before it are decided, so that none overtakes another: whether there are
+        none, and this one is to be decided at once. Without room the oldest that waits is withheld, since what came
+        later says what is there now.
+        """
+        self.waiting.append(notification)
+        if len(self.waiting) > MOST_WAITING:
+            del self.waiting[1]
+            self.withheld += 1
+        return len(self.waiting) == 1
+
+    def take(self) -> tuple[object, bool]:
+        """The notification that was decided now (None if it is over), and whether the next is to be decided."""
+        notification = self.waiting.popleft() if self.waiting else None
+        return notification, bool(self.waiting)
 
     def shows(self, name: str, index: int | None) -> bool:
         """Whether a value in a notification is of what is decided for it; no other may be passed on."""
@@ -209,7 +230,10 @@ class Subscriptions:
         errands = []
         for held in self._held.values():
             behalf = next((one for one in reversed(held.clients) if not one.session.barred), None)
-            if now >= held.ask_at and behalf is not None:
+            if now < held.ask_at:
+                continue
+            held.ask_at = now + RETRY_SECONDS
+            if behalf is not None:
                 errands.append(self._asking(held, behalf, now))
         return tuple(errands)
 
@@ -244,6 +268,9 @@ class Subscriptions:
         of_session.discard(subscription)
         if not of_session:
             del self._of_session[subscription.session]
+        subscription.over = True
+        subscription.withheld += len(subscription.waiting)
+        subscription.waiting.clear()
         held = self._held[subscription.monitored]
         held.clients.remove(subscription)
         self._forget(held, now)
@@ -255,8 +282,12 @@ class Subscriptions:
 
 
 def let_through(subscription: Subscription) -> Generator[Command, object, tuple[Decision, ...] | Refused]:
-    """Whether a notification may go to the client, and count it. What the policy denies now ends the subscription."""
+    """Whether a notification may go to the client, and count it. What the policy denies now ends the subscription; one
+    that is over meanwhile gets nothing.
+    """
     found = yield from recheck(subscription.session, subscription.view)
+    if subscription.over:
+        return found if isinstance(found, Refused) else Refused((), found)
     if isinstance(found, Refused):
         subscription.withheld += 1
     else:

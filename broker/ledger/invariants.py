@@ -317,12 +317,12 @@ class Invariants:
 
     def _cov_counted(self, record: Record) -> None:
         self._require_open(record)
-        decision = self._cited(record["decision"], record["session"])
-        passed, withheld = record["passed"], record["withheld"]
+        index, passed, withheld = record.get("decision"), record["passed"], record["withheld"]
+        decision = None if index is None and not passed else self._cited(index, record["session"])
         if type(passed) is not int or type(withheld) is not int or passed < 0 or withheld < 0:
             raise broken("count_malformed", f"{passed}, {withheld}")
         if passed and decision is not None and (decision.opens or decision.leave or not decision.allow):
-            raise broken("passed_on_without_decision", f"record {record['decision']}")
+            raise broken("passed_on_without_decision", f"record {index}")
         if not _read_stamp(record["from"]) <= _read_stamp(record["until"]) <= (self._time or 0.0) + SLIP_SECONDS:
             raise broken("counted_outside_its_time", str(record["until"]))
 

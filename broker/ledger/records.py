@@ -121,7 +121,7 @@ def cov_counted(
     time: float,
     *,
     session: str,
-    decision: int,
+    decision: int | None,
     device: str,
     object: str,
     property: str,
@@ -132,10 +132,11 @@ def cov_counted(
 ) -> bytes:
     """How many notifications of one subscription went to its client between two moments, and how many did not.
 
-    `decision` is the index of the last one that allowed it; `object` is type and instance, `property` empty if the
-    object itself was subscribed.
+    `decision` is the index of the last one that allowed it, None if none did; `object` is type and instance, `property`
+    empty if the object itself was subscribed.
     """
-    fields = {"session": session, "decision": decision, "device": device, "object": _text(object)}
+    cited = {} if decision is None else {"decision": decision}
+    fields = {"session": session, "device": device, "object": _text(object), **cited}
     counts = {"passed": passed, "withheld": withheld, "from": stamp(since), "until": stamp(until)}
     return _record(RecordKind.COV_COUNTED, time, fields | counts | _optional(property=property))
 

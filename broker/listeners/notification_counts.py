@@ -20,7 +20,7 @@ def record_counts(ledger: Ledger, now: float, tallies: Iterable[Tally]) -> None:
                 records.cov_counted(
                     now,
                     session=tally.session,
-                    decision=tally.decision,
+                    decision=tally.decision if tally.decision >= 0 else None,
                     device=tally.device,
                     object=f"{at.object_type},{at.instance}",
                     property=at.property or "",

@@ -11,6 +11,7 @@ from broker.engine.events import Refused
 from broker.engine.sessions import NEVER
 from broker.engine.subscriptions import (
     DEVICE_LIFETIME_SECONDS,
+    MOST_WAITING,
     RETRY_SECONDS,
     TALLY_SECONDS,
     Monitored,
@@ -304,3 +305,44 @@ class Clients(RuleBasedStateMachine):
 
 TestClients = Clients.TestCase
 TestClients.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+
+
+def test_notifications_are_decided_one_after_the_other_so_that_none_overtakes_another():
+    asked = one(session())
+    assert [asked.offer(number) for number in (1, 2, 3)] == [True, False, False]
+    assert [asked.take() for _ in range(3)] == [(1, True), (2, True), (3, False)]
+    assert asked.offer(4) and asked.take() == (4, False)
+
+
+def test_of_more_than_there_is_room_for_the_newest_are_kept_and_the_others_counted():
+    asked = one(session())
+    for number in range(MOST_WAITING + 3):
+        asked.offer(number)
+    assert (len(asked.waiting), asked.withheld) == (MOST_WAITING, 3)
+    assert (asked.waiting[0], asked.waiting[1], asked.waiting[-1]) == (0, 4, MOST_WAITING + 2)
+
+
+def test_what_waits_when_a_subscription_ends_is_withheld_and_what_is_being_decided_too():
+    held, ana = table(), session()
+    held.subscribe(asked := one(ana))
+    asked.offer("a")
+    asked.offer("b")
+
+    def ended_meanwhile(command):
+        tallies.extend(held.end_session(ana, NOW))
+        return allow()
+
+    tallies = []
+    found = Playbook(Decide=lambda c: ended_meanwhile(c)).play(let_through(asked))
+    assert isinstance(found, Refused)
+    assert (asked.take(), [(tally.passed, tally.withheld) for tally in tallies]) == ((None, False), [(0, 2)])
+
+
+def test_while_all_sessions_are_paused_nothing_is_renewed_and_nobody_is_woken_at_once_again():
+    held, ana = table(), session()
+    held.subscribe(one(ana, lifetime=NEVER))
+    ana.pause()
+    assert held.due(NOW + RETRY_SECONDS) == ()
+    assert held.wake_at() > NOW + RETRY_SECONDS
+    ana.resume()
+    assert len(held.due(NOW + 2 * RETRY_SECONDS)) == 1

@@ -46,6 +46,8 @@ def test_what_is_counted_after_the_session_is_found() -> None:
         (Counting(), {"decision": 1}, "passed_on_without_decision"),
         (Counting(allow=False), {}, "passed_on_without_decision"),
         (Counting(allow=False), {"passed": 0}, ""),
+        (Counting(), {"passed": 0, "decision": None}, ""),
+        (Counting(), {"decision": None}, "decision_missing"),
         (Counting(), {"passed": -1}, "count_malformed"),
         (Counting(), {"withheld": "1"}, "count_malformed"),
         (Counting(), {"until": 2_000_000_000.0}, "counted_outside_its_time"),
