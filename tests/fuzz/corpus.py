@@ -1,17 +1,22 @@
 """Valid messages to start from, drawn from a `Random`."""
 
+from collections.abc import Iterable
 from random import Random
 
 from bacpypes3.apdu import ConfirmedRequestPDU
 
-from broker.wire.bacnet.apdu import Kind, encode_apdu
+from broker.wire.bacnet.apdu import ConfirmedRequest, Kind, SegmentAck, encode_apdu
 from broker.wire.bacnet.bvlc import Function, encode_bvlc, encode_forwarded
 from broker.wire.bacnet.encoding import encode_tags
-from broker.wire.bacnet.npdu import encode_npdu
+from broker.wire.bacnet.npdu import Npdu, encode_npdu
+from broker.wire.bacnet.segmentation import SegmentLimits, SegmentSender
 from broker.wire.bacnet.tags import Tag
 from broker.wire.modbus.mbap import encode_mbap
+from tests.bacnet_replies import read_reply
 from tests.integration.bacnet.test_services_requests import BY_HAND, MESSAGES
+from tests.unit.engine.test_bacnet_conversation import TO_VAV
 from tests.unit.wire.bacnet import messages
+from tests.unit.wire.bacnet.test_bacnet_judging import READ, SEVERAL, failed_at, write, writes
 
 _KINDS = {True: Kind.CONFIRMED_REQUEST, False: Kind.UNCONFIRMED_REQUEST}
 _LENGTHS = {0: (0,), 1: (1,), 2: (1, 2, 4), 3: (1, 2, 4), 4: (4,), 5: (8,), 6: (0, 3, 6), 8: (2, 3), 9: (1, 2)}
@@ -127,9 +132,62 @@ def service(random: Random) -> bytes:
     return random.choice(_SERVICES)
 
 
+def interpreted(random: Random) -> bytes:
+    """A bare request that may be relayed: DeviceCommunicationControl has its password."""
+    return random.choice([octets for octets in _SERVICES if octets != b"\x00\x11\x19\x00"])
+
+
 def discovery(random: Random) -> bytes:
     """A bare Who-Is or Who-Has."""
     return random.choice([octets for octets in _SERVICES if octets[:2] in (b"\x10\x07", b"\x10\x08")])
+
+
+JUDGED = (READ, SEVERAL, write(), writes(1, 2, 3))
+"""Requests that replies are about."""
+
+
+def judged(random: Random) -> bytes:
+    """A reply behind an octet that says to which request."""
+    number = random.randrange(len(JUDGED))
+    good = (
+        read_reply(READ, "20"),
+        read_reply(SEVERAL, "20", "21.5", "0"),
+        b"\x20\x0f",
+        random.choice((b"\x20\x10", failed_at(2))),
+    )
+    refusals = (bytes((0x50, JUDGED[number].payload[1])) + b"\x91\x02\x91\x28", b"\x60\x09", b"\x70\x04")
+    return bytes((number,)) + random.choice((good[number], good[number], random.choice(refusals)))
+
+
+def _series(parts: Iterable[bytes]) -> bytes:
+    return b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+
+
+def conversation(random: Random) -> bytes:
+    """NPDUs of a client to a device and the router: a request, maybe in segments, and what acknowledges a reply."""
+    invoke, whole = random.randrange(4), service(random)
+    request = ConfirmedRequest(invoke, whole[1], whole[2:], 50, random.choice((None, 2, 64)), accepts_segments=True)
+    sender = SegmentSender(request, 20, None, SegmentLimits(proposed_window=127))
+    pieces = [*sender.start(0.0), *sender.acknowledged(SegmentAck(invoke, 0, 127, from_server=True), 0.0)]
+    acks = [SegmentAck(invoke, sequence, random.randint(1, 127)) for sequence in range(random.randrange(6))]
+    apdus = [request] if random.random() < 0.5 else pieces
+    sent = [encode_npdu(Npdu(encode_apdu(one), TO_VAV)) for one in (*apdus, *acks)]
+    return _series([*sent, npdu(random)] if random.random() < 0.3 else sent)
+
+
+def spoke(random: Random) -> bytes:
+    """Messages of a node of BACnet/SC, first that it wants to be connected."""
+    connect = "06000009010203040506000102030405060708090a0b0c0d0e0f0640ef91"
+    return _series(map(bytes.fromhex, (connect, *random.choices(_SC, k=4))))
+
+
+def websocket(random: Random) -> bytes:
+    """Frames of a client."""
+    frames = b""
+    for opcode in random.choice(((0x82,), (0x82, 0x82), (0x02, 0x00, 0x89, 0x80), (0x81, 0x82, 0x88))):
+        payload = random.randbytes(random.choice((5, 125)))
+        frames += bytes((opcode, 0x80 | len(payload))) + random.randbytes(4) + payload
+    return frames
 
 
 def sc(random: Random) -> bytes:

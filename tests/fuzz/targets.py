@@ -1,15 +1,22 @@
-"""What is fuzzed: a decoder, valid messages to start from, and what must hold of whatever it accepts."""
+"""What is fuzzed: a decoder, valid messages to start from, and what must hold of whatever it accepts.
 
-from collections.abc import Callable
+Where it is about more than one message, each stands behind two octets of length.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from broker.errors import FrameError
+from broker.engine.bacnet_conversation import Asked
+from broker.errors import FrameError, PeerError
+from broker.listeners.websocket import FrameDecoder
 from broker.wire.bacnet.apdu import bare, decode_apdu, dressed, encode_apdu
 from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc, encode_forwarded
 from broker.wire.bacnet.discovery import decode_sought
 from broker.wire.bacnet.encoding import encode_tags
+from broker.wire.bacnet.interpreter import interpret
+from broker.wire.bacnet.judging import judge
 from broker.wire.bacnet.npdu import decode_npdu, encode_npdu
 from broker.wire.bacnet.replies import (
     decode_read_property_ack,
@@ -19,16 +26,20 @@ from broker.wire.bacnet.replies import (
     encode_read_property_multiple_ack,
 )
 from broker.wire.bacnet.sc import decode_sc, encode_sc
+from broker.wire.bacnet.sc_spoke import Hub, Send, Spoke, Spokes, Wanted
 from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
 from broker.wire.bacnet.tags import decode_tags
 from broker.wire.bacnet.values import text_of
 from broker.wire.modbus.mbap import MbapDecoder, encode_mbap
 from broker.wire.modbus.pdu import decode_request, encode_request
 from tests.fuzz import corpus
+from tests.unit.engine.test_bacnet_conversation import CLIENT, conversation
+from tests.unit.wire.bacnet.test_bacnet_interpreter import PLANT
+from tests.unit.wire.bacnet.test_bacnet_judging import DEVICE
 
 
 class Target(NamedTuple):
-    """`judge` raises FrameError to refuse; every other exception is a finding, and so is what it says of it."""
+    """`judge` raises PeerError to refuse; every other exception is a finding."""
 
     name: str
     valid: Callable[[Random], bytes]
@@ -81,6 +92,76 @@ def _discovery(octets: bytes) -> None:
     decode_sought(octets)
 
 
+def _interpreter(octets: bytes) -> None:
+    """What will be sent means what was decided."""
+    request = interpret(PLANT, octets)
+    again = _accepted(lambda: interpret(PLANT, request.payload))
+    assert (again.operations, again.payload, again.digest) == (request.operations, request.payload, request.digest)
+
+
+def _accepted(ask: Callable[[], Any]) -> Any:
+    try:
+        return ask()
+    except PeerError as error:
+        raise AssertionError("what we wrote ourselves is refused") from error
+
+
+def _judging(octets: bytes) -> None:
+    request = corpus.JUDGED[octets[0] % len(corpus.JUDGED) if octets else 0]
+    reply = octets[1:]
+    if len(reply) >= 2:  # a bare APDU always has them
+        relayed = judge(DEVICE, request, reply)
+        assert _accepted(lambda: judge(DEVICE, request, relayed.payload or reply)) == relayed
+
+
+def _parts(octets: bytes) -> Iterator[bytes]:
+    while len(octets) >= 2:
+        end = 2 + int.from_bytes(octets[:2], "big")
+        yield octets[2:end]
+        octets = octets[end:]
+
+
+def _conversation(octets: bytes) -> None:
+    """Whatever a client sends, what it gets is BACnet, and nothing waits for ever."""
+    talk, now = conversation(), 0.0
+    for part in _parts(octets):
+        now += 0.1
+        event = talk.receive(CLIENT, part, now)
+        if isinstance(event, Asked):
+            talk.answer(event, b"\x30\x0c" + bytes(200), now)
+    for _ in range(200):
+        for _, npdu in talk.outgoing:
+            message = _accepted(lambda npdu=npdu: decode_npdu(npdu))
+            if message.message is None:
+                _accepted(lambda message=message: decode_apdu(message.payload))
+        talk.outgoing.clear()
+        due = talk.wake_at()
+        if due is None:
+            return
+        talk.tick(due)
+    raise AssertionError("something waits for ever")
+
+
+def _spoke(octets: bytes) -> None:
+    """Whatever a node sends, what it gets is BACnet/SC."""
+    spoke = Spoke(Hub(bytes(5) + b"\1", bytes(15) + b"\1"), Spokes(), "jane", 0.0)
+    for now, part in enumerate(_parts(octets)):
+        events = spoke.receive(part, float(now))
+        if any(isinstance(event, Wanted) for event in events):
+            events += spoke.accept(float(now))[0]
+        for event in events:
+            if isinstance(event, Send):
+                _accepted(lambda event=event: decode_sc(event.octets))
+
+
+def _websocket(octets: bytes) -> None:
+    """However the octets are cut, the same messages are in them."""
+    whole, cut = FrameDecoder(1503), FrameDecoder(1503)
+    messages = whole.receive(octets)
+    half = len(octets) // 2
+    assert _accepted(lambda: cut.receive(octets[:half]) + cut.receive(octets[half:])) == messages
+
+
 def _sc(octets: bytes) -> None:
     assert encode_sc(decode_sc(octets)) == octets
 
@@ -120,6 +201,11 @@ TARGETS = (
     Target("replies", corpus.reply, _replies),
     Target("services", corpus.service, _services),
     Target("discovery", corpus.discovery, _discovery),
+    Target("interpreter", corpus.interpreted, _interpreter),
+    Target("judging", corpus.judged, _judging),
+    Target("conversation", corpus.conversation, _conversation),
+    Target("spoke", corpus.spoke, _spoke),
+    Target("websocket", corpus.websocket, _websocket),
     Target("sc", corpus.sc, _sc),
     Target("modbus-request", corpus.modbus_request, _modbus_request),
     Target("modbus-stream", corpus.modbus_stream, _modbus_stream),

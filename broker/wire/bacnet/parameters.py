@@ -33,6 +33,8 @@ from broker.wire.bacnet.tags import (
 from broker.wire.bacnet.values import text_of
 
 LARGEST = 0xFFFFFFFF
+_MOST_TAGS = 4096
+"""Twice what the longest request for properties has; 64 KiB of single octets would keep everybody else waiting."""
 _INSTANCE_BITS = 22
 _DEVICE = 8
 _UNKNOWN_DEVICE = _DEVICE << _INSTANCE_BITS | LARGEST_INSTANCE
@@ -66,7 +68,7 @@ class Parameters:
     __slots__ = ("_own", "_position", "_tags", "_written", "secret_octets")
 
     def __init__(self, octets: bytes, own: int | None = None) -> None:
-        self._tags = decode_tags(octets)
+        self._tags = decode_tags(octets, _MOST_TAGS)
         self._own = own
         self._position = 0
         self._written: list[bytes] = []

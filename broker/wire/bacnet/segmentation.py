@@ -163,8 +163,6 @@ class SegmentReceiver:
             return ()
         start = self._start
         if start is None:
-            if segment.sequence or not segment.segmented:
-                return self._fail(segment, AbortReason.INVALID_APDU_IN_THIS_STATE)  # 5.4.4.3
             return self._begin(segment, now)
         if not segment.segmented or type(segment) is not type(start) or segment.service != start.service:
             return self._fail(segment, AbortReason.INVALID_APDU_IN_THIS_STATE)
@@ -176,6 +174,10 @@ class SegmentReceiver:
         return self._take(segment, now)
 
     def _begin(self, segment: Message, now: float) -> tuple[SegmentAck | Abort, ...]:
+        if segment.sequence or not segment.segmented:
+            abort = self._fail(segment, AbortReason.INVALID_APDU_IN_THIS_STATE)
+            # 5.4.4.3 of a reply; of a request it is a straggler, whose transaction goes on and must not be aborted.
+            return abort if isinstance(segment, ComplexAck) else ()
         self._start = segment
         self._window = min(segment.window, self._limits.window)  # 5.3: the actual window
         self._ends_at = now + self._limits.whole_seconds

@@ -14,6 +14,8 @@ _CLOSING = 7
 _TWO_OCTETS = 254
 _RESERVED = 255
 _DEEPEST = 16
+MOST_TAGS = 32_768
+"""More fit no reply that is taken. A request has far fewer: a tag may be a single octet, and each takes its time."""
 _MOST_OCTETS = {UNSIGNED: 8, INTEGER: 8, ENUMERATED: 4}  # no datatype of the standard is longer
 _FIXED_OCTETS = {NULL: 0, REAL: 4, DOUBLE: 8, DATE: 4, TIME: 4, OBJECT: 4}
 
@@ -31,8 +33,8 @@ def malformed(detail: str) -> FrameError:
     return FrameError("malformed", "not BACnet as the standard has it", detail)
 
 
-def decode_tags(octets: bytes) -> tuple[Tag, ...]:
-    """All tags in these octets. Raises FrameError."""
+def decode_tags(octets: bytes, most: int = MOST_TAGS) -> tuple[Tag, ...]:
+    """All tags in these octets. Raises FrameError, also if there are more than `most`."""
     tags: list[Tag] = []
     open_numbers: list[int] = []
     position, end = 0, len(octets)
@@ -51,6 +53,8 @@ def decode_tags(octets: bytes) -> tuple[Tag, ...]:
         elif tag.kind == "closing" and (not open_numbers or open_numbers.pop() != tag.number):
             raise malformed("a closing tag without its opening")
         tags.append(tag)
+        if len(tags) > most:
+            raise malformed(f"more than {most} tags")
     if open_numbers:
         raise malformed("an opening tag without its closing")
     return tuple(tags)

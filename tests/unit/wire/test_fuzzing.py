@@ -22,7 +22,7 @@ def test_mutated_messages_are_refused_or_right(target: Target) -> None:
     tally = Tally(target)
     tally.batch(Random(2), 400)
     assert not tally.findings, "\n".join(tally.findings.values())
-    assert 0 < tally.accepted < tally.tried == 400
+    assert 0 < tally.accepted <= tally.tried == 400
 
 
 def test_a_decoder_that_fails_in_another_way_is_a_finding() -> None:

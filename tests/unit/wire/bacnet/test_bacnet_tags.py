@@ -20,7 +20,8 @@ from broker.wire.bacnet.replies import (
     encode_read_property_ack,
     encode_read_property_multiple_ack,
 )
-from broker.wire.bacnet.tags import decode_tags
+from broker.wire.bacnet.services import decode_confirmed
+from broker.wire.bacnet.tags import MOST_TAGS, decode_tags
 from broker.wire.bacnet.values import real_text, text_of
 
 ACK = bytes.fromhex("0c0080000119553e4441ac00003f")
@@ -111,6 +112,14 @@ def test_a_real_is_the_shortest_decimal_that_is_the_same_real(number: float) -> 
     assert "e" not in text
     digits = text.lstrip("-").replace(".", "").strip("0")
     assert len(digits) <= 9
+
+
+def test_there_are_only_so_many_tags_and_fewer_in_a_request() -> None:
+    assert len(decode_tags(bytes(MOST_TAGS))) == MOST_TAGS
+    with pytest.raises(FrameError):
+        decode_tags(bytes(MOST_TAGS + 1))
+    with pytest.raises(FrameError, match="more than 4096 tags"):
+        decode_confirmed(15, b"\x0c\x00\x80\x00\x01\x19\x55\x3e" + bytes(4096) + b"\x3f")
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,9 @@ def test_a_message_begins_with_its_first_segment() -> None:
     receiver = SegmentReceiver(LIMITS)
     assert receiver.received(pieces(ACK)[1], 0.0) == (Abort(7, AbortReason.INVALID_APDU_IN_THIS_STATE, False),)
     assert receiver.failed == AbortReason.INVALID_APDU_IN_THIS_STATE
+    receiver = SegmentReceiver(LIMITS)
+    assert receiver.received(pieces(REQUEST)[1], 0.0) == ()
+    assert receiver.failed == AbortReason.INVALID_APDU_IN_THIS_STATE
 
 
 def test_a_receiver_waits_four_times_as_long_as_a_sender() -> None:
