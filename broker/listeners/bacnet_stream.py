@@ -13,6 +13,7 @@ from functools import partial
 from broker.engine.bacnet_conversation import Asked, BacnetConversation, Malformed, Station, Told
 from broker.engine.events import Finding, Partly, Refused
 from broker.engine.in_force import InForce, VirtualNetwork
+from broker.engine.object_list import Seen, list_objects
 from broker.engine.partial import exchange_each
 from broker.engine.sessions import Session
 from broker.errors import FrameError
@@ -23,11 +24,13 @@ from broker.listeners.driver import Driver
 from broker.listeners.frame_refusals import FrameRefusals
 from broker.listeners.interpreters import Interpreters
 from broker.listeners.session_register import SessionRegister
+from broker.model.operation import Request
 from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
 from broker.wire.bacnet.interpreter import narrowed
+from broker.wire.bacnet.object_list import asks_for_list, encode_list, reads_of
 
 MOST_WAITING_FOR_SESSION = 64
 REFUSED_SECONDS = 2.0
@@ -267,6 +270,10 @@ class BacnetStream:
             client = _Subscriber(self, asked.key.station, session.device)
             self._floor.cov.take(session, client, request, answer)
             return
+        if asks_for_list(request):
+            steps = list_objects(session, request, reads_of(session.device))
+            self._floor.driver.run(session, steps, partial(self._list, asked, request, session.device))
+            return
         self._floor.driver.run(session, exchange_each(session, request, narrowed), answer)
 
     def _answer(self, asked: Asked, device: Device, finding: Finding | Partly) -> None:
@@ -277,6 +284,13 @@ class BacnetStream:
         if not self._gone:
             self._conversation.answer(asked, finding_reply(asked.bare, device, finding), self._loop.time())
             self._flush()
+
+    def _list(self, asked: Asked, request: Request, device: Device, found: Finding | Seen) -> None:
+        if isinstance(found, Seen):
+            self._conversation.answer(asked, encode_list(request, found.points), self._loop.time())
+            self._flush()
+        else:
+            self._answer(asked, device, found)
 
     def _refuse(self, asked: Asked, refused: Refused) -> None:
         self._outside.denied(asked.device, refused)

@@ -67,11 +67,8 @@ overriding := {"override" |
 
 covers_points(_) if data.otbroker.services.finds
 
-# Whoever may ask a device what it is may read what its objects are called.
-covers_points(grant) if {
-	"discover" in grant.actions
-	data.otbroker.services.asking_what_objects_are
-}
+# Whoever may look at anything of a device may read what it is.
+covers_points(_) if data.otbroker.services.asking_what_a_device_is
 
 # No points named: all of them, and the addresses that no point describes.
 covers_points(grant) if grant.points == []

@@ -142,15 +142,24 @@ test_services_have_their_place if {
 	)))
 }
 
-test_what_objects_are_may_be_read_with_discovery_though_no_point_describes_it if {
-	named := given.changed(given.grants[0], {"points": ["supply-temp-setpoint"]})
-	every property in {"object-name", "object-list"} {
+test_what_a_device_is_may_be_read_by_whoever_may_look_at_anything_of_it if {
+	named := given.changed(given.grants[0], {"points": ["supply-temp-setpoint"], "actions": ["view"]})
+	every property in {"object-name", "vendor-name"} {
 		asked := given.changed(given.asking, {"address": {"object_type": "device", "property": property}})
 		allowed(granted(asked, [named]))
-		denied_for(granted(asked, [given.changed(named, {"actions": ["view"]})]), "point_not_described")
 	}
-	other := given.changed(given.asking, {"address": {"property": "object-list"}})
-	denied_for(granted(other, [named]), "point_not_described")
+	of_another := given.changed(given.asking, {"address": {"property": "object-name"}})
+	denied_for(granted(of_another, [named]), "point_not_described")
+	adjusting := given.changed(named, {"actions": ["adjust"]})
+	what_it_is := given.changed(given.asking, {"address": {"object_type": "device", "property": "object-name"}})
+	denied_for(granted(what_it_is, [adjusting]), "action_not_granted")
+}
+
+test_which_objects_a_device_has_takes_a_grant_for_all_points if {
+	named := given.changed(given.grants[0], {"points": ["supply-temp-setpoint"]})
+	listing := given.changed(given.asking, {"address": {"object_type": "device", "property": "object-list"}})
+	denied_for(granted(listing, [named]), "point_not_described")
+	allowed(granted(listing, [given.grants[0]]))
 	denied_for(granted(given.asking, [named]), "point_not_described")
 	allowed(granted(given.asking, [given.grants[0]]))
 }

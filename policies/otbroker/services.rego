@@ -106,30 +106,15 @@ commands if input.operation.service in commanding[input.operation.action]
 
 # METADATA
 # description: |
-#   Reading what an object is and how it is called, or what a device is and which objects it has: BACnet tools begin with
-#   that, whatever they are to do then.
-asking_what_objects_are if {
+#   Reading what a device is and how it is called: BACnet tools begin with that, whatever they are to do then. Which objects
+#   it has is not among it: of those the broker tells the ones that may be looked at.
+asking_what_a_device_is if {
 	input.operation.protocol == "bacnet"
 	input.operation.action == "view"
 	input.operation.writes == false
 	input.operation.service in {"read-property", "read-property-multiple"}
-	identifies(input.operation.address)
-}
-
-identifies(address) if address.property in telling_what_it_is
-
-identifies(address) if {
-	address.object_type == "device"
-	address.property in telling_what_a_device_is
-}
-
-telling_what_it_is := {
-	"description",
-	"object-identifier",
-	"object-name",
-	"object-type",
-	"property-list",
-	"units",
+	input.operation.address.object_type == "device"
+	input.operation.address.property in telling_what_a_device_is
 }
 
 telling_what_a_device_is := {
@@ -137,12 +122,16 @@ telling_what_a_device_is := {
 	"apdu-timeout",
 	"application-software-version",
 	"database-revision",
+	"description",
 	"firmware-revision",
 	"max-apdu-length-accepted",
 	"max-segments-accepted",
 	"model-name",
 	"number-of-apdu-retries",
-	"object-list",
+	"object-identifier",
+	"object-name",
+	"object-type",
+	"property-list",
 	"protocol-object-types-supported",
 	"protocol-revision",
 	"protocol-services-supported",

@@ -65,6 +65,7 @@ class Stage:
         self.sessions: dict[str, Session] = {}
         self.cuts: dict[str, Callable[[EndReason], None]] = {}
         self.opened = 0
+        self.denial = Reason.NO_GRANT
         self.subscriptions_ended: list[str] = []
         self.allow: Callable[[Decide], bool] = lambda decide: True
         self.reply: Callable[[Relay], Relayed] = lambda relay: Relayed(Result.DONE, b"\x30\x0c" + VALUE_20)
@@ -129,7 +130,7 @@ class Stage:
 
     def _answer(self, command: Any) -> Any:
         if isinstance(command, Decide):
-            return Decision("dec", 1, True) if self.allow(command) else Decision("dec", 1, False, (Reason.NO_GRANT,))
+            return Decision("dec", 1, True) if self.allow(command) else Decision("dec", 1, False, (self.denial,))
         if isinstance(command, Relay):
             self.asked.append((command.session.device_key, command.request.payload))
             return self.reply(command)
@@ -202,6 +203,43 @@ def test_a_device_that_is_hidden_and_one_that_is_not_there_are_the_same_to_a_cli
         hidden = stage.told()
         stage.ask(reading(), replace(HIDDEN, way=BacnetIpWay("127.0.0.1", 1, 77)))
         assert stage.told() == hidden
+
+    play(test)
+
+
+def test_of_the_list_of_objects_those_are_told_that_may_be_looked_at() -> None:
+    def test(stage: Stage) -> None:
+        def allow(decide: Decide) -> bool:
+            return any(touch.point is SETPOINT for touch in decide.request.operations[decide.place].touches)
+
+        stage.allow = allow
+        stage.denial = Reason.POINT_NOT_DESCRIBED
+        device = bytes.fromhex("020003e9")
+        for index, values in ((b"", f"c4{device.hex()}c400800001"), (b"\x29\x00", "2102"), (b"\x29\x02", "c400800001")):
+            stage.ask(ConfirmedRequest(5, READ, b"\x0c" + device + b"\x19\x4c" + index))
+            (ack,) = stage.told()
+            assert isinstance(ack, ComplexAck)
+            assert ack.parameters[-1 - len(values) // 2 : -1].hex() == values
+        assert (stage.asked, stage.denied) == ([], [])
+
+    play(test)
+
+
+def test_the_list_of_objects_is_the_devices_own_for_whoever_may_read_it() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(ConfirmedRequest(5, READ, bytes.fromhex("0c020003e9194c")))
+        assert len(stage.asked) == 1
+
+    play(test)
+
+
+def test_without_any_point_that_may_be_looked_at_the_list_of_objects_is_denied() -> None:
+    def test(stage: Stage) -> None:
+        stage.allow = lambda decide: False
+        stage.denial = Reason.POINT_NOT_DESCRIBED
+        stage.ask(ConfirmedRequest(5, READ, bytes.fromhex("0c020003e9194c")))
+        assert stage.told() == [ErrorPdu(5, READ, bytes.fromhex("9102911b"))]
+        assert len(stage.denied) == 1
 
     play(test)
 

@@ -1,0 +1,53 @@
+"""The property Object_List of a device (ASHRAE 135-2020, 12.11.13), put together from points."""
+
+from collections.abc import Iterable
+
+from broker.model.operation import BacnetProperty, Request
+from broker.model.place import BacnetAddress, Device, Point
+from broker.wire.bacnet.apdu import Kind
+from broker.wire.bacnet.encoding import application_enumerated, object_octets, unsigned_octets
+from broker.wire.bacnet.meaning import compose_read
+from broker.wire.bacnet.references import reference_of
+from broker.wire.bacnet.replies import Reported, encode_read_property_ack
+from broker.wire.bacnet.standard import error_numbers, number_of
+from broker.wire.bacnet.tags import OBJECT, UNSIGNED, Tag
+
+_READ = 12  # clause 21, BACnetConfirmedServiceChoice
+_INVALID_INDEX = error_numbers("property/invalid-array-index")
+
+
+def asks_for_list(request: Request) -> bool:
+    """Whether a request reads the list of a device's objects, its size or one element of it, and nothing else."""
+    operation = request.operations[0]
+    at = operation.address
+    return (
+        operation.service == "read-property"
+        and isinstance(at, BacnetProperty)
+        and (at.object_type, at.property) == ("device", "object-list")
+    )
+
+
+def reads_of(device: Device) -> list[tuple[Point, Request]]:
+    """The read of each point of a device by itself."""
+    return [(point, compose_read(device, (point,))[0]) for point in device.points]
+
+
+def encode_list(request: Request, points: Iterable[Point]) -> bytes:
+    """The bare reply to such a request: the device, and the objects of these points, each once."""
+    at = request.operations[0].address
+    assert isinstance(at, BacnetProperty)
+    assert at.instance is not None
+    addresses = (point.address for point in points)
+    objects = [(a.object_type, a.instance) for a in addresses if isinstance(a, BacnetAddress)]
+    listed = list(dict.fromkeys([("device", at.instance), *objects]))
+    if at.index == 0:  # 12.1.5.1: the size of the array
+        values: tuple[Tag, ...] = (Tag("application", UNSIGNED, unsigned_octets(len(listed))),)
+    elif at.index is not None and at.index > len(listed):
+        return bytes((Kind.ERROR, _READ)) + b"".join(map(application_enumerated, _INVALID_INDEX))
+    else:
+        wanted = listed if at.index is None else listed[at.index - 1 : at.index]
+        values = tuple(
+            Tag("application", OBJECT, object_octets(number_of("object-type", kind), instance))
+            for kind, instance in wanted
+        )
+    return bytes((Kind.COMPLEX_ACK, _READ)) + encode_read_property_ack(Reported(reference_of(at), values))
