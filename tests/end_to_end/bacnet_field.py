@@ -1,0 +1,82 @@
+"""BACnet devices that nobody here wrote, an inventory with their site's network, and explorers in front of `otb`."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.devices import bacnet_device, write_inventory
+
+NETWORK = 2001
+
+
+@contextmanager
+def rusty_devices(*instances: int) -> Iterator[list[int]]:
+    """rusty-bacnet devices on a loop of their own, each with a setpoint and a temperature; their ports."""
+    rusty = pytest.importorskip("rusty_bacnet", reason="needs rusty-bacnet")
+    ports = [free_port() for _ in instances]
+    servers = [
+        rusty.BACnetServer(instance, f"device {instance}", interface="127.0.0.1", port=port)
+        for instance, port in zip(instances, ports, strict=True)
+    ]
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+
+    async def each(name: str) -> None:
+        for server in servers:
+            await getattr(server, name)()
+
+    for server in servers:
+        server.add_analog_value(1, "setpoint")
+        server.add_analog_input(1, "temperature", present_value=22.5)
+    asyncio.run_coroutine_threadsafe(each("start"), loop).result(10)
+    yield ports
+    asyncio.run_coroutine_threadsafe(each("stop"), loop).result(10)
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join(5)
+    loop.close()
+
+
+def write_site(folder: Path, ports: list[int], *instances: int, **others: Any) -> Path:
+    """The inventory of site `plant` with these devices (`vav-INSTANCE`) and its BACnet network."""
+    devices = [
+        bacnet_device(f"vav-{instance}", port, instance) for instance, port in zip(instances, ports, strict=True)
+    ]
+    return write_inventory(folder, devices, sites=[{"id": "plant", "bacnet": {"network": NETWORK}}], **others)
+
+
+@asynccontextmanager
+async def explorer(port: int) -> AsyncIterator[Any]:
+    """bacpypes3's own application, registered as a foreign device at the local port of `otb connect`."""
+    from bacpypes3.app import Application
+    from bacpypes3.argparse import SimpleArgumentParser
+
+    own = ["--name", "explorer", "--instance", "999", "--address", f"127.0.0.1:{free_port()}"]
+    foreign = ["--foreign", f"127.0.0.1:{port}", "--ttl", "30"]
+    app = Application.from_args(SimpleArgumentParser().parse_args([*own, *foreign]))
+    try:
+        async with asyncio.timeout(30):
+            yield app
+    finally:
+        app.close()
+
+
+async def found_by(app: Any, *instances: int) -> dict[int, Any]:
+    """The addresses of the devices that answer, once these have; a first Who-Is may go before the registration."""
+    found: dict[int, Any] = {}
+    while not set(instances) <= set(found):
+        found |= {i_am.iAmDeviceIdentifier[1]: i_am.pduSource for i_am in await app.who_is(timeout=1)}
+    return found
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

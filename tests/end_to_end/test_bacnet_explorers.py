@@ -1,0 +1,128 @@
+"""Unmodified BACnet explorers through `otb connect --bacnet`: what they find, read, write, and are refused."""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.end_to_end.bacnet_field import NETWORK, explorer, found_by, rusty_devices, write_site
+from tests.end_to_end.conftest import Start
+from tests.end_to_end.development import Development
+from tests.integration.otb.conftest import Connected, stop
+
+SETPOINT, TEMPERATURE, PRESENT = "analog-value,1", "analog-input,1", "present-value"
+
+
+@pytest.fixture(scope="module")
+def plant(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Development]:
+    with rusty_devices(2002, 2003) as ports:
+        folder = write_site(tmp_path_factory.mktemp("inventory"), ports, 2002, 2003)
+        yield start_shared("--inventory", str(folder))
+
+
+class Door:
+    """`otb connect plant --bacnet` of a persona."""
+
+    def __init__(self, plant: Development, who: str) -> None:
+        self.link = Connected(["plant", "--bacnet", "--dev", plant.folder, "--as", who])
+        self.port = self.link.port
+
+
+@pytest.fixture
+def doors(plant: Development) -> Iterator[object]:
+    with ExitStack() as stack:
+
+        def door(who: str = "vendor-ana") -> Door:
+            opened = Door(plant, who)
+            stack.callback(stop, opened.link.process, 2)
+            return opened
+
+        yield door
+
+
+def test_an_explorer_finds_reads_and_writes_and_each_is_recorded(plant: Development, doors: object) -> None:
+    from bacpypes3.primitivedata import Null
+
+    door = doors()  # type: ignore[operator]
+
+    async def story() -> None:
+        async with explorer(door.port) as app:
+            found = await found_by(app, 2002, 2003)
+            assert {str(address) for address in found.values()} == {f"{NETWORK}:0x0007d2", f"{NETWORK}:0x0007d3"}
+            assert await app.read_property(found[2002], TEMPERATURE, PRESENT) == 22.5
+            await app.write_property(found[2002], SETPOINT, PRESENT, 20.5, priority=10)
+            assert await app.read_property(found[2002], SETPOINT, PRESENT) == 20.5
+            assert await app.read_property(found[2003], SETPOINT, PRESENT) != 20.5
+            await app.write_property(found[2002], SETPOINT, PRESENT, Null(()), priority=10)
+
+    asyncio.run(story())
+    opened = plant.records("session_opened", listener="tunnel", device="plant/vav-2002")
+    assert len(opened) == 1
+    assert len(plant.records("intent", session=opened[0]["session"])) == 4
+    assert plant.api().read("plant/vav-2002", "zone-setpoint").status == 200
+
+
+def test_what_is_denied_is_denied_in_bacnet_and_said_in_words(plant: Development, doors: object) -> None:
+    from bacpypes3.apdu import ErrorRejectAbortNack
+
+    door = doors()  # type: ignore[operator]
+
+    async def refused(work: object) -> str:
+        try:
+            answer = await work  # type: ignore[misc]
+        except ErrorRejectAbortNack as error:
+            return str(error)
+        return str(answer)
+
+    async def story() -> None:
+        async with explorer(door.port) as app:
+            device = (await found_by(app, 2002))[2002]
+            said = await refused(app.write_property(device, SETPOINT, PRESENT, 26.5, priority=10))
+            assert "write-access-denied" in said
+            said = await refused(app.write_property(device, SETPOINT, PRESENT, 20.0, priority=6))
+            assert "write-access-denied" in said
+            assert await app.read_property(device, TEMPERATURE, PRESENT) == 22.5
+
+    asyncio.run(story())
+    denied = door.link.event("denied")
+    assert (denied["device"], denied["reasons"][0]["code"]) == ("plant/vav-2002", "value_above_limit")
+
+
+def test_many_properties_at_once_and_two_explorers_at_once(doors: object) -> None:
+    door = doors()  # type: ignore[operator]
+
+    async def reads(app: object) -> list[object]:
+        device = (await found_by(app, 2003))[2003]
+        several = await app.read_property_multiple(  # type: ignore[attr-defined]
+            device, [TEMPERATURE, ["object-name", PRESENT], SETPOINT, [PRESENT]]
+        )
+        assert len(several) == 3
+        return await asyncio.gather(*(app.read_property(device, TEMPERATURE, PRESENT) for _ in range(20)))  # type: ignore[attr-defined]
+
+    async def story() -> None:
+        async with explorer(door.port) as one, explorer(door.port) as other:
+            assert await asyncio.gather(reads(one), reads(other)) == [[22.5] * 20] * 2
+
+    asyncio.run(story())
+
+
+def test_a_service_that_may_only_look_finds_and_reads_and_writes_nothing(plant: Development, doors: object) -> None:
+    from bacpypes3.apdu import ErrorRejectAbortNack
+
+    door = doors("bms-sync")  # type: ignore[operator]
+
+    async def story() -> None:
+        async with explorer(door.port) as app:
+            device = (await found_by(app, 2002, 2003))[2003]
+            assert await app.read_property(device, TEMPERATURE, PRESENT) == 22.5
+            with pytest.raises(ErrorRejectAbortNack):
+                await app.write_property(device, SETPOINT, PRESENT, 20.0, priority=10)
+
+    asyncio.run(story())
+    assert door.link.event("denied")["device"] == "plant/vav-2003"
+
+
+def test_who_has_no_access_to_the_site_has_no_way_in(plant: Development) -> None:
+    link = Connected(["plant", "--bacnet", "--dev", plant.folder, "--as", "secops-bo"])
+    assert link.wait() == 1
