@@ -25,7 +25,7 @@ from broker.listeners.notification_counts import record_counts
 from broker.model.decision import Decision
 from broker.model.operation import BacnetProperty, Operation, Relayed, Request
 from broker.model.place import Device
-from broker.model.vocabulary import Reason, Result
+from broker.model.vocabulary import NO_ANSWER, Reason, Result
 from broker.wire.bacnet.apdu import Kind
 from broker.wire.bacnet.cov import CovNotification, encode_cov_subscription
 from broker.wire.bacnet.cov_reports import reported_properties
@@ -35,6 +35,8 @@ from broker.wire.bacnet.references import reference_of
 SERVICES = frozenset(("subscribe-cov", "subscribe-cov-property"))
 _READ_MULTIPLE = 14  # clause 21
 Done = Callable[[Finding], None]
+_PASSING = NO_ANSWER | {Reason.SESSION_PAUSED, Reason.STATE_STALE}
+"""Denials that say nothing of what the client may have afterwards: it misses what comes meanwhile, no more."""
 
 
 class CovClient(Protocol):
@@ -124,6 +126,7 @@ class _DeviceTable:
         )
         errand, tally = self._table.subscribe(fresh)
         self._count([tally])
+        session.last_words = partial(self.end_session, session)
         self._run(errand, partial(self._subscribed, fresh, done))
 
     def cancel(self, session: Session, client: CovClient, request: Request, done: Done) -> None:
@@ -144,7 +147,7 @@ class _DeviceTable:
         if isinstance(finding, Answered) and finding.done:
             fresh.decision = finding.decisions[0].index
         else:
-            self._table.end(fresh, self._desk.clock.now())
+            self._count([self._table.end(fresh, self._desk.clock.now())])
         done(finding)
 
     def _run(self, errand: Errand, done: Done) -> None:
@@ -175,18 +178,28 @@ class _DeviceTable:
         now = self._desk.clock.now()
         receivers = self._table.receivers(notification.process, notification.object_type, notification.instance, now)
         for subscription in receivers:
-            passed = partial(self._decided, subscription, notification)
-            self._desk.driver.run(subscription.session, let_through(subscription), passed)
+            if subscription.offer(notification):
+                self._decide(subscription)
         return bool(receivers)
 
-    def _decided(
-        self, subscription: Subscription, notification: CovNotification, found: Refused | tuple[Decision, ...]
-    ) -> None:
-        now = self._desk.clock.now()
+    def _decide(self, subscription: Subscription) -> None:
+        """Whether the first that waits for the client may go to it; the others come after it, in their order."""
+        passed = partial(self._decided, subscription)
+        self._desk.driver.run(subscription.session, let_through(subscription), passed)
+
+    def _decided(self, subscription: Subscription, found: Refused | tuple[Decision, ...]) -> None:
+        notification, more = subscription.take()
         if isinstance(found, Refused):
-            tally = self._table.end(subscription, now)
-            self._count([tally])
-            return
+            if found.denied_places and _PASSING.isdisjoint(found.reasons):
+                self._count([self._table.end(subscription, self._desk.clock.now())])
+                return
+        elif isinstance(notification, CovNotification):
+            self._tell(subscription, notification)
+        if more:
+            self._decide(subscription)
+
+    def _tell(self, subscription: Subscription, notification: CovNotification) -> None:
+        now = self._desk.clock.now()
         items = tuple(item for item in notification.items if subscription.shows(item.property or "", item.index))
         if items:
             client = subscription.client

@@ -50,6 +50,8 @@ class Stage:
         self.records: list[dict[str, Any]] = []
         self.told: Callable[[CovNotification], bool] | None = None
         self.allow: Callable[[Decide], bool] = lambda decide: True
+        self.why = Reason.NO_GRANT
+        self.held_up: list[Callable[[], None]] | None = None
         self.relayed = Relayed(Result.DONE, b"\x20\x05")
         self.desk = CovDesk(
             clock=self,  # type: ignore[arg-type]
@@ -80,11 +82,14 @@ class Stage:
                 answer = self._answer(steps.send(answer))
         except StopIteration as stop:
             found = stop.value
-        done(found)
+        if self.held_up is None:
+            done(found)
+        else:
+            self.held_up.append(lambda: done(found))
 
     def _answer(self, command: Any) -> Any:
         if isinstance(command, Decide):
-            return Decision("dec", 1, True) if self.allow(command) else Decision("dec", 1, False, (Reason.NO_GRANT,))
+            return Decision("dec", 1, True) if self.allow(command) else Decision("dec", 1, False, (self.why,))
         if isinstance(command, Relay):
             payload = command.request.payload
             self.asked.append(dict(decode_confirmed(payload[1], payload[2:]).facts))
@@ -97,11 +102,11 @@ class Stage:
         self.desk.take(session, client, Interpreters().bacnet(VAV).interpret(bare), found.append)
         return found[0]
 
-    def change(self, process: int = FIRST_PROCESS, name: str = "present-value") -> bool:
+    def change(self, process: int = FIRST_PROCESS, name: str = "present-value", remaining: int = 100) -> bool:
         """The device tells a change: whether the broker wanted to hear it."""
-        items = (Item("analog-value", 1, name, None, (TWENTY,)),)
+        items = (Item("analog-value", 1, name, None, (TWENTY, *[TWENTY] * (100 - remaining))),)
         return self.told is not None and self.told(
-            CovNotification(process, 1001, "analog-value", 1, 100, items, confirmed=True)
+            CovNotification(process, 1001, "analog-value", 1, remaining, items, confirmed=True)
         )
 
 
@@ -217,10 +222,41 @@ def test_the_end_of_a_session_ends_its_subscriptions_and_counts_them() -> None:
         stage.subscribe(own, client, lifetime_seconds=600)
         stage.change()
         own.end(EndReason.GRANT_ENDED)
+        assert own.last_words is not None
+        own.last_words()
         stage.desk.end_session(own)
         assert not stage.change()
         assert len(client.heard) == 1
         (record,) = stage.records
         assert (record["kind"], record["passed"], record["withheld"]) == ("cov_counted", 1, 0)
+
+    play(test)
+
+
+def test_a_notification_that_waits_for_its_decision_is_not_overtaken_by_the_next() -> None:
+    def test(stage: Stage) -> None:
+        client = Client()
+        stage.subscribe(session(), client, lifetime_seconds=600)
+        slow: list[Callable[[], None]] = []
+        stage.held_up = slow
+        stage.change(remaining=99)
+        stage.held_up = None
+        stage.change(remaining=98)
+        assert client.heard == []
+        slow.pop()()
+        assert [len(heard.items[0].value or ()) for heard in client.heard] == [2, 3]
+
+    play(test)
+
+
+def test_who_is_paused_misses_what_comes_meanwhile_and_stays_subscribed() -> None:
+    def test(stage: Stage) -> None:
+        client = Client()
+        stage.subscribe(session(), client, lifetime_seconds=600)
+        stage.allow, stage.why = lambda decide: False, Reason.SESSION_PAUSED
+        assert stage.change()
+        stage.allow = lambda decide: True
+        assert stage.change()
+        assert len(client.heard) == 1
 
     play(test)
