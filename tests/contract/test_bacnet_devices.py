@@ -7,11 +7,16 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from bacpypes3.comm import bind
+from bacpypes3.ipv4.link import NormalLinkLayer
+from bacpypes3.netservice import NetworkServiceAccessPoint, NetworkServiceElement
+from bacpypes3.pdu import IPv4Address
 
 from broker.adapters.simulators.bacnet_device import BacnetDeviceSimulator
 from broker.model.operation import BacnetProperty, Operation, Relayed, Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol, Segmentation
 from broker.model.vocabulary import Action, Reason, Result
+from broker.wire.bacnet.bvlc import mac_of
 from broker.wire.bacnet.cov import CovNotification, encode_cov_subscription
 from broker.wire.bacnet.meaning import compose_read, compose_write, errors_of
 from broker.wire.bacnet.property_requests import encode_read_property_multiple
@@ -34,19 +39,17 @@ UNKNOWN_PROPERTY = Point("unknown", BacnetAddress("analog-value", 1, "setpoint")
 
 
 @asynccontextmanager
-async def simulated() -> AsyncIterator[int]:
+async def simulated() -> AsyncIterator[BacnetIpWay]:
     device = BacnetDeviceSimulator(INSTANCE)
-    yield await device.start()
+    yield BacnetIpWay("127.0.0.1", await device.start(), INSTANCE)
     await device.stop()
 
 
 @asynccontextmanager
-async def rusty() -> AsyncIterator[int]:
+async def rusty() -> AsyncIterator[BacnetIpWay]:
     """A device in Rust."""
     rusty_bacnet = pytest.importorskip("rusty_bacnet", reason="needs rusty-bacnet")
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     server = rusty_bacnet.BACnetServer(
         INSTANCE,
         f"simulated-{INSTANCE}",
@@ -60,11 +63,34 @@ async def rusty() -> AsyncIterator[int]:
     server.add_analog_input(1, "temperature", present_value=21.0)
     server.add_binary_value(1, "occupied")
     await server.start()
-    yield port
+    yield BacnetIpWay("127.0.0.1", port, INSTANCE)
     await server.stop()
 
 
-DEVICES = {"BacnetDeviceSimulator": simulated, "rusty-bacnet": rusty}
+@asynccontextmanager
+async def routed() -> AsyncIterator[BacnetIpWay]:
+    """The simulator on a network of its own, behind a router made of what bacpypes3 has for one."""
+    access, element, links, ports = NetworkServiceAccessPoint(), NetworkServiceElement(), [], []
+    bind(element, access)
+    async with simulated() as behind:
+        for network in (100, 200):
+            ports.append(free_port())
+            address = IPv4Address(f"127.0.0.1:{ports[-1]}")
+            links.append(NormalLinkLayer(address))
+            access.bind(links[-1], net=network, address=address)
+            await asyncio.gather(*links[-1].server._transport_tasks)
+        yield replace(behind, port=ports[0], network=200, address=mac_of(behind.host, behind.port))
+        for link in links:
+            link.close()
+
+
+def free_port() -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+DEVICES = {"BacnetDeviceSimulator": simulated, "rusty-bacnet": rusty, "behind a router": routed}
 every_device = pytest.mark.parametrize("name", DEVICES)
 Ask = Callable[[Request], Awaitable[Relayed]]
 
@@ -81,8 +107,8 @@ DEVICE = Device(
 
 def with_device(name: str, test: Callable[[Ask, Device], Awaitable[None]], **way: object) -> None:
     async def play() -> None:
-        async with DEVICES[name]() as port:
-            device = replace(DEVICE, way=replace(DEVICE.way, port=port, **way))  # type: ignore[arg-type]
+        async with DEVICES[name]() as at:
+            device = replace(DEVICE, way=replace(at, **way))  # type: ignore[arg-type]
             async with upstreams(device) as ways:
                 await test(lambda request: asked(ways.upstream(device.key), request), device)
                 (state,) = ways.states()
@@ -246,8 +272,8 @@ def with_notifications(
     name: str, test: Callable[[Ask, Device, Callable[[Told | None], None]], Awaitable[None]]
 ) -> None:
     async def play() -> None:
-        async with DEVICES[name]() as port:
-            device = replace(DEVICE, way=replace(DEVICE.way, port=port))  # type: ignore[arg-type]
+        async with DEVICES[name]() as at:
+            device = replace(DEVICE, way=at)
             async with upstreams(device) as ways:
                 lane = ways.upstream(device.key)
                 await test(lambda request: asked(lane, request), device, lane.notifications)
