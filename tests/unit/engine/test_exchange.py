@@ -7,10 +7,13 @@ from hypothesis import strategies as st
 from broker.engine.commands import Decide, RecordIntents, RecordOutcomes, Relay
 from broker.engine.events import Answered, Refused
 from broker.engine.exchange import exchange, exchange_whole
+from broker.engine.sessions import Session
 from broker.model.decision import Obligation
 from broker.model.operation import Relayed
+from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
-from tests.unit.engine.playbook import DONE, READ, Playbook, allow, deny, request, session
+from broker.wire.bacnet.meaning import compose_write
+from tests.unit.engine.playbook import DONE, READ, SUBJECT, Playbook, allow, deny, request, session
 
 
 def test_an_allowed_request_goes_the_whole_way_in_order():
@@ -94,6 +97,19 @@ def test_an_obligation_that_cannot_be_met_keeps_the_write_back(failing):
     finding = book.play(exchange(session(), request(Action.ADJUST, before=True)))
     assert not [c for c in book.trace if isinstance(c, Relay) and c.request.writes]
     assert isinstance(finding, Refused) and finding.reasons == (Reason.OBLIGATION_UNMET,)
+
+
+@pytest.mark.parametrize(("held", "kept_back"), [("4441ac0000", False), ("447fc00000", True), ("", False)])
+def test_a_before_value_that_cannot_be_told_keeps_the_write_back(held, kept_back):
+    zone = Point("zone", BacnetAddress("analog-value", 1, priority_lowest=8, priority_highest=16), Action.ADJUST)
+    vav = Device("plant", "vav-1", "hvac", Protocol.BACNET, BacnetIpWay("127.0.0.1", 47808, 1), (zone,))
+    reply = Relayed(Result.DONE, bytes.fromhex(f"300c0c0080000119553e{held}3f"))
+    book = Playbook(
+        Decide=lambda c: allow(Obligation.BEFORE_VALUE) if c.request.writes else allow(),
+        Relay=lambda c: DONE if c.request.writes else reply,
+    )
+    finding = book.play(exchange(Session("ses-1", SUBJECT, vav, "api", "", 0.0), compose_write(vav, zone, "20", 10)))
+    assert isinstance(finding, Refused) is kept_back
 
 
 def test_a_call_of_several_requests_is_decided_whole_before_any_is_relayed():
