@@ -13,6 +13,7 @@ from broker.errors import FrameError, PeerError
 from broker.listeners.websocket import FrameDecoder
 from broker.wire.bacnet.apdu import bare, decode_apdu, dressed, encode_apdu
 from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc, encode_forwarded
+from broker.wire.bacnet.device_errors import decode_refusal
 from broker.wire.bacnet.discovery import decode_sought
 from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.interpreter import interpret
@@ -21,7 +22,6 @@ from broker.wire.bacnet.npdu import decode_npdu, encode_npdu
 from broker.wire.bacnet.replies import (
     decode_read_property_ack,
     decode_read_property_multiple_ack,
-    decode_refusal,
     encode_read_property_ack,
     encode_read_property_multiple_ack,
 )
