@@ -13,6 +13,7 @@ from broker.model.vocabulary import Result
 from broker.wire.bacnet.acknowledgements import SIMPLE, acknowledged
 from broker.wire.bacnet.apdu import AbortReason
 from broker.wire.bacnet.device_errors import decode_refusal
+from broker.wire.bacnet.encoding import closing, encode_tags, opening
 from broker.wire.bacnet.references import Reference, reference_of
 from broker.wire.bacnet.replies import (
     Reported,
@@ -23,10 +24,12 @@ from broker.wire.bacnet.replies import (
 )
 from broker.wire.bacnet.services import decode_confirmed
 from broker.wire.bacnet.standard import error_text, word_of
+from broker.wire.bacnet.tags import decode_tags
 from broker.wire.bacnet.values import text_of_value
 
 SIMPLE_ACK, COMPLEX_ACK, ERROR, REJECT, ABORT = 0x20, 0x30, 0x50, 0x60, 0x70  # 20.1.1, first octet of a bare APDU
 READ, READ_MULTIPLE, WRITE_MULTIPLE = 12, 14, 16  # clause 21: confirmed service choices
+_VALUE, _END_OF_VALUE = opening(3), closing(3)  # 15.5.1.2.4
 _PRESENT_VALUE, _PRIORITY_ARRAY = "present-value", "priority-array"
 UNREADABLE = "value/unreadable"
 """Our word for a value that is constructed, no finite number or not printable."""
@@ -62,7 +65,7 @@ def judge(request: Request, reply: bytes) -> Relayed:
     if choice not in (READ, READ_MULTIPLE):
         brought = acknowledged(decode_confirmed(choice, request.payload[2:]), rest)
         return Relayed(Result.DONE, reply[:2] + brought)
-    return _read(request, choice, _reported(choice, rest))
+    return _repeated(request, reply) or _read(request, choice, _reported(choice, rest))
 
 
 def told(request: Request, reply: bytes) -> Iterator[tuple[str, str, str]]:
@@ -123,6 +126,21 @@ def _reported(choice: int, parameters: bytes) -> tuple[Reported, ...]:
     if choice == READ:
         return (decode_read_property_ack(parameters),)
     return decode_read_property_multiple_ack(parameters)
+
+
+def _repeated(request: Request, reply: bytes) -> Relayed | None:
+    """The usual answer to ReadProperty begins with the question, octet by octet; then only the value needs decoding."""
+    question = len(request.payload)
+    if (
+        request.payload[1] != READ
+        or reply[2:question] != request.payload[2:]
+        or reply[question : question + 1] != _VALUE
+    ):
+        return None
+    if reply[-1:] != _END_OF_VALUE:
+        return None
+    value = encode_tags(decode_tags(reply[question + 1 : -1]))
+    return Relayed(Result.DONE, reply[: question + 1] + value + _END_OF_VALUE)
 
 
 def _read(request: Request, choice: int, reported: tuple[Reported, ...]) -> Relayed:

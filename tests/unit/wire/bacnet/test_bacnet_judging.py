@@ -10,6 +10,7 @@ from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protoc
 from broker.model.vocabulary import Action, Result
 from broker.wire.bacnet.judging import judge
 from broker.wire.bacnet.meaning import compose_read, compose_write, values_of
+from broker.wire.bacnet.replies import decode_read_property_ack
 from tests.bacnet_replies import read_reply
 
 DEVICE = Device("plant", "vav-1", "hvac", Protocol.BACNET, BacnetIpWay("127.0.0.1", 47808, 1001))
@@ -102,6 +103,23 @@ def test_a_reply_about_other_properties_or_in_another_order_is_none() -> None:
         other = compose_read(DEVICE, found)[0]
         with pytest.raises(FrameError):
             judge(SEVERAL, read_reply(other, *["20"] * len(found)))
+
+
+def test_a_property_told_in_more_octets_than_it_needs_is_passed_on_in_those_it_needs() -> None:
+    wide = bytes.fromhex("300c0c008000011a00553e4441ac00003f")
+    assert judge(READ, wide).payload == bytes.fromhex("300c0c0080000119553e4441ac00003f")
+
+
+@given(st.binary(max_size=12))
+def test_what_follows_the_question_is_a_value_or_no_reply(held: bytes) -> None:
+    reply = bytes.fromhex("300c0c0080000119553e") + held
+    for octets in (reply, reply + b"\x3f"):
+        try:
+            relayed = judge(READ, octets)
+        except FrameError:
+            continue
+        assert judge(READ, relayed.payload).payload == relayed.payload
+        assert decode_read_property_ack(relayed.payload[2:]) == decode_read_property_ack(octets[2:])
 
 
 @given(st.sampled_from((0x20, 0x30, 0x50, 0x60, 0x70)), st.sampled_from((12, 14, 15, 16)), st.binary(max_size=60))
