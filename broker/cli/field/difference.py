@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from broker.cli.field.proposal import ProposedDevice
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, ModbusAddress, Point, place_name
+from broker.model.place import BacnetAddress, BacnetIpWay, Device, ModbusAddress, Point, Segmentation, place_name
 from broker.settings.inventory_places import BacnetDeviceEntry, ModbusDeviceEntry, device_model
 from broker.settings.inventory_points import decimal_text
 
@@ -137,6 +137,16 @@ def _comparable(point: Point, found: Mapping[tuple[object, ...], Point]) -> bool
 
 def _ways(before: Device, now: Device) -> Iterator[tuple[str, str, str]]:
     yield "upstream", place_name(before.way), place_name(now.way)
+    if isinstance(before.way, BacnetIpWay) and isinstance(now.way, BacnetIpWay):
+        yield "network", _behind(before.way), _behind(now.way)
+        if before.way.max_apdu > now.way.max_apdu:
+            yield "max_apdu", str(before.way.max_apdu), str(now.way.max_apdu)
+        if before.way.segmentation not in (Segmentation.NONE, now.way.segmentation):
+            yield "segmentation", before.way.segmentation, now.way.segmentation
+
+
+def _behind(way: BacnetIpWay) -> str:
+    return "" if way.network is None else f"{way.network}:0x{way.address.hex()}"
 
 
 def _of_point(device: Device, before: Point, now: Point) -> Iterator[Difference]:

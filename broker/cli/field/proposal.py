@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from broker.cli.field.names import labels
 from broker.cli.people.safe_text import escape
 from broker.model.field import FoundDevice, FoundObject, FoundUnit
+from broker.model.place import Segmentation
 from broker.settings.bacnet_words import COMMANDABLE
 from broker.settings.inventory_points import BacnetPointEntry, decimal_text
 from broker.settings.point_checks import bacnet_point_findings
@@ -30,6 +31,7 @@ _VALUED = COMMANDABLE | frozenset(
     )
 )
 _MOST_STATES_TOLD = 20
+_APDU_OCTETS = (50, 128, 206, 480, 1024, 1476)  # 20.1.2.5
 ObjectKey = tuple[object, ...]
 
 
@@ -113,7 +115,16 @@ def modbus_device(
 
 
 def _way(found: FoundDevice) -> dict[str, Any]:
-    return {"host": found.address.host, "port": found.address.port, "instance": found.instance}
+    """The way to a device; what is as the inventory takes it to be is left out."""
+    way: dict[str, Any] = {"host": found.address.host, "port": found.address.port, "instance": found.instance}
+    if found.address.network is not None:
+        way |= {"network": found.address.network, "address": f"0x{found.address.mac.hex()}"}
+    max_apdu = max((octets for octets in _APDU_OCTETS if octets <= found.max_apdu), default=_APDU_OCTETS[0])
+    if max_apdu != _APDU_OCTETS[-1]:
+        way["max_apdu"] = max_apdu
+    if found.segmentation != Segmentation.BOTH.value:
+        way["segmentation"] = found.segmentation
+    return way
 
 
 def _device_notes(found: FoundDevice, valued: int) -> tuple[str, ...]:
