@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from dataclasses import dataclass, field
 from typing import Any
 
-from bacpypes3.ipv4.app import NormalApplication
+from bacpypes3.ipv4.app import BBMDApplication, NormalApplication
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.pdu import IPv4Address
 
@@ -133,6 +133,17 @@ async def bacpypes_device(
     for each in objects():
         application.add_object(each)
     yield port
+    application.close()
+
+
+@asynccontextmanager
+async def bbmd(instance: int, name: str) -> AsyncIterator[tuple[int, list[Any]]]:
+    """A BBMD of bacpypes3 that takes foreign devices, and is a device itself: its port, and its table of them."""
+    port = free_udp_port()
+    own = DeviceObject(objectIdentifier=("device", instance), objectName=name, vendorIdentifier=VENDOR)
+    application = BBMDApplication(own, IPv4Address(f"127.0.0.1:{port}"))
+    await asyncio.gather(*application.server._transport_tasks)
+    yield port, application.bbmd.bbmdFDT
     application.close()
 
 

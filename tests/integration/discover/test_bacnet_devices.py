@@ -16,7 +16,7 @@ from broker.cli.config_files import load_inventory
 from broker.model.place import BacnetIpWay, Inventory
 from broker.model.vocabulary import Action
 from tests.integration.discover.conftest import Run
-from tests.integration.discover.field_devices import bacpypes_device, only_reads, running, rusty_device, watched
+from tests.integration.discover.field_devices import bacpypes_device, bbmd, only_reads, running, rusty_device, watched
 
 STATE = {"eventState": "normal", "statusFlags": [0, 0, 0, 0], "outOfService": False}
 
@@ -175,6 +175,22 @@ def test_a_device_that_does_not_answer_leaves_the_rest(discover: Run) -> None:
         ran = discover("--devices", "127.0.0.1:9", f"127.0.0.1:{device.port}")
     assert ran.status == 0
     assert "1 devices answered" in ran.err
+
+
+def test_a_foreign_device_of_a_bbmd_hears_who_is_behind_it_and_leaves_it(discover: Run) -> None:
+    with running(bbmd(3001, "Behind")) as ((port, foreign),):
+        ran = discover("--bbmd", f"127.0.0.1:{port}")
+        assert foreign == []
+    assert (ran.status, "id: behind" in ran.out) == (0, True), ran.err
+    assert ran.commands[0].about["bbmd"] == f"127.0.0.1:{port}"
+
+
+def test_a_bbmd_that_takes_no_foreign_devices_is_told(discover: Run) -> None:
+    with running(bacpypes_device(3001, "No BBMD")) as (port,):
+        ran = discover("--bbmd", f"127.0.0.1:{port}")
+    assert ran.status == 1
+    assert "does not take this machine" in ran.err
+    assert [each.outcome for each in ran.commands] == ["begun", "bbmd_refuses"]
 
 
 def test_bac0_leaves_nothing_behind_and_reads_no_environment_from_the_working_folder(

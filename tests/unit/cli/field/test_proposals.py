@@ -14,7 +14,7 @@ from broker.cli.field.looking import BacnetLook, Looked
 from broker.cli.field.names import label, labels
 from broker.cli.inventory_files import read_inventory
 from broker.model.field import Bounds, FieldAddress, FoundDevice, FoundObject
-from broker.model.place import Inventory, Point
+from broker.model.place import BacnetIpWay, Inventory, Point, Segmentation
 from broker.model.vocabulary import Action
 
 LOOK = BacnetLook("192.0.2.1/24", 47808, 0, 4194302, (), (), "", Bounds())
@@ -230,6 +230,22 @@ def test_a_device_that_did_not_answer_is_gone_only_if_it_was_looked_for(tmp_path
     assert told(tmp_path) == [("gone", "plant/air-handler", "", "")]
     outside = BacnetLook("192.0.2.1/24", 47808, 2000, 3000, (), (), "", Bounds())
     assert told(tmp_path, look=outside) == []
+
+
+def test_a_device_that_takes_less_than_the_inventory_says_is_told_and_one_that_takes_more_is_not(
+    tmp_path: Path,
+) -> None:
+    small = FoundDevice(1001, HERE, 999, 480, "none", name="x", objects=(SAME, OLD))
+    assert told(tmp_path, small) == [
+        ("changed", "plant/air-handler", "", "max_apdu"),
+        ("changed", "plant/air-handler", "", "segmentation"),
+    ]
+
+
+def test_a_device_behind_a_router_is_proposed_with_its_network_and_address(tmp_path: Path) -> None:
+    behind = FoundDevice(7, FieldAddress("192.0.2.1", 47808, 2001, b"\x0c"), 999, 501, "transmit", name="VAV 7")
+    (found,) = loaded(tmp_path, proposed(behind).yaml()).devices
+    assert found.way == BacnetIpWay("192.0.2.1", 47808, 7, 2001, b"\x0c", 480, Segmentation.TRANSMIT)
 
 
 def test_of_a_device_that_was_not_read_whole_nothing_is_gone(tmp_path: Path) -> None:
