@@ -6,6 +6,7 @@ fell silent, or before the time was up, is kept. No segmented reply is taken: wh
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -36,6 +37,7 @@ _ELEMENT_OCTETS = 16  # 15.7: identifier, property, index, tags and one object i
 _HEAD_OCTETS = 32
 _MOST_ELEMENTS = 32
 _SILENCES_IN_A_ROW, _SILENCES = 3, 20
+_MOST_DOUBLES_TOLD = 20
 
 
 class TimeIsUpError(Exception):
@@ -121,8 +123,8 @@ class BacnetFieldSurvey:
 
     def _chosen(self, heard: list[Announced]) -> list[Announced]:
         self._tell(f"{len(heard)} devices answered")
-        instances = [announced.instance for announced in heard]
-        for instance in sorted({number for number in instances if instances.count(number) > 1}):
+        counts = Counter(announced.instance for announced in heard)
+        for instance in sorted(number for number, count in counts.items() if count > 1)[:_MOST_DOUBLES_TOLD]:
             self.trouble.append(f"several devices say that they are device {instance}")
         if len(heard) > self._bounds.devices:
             self.trouble.append(f"{len(heard)} devices answered, of which {self._bounds.devices} were looked at")

@@ -1,5 +1,7 @@
 """Devices that say what no device should: the look ends within its bounds, and the file is an inventory."""
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -131,6 +133,18 @@ def test_what_a_device_said_before_it_fell_silent_is_kept(tmp_path: Path, discov
     assert sum(at[:2] == (AV, 2) for at in asked) == 6  # three times, each repeated once
     (_, done) = ran.commands
     assert (done.outcome, done.about["partial"]) == ("done", "yes")
+
+
+def test_what_was_found_until_the_user_broke_it_off_is_kept(tmp_path: Path, discover: Run) -> None:
+    def says(device: HostileDevice, request: ConfirmedRequest, at: Asked) -> None:
+        if at[:2] == (AV, 3):
+            os.kill(os.getpid(), signal.SIGINT)
+        plain(device, request, at, 10)
+
+    ran, _ = looked_at(tmp_path, discover, says)
+    assert (ran.status, ran.out.count("object: analog-value")) == (4, 2)
+    assert "it was broken off" in ran.err
+    assert [each.outcome for each in ran.commands] == ["begun", "done"]
 
 
 def test_thousands_of_devices_in_one_are_bounded(tmp_path: Path, discover: Run) -> None:
