@@ -22,7 +22,12 @@ def describe(command: argparse.ArgumentParser) -> None:
     bounds = Bounds()
     add = command.add_argument
     add("--site", required=True, type=_label, metavar="SITE", help="the site that the devices are in")
-    add("--segment", type=_label, metavar="SEGMENT", help="the segment for new devices (default: field)")
+    add(
+        "--segment",
+        type=_label,
+        metavar="SEGMENT",
+        help="the segment for new devices (default: the site's only one, or field)",
+    )
     where = command.add_mutually_exclusive_group(required=True)
     where.add_argument(
         "--interface",

@@ -16,6 +16,8 @@ from broker.cli.field.yaml_text import inventory_yaml, point_lines
 from broker.cli.people.safe_text import encode_document
 from broker.model.place import BacnetAddress, BacnetIpWay, Device, Inventory, ModbusTcpWay, place_name
 
+DEFAULT_SEGMENT = "field"
+
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
@@ -35,7 +37,7 @@ class Proposed:
         new = [device for device in self.devices if device.id not in self.known]
         return inventory_yaml(
             None if has_site else self.site,
-            None if has_segment else (self.site, self.segment),
+            None if has_segment or not new else (self.site, self.segment),
             new,
             tuple(self._remarks()),
         )
@@ -68,9 +70,9 @@ class Proposed:
 class Assembly:
     """Puts a proposal together, for one site."""
 
-    def __init__(self, site: str, segment: str, inventory: Inventory | None) -> None:
+    def __init__(self, site: str, segment: str | None, inventory: Inventory | None) -> None:
         self._site = site
-        self._segment = segment
+        self._segment = segment or _only_segment(site, inventory) or DEFAULT_SEGMENT
         self._inventory = inventory
         self._present = [d for d in inventory.devices if d.site == site] if inventory else []
 
@@ -138,6 +140,12 @@ class Assembly:
     def _expected_modbus(self, look: ModbusLook) -> list[Device]:
         place = place_name(ModbusTcpWay(look.host, look.port))
         return [d for d in self._present if place_name(d.way) == place and d.upstream_unit_id in look.units]
+
+
+def _only_segment(site: str, inventory: Inventory | None) -> str | None:
+    """The site's segment, if it has one and no more."""
+    segments = [segment.id for segment in inventory.segments if segment.site == site] if inventory else []
+    return segments[0] if len(segments) == 1 else None
 
 
 def _point_ids(device: Device | None) -> dict[tuple[object, ...], str]:

@@ -15,7 +15,6 @@ from broker.cli.field.register_map import COLUMNS, read_register_map
 from broker.errors import ConfigError
 
 SAME, DIFFERS, PARTIAL = 0, 3, 4
-DEFAULT_SEGMENT = "field"
 _MOST_TOLD_LINES = 4
 
 Subparsers = Any  # argparse names its own type privately
@@ -43,7 +42,7 @@ def _discover(arguments: argparse.Namespace) -> int:
     with HostJournal(_journal(arguments)).telling("discover", **_asked(arguments, look)) as told:
         looked = look_at_bacnet(look) if isinstance(look, BacnetLook) else look_at_modbus(look)
         told.update(_done(looked))
-    proposed = Assembly(arguments.site, arguments.segment or DEFAULT_SEGMENT, inventory).of(look, looked, points)
+    proposed = Assembly(arguments.site, arguments.segment, inventory).of(look, looked, points)
     _write(arguments.output, proposed.json() if arguments.format == "json" else proposed.yaml())
     for difference in proposed.differences:
         tell(difference.sentence())

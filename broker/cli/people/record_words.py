@@ -127,7 +127,7 @@ def _host_command(record: Document) -> str:
     claims = record.get("claimed_by")
     who = ", ".join(f"{name} {value}" for name, value in claims.items()) if isinstance(claims, dict) else ""
     about = record.get("about")
-    what = " ".join(map(str, about.values())) if isinstance(about, dict) else ""
+    what = ", ".join(f"{name} {value}" for name, value in about.items()) if isinstance(about, dict) else ""
     return f"{record.get('command')} {what}".rstrip() + f": {record.get('outcome')}, by {who or 'somebody'}"
 
 
