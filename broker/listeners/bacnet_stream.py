@@ -29,7 +29,7 @@ from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
-from broker.wire.bacnet.interpreter import narrowed
+from broker.wire.bacnet.interpreter import may_hold_password, narrowed
 from broker.wire.bacnet.object_list import asks_for_list, encode_list, reads_of
 
 MOST_WAITING_FOR_SESSION = 64
@@ -325,7 +325,9 @@ class BacnetStream:
     def _refuse_frame(self, device: Device | None, code: str, octets: bytes) -> None:
         way = None if device is None else self._ways.get(device.key)
         session = way.session if way is not None else None
-        self._floor.frame_refusals.pdu(session or next(iter(self.sessions), None), device, code, octets)
+        self._floor.frame_refusals.pdu(
+            session or next(iter(self.sessions), None), device, code, octets, secret=may_hold_password(octets)
+        )
 
     def _flush(self) -> None:
         """Send what there is to send, and be there when a segment is overdue."""

@@ -39,9 +39,14 @@ class FrameRefusals:
         """Octets that are no frame: the connection is closed."""
         self._record(session, code, "", 0)
 
-    def pdu(self, session: Session | None, device: Device | None, code: str, pdu: bytes) -> None:
-        """A frame whose content is not acceptable, for this device; nothing of it is passed on."""
-        hidden = self._anything_confidential() if device is None else device.confidential
+    def pdu(
+        self, session: Session | None, device: Device | None, code: str, pdu: bytes, *, secret: bool = False
+    ) -> None:
+        """A frame whose content is not acceptable, for this device; nothing of it is passed on.
+
+        `secret`: there may be a password in it, which its digest would let others guess.
+        """
+        hidden = secret or (self._anything_confidential() if device is None else device.confidential)
         digest = "" if hidden else urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()
         self._record(session, code, digest, len(pdu))
 

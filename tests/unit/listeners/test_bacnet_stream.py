@@ -59,6 +59,7 @@ class Stage:
         self.sent: list[tuple[bytes, Npdu]] = []
         self.asked: list[tuple[str, bytes]] = []
         self.refusals: list[str] = []
+        self.secrets: list[bool] = []
         self.denied: list[Refused] = []
         self.ended: list[tuple[str, EndReason]] = []
         self.closed: list[EndReason] = []
@@ -112,8 +113,11 @@ class Stage:
     def end_session(self, session: Session) -> None:
         self.subscriptions_ended.append(session.device_key)
 
-    def pdu(self, session: Session | None, device: Device | None, code: str, octets: bytes) -> None:
+    def pdu(
+        self, session: Session | None, device: Device | None, code: str, octets: bytes, *, secret: bool = False
+    ) -> None:
         self.refusals.append(code)
+        self.secrets.append(secret)
 
     def run(self, session: Session, steps: Any, done: Callable[[Any], None]) -> None:
         answer: Any = None
@@ -293,6 +297,19 @@ def test_a_service_that_is_not_known_is_rejected_and_recorded() -> None:
         assert stage.told() == [Reject(2, 9)]
         assert stage.refusals == ["unrecognized_service"]
         assert stage.asked == []
+
+    play(test)
+
+
+def test_of_what_may_hold_a_password_not_even_a_digest_is_kept() -> None:
+    def test(stage: Stage) -> None:
+        control = ConfirmedRequest(2, 17, bytes.fromhex("19012d07006f74746572") + b"\xff")
+        stage.ask(control)
+        stage.ask(control, device=None)
+        stage.stream.received(CLIENT, b"\x01\x08" + control.parameters)
+        stage.ask(ConfirmedRequest(2, 99, b""))
+        assert stage.secrets == [True] * (len(stage.refusals) - 1) + [False]
+        assert len(stage.refusals) >= 2
 
     play(test)
 
