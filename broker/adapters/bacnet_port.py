@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 from broker.engine.ports import Clock
 from broker.errors import FrameError
 from broker.wire.bacnet.apdu import Apdu, ConfirmedRequest, UnconfirmedRequest, decode_apdu
-from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc
+from broker.wire.bacnet.bvlc import Bvlc, Function, decode_bvlc, encode_bvlc, place_of
 from broker.wire.bacnet.npdu import Address, Message, Npdu, decode_npdu, decode_reject, encode_npdu
 
 Place = tuple[str, int]
@@ -98,16 +98,24 @@ class Peer:
 class BacnetIpPort:
     """The socket, and the peers that are heard through it.
 
+    A BBMD among `bbmds` is heard too; `result` is called with what it says of registrations.
     `bind` is the local address, that of the segment's interface; without it the one that routes to each device.
     """
 
     def __init__(self, clock: Clock, bind: str = "") -> None:
         self.clock = clock
         self.strangers = 0
+        self.bbmds: frozenset[Place] = frozenset()
+        self.result: Callable[[Place, bytes], None] | None = None
         self._bind = bind
         self._peers: dict[Whereabouts, Peer] = {}
         self._users = 0
         self._socket: socket.socket | None = None
+
+    @property
+    def address(self) -> Place:
+        """Where the port is; nowhere while nobody needs it."""
+        return ("", 0) if self._socket is None else self._socket.getsockname()
 
     def open(self) -> None:
         """One more needs the socket. Raises OSError."""
@@ -139,7 +147,10 @@ class BacnetIpPort:
 
     def send(self, peer: Peer, apdu: bytes, *, expecting_reply: bool) -> bool:
         """Send one datagram; False if it did not leave this host."""
-        datagram, place = peer.datagram(apdu, expecting_reply), peer.whereabouts.place
+        return self.send_octets(peer.datagram(apdu, expecting_reply), peer.whereabouts.place)
+
+    def send_octets(self, datagram: bytes, place: Place) -> bool:
+        """Send one datagram; False if it did not leave this host."""
         for _ in range(2):
             if self._socket is None:
                 return False
@@ -168,6 +179,8 @@ class BacnetIpPort:
         try:
             bvlc = decode_bvlc(datagram)
             if bvlc.function != Function.ORIGINAL_UNICAST:
+                if place in self.bbmds:
+                    self._bbmd_says(bvlc, place)
                 return
             npdu = decode_npdu(bvlc.payload)
         except FrameError:
@@ -181,6 +194,21 @@ class BacnetIpPort:
             self.strangers += 1
             return
         self._said(peer, npdu.payload)
+
+    def _bbmd_says(self, bvlc: Bvlc, place: Place) -> None:
+        """What became of a registration, or what a device broadcast: news, never a reply. Raises FrameError."""
+        if bvlc.function == Function.RESULT and self.result is not None:
+            self.result(place, bvlc.payload)
+        if bvlc.function != Function.FORWARDED_NPDU:
+            return
+        npdu = decode_npdu(bvlc.payload)
+        peer = self._peers.get(Whereabouts(place_of(bvlc.origin), npdu.source))
+        if npdu.message is not None or peer is None:
+            self.strangers += 1
+            return
+        apdu = decode_apdu(npdu.payload)
+        if isinstance(apdu, UnconfirmedRequest) and peer.requests is not None:
+            peer.requests(peer, apdu)
 
     def _said(self, peer: Peer, octets: bytes) -> None:
         try:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from broker.adapters.bacnet_ip import bacnet_ip_opener
 from broker.adapters.bacnet_notices import BacnetNotices
 from broker.adapters.bacnet_port import BacnetIpPort
+from broker.adapters.bacnet_registrations import BacnetRegistrations
 from broker.adapters.endpoint import Endpoint, OpenLink
 from broker.adapters.lane import Lane
 from broker.adapters.modbus_rtu_over_tcp import rtu_over_tcp_opener
@@ -15,6 +16,7 @@ from broker.engine.ports import Clock
 from broker.errors import ConfigError, DeviceUnavailableError
 from broker.model.place import (
     BacnetIpWay,
+    BacnetNetwork,
     Device,
     EndpointBudget,
     ModbusTcpWay,
@@ -84,6 +86,7 @@ class Upstreams:
     ) -> None:
         self._clock = clock
         self._bacnet_port = BacnetIpPort(clock, bacnet_bind)
+        self._registrations = BacnetRegistrations(self._bacnet_port)
         self._endpoints: dict[tuple[str, ...], Endpoint] = {}
         self._lanes: dict[str, Lane] = {}
         self._set_up(tuple(devices), endpoints)
@@ -102,8 +105,13 @@ class Upstreams:
         """
         self._set_up(tuple(devices), endpoints)
 
+    def register(self, networks: Iterable[BacnetNetwork]) -> None:
+        """Be a foreign device at the BBMDs of these networks, and at no others."""
+        self._registrations.replace({bbmd for network in networks for bbmd in network.bbmds})
+
     async def close(self) -> None:
         """End everything: what is queued is not sent, what is in flight ends as unknown or without a reply."""
+        self.register(())
         self._set_up((), ())
 
     def states(self) -> tuple[EndpointState, ...]:

@@ -217,11 +217,24 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class Bbmd:
+    """A BBMD of OT at which the broker registers as a foreign device, each time for so long (J.5.2)."""
+
+    host: str
+    port: int
+    ttl_seconds: int
+
+
+@dataclass(frozen=True, slots=True)
 class BacnetNetwork:
-    """The network number under which BACnet tools see a site: to them the broker is a router with this behind it."""
+    """The network number under which BACnet tools see a site: to them the broker is a router with this behind it.
+
+    At its `bbmds` the broker hears what devices of the site broadcast; none of it goes on.
+    """
 
     site: str
     number: int
+    bbmds: tuple[Bbmd, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from broker.model.place import virtual_mac
 from broker.settings.findings import Finding, Path
-from broker.settings.inventory_places import BacnetDeviceEntry, BacnetIpEntry, SiteEntry
+from broker.settings.inventory_places import BacnetDeviceEntry, BacnetIpEntry, BbmdEntry, SiteEntry
 
 _EVERY_NODE = "ff"
 
@@ -12,6 +12,7 @@ _EVERY_NODE = "ff"
 def network_findings(sites: Iterable[SiteEntry]) -> Iterator[Finding]:
     """A network number is one network, and so one site; paths begin at the inventory."""
     seen: dict[int, str] = {}
+    lasts: dict[tuple[str, int], int] = {}
     for place, site in enumerate(sites):
         if site.bacnet is None:
             continue
@@ -19,6 +20,16 @@ def network_findings(sites: Iterable[SiteEntry]) -> Iterator[Finding]:
         if first != site.id:
             message = f"the network number {site.bacnet.network} is already that of the site '{first}'"
             yield Finding(("sites", place, "bacnet", "network"), message, "give each site a number of its own")
+        for each, bbmd in enumerate(site.bacnet.bbmds):
+            found = tuple(_bbmd_findings(bbmd, lasts.setdefault((bbmd.host, bbmd.port), bbmd.ttl_seconds)))
+            yield from (finding.under(("sites", place, "bacnet", "bbmds", each)) for finding in found)
+
+
+def _bbmd_findings(bbmd: BbmdEntry, lasts: int) -> Iterator[Finding]:
+    if ":" in bbmd.host:
+        yield Finding(("host",), "BACnet/IP, and so a BBMD, has IPv4 addresses (Annex J)")
+    if bbmd.ttl_seconds != lasts:
+        yield Finding(("ttl_seconds",), f"{lasts} was said before of the same BBMD", "one registration serves all")
 
 
 def bacnet_way_findings(way: BacnetIpEntry) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from broker.model.place import (
     BacnetFace,
     BacnetIpWay,
     BacnetNetwork,
+    Bbmd,
     Budget,
     Device,
     EndpointBudget,
@@ -20,7 +21,7 @@ from broker.model.place import (
     SerialWay,
     Way,
 )
-from broker.settings.fields import LABEL, DnsLabel, Host, Port, Section, Text
+from broker.settings.fields import LABEL, DnsLabel, Host, IpAddress, Port, Section, Text
 from broker.settings.inventory_points import BacnetPointEntry, ModbusPointEntry
 
 UnitId = Annotated[int, Field(ge=0, le=255)]
@@ -75,11 +76,28 @@ Mac = Annotated[str, StringConstraints(max_length=24), AfterValidator(_mac)]
 VirtualMac = Annotated[str, StringConstraints(max_length=24), AfterValidator(_virtual_mac)]
 
 
+class BbmdEntry(Section):
+    """A BBMD of the site's OT networks."""
+
+    host: IpAddress
+    """Its address."""
+    port: Port = 47808
+    """Its UDP port."""
+    ttl_seconds: Annotated[int, Field(ge=30, le=65535)] = 300
+    """How long a registration lasts; it is renewed after half of that."""
+
+    def to_model(self) -> Bbmd:
+        """The same as the rest of the broker knows it."""
+        return Bbmd(self.host, self.port, self.ttl_seconds)
+
+
 class SiteBacnetEntry(Section):
     """How BACnet tools see a site: the broker is a router to them, with this network behind it."""
 
     network: NetworkNumber
     """Network number of the site, which no other network that these tools can reach has."""
+    bbmds: Annotated[tuple[BbmdEntry, ...], Field(max_length=16)] = ()
+    """BBMDs in OT at which the broker registers as a foreign device, to hear notifications that devices broadcast."""
 
 
 class SiteEntry(Section):
@@ -94,7 +112,10 @@ class SiteEntry(Section):
 
     def networks(self) -> tuple[BacnetNetwork, ...]:
         """The network under which BACnet tools see it, if they do."""
-        return () if self.bacnet is None else (BacnetNetwork(self.id, self.bacnet.network),)
+        if self.bacnet is None:
+            return ()
+        bbmds = tuple(sorted((bbmd.to_model() for bbmd in self.bacnet.bbmds), key=lambda b: (b.host, b.port)))
+        return (BacnetNetwork(self.id, self.bacnet.network, bbmds),)
 
 
 class SegmentEntry(Section):

@@ -192,8 +192,13 @@ class Broker:
             review_gains=self.settings.reload.gains == "review",
             invalid_stop_seconds=self.settings.reload.invalid_stop_seconds,
             trust_changed=self._trust_changed,
-            follow=self.modbus.follow,
+            follow=self._follow,
         )
+
+    async def _follow(self, inventory: Inventory) -> None:
+        """What serves devices, and what hears them, follows the inventory in force."""
+        self.upstreams.register(inventory.bacnet_networks)
+        await self.modbus.follow(inventory)
 
     def _new_policies(self) -> PolicyReview:
         return PolicyReview(
@@ -264,6 +269,7 @@ class Broker:
         await self.debts.open()
         await self.requests.start()
         await self._open_listeners()
+        self.upstreams.register(self.desk.in_force.inventory.bacnet_networks)
         await self.leaves.start()
         self.watch.start()
         self.supervision.start()

@@ -7,7 +7,7 @@ import pytest
 from broker.cli.config_files import describe, load_inventory
 from broker.cli.inventory_files import read_inventory
 from broker.errors import ConfigError
-from broker.model.place import BacnetFace, BacnetIpWay, Device, Segmentation
+from broker.model.place import BacnetFace, BacnetIpWay, BacnetNetwork, Bbmd, Device, Segmentation
 
 SITE = "sites:\n  - {id: plant, bacnet: {network: 2001}}\n  - {id: annex%s}\nsegments:\n  - {id: hvac, site: plant}\n"
 DEVICE = (
@@ -99,6 +99,27 @@ def test_what_cannot_be_meant_is_told_with_its_place(
     (problem,) = told(write(tmp_path, *devices, site=site))
     assert expected in problem
     assert problem.startswith("x.yaml:")
+
+
+def test_the_bbmds_of_a_site_are_read(tmp_path: Path) -> None:
+    site = ", bacnet: {network: 7, bbmds: [{host: 10.0.0.9, ttl_seconds: 60}, {host: 10.0.0.8, port: 47809}]}"
+    _, annex = sorted(load_inventory(write(tmp_path, site=site)).bacnet_networks, key=lambda n: -n.number)
+    assert annex == BacnetNetwork("annex", 7, (Bbmd("10.0.0.8", 47809, 300), Bbmd("10.0.0.9", 47808, 60)))
+
+
+@pytest.mark.parametrize(
+    ("bbmds", "expected"),
+    [
+        ("{host: '::1'}", "has IPv4 addresses"),
+        ("{host: bbmd.plant.example}", "must be an IP address"),
+        ("{host: 10.0.0.9, ttl_seconds: 10}", "must be at least 30"),
+        ("{host: 10.0.0.9}, {host: 10.0.0.9, ttl_seconds: 60}", "300 was said before of the same BBMD"),
+    ],
+)
+def test_a_bbmd_that_cannot_be_meant_is_told_with_its_place(tmp_path: Path, bbmds: str, expected: str) -> None:
+    (problem,) = told(write(tmp_path, site=f", bacnet: {{network: 7, bbmds: [{bbmds}]}}"))
+    assert problem.startswith("x.yaml:3:")
+    assert expected in problem
 
 
 def test_one_controller_under_two_names_is_a_warning_and_two_behind_one_router_are_none(tmp_path: Path) -> None:
