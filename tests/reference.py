@@ -11,6 +11,7 @@ from broker.cli import otbroker
 from broker.cli.people.reference import reference_markdown
 from broker.ledger.notices import NOTICES
 from broker.listeners.figures import figures_reference
+from broker.model.frame_words import FRAME_REFUSALS
 from broker.model.notice import BROKER_NOTICES
 from broker.model.words import ACTIONS, END_REASONS, REASONS, RECORD_KINDS, RESULTS, Words
 from broker.settings.reference import markdown
@@ -68,6 +69,8 @@ def vocabulary_reference() -> str:
         _table(("reason", "meaning", "what to do"), _explained(END_REASONS)),
         "## Results\n\nHow an intended operation came out; an intent has exactly one.\n",
         _table(("result", "meaning", "what to do"), _explained(RESULTS)),
+        "## Refused frames\n\nWhy octets were not forwarded: `code` of a `frame_refused` record.\n",
+        _table(("code", "meaning"), FRAME_REFUSALS.items()),
         "## Record kinds\n\nWhat the ledger holds; see [the ledger](../ledger.md).\n",
         _table(("kind", "meaning"), RECORD_KINDS.items()),
         "## Notices\n\nWhat people are told, and how it matters: see [notifications](../how-to/notifications.md).\n",

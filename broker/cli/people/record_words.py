@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from broker.cli.people.exits import Document
+from broker.model.frame_words import frame_refusal_text
 
 
 def record_sentence(record: Document) -> str:
@@ -170,7 +171,10 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "session_resumed": lambda r: _act(r, "let go on"),
     "session_cut": lambda r: _act(r, "ended"),
     "identity_refused": lambda r: f"{r.get('source')} at {r.get('listener')}: {r.get('code')}, {r.get('count')} times",
-    "frame_refused": lambda r: f"from the {r.get('direction')} of {r.get('device')}: {r.get('code')}",
+    "frame_refused": lambda r: (
+        f"from the {r.get('direction')} of {r.get('device') or 'no device'}: {r.get('code')} "
+        f"{frame_refusal_text(str(r.get('code')))}".rstrip()
+    ),
     "denials_suppressed": lambda r: f"{r.get('count')} more denials of {r.get('subject')}",
     "broker_started": lambda r: f"version {r.get('version')}",
     "broker_stopped": lambda r: str(r.get("reason", "")),

@@ -1,7 +1,12 @@
 """The reference pages say what the code says."""
 
+import ast
+from pathlib import Path
+
 import pytest
 
+import broker
+from broker.model.frame_words import FRAME_REFUSALS
 from broker.model.vocabulary import Action, EndReason, Reason, RecordKind, Result
 from broker.model.words import ACTIONS, END_REASONS, REASONS, RECORD_KINDS, RESULTS
 from tests import reference
@@ -21,6 +26,26 @@ def test_every_constant_word_is_explained() -> None:
     assert [set(table) for table in explained] == [
         set(words) for words in (Action, Reason, EndReason, Result, RecordKind)
     ]
+
+
+def _codes_raised(package: str) -> set[str]:
+    """What a package raises FrameError with, where it says so in place."""
+    called = [
+        node
+        for path in (Path(broker.__file__).parent / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id in ("FrameError", "Malformed")
+    ]
+    firsts = [call.args[0] for call in called if call.args]
+    return {first.value for first in firsts if isinstance(first, ast.Constant) and isinstance(first.value, str)}
+
+
+@pytest.mark.parametrize("package", ["wire", "engine"])
+def test_every_code_by_which_the_wire_refuses_octets_is_explained(package: str) -> None:
+    assert _codes_raised(package)
+    assert _codes_raised(package) <= set(FRAME_REFUSALS)
 
 
 def test_a_page_that_differs_is_named(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,26 @@
+"""Why octets were not forwarded: the codes of `frame_refused` records, in plain sentences."""
+
+FRAME_REFUSALS: dict[str, str] = {
+    "framing": "The octets are no frame of the protocol, so what follows could not be told apart either.",
+    "malformed": "The message is not what the standard says, octet by octet.",
+    "illegal_function": "The function is not one that is relayed.",
+    "illegal_value": "A value, place or number is not one that the protocol or the point has.",
+    "invalid_datatype": "A value is not of the type that the property has.",
+    "unrecognized_service": "The service is not one that the standard has, or is not decoded and so not relayed.",
+    "service_not_allowed": "The service is known and never relayed.",
+    "priority_not_allowed": "Priority 6 is the device's own, for minimum on and off times, and never written.",
+    "password_missing": "The service needs a password, and there was none.",
+    "confirmed_broadcast": "A request that wants an answer has one recipient, and this one was for all.",
+    "routing_change_refused": "Nobody changes the broker's routing table from outside.",
+    "unconfirmed_not_relayed": "A request that wants no answer is not passed on, because nobody could be told no.",
+    "device_unknown": "There is no device at that address, or none that may be seen.",
+    "unit_unknown": "There is no device with that unit id, or none that may be seen.",
+    "reply_mismatch": "The reply is not one to what was asked.",
+    "unknown_message": "BACnet/SC has no such message.",
+    "sc_text": "A BACnet/SC connection carries binary messages only.",
+}
+
+
+def frame_refusal_text(code: str) -> str:
+    """The sentence for a code; nothing for one that says it itself."""
+    return FRAME_REFUSALS.get(code, "")
