@@ -95,19 +95,32 @@ class Peer:
         return any(until > now for until in self._quarantine.values())
 
 
+class OwnPlace(NamedTuple):
+    """Where devices are asked from: the address in their segment, a port if it must be a certain one, an interface.
+
+    Without an address it is the one that routes to each device; without an interface this machine routes as it does.
+    """
+
+    address: str = ""
+    port: int = 0
+    interface: str = ""
+
+
+ANYWHERE = OwnPlace()
+
+
 class BacnetIpPort:
     """The socket, and the peers that are heard through it.
 
     A BBMD among `bbmds` is heard too; `result` is called with what it says of registrations.
-    `bind` is the local address, that of the segment's interface; without it the one that routes to each device.
     """
 
-    def __init__(self, clock: Clock, bind: str = "") -> None:
+    def __init__(self, clock: Clock, own: OwnPlace = ANYWHERE) -> None:
         self.clock = clock
         self.strangers = 0
         self.bbmds: frozenset[Place] = frozenset()
         self.result: Callable[[Place, bytes], None] | None = None
-        self._bind = bind
+        self._own = own
         self._peers: dict[Whereabouts, Peer] = {}
         self._users = 0
         self._socket: socket.socket | None = None
@@ -120,7 +133,7 @@ class BacnetIpPort:
     def open(self) -> None:
         """One more needs the socket. Raises OSError."""
         if self._socket is None:
-            self._socket = _own_socket(self._bind)
+            self._socket = _own_socket(self._own)
             asyncio.get_running_loop().add_reader(self._socket, self._readable)
         self._users += 1
 
@@ -260,7 +273,7 @@ class BacnetIpPort:
                         hearer.unreachable(False)
 
 
-def _own_socket(bind: str) -> socket.socket:
+def _own_socket(at: OwnPlace) -> socket.socket:
     """A socket on a port of its own: explorers and other stacks on this host expect the standard one for themselves."""
     for _ in range(_PORT_ATTEMPTS):
         own = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -268,11 +281,13 @@ def _own_socket(bind: str) -> socket.socket:
             own.setblocking(False)
             own.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
             own.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER_OCTETS)
-            own.bind((bind, 0))
+            if at.interface:
+                own.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, at.interface.encode())
+            own.bind((at.address, at.port))
         except OSError:
             own.close()
             raise
-        if own.getsockname()[1] != _STANDARD_PORT:
+        if at.port or own.getsockname()[1] != _STANDARD_PORT:
             return own
         own.close()
     raise OSError("no port of our own")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from broker.adapters.bacnet_ip import bacnet_ip_opener
 from broker.adapters.bacnet_notices import BacnetNotices
-from broker.adapters.bacnet_port import BacnetIpPort
+from broker.adapters.bacnet_port import ANYWHERE, BacnetIpPort, OwnPlace
 from broker.adapters.bacnet_registrations import BacnetRegistrations
 from broker.adapters.endpoint import Endpoint, OpenLink
 from broker.adapters.lane import Lane
@@ -72,20 +72,19 @@ class Upstreams:
     """Keeps one endpoint per place and one lane per device.
 
     `endpoints` are the budgets of places as a whole, by their `place_name`; without one, a place bears what the most
-    capable device behind it does. `bacnet_bind` is the local address for BACnet/IP; without it the one that routes to
-    the device.
+    capable device behind it does. `bacnet` is where BACnet/IP devices are asked from.
     """
 
     def __init__(
         self,
         devices: Iterable[Device],
         clock: Clock,
-        bacnet_bind: str = "",
+        bacnet: OwnPlace = ANYWHERE,
         *,
         endpoints: Iterable[EndpointBudget] = (),
     ) -> None:
         self._clock = clock
-        self._bacnet_port = BacnetIpPort(clock, bacnet_bind)
+        self._bacnet_port = BacnetIpPort(clock, bacnet)
         self._registrations = BacnetRegistrations(self._bacnet_port)
         self._endpoints: dict[tuple[str, ...], Endpoint] = {}
         self._lanes: dict[str, Lane] = {}

@@ -1,10 +1,11 @@
 """The broker's one YAML file."""
 
+from ipaddress import IPv4Address
 from pathlib import PurePath
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from broker.model.trust import Issuer, Requirement
 from broker.settings.emergencies import BreakGlassSection
@@ -25,6 +26,11 @@ from broker.settings.issuing import IssuerSection
 from broker.settings.listening import HttpsListener, ModbusTlsListener, OpsListener
 from broker.settings.notifying import NoticeChannel
 from broker.settings.ticketing import TicketsSection
+
+
+def _ipv4(address: str) -> str:
+    return str(IPv4Address(address)) if address else ""
+
 
 Milliseconds = Annotated[int, Field(ge=1, le=10_000)]
 
@@ -180,6 +186,17 @@ class StateSection(Section):
         return self
 
 
+class BacnetIpSection(Section):
+    """Where on this machine BACnet/IP devices are asked from: one UDP port for all of them."""
+
+    address: Annotated[str, AfterValidator(_ipv4)] = ""
+    """IPv4 address of this machine in their segment; without it, the one that routes to each device."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 0
+    """UDP port, for firewalls that want to know it; 0 is any that is free."""
+    interface: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$|^$")] = ""
+    """Network interface that nothing leaves or is heard but through; without it, as this machine routes."""
+
+
 class LeaveSection(Section):
     """How long the broker waits before it undoes what somebody left, where points say `on_leave`."""
 
@@ -232,6 +249,8 @@ class Settings(Section):
     """The evidence."""
     state: StateSection = StateSection()
     """Where locks are kept."""
+    bacnet_ip: BacnetIpSection = BacnetIpSection()
+    """Where BACnet/IP devices are asked from."""
     leave: LeaveSection = LeaveSection()
     """What is undone when somebody's access ends."""
     break_glass: BreakGlassSection | None = None

@@ -16,7 +16,6 @@ from broker.adapters.ledger_files import FileLedger, State
 from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_leaves import DebtJournal, LeaveFile
-from broker.adapters.upstreams import Upstreams
 from broker.calendar.zones import tzdata_version
 from broker.engine.in_force import InForce
 from broker.errors import LedgerUnavailableError
@@ -56,7 +55,7 @@ from broker.wiring.locks import lock_keeper
 from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
 from broker.wiring.notices import Notices
-from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels
+from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels, upstreams
 from broker.wiring.people.parts import people
 from broker.wiring.policy_review import PolicyReview
 from broker.wiring.proposals import proposal_book
@@ -105,7 +104,7 @@ class Broker:
         self.desk.approvals.approvers = Approvers(self.clock, self.desk.admin, proves)
         self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, proves)
         self.supervision = Supervision(self.clock, self.ledger, self.desk, self.register, proves)
-        self.upstreams = Upstreams(inventory.devices, self.clock, endpoints=inventory.endpoints)
+        self.upstreams = upstreams(settings, inventory, self.clock)
         self.debts = DebtJournal(Path(settings.state_dir) / "owed.json")
         self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end, self.debts)
         self.identity_refusals = IdentityRefusals(self.clock, self.ledger)

@@ -1,4 +1,4 @@
-"""Parts of a broker that are made from its settings alone."""
+"""Parts of a broker that are made from its settings."""
 
 import logging
 import ssl
@@ -10,10 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import make_url
 
+from broker.adapters.bacnet_port import OwnPlace
 from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.opa_connection import OpaServer
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
 from broker.adapters.state_database import StatePlace, sqlite_place
+from broker.adapters.upstreams import Upstreams
+from broker.engine.ports import Clock
 from broker.errors import ConfigError
 from broker.ledger.notes import verifier_of
 from broker.listeners.gate import Gate
@@ -102,6 +105,12 @@ def state_place(settings: Settings) -> StatePlace:
 
 # An evaluation's time on the clock, where its worker has to share the processor, in budgets of processor time.
 WALL_CLOCK_FACTOR = 5
+
+
+def upstreams(settings: Settings, inventory: Inventory, clock: Clock) -> Upstreams:
+    """The ways to the inventory's devices."""
+    bacnet = OwnPlace(**settings.bacnet_ip.model_dump())
+    return Upstreams(inventory.devices, clock, bacnet, endpoints=inventory.endpoints)
 
 
 def policy_engine(settings: Settings) -> EmbeddedPolicyEngine | OpaPolicyEngine:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from broker.adapters.bacnet_port import ANYWHERE, OwnPlace
 from broker.adapters.clock import SystemClock
 from broker.adapters.lane import Lane
 from broker.adapters.upstreams import Upstreams
@@ -43,11 +44,13 @@ def said(request: Request, relayed: Relayed) -> tuple[tuple[str, str], ...]:
 
 
 @asynccontextmanager
-async def upstreams(*devices: Device, endpoints: tuple[EndpointBudget, ...] = ()) -> AsyncIterator[Upstreams]:
+async def upstreams(
+    *devices: Device, endpoints: tuple[EndpointBudget, ...] = (), bacnet: OwnPlace = ANYWHERE
+) -> AsyncIterator[Upstreams]:
     """The ways to these devices; no callback may have failed by the end."""
     failures: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
-    ways = Upstreams(devices, SystemClock(), endpoints=endpoints)
+    ways = Upstreams(devices, SystemClock(), bacnet, endpoints=endpoints)
     try:
         yield ways
     finally:

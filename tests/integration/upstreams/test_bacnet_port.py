@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.adapters.bacnet_port import Peer, Whereabouts
+from broker.adapters.bacnet_port import OwnPlace, Peer, Whereabouts
 from broker.model.operation import Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
@@ -250,6 +250,24 @@ def test_each_device_has_no_more_outstanding_than_its_budget_allows() -> None:
                 assert most == {narrow.port: 1, wide.port: 4}
 
     asyncio.run(play())
+
+
+def test_requests_leave_from_the_address_port_and_interface_that_were_given() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    async def play(own: OwnPlace) -> tuple[Result, str, list[Place]]:
+        async with station(honest(1)) as script:
+            mine = device(script.port)
+            async with upstreams(mine, bacnet=own) as ways:
+                relayed = await asked(ways.upstream(mine.key), reading(mine))
+                return Result(relayed.result), relayed.code, script.callers
+
+    result, _, callers = asyncio.run(play(OwnPlace("127.0.0.2", port, "lo")))
+    assert (result, callers) == (Result.DONE, [("127.0.0.2", port)])
+    for elsewhere in (OwnPlace("192.0.2.1"), OwnPlace(interface="none0")):
+        assert asyncio.run(play(elsewhere)) == (Result.NOT_SENT, Reason.DEVICE_DOWN, [])
 
 
 class Waiting:
