@@ -169,10 +169,10 @@ class BacnetIpPort:
                 return False
             try:
                 self._socket.sendto(datagram, place)
-            except ConnectionError:
-                self._take_errors()  # about something sent earlier: this one has not been tried yet
-            except OSError:
+            except BlockingIOError:
                 return False
+            except OSError:  # perhaps about something sent earlier: then this one has not been tried yet
+                self._take_errors()
             else:
                 return True
         return False

@@ -1,6 +1,7 @@
 """Many BACnet/IP devices on one port of our own: each is heard by where it is, and by nothing else."""
 
 import asyncio
+import errno
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -8,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from broker.adapters.bacnet_port import OwnPlace, Peer, Whereabouts
+from broker.adapters.bacnet_port import BacnetIpPort, OwnPlace, Peer, Whereabouts
+from broker.adapters.clock import SystemClock
 from broker.model.operation import Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
@@ -385,3 +387,36 @@ def test_notifications_are_heard_while_nothing_is_asked_and_not_once_nobody_list
                 assert script.callers[1] != script.callers[0]
 
     asyncio.run(play())
+
+
+class Troubled:
+    """A socket that reports, when it is used next, what became of something sent earlier."""
+
+    def __init__(self, *errors: int) -> None:
+        self.errors = list(errors)
+        self.sent: list[bytes] = []
+
+    def sendto(self, datagram: bytes, place: Place) -> None:
+        if self.errors:
+            raise OSError(self.errors.pop(), "earlier")
+        self.sent.append(datagram)
+
+    def recvmsg(self, *_: int) -> None:
+        raise BlockingIOError
+
+
+@pytest.mark.parametrize(
+    ("errors", "leaves"),
+    [
+        ((errno.EHOSTUNREACH,), True),
+        ((errno.ECONNREFUSED,), True),
+        ((errno.ENETUNREACH, errno.ENETUNREACH), False),
+        ((errno.EAGAIN,), False),
+    ],
+)
+def test_an_error_about_something_sent_earlier_keeps_nothing_back(errors: tuple[int, ...], leaves: bool) -> None:
+    port, own = BacnetIpPort(SystemClock()), Troubled(*errors)
+    port._socket = own  # type: ignore[assignment]
+    peer = port.peer(Whereabouts(("127.0.0.1", 47808)))
+    assert port.send(peer, b"\x00", expecting_reply=True) is leaves
+    assert len(own.sent) == leaves
