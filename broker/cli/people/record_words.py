@@ -41,10 +41,12 @@ def facts_words(facts: object) -> str:
 
 
 def _places(operation: Document) -> str:
-    """The names of the points; where there is none, the address."""
-    points = operation.get("points")
-    names = [str(p.get("name", "")) for p in points if isinstance(p, dict)] if isinstance(points, list) else []
-    return ", ".join(names) or address_words(operation.get("address"))
+    """The names of the points; where there is none, the address, and both if a property is only about them."""
+    found = operation.get("points")
+    points = [p for p in found if isinstance(p, dict)] if isinstance(found, list) else []
+    names, address = ", ".join(str(p.get("name", "")) for p in points), address_words(operation.get("address"))
+    about = operation.get("protocol") == "bacnet" and any(p.get("whole") is False for p in points)
+    return f"{address} of {names}" if about else names or address
 
 
 def _raw(values: object) -> str:

@@ -64,7 +64,9 @@ def _head(event: Document) -> str:
 
 
 def _operation(event: Document) -> str:
-    points = ", ".join(_point(point) for point in entries(event.get("points"))) or address_words(event.get("address"))
+    points, address = ", ".join(_point(point) for point in entries(event.get("points"))), event.get("address")
+    of_bacnet = isinstance(address, dict) and "object_type" in address and " = " not in points
+    points = f"{points} ({address_words(address)})" if points and of_bacnet else points or address_words(address)
     raw = event.get("raw_values")
     if isinstance(raw, list) and not any("value" in point for point in entries(event.get("points"))):
         points += f" = {' '.join(map(str, raw))}"

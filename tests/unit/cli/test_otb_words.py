@@ -92,6 +92,8 @@ def test_an_operation_on_bacnet_tells_object_property_index_priority_value_and_f
     assert operation_words(BACNET) == "override analog-value,1 present-value @8 = 21.5"
     assert operation_words(BACNET | {"address": element}) == "override analog-value,1 priority-array[8] @8 = 21.5"
     assert operation_words(BACNET | {"values": {"zone": "21.5"}}) == "override zone @8 = 21.5"
+    part = {"protocol": "bacnet", "priority": None, "raw_values": [], "points": [{"name": "zone", "whole": False}]}
+    assert operation_words(BACNET | part | {"action": "view"}) == "view analog-value,1 present-value of zone"
     assert operation_words(BACNET | disabled | {"address": created}) == "config file (enable-disable disable)"
     assert operation_words(BACNET | disabled | {"address": device}) == "config device,7 (enable-disable disable)"
 
