@@ -13,6 +13,7 @@ from broker.wire.bacnet.segmentation import SegmentLimits, SegmentSender
 from broker.wire.bacnet.tags import Tag
 from broker.wire.modbus.mbap import encode_mbap
 from tests.bacnet_replies import read_reply
+from tests.integration.bacnet.test_services_replies import ACKS
 from tests.integration.bacnet.test_services_requests import BY_HAND, MESSAGES
 from tests.unit.engine.test_bacnet_conversation import TO_VAV
 from tests.unit.wire.bacnet import messages
@@ -135,6 +136,15 @@ def service(random: Random) -> bytes:
 def interpreted(random: Random) -> bytes:
     """A bare request that may be relayed: DeviceCommunicationControl has its password."""
     return random.choice([octets for octets in _SERVICES if octets != b"\x00\x11\x19\x00"])
+
+
+ACKNOWLEDGED = [bytes.fromhex(request) for request, *_ in ACKS]
+
+
+def acknowledgement(random: Random) -> bytes:
+    """What a service brings, behind an octet that says which of ACKNOWLEDGED was asked."""
+    place = random.randrange(len(ACKS))
+    return bytes((place,)) + bytes(ACKS[place][1].encode().pduData)
 
 
 def discovery(random: Random) -> bytes:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from broker.engine.bacnet_conversation import Asked
 from broker.errors import FrameError, PeerError
 from broker.listeners.websocket import FrameDecoder
+from broker.wire.bacnet.acknowledgements import acknowledged
 from broker.wire.bacnet.apdu import bare, decode_apdu, dressed, encode_apdu
 from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc, encode_forwarded
 from broker.wire.bacnet.device_errors import decode_refusal
@@ -19,6 +20,7 @@ from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.interpreter import interpret
 from broker.wire.bacnet.judging import judge
 from broker.wire.bacnet.npdu import decode_npdu, encode_npdu
+from broker.wire.bacnet.refusal import refused_reply
 from broker.wire.bacnet.replies import (
     decode_read_property_ack,
     decode_read_property_multiple_ack,
@@ -90,6 +92,12 @@ def _services(octets: bytes) -> None:
 
 def _discovery(octets: bytes) -> None:
     decode_sought(octets)
+
+
+def _refusals(octets: bytes) -> None:
+    """Every confirmed request, acceptable or not, can be refused in its own form."""
+    if len(octets) > 1 and octets[0] == 0:
+        assert refused_reply(octets)[0] in (0x30, 0x50, 0x60)
 
 
 def _interpreter(octets: bytes) -> None:
@@ -176,7 +184,14 @@ def _replies(octets: bytes) -> None:
         assert decode_read_property_multiple_ack(encode_read_property_multiple_ack(several)) == several
     else:
         refusal = decode_refusal(octets[0] if octets else 0, parameters)
-        assert refusal.octets == parameters
+        assert decode_refusal(octets[0], refusal.octets) == refusal
+
+
+def _acknowledgements(octets: bytes) -> None:
+    request = corpus.ACKNOWLEDGED[(octets[0] if octets else 0) % len(corpus.ACKNOWLEDGED)]
+    asked = decode_confirmed(request[1], request[2:])
+    found = acknowledged(asked, octets[1:])
+    assert acknowledged(asked, found) == found
 
 
 def _modbus_request(octets: bytes) -> None:
@@ -200,6 +215,8 @@ TARGETS = (
     Target("tags", corpus.tags, _tags),
     Target("replies", corpus.reply, _replies),
     Target("services", corpus.service, _services),
+    Target("acknowledgements", corpus.acknowledgement, _acknowledgements),
+    Target("refusals", corpus.service, _refusals),
     Target("discovery", corpus.discovery, _discovery),
     Target("interpreter", corpus.interpreted, _interpreter),
     Target("judging", corpus.judged, _judging),

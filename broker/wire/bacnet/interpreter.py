@@ -8,7 +8,6 @@ device that is not known becomes the device's own, so that what is decided is wh
 from base64 import urlsafe_b64encode
 from collections.abc import Sequence
 from hashlib import sha256
-from itertools import chain
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
@@ -94,17 +93,16 @@ def decode(device: Device, bare: bytes) -> Decoded:
 
 def expanded(items: Sequence[Item]) -> tuple[tuple[Item, bool], ...]:
     """Every property that is read, and whether a wildcard stands for it. Raises ParameterError if they are too many."""
-    found = tuple(chain.from_iterable(map(_meant, items)))
-    if len(found) > MOST_READ:
-        raise ParameterError("too-many-arguments", f"more than {MOST_READ} properties")
-    return found
-
-
-def _meant(item: Item) -> tuple[tuple[Item, bool], ...]:
-    if item.property not in WILDCARDS:
-        return ((item, False),)
-    meant = properties_meant(item.object_type, item.property)
-    return tuple((Item(item.object_type, item.instance, name), True) for name in meant)
+    found: list[tuple[Item, bool]] = []
+    for item in items:
+        if item.property in WILDCARDS:
+            meant = properties_meant(item.object_type, item.property)
+            found += [(Item(item.object_type, item.instance, name), True) for name in meant]
+        else:
+            found.append((item, False))
+        if len(found) > MOST_READ:
+            raise ParameterError("too-many-arguments", f"more than {MOST_READ} properties")
+    return tuple(found)
 
 
 def _request(device: Device, head: bytes, decoded: Decoded) -> Request:
