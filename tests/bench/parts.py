@@ -16,6 +16,7 @@ from broker.adapters.rego_embedded import EmbeddedPolicyEngine
 from broker.cli.policies import shipped_policies
 from broker.ledger import operation_records
 from broker.model.decision import EntryPoint
+from tests.bench.inspection import inspection_us
 from tests.bench.opa_server import opa_server
 
 DECISIONS = 6000
@@ -80,6 +81,7 @@ def measure(question: bytes) -> dict[str, Any]:
     found: dict[str, Any] = {
         "embedded_decisions_per_s": round(asyncio.run(decisions_per_second(EmbeddedPolicyEngine(), question))),
         "durable_records_per_s": round(asyncio.run(durable_records_per_second())),
+        **inspection_us(),
     }
     with opa_server() as url:
         if url:

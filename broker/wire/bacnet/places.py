@@ -18,8 +18,8 @@ from broker.wire.bacnet.tags import NULL, Tag
 from broker.wire.bacnet.values import text_of, text_of_value
 
 MOST_RAW_VALUES = 2048
-_MOST_FORMS = 1024
-_MOST_READS = 4096
+_MOST_FORMS = 512
+_MOST_READS = 1024
 _BACNET = Protocol.BACNET.value
 _LONGEST_RAW_VALUE = 1000
 _PRESENT_VALUE, _PRIORITY_ARRAY = "present-value", "priority-array"

@@ -8,7 +8,6 @@ NULL, BOOLEAN, UNSIGNED, INTEGER, REAL, DOUBLE, OCTETS, TEXT, BITS, ENUMERATED, 
 _CONTEXT = 0x08
 _EXTENDED_NUMBER = 0xF
 _EXTENDED_LENGTH = 5
-_FIRST_EXTENDED = _EXTENDED_NUMBER << 4
 _OPENING = 6
 _CLOSING = 7
 _TWO_OCTETS = 254
@@ -28,6 +27,21 @@ class Tag(NamedTuple):
     content: bytes
 
 
+def _short_kind(initial: int) -> str:
+    """The kind of a tag whose content is as many octets behind the initial one as its last three bits say, or ""."""
+    number, length = initial >> 4, initial & 7
+    if number == _EXTENDED_NUMBER or length >= _EXTENDED_LENGTH:
+        return ""
+    if initial & _CONTEXT:
+        return "context"
+    fits = number <= OBJECT and number != BOOLEAN and length == _FIXED_OCTETS.get(number, length)
+    return "application" if fits and (length or number in (NULL, OCTETS)) else ""
+
+
+_SHORT_KINDS = tuple(map(_short_kind, range(0x100)))
+"""By initial octet; nearly all tags are so short, and what is not in here is looked at more closely."""
+
+
 def malformed(detail: str) -> FrameError:
     """Octets that are not BACnet as the standard has it."""
     return FrameError("malformed", "not BACnet as the standard has it", detail)
@@ -41,8 +55,9 @@ def decode_tags(octets: bytes, most: int = MOST_TAGS) -> tuple[Tag, ...]:
     while position < end:
         initial = octets[position]
         behind = position + 1 + (initial & 7)
-        if initial & _CONTEXT and initial & 7 < _EXTENDED_LENGTH and initial < _FIRST_EXTENDED and behind <= end:
-            tags.append(Tag("context", initial >> 4, octets[position + 1 : behind]))  # nearly all tags are so short
+        kind = _SHORT_KINDS[initial]
+        if kind and behind <= end:
+            tags.append(Tag(kind, initial >> 4, octets[position + 1 : behind]))
             position = behind
             continue
         tag, position = _tag(octets, position)
