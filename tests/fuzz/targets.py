@@ -37,7 +37,6 @@ from broker.wire.modbus.pdu import decode_request, encode_request
 from tests.fuzz import corpus
 from tests.unit.engine.test_bacnet_conversation import CLIENT, conversation
 from tests.unit.wire.bacnet.test_bacnet_interpreter import PLANT
-from tests.unit.wire.bacnet.test_bacnet_judging import DEVICE
 
 
 class Target(NamedTuple):
@@ -118,8 +117,8 @@ def _judging(octets: bytes) -> None:
     request = corpus.JUDGED[octets[0] % len(corpus.JUDGED) if octets else 0]
     reply = octets[1:]
     if len(reply) >= 2:  # a bare APDU always has them
-        relayed = judge(DEVICE, request, reply)
-        assert _accepted(lambda: judge(DEVICE, request, relayed.payload or reply)) == relayed
+        relayed = judge(request, reply)
+        assert _accepted(lambda: judge(request, relayed.payload or reply)) == relayed
 
 
 def _parts(octets: bytes) -> Iterator[bytes]:
