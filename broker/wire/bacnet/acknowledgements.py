@@ -10,6 +10,7 @@ from broker.wire.bacnet.alarm_services import timestamp
 from broker.wire.bacnet.items import Decoded, Item
 from broker.wire.bacnet.object_services import MOST_FILE_RECORDS
 from broker.wire.bacnet.parameters import Parameters, out_of_range
+from broker.wire.bacnet.tags import MOST_TAGS
 
 SIMPLE = frozenset((0, 1, 5, 8, 9, 11, 15, 16, 17, 19, 20, 27, 28, 30, 31, 32))
 """Confirmed services (clause 21, by number) that are relayed and bring nothing: a simple ack says all (20.1.4)."""
@@ -27,7 +28,7 @@ def acknowledged(asked: Decoded, parameters: bytes) -> bytes:
     take = _FORMS.get(asked.service)
     if take is None:
         raise FrameError("unrecognized_service", "an acknowledgement of a service that brings nothing")
-    taken = Parameters(parameters)
+    taken = Parameters(parameters, most=MOST_TAGS)
     if not take(taken, asked):
         raise FrameError("reply_mismatch", "an acknowledgement of something else than was asked")
     return taken.finish()

@@ -67,8 +67,8 @@ class Parameters:
 
     __slots__ = ("_own", "_position", "_tags", "_written", "secret_octets")
 
-    def __init__(self, octets: bytes, own: int | None = None) -> None:
-        self._tags = decode_tags(octets, _MOST_TAGS)
+    def __init__(self, octets: bytes, own: int | None = None, most: int = _MOST_TAGS) -> None:
+        self._tags = decode_tags(octets, most)
         self._own = own
         self._position = 0
         self._written: list[bytes] = []

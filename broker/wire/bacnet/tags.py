@@ -53,6 +53,8 @@ def decode_tags(octets: bytes, most: int = MOST_TAGS) -> tuple[Tag, ...]:
     open_numbers: list[int] = []
     position, end = 0, len(octets)
     while position < end:
+        if len(tags) == most:
+            raise malformed(f"more than {most} tags")
         initial = octets[position]
         behind = position + 1 + (initial & 7)
         kind = _SHORT_KINDS[initial]
@@ -68,8 +70,6 @@ def decode_tags(octets: bytes, most: int = MOST_TAGS) -> tuple[Tag, ...]:
         elif tag.kind == "closing" and (not open_numbers or open_numbers.pop() != tag.number):
             raise malformed("a closing tag without its opening")
         tags.append(tag)
-        if len(tags) > most:
-            raise malformed(f"more than {most} tags")
     if open_numbers:
         raise malformed("an opening tag without its closing")
     return tuple(tags)

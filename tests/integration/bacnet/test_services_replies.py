@@ -205,3 +205,8 @@ def test_arbitrary_octets_are_an_error_or_refused(service: int, octets: bytes) -
     except FrameError:
         return
     assert decode_refusal(service, found.octets) == found
+
+
+def test_a_long_log_is_read_in_one_reply() -> None:
+    octets = bytes.fromhex("0c05000001 1983 3a05a0 4a1388 5e") + bytes.fromhex("2101") * 5000 + b"\x5f"
+    assert acknowledged(asked("001a 0c05000001 1983"), octets) == octets
