@@ -149,12 +149,11 @@ class BacnetConversation:
         if npdu.message is not None:
             return self._take_message(mac, npdu, network, octets)
         destination = npdu.destination
-        if destination is not None:
-            if destination.network not in (network.number, GLOBAL_NETWORK):
-                self._reject(mac, npdu.source, NotRouted.NO_SUCH_NETWORK, destination.network)
-                return None
-            if npdu.hop_count == 0:  # 6.2.2: what has no hops left is not routed
-                return None
+        if destination is not None and destination.network not in (network.number, GLOBAL_NETWORK):
+            self._reject(mac, npdu.source, NotRouted.NO_SUCH_NETWORK, destination.network)
+            return None
+        # Nothing is routed on from here, so nothing can go in circles: a hop count of 0, as npm's @bacnet-js/client puts
+        # into every service but a few, is as good as any (6.2.2 has routers drop it).
         return self._take_apdu(Station(mac, npdu.source), npdu, network, octets, now)
 
     def _take_apdu(

@@ -1,17 +1,51 @@
 """Unmodified BACnet explorers through `otb connect --bacnet`: what they find, read, write, and are refused."""
 
 import asyncio
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.bacnet_field import NETWORK, explorer, found_by, rusty_devices, write_site
+from tests.end_to_end.bacnet_field import NETWORK, explorer, found_by, free_port, rusty_devices, write_site
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import Development
 from tests.integration.otb.conftest import Connected, stop
 
 SETPOINT, TEMPERATURE, PRESENT = "analog-value,1", "analog-input,1", "present-value"
+NODE_MODULE = Path(__file__).parents[1] / "peers" / "node_modules" / "@bacnet-js" / "client"
+NODE = """
+const Bacnet = require(process.argv[1]).default;
+const bbmd = {address: "127.0.0.1:" + process.argv[2]};
+const client = new Bacnet({port: Number(process.argv[3]), interface: "127.0.0.1", broadcastAddress: "127.0.0.1",
+                           apduTimeout: 10000});
+const fail = (error) => { console.error(error); process.exit(1); };
+const said = {};
+client.on("error", fail);
+client.on("listening", () => {
+  client.registerForeignDevice(bbmd, 60).then(() => client.whoIsThroughBBMD(bbmd)).catch(fail);
+});
+client.on("covNotifyUnconfirmed", (message) => {
+  said.notified = message.payload.monitoredObjectId;
+  console.log(JSON.stringify(said));
+  process.exit(0);
+});
+client.on("iAm", async ({header, payload}) => {
+  if (payload.deviceId !== 2003) return;
+  try {
+    const device = header.sender;
+    said.objects = (await client.readProperty(device, {type: 8, instance: 2003}, 76)).values.length;
+    const all = [{objectId: {type: 0, instance: 1}, properties: [{id: 8}]}];
+    said.properties = (await client.readPropertyMultiple(device, all)).values[0].values.length;
+    await client.writeProperty(device, {type: 2, instance: 1}, 85, [{type: 4, value: 21.5}], {priority: 10});
+    said.denied = await client.deviceCommunicationControl(device, 1, 1, {}).catch((error) => String(error));
+    await client.subscribeCov(device, {type: 0, instance: 1}, 7, false, false, 60);
+  } catch (error) { fail(error); }
+});
+"""
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +155,26 @@ def test_a_service_that_may_only_look_finds_and_reads_and_writes_nothing(plant: 
 
     asyncio.run(story())
     assert door.link.event("denied")["device"] == "plant/vav-2003"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.skipif(not NODE_MODULE.is_dir(), reason="npm @bacnet-js/client is not in tests/peers")
+def test_an_explorer_in_node_reads_everything_and_is_told_of_changes(plant: Development, doors: object) -> None:
+    door = doors()  # type: ignore[operator]
+    ended = subprocess.run(
+        ["node", "-e", NODE, str(NODE_MODULE), str(door.port), str(free_port())],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    assert said["objects"] >= 3
+    assert said["properties"] >= 5
+    assert "Class:4 - Code:26" in said["denied"]
+    assert said["notified"] == {"type": 0, "instance": 1}
+    written = plant.api().read("plant/vav-2003", "zone-setpoint").body["points"]["zone-setpoint"]["value"]
+    assert written == 21.5
 
 
 def test_who_has_no_access_to_the_site_has_no_way_in(plant: Development) -> None:

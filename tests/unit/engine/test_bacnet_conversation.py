@@ -204,9 +204,9 @@ def test_another_network_is_not_reachable_through_this_router() -> None:
     )
 
 
-def test_what_has_no_hops_left_is_dropped() -> None:
+def test_what_has_no_hops_left_is_answered_too_since_nothing_is_routed_on() -> None:
     talk = conversation()
-    assert talk.receive(CLIENT, sent(TO_VAV, request(), hop_count=0), 0.0) is None
+    assert isinstance(talk.receive(CLIENT, sent(TO_VAV, request(), hop_count=0), 0.0), Asked)
     assert taken(talk) == []
 
 
