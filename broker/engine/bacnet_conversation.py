@@ -152,8 +152,8 @@ class BacnetConversation:
         if destination is not None and destination.network not in (network.number, GLOBAL_NETWORK):
             self._reject(mac, npdu.source, NotRouted.NO_SUCH_NETWORK, destination.network)
             return None
-        # Nothing is routed on from here, so nothing can go in circles: a hop count of 0, as npm's @bacnet-js/client puts
-        # into every service but a few, is as good as any (6.2.2 has routers drop it).
+        # Nothing is routed on from here, so nothing can go in circles: a hop count of 0, as npm's @bacnet-js/client
+        # puts into every service but a few, is as good as any (6.2.2 has routers drop it).
         return self._take_apdu(Station(mac, npdu.source), npdu, network, octets, now)
 
     def _take_apdu(

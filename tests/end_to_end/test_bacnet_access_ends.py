@@ -14,6 +14,8 @@ import pytest
 from tests.end_to_end.bacnet_field import NETWORK, rusty_devices, write_site
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import VENDOR, Development, token_of
+from tests.end_to_end.test_break_glass import OPENER, opened, seal
+from tests.end_to_end.test_live_control import run
 from tests.end_to_end.test_locks import lift_all, set_lock
 
 pytestmark = pytest.mark.prompt
@@ -32,7 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def plant(start_shared: Start, folder: Path) -> Iterator[Development]:
     with rusty_devices(2002, 2003) as ports:
         write_site(folder, ports, 2002, 2003)
-        yield start_shared("--inventory", str(folder))
+        settings = folder.with_name("break-glass.yaml")
+        settings.write_text("break_glass: {sites: [plant]}\n")
+        yield start_shared("--inventory", str(folder), "--settings", str(settings))
 
 
 @pytest.fixture(autouse=True)
@@ -71,8 +75,8 @@ class Tunnel:
 
 
 @asynccontextmanager
-async def tunnel(plant: Development, who: str = "vendor-ana", token: str = "") -> AsyncIterator[Tunnel]:
-    headers = {"Authorization": f"Bearer {token or plant.token(who)}"}
+async def tunnel(plant: Development, who: str = "vendor-ana", token: str | None = "") -> AsyncIterator[Tunnel]:
+    headers = {} if token is None else {"Authorization": f"Bearer {token or plant.token(who)}"}
     async with (
         aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=plant.tls(who))) as client,
         client.ws_connect(
@@ -144,3 +148,30 @@ def test_an_expired_token_cuts_it_and_a_fresh_one_keeps_every_session(plant: Dev
             assert good(await kept.read(2003))
 
     asyncio.run(story())
+
+
+def test_an_emergency_gives_a_tunnel_by_the_certificate_alone_which_ends_with_it(
+    plant: Development, tmp_path: Path
+) -> None:
+    envelopes = seal(plant, tmp_path / "envelopes", 2)
+    emergency = opened(plant, *envelopes)
+
+    async def story() -> None:
+        async with tunnel(plant, OPENER, None) as way:
+            assert good(await way.read(2002))
+            assert good(await way.read(2003))
+            closing = asyncio.create_task(
+                asyncio.to_thread(run, plant, "break-glass", "close", emergency["id"], who="secops-bo")
+            )
+            while "device" in (ending := await way.tells("ending")):
+                continue
+            assert ending["reason"] == "grant_ended"
+            assert (await closing).returncode == 0
+        with pytest.raises(aiohttp.WSServerHandshakeError) as caught:
+            async with tunnel(plant, OPENER, None):
+                pass
+        assert caught.value.status == 401
+
+    asyncio.run(story())
+    sessions = plant.records("session_opened", listener="tunnel", emergency=emergency["id"])
+    assert {session["device"] for session in sessions} == {"plant/vav-2002", "plant/vav-2003"}
