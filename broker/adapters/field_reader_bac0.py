@@ -75,16 +75,19 @@ class Bac0Reader:
             kind = _SEGMENTATION.get(str(apdu.segmentationSupported), "none")
             said = Announced(instance, place, int(apdu.maxAPDULengthAccepted), kind, int(apdu.vendorID))
             self._heard.setdefault((instance, place), said)
+            await self._application.do_IAmRequest(apdu)  # so that a device asked alone need not be waited for
 
     async def networks(self, router: FieldAddress | None) -> tuple[int, ...]:
-        """See `FieldReader`."""
-        found: set[int] = set()
+        """See `FieldReader`. BAC0 forgets what comes later than the stack's own two seconds; the stack keeps it."""
         place = _address(router) if router else None
-        with contextlib.suppress(asyncio.TimeoutError):
-            for _, said in await self._network.whois_router_to_network(
-                destination=place, timeout=self._bounds.listen_seconds
-            ):
-                found.update(int(number) for number in said.iartnNetworkList)
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._bounds.listen_seconds
+        await self._application.nse.who_is_router_to_network(destination=place)
+        if place is None:
+            await asyncio.sleep(max(0.0, until - clock()))
+        learned = self._application.nsap.router_info_cache.router_dnets.items()
+        some = [numbers for (_, address), numbers in learned if place is None or address == place]
+        found = {int(number) for numbers in some for number in numbers}
         return tuple(sorted(number for number in found if 0 < number < 65535))
 
     async def who_is(

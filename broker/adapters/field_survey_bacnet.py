@@ -38,6 +38,7 @@ _HEAD_OCTETS = 32
 _MOST_ELEMENTS = 32
 _SILENCES_IN_A_ROW, _SILENCES = 3, 20
 _MOST_DOUBLES_TOLD = 20
+_MOST_NETWORKS = 64
 
 
 class TimeIsUpError(Exception):
@@ -115,8 +116,11 @@ class BacnetFieldSurvey:
         """Who said he is there on networks behind routers."""
         await self._pace.turn()
         behind = await self._reader.networks(router)
+        named = sorted(set(behind) & set(networks) if networks else behind)
+        if len(named) > _MOST_NETWORKS:
+            self.trouble.append(f"routers name {len(named)} networks, of which {_MOST_NETWORKS} were looked into")
         heard: list[Announced] = []
-        for network in sorted(set(behind) & set(networks) if networks else behind):
+        for network in named[:_MOST_NETWORKS]:
             await self._pace.turn()
             heard += await self._reader.who_is(low, high, network=network)
         return heard

@@ -93,7 +93,7 @@ def test_who_is_by_broadcast_finds_devices_of_the_segment_and_behind_its_router_
         (tmp_path / "inventory").mkdir()
         found = tmp_path / "inventory" / "found.yaml"
         ran = plant.discover(
-            *("--site", "plant", "--interface", "10.77.0.1/24", "--rate", "1000", "--listen", "2"),
+            *("--site", "plant", "--interface", "10.77.0.1/24", "--rate", "1000", "--listen", "1"),
             *("--journal", str(tmp_path / "state"), "--output", str(found)),
         )
         assert ran.returncode == 0, ran.stderr

@@ -285,6 +285,14 @@ def test_networks_behind_routers_are_looked_into_and_only_those_asked_for() -> N
     assert field.asked_networks == [8]
 
 
+def test_a_router_that_names_thousands_of_networks_does_not_take_all_the_time() -> None:
+    field = ScriptedField(ScriptedDevice(5), networks={number: [] for number in range(1, 5000)})
+    survey = look(field)
+    assert [each.instance for each in survey.found] == [5]
+    assert len(field.asked_networks) == 64
+    assert survey.trouble == ["routers name 4999 networks, of which 64 were looked into"]
+
+
 def test_two_devices_that_say_they_are_the_same_are_both_looked_at_and_told_of() -> None:
     here, there = ScriptedDevice(5), ScriptedDevice(5)
     field = ScriptedField(here, networks={9: [there]})
