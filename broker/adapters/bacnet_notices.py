@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from broker.adapters.bacnet_port import BacnetIpPort, Peer
+from broker.adapters.bacnet_peers import Peer, Port
 from broker.errors import FrameError
 from broker.wire.bacnet.apdu import (
     Abort,
@@ -31,7 +31,7 @@ class BacnetNotices:
     `instance` is the device's: what it tells in another's name is nobody's. `passed` and `refused` count.
     """
 
-    def __init__(self, instance: int, port: BacnetIpPort) -> None:
+    def __init__(self, instance: int, port: Port) -> None:
         self.passed = 0
         self.refused = 0
         self._instance = instance

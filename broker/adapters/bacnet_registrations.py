@@ -5,7 +5,8 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from broker.adapters.bacnet_port import BacnetIpPort, Place
+from broker.adapters.bacnet_peers import UdpPlace
+from broker.adapters.bacnet_port import BacnetIpPort
 from broker.errors import FrameError
 from broker.model.place import Bbmd
 from broker.wire.bacnet.bvlc import decode_result, encode_register
@@ -29,7 +30,7 @@ class BacnetRegistrations:
 
     def __init__(self, port: BacnetIpPort) -> None:
         self._port = port
-        self._known: dict[Place, Registration] = {}
+        self._known: dict[UdpPlace, Registration] = {}
         port.result = self._heard
 
     def replace(self, bbmds: Iterable[Bbmd]) -> None:
@@ -49,7 +50,7 @@ class BacnetRegistrations:
                 self._renew(place)
         self._port.bbmds = frozenset(self._known)
 
-    def _opened(self, place: Place) -> bool:
+    def _opened(self, place: UdpPlace) -> bool:
         try:
             self._port.open()
         except OSError as error:
@@ -61,7 +62,7 @@ class BacnetRegistrations:
         """What each BBMD answered last, by `host:port`."""
         return tuple((f"{host}:{port}", known.taken) for (host, port), known in self._known.items())
 
-    def _renew(self, place: Place) -> None:
+    def _renew(self, place: UdpPlace) -> None:
         known = self._known[place]
         sent = self._port.send_octets(encode_register(known.bbmd.ttl_seconds), place)
         if known.taken is None and not sent:
@@ -70,7 +71,7 @@ class BacnetRegistrations:
         due = max(_LEAST_RENEWAL_SECONDS, known.bbmd.ttl_seconds / 2) if known.taken else _RETRY_SECONDS
         known.timer = asyncio.get_running_loop().call_later(due, self._renew, place)
 
-    def _heard(self, place: Place, payload: bytes) -> None:
+    def _heard(self, place: UdpPlace, payload: bytes) -> None:
         known = self._known.get(place)
         if known is None:
             return

@@ -1,5 +1,6 @@
 """The ways to all devices of the inventory, one endpoint per place."""
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -7,6 +8,8 @@ from broker.adapters.bacnet_ip import bacnet_ip_opener
 from broker.adapters.bacnet_notices import BacnetNotices
 from broker.adapters.bacnet_port import ANYWHERE, BacnetIpPort, OwnPlace
 from broker.adapters.bacnet_registrations import BacnetRegistrations
+from broker.adapters.bacnet_sc import bacnet_sc_opener
+from broker.adapters.bacnet_sc_port import BacnetScPort, ScIdentity
 from broker.adapters.endpoint import Endpoint, OpenLink
 from broker.adapters.lane import Lane
 from broker.adapters.modbus_rtu_over_tcp import rtu_over_tcp_opener
@@ -17,6 +20,7 @@ from broker.errors import ConfigError, DeviceUnavailableError
 from broker.model.place import (
     BacnetIpWay,
     BacnetNetwork,
+    BacnetScWay,
     Device,
     EndpointBudget,
     ModbusTcpWay,
@@ -50,6 +54,8 @@ def place_of(way: Way) -> tuple[str, ...]:
     """What two devices share if they are behind the same endpoint."""
     if isinstance(way, SerialWay):
         return ("serial", way.path)
+    if isinstance(way, BacnetScWay):
+        return ("bacnet-sc", way.hub, way.failover_hub, str(way.instance))
     kind = {ModbusTcpWay: "modbus-tcp", RtuOverTcpWay: "rtu-over-tcp", BacnetIpWay: "bacnet-ip"}[type(way)]
     return (kind, way.host.lower(), str(way.port))
 
@@ -72,7 +78,8 @@ class Upstreams:
     """Keeps one endpoint per place and one lane per device.
 
     `endpoints` are the budgets of places as a whole, by their `place_name`; without one, a place bears what the most
-    capable device behind it does. `bacnet` is where BACnet/IP devices are asked from.
+    capable device behind it does. `bacnet` is where BACnet/IP devices are asked from, `sc_identity` what the broker is
+    at BACnet/SC hubs.
     """
 
     def __init__(
@@ -82,8 +89,12 @@ class Upstreams:
         bacnet: OwnPlace = ANYWHERE,
         *,
         endpoints: Iterable[EndpointBudget] = (),
+        sc_identity: ScIdentity | None = None,
     ) -> None:
         self._clock = clock
+        self._sc_identity = sc_identity
+        self._sc_ports: dict[tuple[str, ...], BacnetScPort] = {}
+        self._leaving: set[asyncio.Task[None]] = set()
         self._bacnet_port = BacnetIpPort(clock, bacnet)
         self._registrations = BacnetRegistrations(self._bacnet_port)
         self._endpoints: dict[tuple[str, ...], Endpoint] = {}
@@ -112,6 +123,7 @@ class Upstreams:
         """End everything: what is queued is not sent, what is in flight ends as unknown or without a reply."""
         self.register(())
         self._set_up((), ())
+        await asyncio.gather(*self._leaving, return_exceptions=True)
 
     def states(self) -> tuple[EndpointState, ...]:
         """What each endpoint is doing now."""
@@ -131,6 +143,8 @@ class Upstreams:
 
     def _set_up(self, devices: tuple[Device, ...], endpoints: Iterable[EndpointBudget]) -> None:
         check_ways(devices)
+        wanted_hubs = {_hubs(device.way) for device in devices if isinstance(device.way, BacnetScWay)}
+        self._dial(wanted_hubs - self._sc_ports.keys())
         wanted = {device.key: device for device in devices}
         for key, lane in tuple(self._lanes.items()):
             if key not in wanted or not _same_way(lane.device, wanted[key]):
@@ -143,6 +157,18 @@ class Upstreams:
         stated = {endpoint.at: endpoint.budget for endpoint in endpoints}
         for endpoint in self._endpoints.values():
             endpoint.bear(stated.get(endpoint.address))
+        for hubs in self._sc_ports.keys() - wanted_hubs:
+            task = asyncio.get_running_loop().create_task(self._sc_ports.pop(hubs).close())
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    def _dial(self, hubs: set[tuple[str, ...]]) -> None:
+        """Have a way to each of these hubs. Raises ConfigError."""
+        if hubs and self._sc_identity is None:
+            raise ConfigError("sc_identity_missing", "BACnet/SC devices need bacnet_sc_node in the settings.")
+        for pair in hubs:
+            assert self._sc_identity is not None
+            self._sc_ports[pair] = BacnetScPort(self._clock, pair, self._sc_identity)
 
     def _endpoint(self, way: Way) -> Endpoint:
         place = place_of(way)
@@ -154,6 +180,8 @@ class Upstreams:
         return endpoint
 
     def _notices(self, way: Way) -> BacnetNotices | None:
+        if isinstance(way, BacnetScWay):
+            return BacnetNotices(way.instance, self._sc_ports[_hubs(way)])
         return BacnetNotices(way.instance, self._bacnet_port) if isinstance(way, BacnetIpWay) else None
 
     def _opener(self, way: Way) -> OpenLink:
@@ -163,7 +191,14 @@ class Upstreams:
             return rtu_over_tcp_opener(way.host, way.port)
         if isinstance(way, SerialWay):
             return serial_opener(way)
+        if isinstance(way, BacnetScWay):
+            return bacnet_sc_opener(way, self._sc_ports[_hubs(way)])
         return bacnet_ip_opener(way.host, way.port, self._bacnet_port)
+
+
+def _hubs(way: BacnetScWay) -> tuple[str, ...]:
+    """The primary hub, and the failover hub if there is one."""
+    return (way.hub, way.failover_hub) if way.failover_hub else (way.hub,)
 
 
 def _same_way(old: Device, new: Device) -> bool:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from broker.cli.inventory_files import read_inventory
 from broker.cli.yaml_documents import Document, read_file
 from broker.errors import ConfigError, Problem
-from broker.model.place import Inventory, Organisation
+from broker.model.place import BacnetScWay, Inventory, Organisation
 from broker.settings.broker_file import Settings
 from broker.settings.fields import PathKind
 from broker.settings.findings import Finding
@@ -73,7 +73,8 @@ def describe(problem: Problem) -> str:
 
 def problems_together(loaded: LoadedSettings, inventory: Inventory) -> tuple[Problem, ...]:
     """What is wrong between settings and inventory, though each is right by itself."""
-    findings = (*_unit_id_findings(loaded.settings, inventory), *_listener_findings(loaded.settings, inventory))
+    checks = (_unit_id_findings, _hub_findings, _node_findings, _listener_findings)
+    findings = tuple(finding for check in checks for finding in check(loaded.settings, inventory))
     known = {organisation.id for organisation in inventory.organisations}
     unknown = [
         Finding(("issuers", place, "organisation"), f"the inventory has no organisation '{issuer.organisation}'")
@@ -184,6 +185,24 @@ def _unit_id_findings(settings: Settings, inventory: Inventory) -> Iterator[Find
                 yield Finding(path, f"'{key}' does not speak Modbus")
 
 
+def _hub_findings(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
+    """A hub leads to a site's BACnet network, so there must be one."""
+    for number, hub in enumerate(settings.bacnet_sc):
+        named: dict[Place, str] = {("bacnet_sc", number, "site"): hub.site}
+        named |= {("bacnet_sc", number, "sites", name): site for name, site in hub.sites.items()}
+        for place, site in named.items():
+            if inventory.bacnet_network(site) is None:
+                hint = "give the site `bacnet: {network: …}` in the inventory"
+                yield Finding(place, f"the inventory has no BACnet network for the site '{site}'", hint)
+
+
+def _node_findings(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
+    """A hub of the field lets nobody in without a certificate."""
+    behind = [device.key for device in inventory.devices if isinstance(device.way, BacnetScWay)]
+    if behind and settings.bacnet_sc_node is None:
+        yield Finding((), f"'{behind[0]}' is behind a BACnet/SC hub", "give bacnet_sc_node with a certificate for it")
+
+
 def _listener_findings(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
     """No address and port may be listened on twice."""
     taken = [(device.listen, f"device {device.key}") for device in inventory.devices if device.listen]
@@ -197,6 +216,8 @@ def _listener_findings(settings: Settings, inventory: Inventory) -> Iterator[Fin
 def _listeners(settings: Settings) -> Iterator[tuple[Place, str]]:
     for number, modbus in enumerate(settings.modbus_tls):
         yield ("modbus_tls", number, "port"), _socket_address(modbus.address, modbus.port)
+    for number, hub in enumerate(settings.bacnet_sc):
+        yield ("bacnet_sc", number, "port"), _socket_address(hub.address, hub.port)
     if settings.https is not None:
         yield ("https", "port"), _socket_address(settings.https.address, settings.https.port)
     yield ("ops", "port"), _socket_address(settings.ops.address, settings.ops.port)

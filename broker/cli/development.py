@@ -45,7 +45,16 @@ from broker.cli.serving import prepare
 from broker.cli.yaml_documents import read_file
 from broker.errors import UnavailableError
 from broker.ledger.notes import verifier_of
-from broker.model.place import BacnetIpWay, Device, Inventory, ModbusTcpWay, Organisation, Protocol, RtuOverTcpWay
+from broker.model.place import (
+    BacnetIpWay,
+    BacnetScWay,
+    Device,
+    Inventory,
+    ModbusTcpWay,
+    Organisation,
+    Protocol,
+    RtuOverTcpWay,
+)
 from broker.wiring.broker import Broker
 
 ISSUERS = {OWNER: "https://issuer.plant.example", VENDOR: "https://issuer.acme.example"}
@@ -139,6 +148,7 @@ class Development:
         return {
             "api": f"https://{at.https}",
             "modbus_tls": at.modbus_tls[0],
+            "bacnet_sc": [f"wss://{address}" for address in at.bacnet_sc],
             "ops": f"http://{at.ops}",
             "ca": "ca.pem",
             "pid": os.getpid(),
@@ -256,7 +266,8 @@ class Development:
 
     def _write_settings(self) -> None:
         units: dict[int, str] = {}
-        for device in self._inventory().devices:
+        inventory = self._inventory()
+        for device in inventory.devices:
             if device.protocol is Protocol.MODBUS:
                 units.setdefault(device.unit_id, device.key)
         listener = {"address": "127.0.0.1", "port": 0, "certificate_file": "server.pem", "key_file": "server.key"}
@@ -278,6 +289,7 @@ class Development:
             "state_dir": ".",
             "inventory": str((self.options.inventory or self.folder / "inventory").resolve()),
             "modbus_tls": [{**listener, "unit_ids": units}],
+            "bacnet_sc": [{**listener, "site": network.site} for network in inventory.bacnet_networks[:1]],
             "https": listener,
             "ops": {"address": "127.0.0.1", "port": 0},
             "issuers": issuers,
@@ -333,8 +345,10 @@ def _device_facts(device: Device, folder: Path) -> dict[str, Any]:
     way = device.way
     if isinstance(way, ModbusTcpWay | RtuOverTcpWay | BacnetIpWay):
         at = f"{way.host}:{way.port}"
+    elif isinstance(way, BacnetScWay):
+        at = way.hub
     else:
         at = str(Path(way.path).relative_to(folder)) if Path(way.path).is_relative_to(folder) else way.path
-    if isinstance(way, BacnetIpWay):
+    if isinstance(way, BacnetIpWay | BacnetScWay):
         return {"protocol": "bacnet", "instance": way.instance, "upstream": at}
     return {"protocol": "modbus", "sni": device.sni, "unit_id": device.unit_id, "upstream": at}

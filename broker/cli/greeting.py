@@ -15,7 +15,8 @@ def greeting(development: Development, broker: Broker) -> Iterator[str]:
     """Lines for people; programs read `dev.json`."""
     at, folder = broker.addresses, development.options.folder
     yield f"The development broker is ready; it serves on loopback only. Everything is in {folder}"
-    yield f"  API https://{at.https}  Modbus TLS {at.modbus_tls[0]}  health and metrics http://{at.ops}"
+    hubs = "".join(f"  BACnet/SC wss://{address}" for address in at.bacnet_sc)
+    yield f"  API https://{at.https}  Modbus TLS {at.modbus_tls[0]}{hubs}  health and metrics http://{at.ops}"
     yield "  who is there: " + ", ".join(f"{persona.name} ({persona.subject})" for persona in PERSONAS)
     yield f"  try: {otb_program()} --dev {folder} --as vendor-ana ls"
     yield from _open_windows(broker)

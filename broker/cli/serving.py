@@ -70,7 +70,7 @@ def prepare(loaded: LoadedSettings, organisation_folder: Path | None = None) -> 
     settings = loaded.settings
     state_dir = Path(settings.state_dir)
     state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-    listeners = (*settings.modbus_tls, *((settings.https,) if settings.https else ()))
+    listeners = (*settings.modbus_tls, *settings.bacnet_sc, *((settings.https,) if settings.https else ()))
     sources = FileSources(
         state_dir,
         Path(settings.inventory),
@@ -138,7 +138,8 @@ def serve(path: str) -> int:
 
     async def tell() -> None:
         at = broker.addresses
-        log.info("serving: modbus_tls %s, https %s, ops %s", ", ".join(at.modbus_tls) or "-", at.https or "-", at.ops)
+        native = ", ".join(at.modbus_tls) or "-", ", ".join(at.bacnet_sc) or "-"
+        log.info("serving: modbus_tls %s, bacnet_sc %s, https %s, ops %s", *native, at.https or "-", at.ops)
 
     run_loop(run_until_signal(broker, tell))
     return 0

@@ -168,13 +168,36 @@ class BacnetIpWay:
     segmentation: Segmentation = Segmentation.BOTH
 
 
-Way = ModbusTcpWay | RtuOverTcpWay | SerialWay | BacnetIpWay
+@dataclass(frozen=True, slots=True)
+class BacnetScWay:
+    """BACnet/SC through the hub at that URI, or through the failover hub; `instance` is the device's object instance.
+
+    `vmac` is the device's, or that of the router in front of it (then `network` and `address` are as with BACnet/IP);
+    without it, the network is asked for the device by its instance.
+    """
+
+    hub: str
+    instance: int
+    failover_hub: str = ""
+    vmac: bytes = b""
+    network: int | None = None
+    address: bytes = b""
+    max_apdu: int = 1476
+    segmentation: Segmentation = Segmentation.BOTH
+
+
+BacnetWay = BacnetIpWay | BacnetScWay
+Way = ModbusTcpWay | RtuOverTcpWay | SerialWay | BacnetIpWay | BacnetScWay
 
 
 def place_name(way: Way) -> str:
-    """Where a way leads, for people: `host:port` (an IPv6 address in brackets) or the path of a line."""
+    """Where a way leads, for people: `host:port` (an IPv6 address in brackets), the path of a line, or a device's
+    instance at a hub.
+    """
     if isinstance(way, SerialWay):
         return way.path
+    if isinstance(way, BacnetScWay):
+        return f"{way.instance} at {way.hub}"
     return f"[{way.host}]:{way.port}" if ":" in way.host else f"{way.host}:{way.port}"
 
 
@@ -280,7 +303,7 @@ class Device:
     @property
     def bacnet_address(self) -> bytes:
         """The MAC under which BACnet tools reach it on the site's network; empty if it does not speak BACnet."""
-        if self.bacnet.address or not isinstance(self.way, BacnetIpWay):
+        if self.bacnet.address or not isinstance(self.way, BacnetIpWay | BacnetScWay):
             return self.bacnet.address
         return virtual_mac(self.way.instance)
 

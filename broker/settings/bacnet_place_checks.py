@@ -50,16 +50,20 @@ def bacnet_device_findings(devices: Iterable[tuple[Path, BacnetDeviceEntry]]) ->
     instances: dict[tuple[str, int], str] = {}
     addresses: dict[tuple[str, bytes], str] = {}
     for path, device in devices:
-        instance = device.upstream.bacnet_ip.instance
+        kind = "bacnet_ip" if device.upstream.bacnet_ip is not None else "bacnet_sc"
+        entry = device.upstream.bacnet_ip or device.upstream.bacnet_sc
+        if entry is None:
+            continue
+        instance = entry.instance
         first = instances.setdefault((device.site, instance), device.key)
         if first != device.key:
             message = f"the instance {instance} is already that of {first}"
             hint = "device instances are unique in an internetwork (12.11.1)"
-            yield Finding((*path, "upstream", "bacnet_ip", "instance"), message, hint)
+            yield Finding((*path, "upstream", kind, "instance"), message, hint)
             continue
         given = device.bacnet.to_model().address
         first = addresses.setdefault((device.site, given or virtual_mac(instance)), device.key)
         if first != device.key:
-            where = ("bacnet", "virtual_address") if given else ("upstream", "bacnet_ip", "instance")
+            where = ("bacnet", "virtual_address") if given else ("upstream", kind, "instance")
             message = f"{first} already has this address on the network of the site"
             yield Finding((*path, *where), message, "give one of them another bacnet.virtual_address")

@@ -23,7 +23,7 @@ from broker.settings.fields import (
     is_loopback,
 )
 from broker.settings.issuing import IssuerSection
-from broker.settings.listening import HttpsListener, ModbusTlsListener, OpsListener
+from broker.settings.listening import BacnetScListener, BacnetScNode, HttpsListener, ModbusTlsListener, OpsListener
 from broker.settings.notifying import NoticeChannel
 from broker.settings.ticketing import TicketsSection
 
@@ -235,6 +235,10 @@ class Settings(Section):
     """Folder of the inventory's YAML files."""
     modbus_tls: tuple[ModbusTlsListener, ...] = ()
     """Listeners for Modbus/TCP Security."""
+    bacnet_sc: Annotated[tuple[BacnetScListener, ...], Field(max_length=64)] = ()
+    """BACnet/SC hubs."""
+    bacnet_sc_node: BacnetScNode | None = None
+    """What the broker is at the BACnet/SC hubs of the field; without it, no device is reached through one."""
     https: HttpsListener | None = None
     """Listener for the API and the tunnels."""
     ops: OpsListener = OpsListener()
@@ -268,8 +272,8 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _someone_can_connect(self) -> "Settings":
-        if not self.modbus_tls and self.https is None:
-            raise ValueError("there is no listener: give modbus_tls or https")
+        if not self.modbus_tls and not self.bacnet_sc and self.https is None:
+            raise ValueError("there is no listener: give modbus_tls, bacnet_sc or https")
         if self.enrolment is not None and self.https is None:
             raise ValueError("people enrol through https: give it too, or leave enrolment out")
         wants_tokens = self.https is not None and self.https.requirement in (Requirement.TOKEN, Requirement.BOTH)

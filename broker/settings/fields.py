@@ -94,6 +94,13 @@ def https_or_loopback(url: str) -> str:
     return url
 
 
+def _wss(uri: str) -> str:
+    parts = urlsplit(uri)
+    if parts.scheme != "wss" or not parts.hostname or parts.username or parts.password or parts.fragment:
+        raise ValueError("must be like wss://HOST:PORT/")
+    return uri
+
+
 DnsLabel = Annotated[str, StringConstraints(pattern=f"^{LABEL}$"), WithJsonSchema({"type": "string", "format": "id"})]
 RoleName = Annotated[
     str,
@@ -109,6 +116,7 @@ Word = Annotated[
     StringConstraints(min_length=1, max_length=300, pattern=r"^[^\x00-\x20\x7f]+$"),
     AfterValidator(_visible),
 ]
+WssUri = Annotated[Word, AfterValidator(_wss)]
 LedgerKey = Annotated[
     str,
     StringConstraints(pattern=r"^[^\s+]{1,300}\+[0-9a-f]{8}\+[A-Za-z0-9+/=]{44,64}$"),

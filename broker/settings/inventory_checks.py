@@ -112,10 +112,13 @@ def _device_findings(device: _Device, names: Names) -> Iterator[Finding]:
         yield Finding(("segment",), message, did_you_mean(device.segment, here))
     ways = device.upstream.ways()
     if len(ways) != 1:
-        yield Finding(("upstream",), "there must be exactly one way to a device", "modbus_tcp, rtu_over_tcp or serial")
+        known = (
+            "bacnet_ip or bacnet_sc" if isinstance(device, BacnetDeviceEntry) else "modbus_tcp, rtu_over_tcp or serial"
+        )
+        yield Finding(("upstream",), "there must be exactly one way to a device", known)
     else:
         yield from _serial_findings(device)
-    if isinstance(device, BacnetDeviceEntry):
+    if isinstance(device, BacnetDeviceEntry) and device.upstream.bacnet_ip is not None:
         found = bacnet_way_findings(device.upstream.bacnet_ip)
         yield from (finding.under(("upstream", "bacnet_ip")) for finding in found)
     yield from _budget_findings(device.budget)

@@ -21,6 +21,7 @@ from broker.model.place import (
     SerialWay,
     Way,
 )
+from broker.settings.bacnet_sc_way import BacnetScEntry, Instance
 from broker.settings.fields import LABEL, DnsLabel, Host, IpAddress, Port, Section, Text
 from broker.settings.inventory_points import BacnetPointEntry, ModbusPointEntry
 
@@ -70,7 +71,6 @@ def _virtual_mac(text: str) -> str:
 
 _LARGEST_OCTET = 255
 _LONGEST_VIRTUAL_MAC = 6
-Instance = Annotated[int, Field(ge=0, le=4194302)]
 NetworkNumber = Annotated[int, Field(ge=1, le=65534)]  # 6.2.2: 0 and 65535 name no single network
 Mac = Annotated[str, StringConstraints(max_length=24), AfterValidator(_mac)]
 VirtualMac = Annotated[str, StringConstraints(max_length=24), AfterValidator(_virtual_mac)]
@@ -220,14 +220,16 @@ class ModbusUpstreamEntry(Section):
 
 
 class BacnetUpstreamEntry(Section):
-    """The way to a BACnet device."""
+    """The way to a BACnet device: either bacnet_ip or bacnet_sc."""
 
-    bacnet_ip: BacnetIpEntry
+    bacnet_ip: BacnetIpEntry | None = None
     """BACnet/IP."""
+    bacnet_sc: BacnetScEntry | None = None
+    """BACnet/SC."""
 
     def ways(self) -> tuple[Way, ...]:
-        """The one way."""
-        return (self.bacnet_ip.to_model(),)
+        """The ways that are given; one is right."""
+        return tuple(way.to_model() for way in (self.bacnet_ip, self.bacnet_sc) if way is not None)
 
 
 class EndpointBudgetEntry(Section):

@@ -1,11 +1,22 @@
-"""Where callers connect: Modbus/TCP Security, HTTPS, and the operator's port on loopback."""
+"""Where callers connect: Modbus/TCP Security, BACnet/SC, HTTPS, and the operator's port on loopback."""
 
 from typing import Annotated
 
 from pydantic import Field, model_validator
 
 from broker.model.trust import Requirement
-from broker.settings.fields import DeviceKey, File, Host, IpAddress, OwnPort, SecretFile, Section, is_loopback
+from broker.settings.fields import (
+    DeviceKey,
+    DnsLabel,
+    File,
+    Host,
+    IpAddress,
+    OwnPort,
+    SecretFile,
+    Section,
+    WssUri,
+    is_loopback,
+)
 
 UnitId = Annotated[int, Field(ge=0, le=255)]
 
@@ -42,6 +53,57 @@ class ModbusTlsListener(Section):
     """Device (`site/device`) by unit id, for callers whose TLS names no device (SNI)."""
     limits: ModbusTlsLimits = ModbusTlsLimits()
     """Limits of this listener."""
+
+
+class BacnetScLimits(Section):
+    """What one BACnet/SC hub bears at most, and how patient it is."""
+
+    max_connections: Annotated[int, Field(ge=1, le=65536)] = 1024
+    """Connections open at once."""
+    max_connections_per_peer: Annotated[int, Field(ge=1, le=65536)] = 256
+    """Connections open at once from one IP address."""
+    handshake_seconds: Annotated[float, Field(gt=0, le=120)] = 10.0
+    """Time from TCP connect to a finished TLS handshake, and again from there to a WebSocket."""
+    connect_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Time from the WebSocket to an accepted Connect-Request."""
+    heartbeat_seconds: Annotated[float, Field(ge=1, le=3600)] = 300.0
+    """Silence after which a node is asked whether it is there; it has as long again to answer."""
+    write_buffer_octets: Annotated[int, Field(ge=4096, le=16 * 1024**2)] = 65536
+    """Messages that a slow node may leave unread before nothing more is taken from it."""
+
+
+class BacnetScListener(Section):
+    """One BACnet/SC hub in front of a site's devices; TLS 1.3 with a client certificate is always required."""
+
+    address: IpAddress
+    """IP address to listen on."""
+    port: OwnPort = 47808
+    """TCP port; 0 takes a free one."""
+    certificate_file: File
+    """PEM certificate chain that the hub shows, leaf first."""
+    key_file: SecretFile
+    """PEM private key of that certificate."""
+    site: DnsLabel
+    """Site whose devices are behind this hub; it needs a BACnet network in the inventory."""
+    sites: dict[Host, DnsLabel] = Field(default_factory=dict, max_length=256)
+    """Another site for nodes whose TLS names the hub so (SNI)."""
+    direct_uris: Annotated[tuple[WssUri, ...], Field(max_length=8)] = ()
+    """Where nodes may connect directly (`dc.bsc.bacnet.org`), as they see it; none: only as to a hub."""
+    limits: BacnetScLimits = BacnetScLimits()
+    """Limits of this hub."""
+
+
+class BacnetScNode(Section):
+    """The operational certificate with which the broker connects to the field's BACnet/SC hubs."""
+
+    certificate_file: File
+    """PEM certificate chain, leaf first, with both server and client authentication."""
+    key_file: SecretFile
+    """PEM private key of that certificate."""
+    ca_file: File
+    """PEM certificates of the field's BACnet/SC authority: a hub is believed if its certificate chains to them."""
+    heartbeat_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
+    """Silence after which the hub is asked whether it is there; it has as long again to answer."""
 
 
 class HttpsLimits(Section):

@@ -5,7 +5,6 @@ import importlib.metadata
 import logging
 import secrets
 import sys
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -44,6 +43,7 @@ from broker.model.proposal import ProposalAct
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, RecordKind
 from broker.settings.broker_file import Settings
+from broker.wiring.bacnet_hubs import BacnetHubs
 from broker.wiring.emergencies import Emergencies
 from broker.wiring.exports import checkpoint_export
 from broker.wiring.figures import figures
@@ -55,7 +55,7 @@ from broker.wiring.locks import lock_keeper
 from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
 from broker.wiring.notices import Notices
-from broker.wiring.parts import ledger_key, policy_engine, state_place, tunnels, upstreams
+from broker.wiring.parts import Addresses, command_places, ledger_key, policy_engine, state_place, tunnels, upstreams
 from broker.wiring.people.parts import people
 from broker.wiring.policy_review import PolicyReview
 from broker.wiring.proposals import proposal_book
@@ -70,15 +70,6 @@ SWITCH_INTERVAL_SECONDS = 0.0005
 DRAIN_SECONDS = 5.0
 STOPPING = "the broker stops"
 LEDGER_CLOSED = "the ledger is closed"
-
-
-@dataclass(slots=True)
-class Addresses:
-    """Where the broker can be reached, `host:port`; known once it has started."""
-
-    modbus_tls: tuple[str, ...] = ()
-    https: str = ""
-    ops: str = ""
 
 
 class Broker:
@@ -126,18 +117,18 @@ class Broker:
         )
         self.leaves = self._new_leaves()
         self.requests = request_book(
-            self.settings, self.clock, self.ledger, self.desk, self.register, self.policy, self.state
+            settings, self.clock, self.ledger, self.desk, self.register, self.policy, self.state
         )
         self.driver.uses = self.requests.uses
         self.gate = self._new_gate()
         self.tunnels = tunnels(self.gate, self._prove, self.identity_refusals, settings)
+        self.hubs = BacnetHubs(settings, self.authenticator, self.gate, self.frame_refusals, self.identity_refusals)
         self.logouts = LogoutKeeper(self.clock, self.ledger, self.authenticator, self.register, self.state)
         self.https = HttpsApi(
             settings.https, self.gate, self.authenticator, self.tunnels, self.logouts, self.identity_refusals
         )
-        self.host_commands = HostCommands(self.clock, self.ledger, _places(settings))
-        self._checkpoint_at = 0.0
-        self._started = self._stopped = False
+        self.host_commands = HostCommands(self.clock, self.ledger, command_places(settings))
+        self._checkpoint_at, self._started, self._stopped = 0.0, False, False
         self._ops = OpsListener(self.readiness, self.figures)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -282,6 +273,7 @@ class Broker:
         self._stopped = True
         self.register.shut_for.add(STOPPING)
         await self.modbus.stop()
+        await self.hubs.stop()
         await self.https.stop()
         self.register.end_all(EndReason.BROKER_STOPPED)
         self.supervision.stop()
@@ -291,6 +283,7 @@ class Broker:
         await self.https.close()
         await self._ops.close()
         self.modbus.close_all()
+        self.hubs.close_all()
         self.https.close_all()
         for task in self._tasks:
             task.cancel()
@@ -355,6 +348,7 @@ class Broker:
     async def _open_listeners(self) -> None:
         inventory = self.desk.in_force.inventory
         self.addresses.modbus_tls = await self.modbus.open(inventory)
+        self.addresses.bacnet_sc = await self.hubs.open(inventory)
         self.addresses.https = await self.https.open(inventory)
         host, port = await self._ops.start(self.settings.ops.address, self.settings.ops.port)
         self.addresses.ops = f"{host}:{port}"
@@ -376,6 +370,7 @@ class Broker:
 
     def _trust_changed(self, inventory: Inventory) -> None:
         self.modbus.renew(inventory)
+        self.hubs.renew(inventory)
         self.https.renew(inventory)
 
     def _ledger_state(self, state: State, detail: str) -> None:
@@ -398,8 +393,3 @@ class Broker:
 def _first_cov_process() -> int:
     """By chance, so that what an earlier run left at a device is nobody's."""
     return secrets.randbelow(0xFFFF_FFFF) + 1
-
-
-def _places(settings: Settings) -> list[Path]:
-    """The folders that commands on this host act on."""
-    return [Path(place) for place in (settings.state_dir, settings.ledger_folder, *settings.host_journals)]

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from broker.adapters.ledger_files import State
+from broker.listeners.bacnet_sc import LISTENER as BACNET_SC
 from broker.listeners.modbus_tls import LISTENER as MODBUS_TLS
 from broker.wiring.https_api import LISTENER as HTTPS
 
@@ -20,7 +21,7 @@ def figures(broker: Broker) -> Figures:
     sessions: Counter[tuple[str, ...]] = Counter((session.listener,) for session in broker.register.sessions())
     connections: Counter[tuple[str, ...]] = Counter()
     refused: Counter[tuple[str, ...]] = Counter()
-    for name, listener in ((MODBUS_TLS, broker.modbus), (HTTPS, broker.https)):
+    for name, listener in ((MODBUS_TLS, broker.modbus), (BACNET_SC, broker.hubs), (HTTPS, broker.https)):
         connections[name,] += listener.connections
         refused.update({(name, code): count for code, count in listener.refusals.items()})
     return {

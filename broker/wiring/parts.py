@@ -3,14 +3,17 @@
 import logging
 import ssl
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from uuid import NAMESPACE_URL, uuid5
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sqlalchemy import make_url
 
 from broker.adapters.bacnet_port import OwnPlace
+from broker.adapters.bacnet_sc_port import ScIdentity
 from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.opa_connection import OpaServer
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
@@ -26,10 +29,22 @@ from broker.listeners.tls_context import ServerContext, server_context
 from broker.listeners.tunnel import Prove, TunnelListener
 from broker.model.place import Inventory
 from broker.settings.broker_file import LedgerSection, Settings
-from broker.settings.listening import HttpsListener, ModbusTlsListener
+from broker.settings.listening import BacnetScListener, HttpsListener, ModbusTlsListener
+from broker.wire.bacnet.sc_message import VMAC_OCTETS
+from broker.wire.bacnet.sc_node import NodeTimes
 
 log = logging.getLogger(__name__)
 MakeContext = Callable[[Inventory], ServerContext]
+
+
+@dataclass(slots=True)
+class Addresses:
+    """Where the broker can be reached, `host:port`; known once it has started."""
+
+    modbus_tls: tuple[str, ...] = ()
+    bacnet_sc: tuple[str, ...] = ()
+    https: str = ""
+    ops: str = ""
 
 
 def tunnels(gate: Gate, prove: Prove, refusals: IdentityRefusals, settings: Settings) -> TunnelListener:
@@ -47,9 +62,10 @@ def tunnels(gate: Gate, prove: Prove, refusals: IdentityRefusals, settings: Sett
 
 
 def listener_context(
-    settings: ModbusTlsListener | HttpsListener,
+    settings: ModbusTlsListener | BacnetScListener | HttpsListener,
     client_certificate: Literal["required", "optional"],
     inventory: Inventory,
+    oldest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_2,
 ) -> ServerContext:
     """A listener's TLS context; OpenSSL's store is the union of all organisations' anchors. Raises ConfigError."""
     return server_context(
@@ -57,6 +73,7 @@ def listener_context(
         Path(settings.key_file),
         client_anchors_pem=[anchor for organisation in inventory.organisations for anchor in organisation.anchors],
         client_certificate=client_certificate,
+        oldest=oldest,
     )
 
 
@@ -88,6 +105,31 @@ def ledger_key(settings: LedgerSection) -> Ed25519PrivateKey:
     return key
 
 
+def command_places(settings: Settings) -> list[Path]:
+    """The folders that commands on this host act on."""
+    return [Path(place) for place in (settings.state_dir, settings.ledger_folder, *settings.host_journals)]
+
+
+def sc_names(settings: Settings, place: str) -> tuple[bytes, bytes]:
+    """The device UUID and the VMAC that this broker has at a place: they stay (AB.1.5.3), since they follow from the
+    place and from the name of the ledger, which no other broker has. A Random-48 VMAC has 2 in the lower half of its
+    first octet (AB.1.5.2).
+    """
+    uuid = uuid5(NAMESPACE_URL, f"{settings.ledger.origin} {place}").bytes
+    return uuid, bytes((uuid[0] & 0xF0 | 0x02, *uuid[1:VMAC_OCTETS]))
+
+
+def upstreams(settings: Settings, inventory: Inventory, clock: Clock) -> Upstreams:
+    """The ways to all devices. Raises ConfigError."""
+    node, identity = settings.bacnet_sc_node, None
+    if node is not None:
+        files = Path(node.certificate_file), Path(node.key_file), Path(node.ca_file)
+        times = NodeTimes(heartbeat_seconds=node.heartbeat_seconds)
+        identity = ScIdentity(*sc_names(settings, "bacnet_sc_node"), *files, times)
+    bacnet = OwnPlace(**settings.bacnet_ip.model_dump())
+    return Upstreams(inventory.devices, clock, bacnet, endpoints=inventory.endpoints, sc_identity=identity)
+
+
 def state_place(settings: Settings) -> StatePlace:
     """Where the state is kept. Raises ConfigError."""
     state = settings.state
@@ -105,12 +147,6 @@ def state_place(settings: Settings) -> StatePlace:
 
 # An evaluation's time on the clock, where its worker has to share the processor, in budgets of processor time.
 WALL_CLOCK_FACTOR = 5
-
-
-def upstreams(settings: Settings, inventory: Inventory, clock: Clock) -> Upstreams:
-    """The ways to the inventory's devices."""
-    bacnet = OwnPlace(**settings.bacnet_ip.model_dump())
-    return Upstreams(inventory.devices, clock, bacnet, endpoints=inventory.endpoints)
 
 
 def policy_engine(settings: Settings) -> EmbeddedPolicyEngine | OpaPolicyEngine:

@@ -1,4 +1,4 @@
-"""One contract for BACnet/IP, held by the simulator and by a device that nobody here wrote."""
+"""One contract for BACnet/IP and BACnet/SC, held by the simulator and by devices that nobody here wrote."""
 
 import asyncio
 import socket
@@ -14,7 +14,17 @@ from bacpypes3.pdu import IPv4Address
 
 from broker.adapters.simulators.bacnet_device import BacnetDeviceSimulator
 from broker.model.operation import BacnetProperty, Operation, Relayed, Request
-from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol, Segmentation
+from broker.model.place import (
+    BacnetAddress,
+    BacnetIpWay,
+    BacnetScWay,
+    BacnetWay,
+    Budget,
+    Device,
+    Point,
+    Protocol,
+    Segmentation,
+)
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.bacnet.bvlc import mac_of
 from broker.wire.bacnet.cov import CovNotification, encode_cov_subscription
@@ -23,6 +33,7 @@ from broker.wire.bacnet.property_requests import Write, encode_read_property_mul
 from broker.wire.bacnet.references import reference_of
 from broker.wire.bacnet.values import encode_value, text_of_value
 from broker.wire.meaning import compose_look, compose_undo, values_of
+from tests.contract.sc_field import field_pki, foreign_device, foreign_hub, identity
 from tests.integration.upstreams.asking import asked, upstreams
 
 INSTANCE = 1001
@@ -90,7 +101,22 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-DEVICES = {"BacnetDeviceSimulator": simulated, "rusty-bacnet": rusty, "behind a router": routed}
+@asynccontextmanager
+async def rusty_sc() -> AsyncIterator[BacnetWay]:
+    """The same at a hub in Rust."""
+    pki = field_pki()
+    async with foreign_hub(pki) as hub:
+        url = await hub.url()
+        async with foreign_device(pki, url, INSTANCE):
+            yield BacnetScWay(url, INSTANCE)
+
+
+DEVICES = {
+    "BacnetDeviceSimulator": simulated,
+    "rusty-bacnet": rusty,
+    "behind a router": routed,
+    "rusty-bacnet over BACnet/SC": rusty_sc,
+}
 every_device = pytest.mark.parametrize("name", DEVICES)
 Ask = Callable[[Request], Awaitable[Relayed]]
 
@@ -107,9 +133,9 @@ DEVICE = Device(
 
 def with_device(name: str, test: Callable[[Ask, Device], Awaitable[None]], **way: object) -> None:
     async def play() -> None:
-        async with DEVICES[name]() as at:
-            device = replace(DEVICE, way=replace(at, **way))  # type: ignore[arg-type]
-            async with upstreams(device) as ways:
+        async with DEVICES[name]() as there:
+            device = replace(DEVICE, way=replace(there, **way))  # type: ignore[arg-type]
+            async with upstreams(device, sc_identity=identity(field_pki())) as ways:
                 await test(lambda request: asked(ways.upstream(device.key), request), device)
                 (state,) = ways.states()
                 assert (state.faults, state.timeouts, state.in_flight) == (0, 0, 0)
@@ -310,9 +336,9 @@ def with_notifications(
     name: str, test: Callable[[Ask, Device, Callable[[Told | None], None]], Awaitable[None]]
 ) -> None:
     async def play() -> None:
-        async with DEVICES[name]() as at:
-            device = replace(DEVICE, way=at)
-            async with upstreams(device) as ways:
+        async with DEVICES[name]() as there:
+            device = replace(DEVICE, way=there)
+            async with upstreams(device, sc_identity=identity(field_pki())) as ways:
                 lane = ways.upstream(device.key)
                 await test(lambda request: asked(lane, request), device, lane.notifications)
 

@@ -14,7 +14,7 @@ from broker.cli.development import Development as Maker
 from broker.cli.development import DevelopmentOptions
 from tests.end_to_end.development import START_SECONDS, Development
 
-_SERVING = re.compile(r"serving: modbus_tls (\S+), https (\S+), ops (\S+)")
+_SERVING = re.compile(r"serving: modbus_tls (\S+), bacnet_sc \S+, https (\S+), ops (\S+)")
 
 
 class Serving(Development):

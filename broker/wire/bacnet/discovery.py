@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
-from broker.model.place import BacnetAddress, BacnetIpWay, Device
+from broker.model.place import BacnetAddress, BacnetIpWay, BacnetScWay, Device
 from broker.model.vocabulary import Action
 from broker.wire.bacnet.apdu import LARGEST_MAX_APDU, Kind
 from broker.wire.bacnet.encoding import (
@@ -123,7 +123,7 @@ def announcement(sought: Sought, device: Device) -> bytes:
 
 
 def _instance(device: Device) -> int | None:
-    return device.way.instance if isinstance(device.way, BacnetIpWay) else None
+    return device.way.instance if isinstance(device.way, BacnetIpWay | BacnetScWay) else None
 
 
 def _object_of(sought: Sought, device: Device) -> tuple[tuple[str, int], str] | None:

@@ -4,7 +4,7 @@ The request is sent once. If it goes in segments, those that were never acknowle
 times: the device carries nothing out before it has all of them.
 """
 
-from broker.model.place import BacnetIpWay, Segmentation
+from broker.model.place import BacnetWay, Segmentation
 from broker.wire.bacnet.apdu import (
     LARGEST_MAX_APDU,
     Abort,
@@ -53,7 +53,7 @@ class Transaction:
         """Whether the device has begun to answer."""
         return self._receiver is not None
 
-    def start(self, payload: bytes, invoke: int, way: BacnetIpWay, now: float) -> list[bytes]:
+    def start(self, payload: bytes, invoke: int, way: BacnetWay, now: float) -> list[bytes]:
         """The first octets of a bare request. `failed` is `request_too_long` if the device does not take it."""
         self._invoke = invoke
         self.wake_at = now + self._timeout

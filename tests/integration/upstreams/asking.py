@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from broker.adapters.bacnet_port import ANYWHERE, OwnPlace
+from broker.adapters.bacnet_sc_port import ScIdentity
 from broker.adapters.clock import SystemClock
 from broker.adapters.lane import Lane
 from broker.adapters.upstreams import Upstreams
@@ -45,12 +46,15 @@ def said(request: Request, relayed: Relayed) -> tuple[tuple[str, str], ...]:
 
 @asynccontextmanager
 async def upstreams(
-    *devices: Device, endpoints: tuple[EndpointBudget, ...] = (), bacnet: OwnPlace = ANYWHERE
+    *devices: Device,
+    endpoints: tuple[EndpointBudget, ...] = (),
+    bacnet: OwnPlace = ANYWHERE,
+    sc_identity: ScIdentity | None = None,
 ) -> AsyncIterator[Upstreams]:
     """The ways to these devices; no callback may have failed by the end."""
     failures: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
-    ways = Upstreams(devices, SystemClock(), bacnet, endpoints=endpoints)
+    ways = Upstreams(devices, SystemClock(), bacnet, endpoints=endpoints, sc_identity=sc_identity)
     try:
         yield ways
     finally:

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import pytest
 
-from broker.adapters.bacnet_port import BacnetIpPort, OwnPlace, Peer, Whereabouts
+from broker.adapters.bacnet_peers import Peer, Whereabouts
+from broker.adapters.bacnet_port import BacnetIpPort, OwnPlace
 from broker.adapters.clock import SystemClock
 from broker.model.operation import Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol

@@ -8,7 +8,8 @@ from typing import Any
 from bacpypes3.ipv4.link import BBMDLinkLayer
 from bacpypes3.pdu import IPv4Address
 
-from broker.adapters.bacnet_port import BacnetIpPort, Peer, Whereabouts
+from broker.adapters.bacnet_peers import Peer, Whereabouts
+from broker.adapters.bacnet_port import BacnetIpPort
 from broker.adapters.bacnet_registrations import BacnetRegistrations
 from broker.adapters.clock import SystemClock
 from broker.model.place import Bbmd

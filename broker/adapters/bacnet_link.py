@@ -1,0 +1,178 @@
+"""BACnet to one place: a slot for one request on the way that all devices share, with deadlines of our own.
+
+No request is ever sent twice; see `Transaction` for what may be, of one that goes in segments.
+"""
+
+import asyncio
+
+from broker.adapters.alarm import Alarm
+from broker.adapters.bacnet_peers import Peer, Place, Port, Whereabouts
+from broker.adapters.endpoint import Endpoint
+from broker.adapters.lane import DEVICE_DOWN, Job, lost
+from broker.errors import FrameError
+from broker.model.operation import Relayed
+from broker.model.place import BacnetIpWay, BacnetScWay, BacnetWay
+from broker.model.vocabulary import Reason, Result
+from broker.wire.bacnet.apdu import Apdu, Kind
+from broker.wire.bacnet.judging import judge
+from broker.wire.bacnet.npdu import Address
+from broker.wire.bacnet.transaction import Transaction
+
+_RESERVED_PRIORITY = 6  # 19.2.3: minimum on/off time, never writable
+_NOT_ALLOWED = Relayed(Result.NOT_SENT, code=Reason.PRIORITY_NOT_ALLOWED)
+_NO_INVOKE_ID = Relayed(Result.NOT_SENT, code=Reason.BUDGET_EXHAUSTED)
+
+
+class BacnetLink:
+    """One confirmed request outstanding to one of the devices at a place; implements `Link` and `Hearer`."""
+
+    def __init__(self, endpoint: Endpoint, port: Port, place: Place) -> None:
+        self.job: Job | None = None
+        self._endpoint = endpoint
+        self._port = port
+        self._place = place
+        self._clock = endpoint.clock
+        self._alarm = Alarm(endpoint.clock, self._rang)
+        self._under_way: tuple[Peer, int, Transaction] | None = None
+        self._gone = False
+        port.open()
+        self._idle()
+
+    def _idle(self) -> None:
+        self._alarm.set(self._clock.monotonic() + self._endpoint.limit.idle_seconds)
+
+    def send(self, job: Job) -> None:
+        """Put the request on the wire."""
+        self.job = job
+        refused = self._send(job)
+        if refused is not None:
+            asyncio.get_running_loop().call_soon(self._end, job, refused)
+
+    def _send(self, job: Job) -> Relayed | None:
+        if any(operation.priority == _RESERVED_PRIORITY for operation in job.request.operations):
+            return _NOT_ALLOWED
+        way = job.lane.device.way
+        assert isinstance(way, BacnetIpWay | BacnetScWay)
+        peer = self._port.peer(_whereabouts(self._place, way))
+        peer.requests = None if job.lane.notices is None else job.lane.notices.hear
+        now = self._clock.monotonic()
+        invoke = peer.take(self, now)
+        if invoke is None:
+            return _NO_INVOKE_ID
+        transaction = Transaction(job.lane.timeout)
+        datagrams = transaction.start(job.request.payload, invoke, way, now)
+        if transaction.failed or not self._port.send(peer, datagrams[0], expecting_reply=True):
+            peer.give_back(invoke, now, answered=True)
+            return Relayed(Result.NOT_SENT, code=transaction.failed) if transaction.failed else DEVICE_DOWN
+        self._under_way = peer, invoke, transaction
+        self._alarm.set(transaction.wake_at)
+        return None
+
+    def heard(self, apdu: Apdu) -> None:
+        """The device says this about the request."""
+        job, under_way = self.job, self._under_way
+        if job is None or under_way is None:
+            return
+        peer, _, transaction = under_way
+        self._tell(peer, transaction.heard(apdu, self._clock.monotonic()))
+        if transaction.reply is not None:
+            self._judge(job, transaction.reply)
+        elif transaction.failed:
+            self._fail(job, transaction)
+        else:
+            self._alarm.set(transaction.wake_at)
+
+    def _judge(self, job: Job, reply: bytes) -> None:
+        try:
+            relayed = judge(job.request, reply)
+        except FrameError:
+            self._endpoint.faults += 1
+            relayed = lost(job.request, "reply_invalid", Result.BAD_REPLY)
+        self._end(job, relayed)
+
+    def misheard(self) -> None:
+        """The device says something about the request that cannot be."""
+        if self.job is not None and self._under_way is not None:
+            peer, _, transaction = self._under_way
+            self._tell(peer, transaction.give_up("reply_invalid"))
+            self._fail(self.job, transaction)
+
+    def _fail(self, job: Job, transaction: Transaction) -> None:
+        """No reply will come that can be used."""
+        late = transaction.failed == "timeout"
+        if late:
+            self._endpoint.timeouts += 1
+        else:
+            self._endpoint.faults += 1
+        view = Result.NO_REPLY if late else Result.BAD_REPLY
+        self._end(job, _ended(job, transaction, transaction.failed, view), answered=not late)
+
+    def unreachable(self, proven: bool) -> None:
+        """The network says that the device cannot be reached; a device may still have had the request."""
+        job, under_way = self.job, self._under_way
+        if job is not None and under_way is not None and proven and not under_way[2].answering:
+            self._end(job, DEVICE_DOWN)
+            return
+        self._endpoint.back_off()
+        self._lose("device_down")
+
+    def _tell(self, peer: Peer, datagrams: list[bytes]) -> None:
+        for datagram in datagrams:
+            self._port.send(peer, datagram, expecting_reply=datagram[0] & 0xF0 == Kind.CONFIRMED_REQUEST)
+
+    def _end(self, job: Job, relayed: Relayed, *, answered: bool = True) -> None:
+        if self.job is not job:
+            return
+        self.job = None
+        self._let_go(answered=answered)
+        self._idle()
+        self._endpoint.answered(self, job, relayed)
+
+    def _let_go(self, *, answered: bool) -> None:
+        """The invoke id may be used again: at once, or when no late reply can come any more."""
+        if self._under_way is not None:
+            peer, invoke, _ = self._under_way
+            peer.give_back(invoke, self._clock.monotonic(), answered=answered)
+            self._under_way = None
+
+    def _rang(self) -> None:
+        job, under_way = self.job, self._under_way
+        if job is None:
+            self._lose("idle")
+        elif under_way is not None:
+            peer, _, transaction = under_way
+            self._tell(peer, transaction.wake(self._clock.monotonic()))
+            if transaction.failed:
+                self._fail(job, transaction)
+            else:
+                self._alarm.set(transaction.wake_at)
+
+    def abort(self, code: str) -> None:
+        """Give the slot up at once; an outstanding request ends as lost with this code."""
+        self._lose(code)
+
+    def _lose(self, code: str) -> None:
+        if self._gone:
+            return
+        self._gone = True
+        self._alarm.stop()
+        job, self.job = self.job, None
+        relayed = None if job is None else lost(job.request, code)
+        if job is not None and self._under_way is not None:
+            peer, _, transaction = self._under_way
+            relayed = _ended(job, transaction, code, Result.NO_REPLY)
+            self._tell(peer, transaction.give_up(code))
+        self._let_go(answered=False)
+        self._port.leave()
+        self._endpoint.broken(self, job, relayed)
+
+
+def _ended(job: Job, transaction: Transaction, code: str, view: Result) -> Relayed:
+    """What became of a request without a reply; what a device cannot have whole it has not carried out."""
+    if job.request.writes and not transaction.all_sent:
+        return Relayed(Result.NOT_SENT, code=code)
+    return lost(job.request, code, view)
+
+
+def _whereabouts(place: Place, way: BacnetWay) -> Whereabouts:
+    return Whereabouts(place, None if way.network is None else Address(way.network, way.address))
