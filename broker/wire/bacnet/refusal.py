@@ -144,8 +144,10 @@ def composed_reply(bare: bytes, device: Device, denied: Collection[int], relayed
     """
     if bare[:2] != bytes((CONFIRMED, READ_MULTIPLE)) or relayed[:2] != bytes((COMPLEX_ACK, READ_MULTIPLE)):
         return relayed
-    reported = iter(decode_read_property_multiple_ack(relayed[2:]))
-    asked = _filled(decode(device, bare).items, denied, reported)
+    items = decode(device, bare).items
+    if not denied and not any(item.property in WILDCARDS for item in items):
+        return relayed  # it was judged to be about exactly these
+    asked = _filled(items, denied, iter(decode_read_property_multiple_ack(relayed[2:])))
     results = [result for each in asked for result in _told(each)]
     return bytes((COMPLEX_ACK, READ_MULTIPLE)) + encode_read_property_multiple_ack(results)
 

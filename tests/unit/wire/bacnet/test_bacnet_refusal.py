@@ -105,7 +105,7 @@ def test_a_reply_of_another_kind_goes_back_as_it_came() -> None:
 
 def test_a_reply_with_fewer_results_than_were_asked_for_is_not_passed_on() -> None:
     with pytest.raises(FrameError):
-        composed_reply(several(at("present-value"), at("units")), DEVICE, (), b"\x30\x0e")
+        composed_reply(several(at("present-value"), at("units")), DEVICE, {0}, b"\x30\x0e")
 
 
 @pytest.mark.parametrize(
