@@ -95,8 +95,8 @@ def where_of(device: Device, point: Point) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True, default=_plain).encode()).hexdigest()
 
 
-def _plain(number: Decimal) -> str:
-    return str(number.normalize())
+def _plain(member: Decimal | bytes) -> str:
+    return member.hex() if isinstance(member, bytes) else str(member.normalize())
 
 
 def lost_because(debt: Debt, device: Device | None) -> str:

@@ -44,10 +44,14 @@ def rusty_devices(*instances: int) -> Iterator[list[int]]:
 
 
 def write_site(folder: Path, ports: list[int], *instances: int, **others: Any) -> Path:
-    """The inventory of site `plant` with these devices (`vav-INSTANCE`) and its BACnet network."""
+    """The inventory of site `plant` with these devices (`vav-INSTANCE`) and its BACnet network; what is written to a
+    setpoint is released when access ends.
+    """
     devices = [
         bacnet_device(f"vav-{instance}", port, instance) for instance, port in zip(instances, ports, strict=True)
     ]
+    for device in devices:
+        device["points"][0]["on_leave"] = "release"
     return write_inventory(folder, devices, sites=[{"id": "plant", "bacnet": {"network": NETWORK}}], **others)
 
 

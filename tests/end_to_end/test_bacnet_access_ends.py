@@ -64,6 +64,15 @@ class Tunnel:
             assert message.type is aiohttp.WSMsgType.TEXT, message
             self.told.append(json.loads(message.data))
 
+    async def write_setpoint(self, instance: int) -> bytes:
+        """Write 21.5 to analog-value 1 at priority 12; what answers, as above."""
+        destination = NETWORK.to_bytes(2, "big") + b"\x03" + instance.to_bytes(3, "big") + b"\xff"
+        write = bytes.fromhex("0245090f 0c00800001 1955 3e4441ac00003f 490c".replace(" ", ""))
+        await self.socket.send_bytes(MAC + b"\x01\x24" + destination + write)
+        message = await asyncio.wait_for(self.socket.receive(), 5)
+        assert message.type is aiohttp.WSMsgType.BINARY, message
+        return bytes(message.data[6:])
+
     async def tells(self, kind: str) -> dict[str, Any]:
         """The next message of that kind."""
         while True:
@@ -175,3 +184,23 @@ def test_an_emergency_gives_a_tunnel_by_the_certificate_alone_which_ends_with_it
     asyncio.run(story())
     sessions = plant.records("session_opened", listener="tunnel", emergency=emergency["id"])
     assert {session["device"] for session in sessions} == {"plant/vav-2002", "plant/vav-2003"}
+
+
+def test_what_an_explorer_wrote_is_released_when_its_access_ends(plant: Development) -> None:
+    def holds() -> object:
+        return plant.api("bms-sync").read("plant/vav-2003", "zone-setpoint").body["points"]["zone-setpoint"]["value"]
+
+    before = holds()
+
+    async def story() -> None:
+        async with tunnel(plant) as way:
+            assert (await way.write_setpoint(2003))[-3:] == bytes.fromhex("20090f")
+            assert await asyncio.to_thread(holds) == 21.5
+            await asyncio.to_thread(set_lock, plant, "subject", ANA)
+            while "device" in await way.tells("ending"):
+                continue
+
+    asyncio.run(story())
+    leave = plant.eventually("leave_finished", "leave_unsettled", seconds=30.0, subject=ANA)
+    assert leave["kind"] == "leave_finished", leave
+    assert holds() == before
