@@ -13,7 +13,7 @@ from broker.wire.bacnet.segmentation import SegmentLimits, SegmentSender
 from broker.wire.bacnet.tags import Tag
 from broker.wire.modbus.mbap import encode_mbap
 from tests.bacnet_replies import read_reply
-from tests.integration.bacnet.test_services_replies import ACKS
+from tests.integration.bacnet.test_services_replies import ACKS, ERRORS
 from tests.integration.bacnet.test_services_requests import BY_HAND, MESSAGES
 from tests.unit.engine.test_bacnet_conversation import TO_VAV
 from tests.unit.wire.bacnet import messages
@@ -167,6 +167,17 @@ def judged(random: Random) -> bytes:
     )
     refusals = (bytes((0x50, JUDGED[number].payload[1])) + b"\x91\x02\x91\x28", b"\x60\x09", b"\x70\x04")
     return bytes((number,)) + random.choice((good[number], good[number], random.choice(refusals)))
+
+
+def device_error(random: Random) -> bytes:
+    """An error's parameters behind its service."""
+    number, error, _ = random.choice(ERRORS)
+    return bytes((number,)) + bytes(error.encode().pduData)
+
+
+def notification(random: Random) -> bytes:
+    """A bare COV notification."""
+    return random.choice([octets for octets in _SERVICES if octets[:2] in (b"\x00\x01", b"\x10\x02")])
 
 
 def _series(parts: Iterable[bytes]) -> bytes:

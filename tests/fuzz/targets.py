@@ -14,6 +14,7 @@ from broker.listeners.websocket import FrameDecoder
 from broker.wire.bacnet.acknowledgements import acknowledged
 from broker.wire.bacnet.apdu import bare, decode_apdu, dressed, encode_apdu
 from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc, encode_forwarded
+from broker.wire.bacnet.cov import decode_cov_notification, encode_cov_notification
 from broker.wire.bacnet.device_errors import decode_refusal
 from broker.wire.bacnet.discovery import decode_sought
 from broker.wire.bacnet.encoding import encode_tags
@@ -121,6 +122,19 @@ def _judging(octets: bytes) -> None:
         assert _accepted(lambda: judge(request, relayed.payload or reply)) == relayed
 
 
+def _device_error(octets: bytes) -> None:
+    service = octets[0] if octets else 0
+    found = decode_refusal(service, octets[1:])
+    assert _accepted(lambda: decode_refusal(service, found.octets)) == found
+
+
+def _notification(octets: bytes) -> None:
+    found = decode_cov_notification(octets)
+    if found is not None:
+        again = encode_cov_notification(found)
+        assert _accepted(lambda: decode_cov_notification(again)) == found
+
+
 def _parts(octets: bytes) -> Iterator[bytes]:
     while len(octets) >= 2:
         end = 2 + int.from_bytes(octets[:2], "big")
@@ -219,6 +233,8 @@ TARGETS = (
     Target("discovery", corpus.discovery, _discovery),
     Target("interpreter", corpus.interpreted, _interpreter),
     Target("judging", corpus.judged, _judging),
+    Target("device-error", corpus.device_error, _device_error),
+    Target("notification", corpus.notification, _notification),
     Target("conversation", corpus.conversation, _conversation),
     Target("spoke", corpus.spoke, _spoke),
     Target("websocket", corpus.websocket, _websocket),

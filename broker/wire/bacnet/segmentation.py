@@ -84,7 +84,9 @@ class SegmentSender:
         self._ends_at = now + self._limits.whole_seconds
         most = self._most_segments
         if most is not None and most < MORE_THAN_64 and len(self._pieces) > most:  # 20.1.2.4
-            return self._fail(AbortReason.APDU_TOO_LONG, tell=isinstance(self._message, ComplexAck))
+            if isinstance(self._message, ComplexAck):
+                return self._fail(AbortReason.BUFFER_OVERFLOW, tell=True)  # 5.4.5.3: the client's buffer
+            return self._fail(AbortReason.APDU_TOO_LONG, tell=False)  # 18.10: never left
         return self._fill_window(now)
 
     def acknowledged(self, ack: SegmentAck, now: float) -> tuple[Message | Abort, ...]:

@@ -114,3 +114,8 @@ def test_other_requests_are_not_looked_at() -> None:
 
 def _bacpypes(bare: bytes) -> BacpypesApdu:
     return BacpypesApdu.decode(PDU(bare))
+
+
+@pytest.mark.parametrize("octets", [b"", b"\x10", b"\x00"])
+def test_what_is_too_short_to_be_a_request_looks_for_nothing(octets: bytes) -> None:
+    assert decode_sought(octets) is None

@@ -261,7 +261,7 @@ def test_what_the_peer_could_not_hold_is_not_begun() -> None:
     assert sender.start(0.0) == ()
     assert sender.failed == AbortReason.APDU_TOO_LONG
     sender = SegmentSender(ACK, 50, 4, LIMITS)
-    assert sender.start(0.0) == (Abort(7, AbortReason.APDU_TOO_LONG, from_server=True),)
+    assert sender.start(0.0) == (Abort(7, AbortReason.BUFFER_OVERFLOW, from_server=True),)
     for enough in (8, MORE_THAN_64, None):
         assert started(ACK, most=enough)[0].failed is None
     long = ACK._replace(parameters=bytes(45 * 66))
