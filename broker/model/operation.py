@@ -124,9 +124,8 @@ class Relayed:
 
     `result` is one of DONE, DEVICE_REFUSED, NOT_SENT, NO_REPLY (views only), BAD_REPLY, UNKNOWN (a write that may
     have been sent). `payload` is the reply re-encoded from its decoded form (Modbus PDU or BACnet's bare APDU,
-    exceptions, errors, rejects and aborts included). `values` are engineering values by point id, as decimal strings,
-    of a read. `code` is the protocol's own error (`exception-2`, `property/unknown-property`) or ours (`device_down`,
-    `budget_exhausted`, `timeout`).
+    exceptions, errors, rejects and aborts included). `code` is the protocol's own error (`exception-2`,
+    `property/unknown-property`) or ours (`device_down`, `budget_exhausted`, `timeout`).
 
     `each` is result and code of each operation of the request, where they differ: a write of several that failed midway
     (DEVICE_REFUSED as a whole, of it DONE, DEVICE_REFUSED, UNATTEMPTED), a read of several of which the device refused
@@ -135,7 +134,6 @@ class Relayed:
 
     result: str
     payload: bytes = b""
-    values: tuple[tuple[str, str], ...] = ()
     code: str = ""
     each: tuple[tuple[str, str], ...] = ()
 

@@ -9,7 +9,7 @@ from bacpypes3.ipv4.link import BBMDLinkLayer
 from bacpypes3.pdu import IPv4Address
 
 from broker.adapters.bacnet_peers import Peer, Whereabouts
-from broker.adapters.bacnet_port import BacnetIpPort
+from broker.adapters.bacnet_port import BacnetIpPort, OwnPlace
 from broker.adapters.bacnet_registrations import BacnetRegistrations
 from broker.adapters.clock import SystemClock
 from broker.model.place import Bbmd
@@ -70,7 +70,7 @@ def test_it_registers_and_hears_what_a_device_broadcasts_but_no_reply_in_its_nam
         at = (HERE, free_port())
         bbmd = BBMDLinkLayer(IPv4Address(f"{HERE}:{at[1]}"))
         await asyncio.gather(*bbmd.server._transport_tasks)
-        port = BacnetIpPort(SystemClock(), HERE)
+        port = BacnetIpPort(SystemClock(), OwnPlace(HERE))
         registrations = BacnetRegistrations(port)
         done = answered(port)
         registrations.replace([Bbmd(*at, 60)])
@@ -97,7 +97,7 @@ def test_it_registers_and_hears_what_a_device_broadcasts_but_no_reply_in_its_nam
 def test_a_refusal_is_known_and_what_others_say_of_it_is_not_believed() -> None:
     async def story() -> None:
         transport, bbmd, at = await station()
-        port = BacnetIpPort(SystemClock(), HERE)
+        port = BacnetIpPort(SystemClock(), OwnPlace(HERE))
         registrations = BacnetRegistrations(port)
         done = answered(port)
         registrations.replace([Bbmd(*at, 300)])
@@ -121,7 +121,7 @@ def test_it_is_renewed_after_half_of_its_time_and_tried_again_sooner_while_there
         later = loop.call_later
         loop.call_later = lambda delay, *about: delays.append(delay) or later(delay, *about)  # type: ignore[method-assign]
         transport, bbmd, at = await station()
-        port = BacnetIpPort(SystemClock(), HERE)
+        port = BacnetIpPort(SystemClock(), OwnPlace(HERE))
         registrations = BacnetRegistrations(port)
         registrations.replace([Bbmd(*at, 300)])
         registrations.replace([Bbmd(*at, 300)])
