@@ -1,0 +1,87 @@
+"""The local BACnet/IP port where systems differ: what a datagram socket may say there, and what is dropped."""
+
+import asyncio
+import socket
+
+import pytest
+
+from broker.cli.people import connect_bacnet
+from broker.cli.people.bacnet_link import BacnetLink
+from broker.cli.people.connect_bacnet import BacnetSide
+from broker.cli.people.exits import CommandError
+from broker.wire.bacnet.bvlc import Function, encode_bvlc
+
+WHO_IS = encode_bvlc(Function.ORIGINAL_UNICAST, bytes.fromhex("0120ffff00ff1008"))
+CLIENT = ("127.0.0.1", 50_001)
+
+
+def heard(*incidents):
+    """What a side tells of these incidents at its port: errors, and datagrams of one client."""
+    told = []
+
+    async def story():
+        remaining = iter(incidents)
+
+        async def next_incident(*_):
+            incident = next(remaining, None)
+            if incident is None:
+                raise asyncio.CancelledError
+            if isinstance(incident, Exception):
+                raise incident
+            return incident, CLIENT
+
+        asyncio.get_running_loop().sock_recvfrom = next_incident
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as port:
+            port.bind(("127.0.0.1", 0))
+            await BacnetSide(None, told.append, "plant", "/v1/sites/plant/bacnet", port).listen()
+
+    try:
+        asyncio.run(story())
+    except asyncio.CancelledError:
+        return told
+    return told
+
+
+def test_a_client_that_has_closed_its_port_costs_nobody_theirs():
+    """On Windows the next read then fails, once for each datagram that came back."""
+    told = heard(*[ConnectionResetError(10054, "WSAECONNRESET")] * 500, WHO_IS)
+    assert [event["type"] for event in told] == ["client", "dropped"]
+
+
+def test_a_datagram_that_is_too_long_there_is_an_error_and_costs_nothing_else():
+    assert heard(OSError(10040, "WSAEMSGSIZE"), WHO_IS)[0]["type"] == "client"
+
+
+def test_a_port_that_can_no_longer_be_read_ends_it():
+    with pytest.raises(CommandError, match="can no longer be read"):
+        heard(*[OSError(9, "Bad file descriptor")] * connect_bacnet.MOST_FAILURES_IN_A_ROW)
+
+
+def test_what_is_dropped_is_said_once_in_a_while(monkeypatch):
+    told = heard(*[WHO_IS] * 5, b"nonsense")
+    assert [(event["type"], event.get("code")) for event in told] == [
+        ("client", None),
+        ("dropped", "no_tunnel"),
+        ("dropped", "malformed"),
+    ]
+    monkeypatch.setattr(connect_bacnet, "TOLD_SECONDS", 0.0)
+    assert [event.get("count") for event in heard(*[WHO_IS] * 3)][1:] == [1, 2, 3]
+
+
+def test_the_same_denial_is_told_once_in_a_while_with_its_number(monkeypatch):
+    told = []
+    now = 100.0
+    monkeypatch.setattr("broker.cli.people.bacnet_link.time.monotonic", lambda: now)
+    link = BacnetLink(None, told.append)
+    denial = {"type": "denied", "device": "plant/vav-1", "reasons": [{"code": "no_grant"}]}
+    for _ in range(4):
+        link.denied(denial)
+    link.denied({**denial, "device": "plant/vav-2"})
+    now = 111.0
+    link.denied(denial)
+    assert [(event["device"], event.get("repeated")) for event in told] == [
+        ("plant/vav-1", None),
+        ("plant/vav-2", None),
+        ("plant/vav-1", 3),
+    ]
+    assert link.denials == 6
