@@ -17,6 +17,13 @@ FRAME_REFUSALS: dict[str, str] = {
     "unit_unknown": "There is no device with that unit id, or none that may be seen.",
     "reply_mismatch": "The reply is not one to what was asked.",
     "unknown_message": "BACnet/SC has no such message.",
+    "sc_malformed": "The octets are no BACnet/SC message.",
+    "sc_header_not_understood": "The message has a header option that must be understood, and is not.",
+    "sc_origin_foreign": "A BACnet/SC node spoke in the name of another.",
+    "sc_destination_foreign": "A BACnet/SC node spoke to another, whom nobody reaches through this hub.",
+    "sc_too_long": "The message is longer than the hub said that it takes.",
+    "duplicate_vmac": "Another connection has the address (VMAC) that a BACnet/SC node wanted.",
+    "uuid_of_another": "A BACnet/SC node said that it is a device which another subject is connected with.",
     "sc_text": "A BACnet/SC connection carries binary messages only.",
 }
 
