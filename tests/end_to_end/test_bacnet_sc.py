@@ -1,13 +1,21 @@
 """A BACnet/SC node that nobody here wrote, at the broker's hub: it sees and does what its subject may, while it may."""
 
 import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import pytest
 
 from broker.cli.building import ANA
 from broker.wire.bacnet.sc_message import Function
+from tests.contract.sc_field import field_pki, foreign_device, foreign_hub
+from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import Development, until
+from tests.end_to_end.devices import bacnet_device, write_inventory
 from tests.integration.bacnet_sc.hub_stage import Node
 
 pytestmark = pytest.mark.prompt
@@ -93,3 +101,40 @@ def test_a_lock_disconnects_the_node_with_the_reason_and_keeps_it_out(building: 
 
     asyncio.run(story())
     assert until(lambda: building.records("session_closed", reason="locked"))
+
+
+@pytest.fixture(scope="module")
+def field_hub() -> Iterator[str]:
+    """A hub of the field with a device, both in Rust, in a loop of their own."""
+    pki, over = field_pki(), asyncio.Event()
+    urls: Queue[str] = Queue()
+
+    async def field() -> None:
+        async with foreign_hub(pki) as hub, foreign_device(pki, await hub.url(), 2003):
+            urls.put(await hub.url())
+            await over.wait()
+
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_until_complete, args=(field(),), daemon=True)
+    thread.start()
+    yield urls.get(timeout=20)
+    loop.call_soon_threadsafe(over.set)
+    thread.join(20)
+    loop.close()
+
+
+def test_a_device_behind_a_hub_of_the_field_is_read_and_written(
+    start_shared: Start, tmp_path: Path, field_hub: str
+) -> None:
+    pki = field_pki()
+    pki.client.key.chmod(0o600)
+    own = {"certificate_file": str(pki.client.certificate), "key_file": str(pki.client.key)}
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(json.dumps({"bacnet_sc_node": {**own, "ca_file": str(pki.root_file)}}))
+    vav = bacnet_device("vav-3", 47808, 2003) | {"upstream": {"bacnet_sc": {"hub": field_hub, "instance": 2003}}}
+    inventory = write_inventory(tmp_path / "inventory", [vav])
+    plant = start_shared("--inventory", str(inventory), "--settings", str(settings))
+    api = plant.api()
+    assert api.read("plant/vav-3", "zone-temp").body["points"]["zone-temp"]["value"] == 21
+    assert api.write("plant/vav-3", {"zone-setpoint": {"value": 20.5, "priority": 10}}).status == 200
+    assert api.read("plant/vav-3", "zone-setpoint").body["points"]["zone-setpoint"]["value"] == 20.5
