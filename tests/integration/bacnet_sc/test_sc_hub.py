@@ -263,6 +263,7 @@ def test_a_silent_node_is_asked_and_then_left(run, pki):
         (b"\x82\xff" + bytes.fromhex("7fffffffffffffff"), (CloseCode.TOO_BIG, "limit_exceeded")),
         (frame(b"\x03\xe8", Opcode.CLOSE), (CloseCode.NORMAL, "peer_closed")),
     ],
+    ids=["too long", "too long in all", "text", "unmasked", "continues nothing", "reserved bit", "huge", "closing"],
 )
 def test_frames_that_are_not_acceptable_end_the_connection(run, pki, octets, ends):
     async def story():
