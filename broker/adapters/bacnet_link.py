@@ -1,6 +1,6 @@
 """BACnet to one place: a slot for one request on the way that all devices share, with deadlines of our own.
 
-No request is ever sent twice; see `Transaction` for what may be, of one that goes in segments.
+No write is ever sent twice; see `Transaction` for what may be.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from broker.model.vocabulary import Reason, Result
 from broker.wire.bacnet.apdu import Apdu, Kind
 from broker.wire.bacnet.judging import judge
 from broker.wire.bacnet.npdu import Address
-from broker.wire.bacnet.transaction import Transaction
+from broker.wire.bacnet.transaction import VIEW_REPEATS, Transaction
 
 _RESERVED_PRIORITY = 6  # 19.2.3: minimum on/off time, never writable
 _NOT_ALLOWED = Relayed(Result.NOT_SENT, code=Reason.PRIORITY_NOT_ALLOWED)
@@ -59,7 +59,7 @@ class BacnetLink:
         invoke = peer.take(self, now)
         if invoke is None:
             return _NO_INVOKE_ID
-        transaction = Transaction(job.lane.timeout)
+        transaction = Transaction(job.lane.timeout, 0 if job.request.writes else VIEW_REPEATS)
         datagrams = transaction.start(job.request.payload, invoke, way, now)
         if transaction.failed or not self._port.send(peer, datagrams[0], expecting_reply=True):
             peer.give_back(invoke, now, answered=True)

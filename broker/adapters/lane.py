@@ -93,7 +93,7 @@ class Lane:
         self.closed = False
 
     def relay(self, request: Request, relayed: Answer, still_allowed: StillAllowed | None = None) -> None:
-        """Send once, never again; written at once if the endpoint is idle.
+        """Send once, and at once if the endpoint is idle.
 
         `still_allowed` is asked when a request that had to wait is about to be sent: "" or the `Reason` word of its
         NOT_SENT.

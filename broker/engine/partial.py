@@ -5,18 +5,20 @@
             -> [anything else: RecordDenial (all), nothing relayed]
 
 What is left of a view is sent anew from its decoded form, so that nothing that was denied is asked of the device. A
-write is never narrowed: it may have been meant as one.
+view that is too long for the device is asked in halves. A write is never divided: it may have been meant as one.
 """
 
 from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from broker.engine.commands import Command, RecordDenial
-from broker.engine.events import Finding, Partly
-from broker.engine.exchange import carry_out, decide, deny
+from broker.engine.events import Answered, Finding, Partly
+from broker.engine.exchange import Steps, carry_out, decide, deny
 from broker.engine.sessions import Session
 from broker.model.decision import Decision
-from broker.model.operation import Request
+from broker.model.operation import Relayed, Request
+from broker.model.vocabulary import Result
+from broker.wire.bacnet.refusal import TOO_LONG, joined
 
 Places = tuple[int, ...]
 Narrowed = Callable[[Request, Places], Request]
@@ -32,7 +34,9 @@ def exchange_each(
     decisions = yield from decide(session, request)
     denied = tuple(place for place, decision in enumerate(decisions) if not decision.allow)
     if not denied:
-        return (yield from carry_out(session, request, decisions))
+        if request.writes or len(decisions) == 1:
+            return (yield from carry_out(session, request, decisions))
+        return (yield from _carry_out_view(session, request, decisions, narrowed))
     if request.writes or len(denied) == len(decisions) or _concerns_persons(decisions):
         return (yield from deny(session, request, decisions))
     return (yield from _carry_out_rest(session, request, decisions, denied, narrowed))
@@ -44,8 +48,31 @@ def _carry_out_rest(
     yield RecordDenial(session, request, decisions, places=denied)
     left = tuple(place for place, decision in enumerate(decisions) if decision.allow)
     rest = replace(narrowed(request, left), part_of=request.digest)
-    finding = yield from carry_out(session, rest, tuple(decisions[place] for place in left))
+    finding = yield from _carry_out_view(session, rest, tuple(decisions[place] for place in left), narrowed)
     return Partly(finding, denied, decisions)
+
+
+def _carry_out_view(session: Session, request: Request, decisions: tuple[Decision, ...], narrowed: Narrowed) -> Steps:
+    """As a whole, or in halves if the device says that this is too long for it: nothing was done then."""
+    finding = yield from carry_out(session, request, decisions)
+    if len(decisions) == 1 or not isinstance(finding, Answered) or finding.relayed.code not in TOO_LONG:
+        return finding
+    half, halves = len(decisions) // 2, []
+    for places in (range(half), range(half, len(decisions))):
+        part = replace(narrowed(request, tuple(places)), part_of=request.part_of or request.digest)
+        taken = tuple(decisions[place] for place in places)
+        finding = yield from _carry_out_view(session, part, taken, narrowed)
+        if not isinstance(finding, Answered) or not finding.recorded or finding.relayed.result != Result.DONE:
+            return finding
+        halves.append((part, finding.relayed))
+    return Answered(_whole(halves), decisions)
+
+
+def _whole(halves: list[tuple[Request, Relayed]]) -> Relayed:
+    each = [relayed.of(place) for part, relayed in halves for place in range(len(part.operations))]
+    mixed = any(result != Result.DONE for result, _ in each)
+    payload = joined([relayed.payload for _, relayed in halves])
+    return Relayed(Result.DONE, payload, each=tuple(each) if mixed else ())
 
 
 def _concerns_persons(decisions: tuple[Decision, ...]) -> bool:

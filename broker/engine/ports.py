@@ -121,7 +121,9 @@ class Upstream(Protocol):
         relayed: Callable[[Relayed], None],
         still_allowed: Callable[[], str] | None = None,
     ) -> None:
-        """Send once, never again; `relayed` is called once, within connect and response timeouts and queue limits.
+        """Send once; `relayed` is called once, within connect and response timeouts and queue limits.
+
+        A view that nothing is heard of may be repeated within its time, anything else never.
 
         `still_allowed` is asked when a request that had to wait is about to be sent: "" or the `Reason` word of its
         NOT_SENT.

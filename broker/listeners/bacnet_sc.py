@@ -16,6 +16,7 @@ from broker.listeners.authentication import Authenticator
 from broker.listeners.frame_refusals import FrameRefusals
 from broker.listeners.takeover import switching_protocols
 from broker.listeners.tls import Consumer, TlsConnection
+from broker.listeners.tunnel_loads import DATAGRAMS_PER_SECOND, Rate
 from broker.listeners.upgrade import Upgrade, UpgradeReader, refusal
 from broker.listeners.websocket import CloseCode, FrameDecoder, Message, Opcode, encode_close, encode_frame
 from broker.model.subject import Subject
@@ -81,6 +82,7 @@ class ScCaller:
         "_floor",
         "_gone",
         "_loop",
+        "_rate",
         "_reader",
         "_reason",
         "_spoke",
@@ -100,6 +102,7 @@ class ScCaller:
         self._stream: Stream | None = None
         self._reason: EndReason | None = None
         self._gone = False
+        self._rate = Rate(DATAGRAMS_PER_SECOND)
         self._timer = self._loop.call_later(floor.upgrade_seconds, self._woken)
 
     # The connection's calls
@@ -222,7 +225,7 @@ class ScCaller:
 
     def _arrived(self, npdu: bytes) -> None:
         assert self._spoke is not None
-        if self._stream is not None:
+        if self._stream is not None and self._rate.admits(self._loop.time()):
             self._stream.received(self._spoke.peer.vmac, npdu)
 
     def _wanted(self) -> None:

@@ -122,8 +122,10 @@ class BacnetStream:
         return tuple(way.session for way in self._ways.values() if way.session is not None)
 
     def start(self, opened: Callable[[Refused | None], None]) -> None:
-        """Open a session with the first device that gives one; `opened` gets None, or why no device does."""
-        candidates = deque(self._candidates())
+        """Open a session with the first device that gives one; `opened` gets None, or why no device does. Who has no
+        grant at all is denied at one of them all the same, so that it is on record.
+        """
+        candidates = deque(self._candidates() or [*self._network().devices.values()][:1])
         refusal = Refused((Reason.NO_GRANT,))
 
         def tried(result: Session | Refused) -> None:

@@ -65,6 +65,17 @@ _FAULTS = {
 }
 _LIST, _CREATE, _PRIVATE, _SUBSCRIBE_MULTIPLE = frozenset((8, 9)), 10, 18, 30  # clause 21, services by number
 
+TOO_LONG = frozenset(
+    (
+        "abort-buffer-overflow",
+        "abort-segmentation-not-supported",
+        "abort-apdu-too-long",
+        "request_too_long",
+        "reply_too_long",
+    )
+)
+"""What is said of a request that could be carried out in parts (18.10, and our own words for the same)."""
+
 Error = tuple[int, int]
 
 
@@ -127,6 +138,11 @@ def _details(service: int, decoded: Decoded, place: int) -> bytes:
 def _no_details(service: int) -> bytes:
     """Element 0 is none of those that were given (15.1.1.3.1, 15.3.1.3.2)."""
     return context_unsigned(1, 0) if service in _LIST or service == _CREATE else b""
+
+
+def joined(replies: Sequence[bytes]) -> bytes:
+    """Bare acknowledgements of ReadPropertyMultiple as one: their results follow each other (15.7)."""
+    return replies[0] + b"".join(reply[2:] for reply in replies[1:])
 
 
 class _Asked(NamedTuple):

@@ -1,7 +1,8 @@
 """One confirmed request to a device, from its first octet to the whole reply (ASHRAE 135-2020, 5.4.4), sans I/O.
 
-The request is sent once. If it goes in segments, those that were never acknowledged are sent again, a bounded number of
-times: the device carries nothing out before it has all of them.
+What may change something is sent once. A view that nothing is heard of is sent again under the same invoke id, by which
+a device tells a repetition (5.4.5.3). Of what goes in segments, those that were never acknowledged are sent again, a
+bounded number of times: the device carries nothing out before it has all of them.
 """
 
 from broker.model.place import BacnetWay, Segmentation
@@ -21,6 +22,7 @@ from broker.wire.bacnet.apdu import (
 from broker.wire.bacnet.segmentation import SegmentLimits, SegmentReceiver, SegmentSender, fits
 
 MOST_SEGMENTS = 64
+VIEW_REPEATS = 2
 _WINDOW = 16
 _RETRIES = 2
 _PATIENCE = 4.0
@@ -31,20 +33,28 @@ _TAKES_SEGMENTS = frozenset((Segmentation.BOTH, Segmentation.RECEIVE))
 class Transaction:
     """A request on its way to a device, and the reply on its way back.
 
-    `timeout` is the time for one reply, or for the next segment of one. Whoever holds it sends what it answers with,
+    `timeout` is the time for one reply, or for the next segment of one; within it a request in one piece is sent again
+    `repeats` times. Whoever holds it sends what it answers with,
     and calls `wake` at `wake_at` (seconds of the caller's clock). It is over when `reply` is the whole bare reply, or
     `failed` the word for why there will be none. `all_sent` is whether the device can have the whole request.
     """
 
-    __slots__ = ("_invoke", "_receiver", "_sender", "_timeout", "all_sent", "failed", "reply", "wake_at")
+    __slots__ = (
+        *("_ends_at", "_invoke", "_octets", "_receiver", "_repeats", "_sender", "_step", "_timeout"),
+        *("all_sent", "failed", "reply", "wake_at"),
+    )
 
-    def __init__(self, timeout: float) -> None:
+    def __init__(self, timeout: float, repeats: int = 0) -> None:
         self.reply: bytes | None = None
         self.failed = ""
         self.all_sent = False
         self.wake_at = 0.0
         self._invoke = 0
         self._timeout = timeout
+        self._repeats = repeats
+        self._step = timeout / (repeats + 1)
+        self._ends_at = 0.0
+        self._octets = b""
         self._sender: SegmentSender | None = None
         self._receiver: SegmentReceiver | None = None
 
@@ -61,7 +71,9 @@ class Transaction:
         assert isinstance(request, ConfirmedRequest)
         if fits(request, way.max_apdu):
             self.all_sent = True
-            return [encode_apdu(request)]
+            self._ends_at, self.wake_at = self.wake_at, now + self._step
+            self._octets = encode_apdu(request)
+            return [self._octets]
         if way.segmentation not in _TAKES_SEGMENTS:
             self.failed = "request_too_long"
             return []
@@ -86,7 +98,13 @@ class Transaction:
         """Time has passed."""
         if self._receiver is None and self._sender is not None and self._sender.wake_at is not None:
             return self._sent(self._sender, self._sender.wake(now), now)
-        return self.give_up("timeout") if now >= self.wake_at else []
+        if now < self.wake_at:
+            return []
+        if self._receiver is None and self._sender is None and self._repeats and now < self._ends_at:
+            self._repeats -= 1
+            self.wake_at = min(now + self._step, self._ends_at)
+            return [self._octets]
+        return self.give_up("timeout")
 
     def give_up(self, code: str) -> list[bytes]:
         """End it; a device that is in the middle of something is told so."""

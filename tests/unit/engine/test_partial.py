@@ -128,3 +128,44 @@ def test_nothing_that_was_denied_is_ever_sent_and_every_operation_is_decided_onc
 def test_what_is_left_keeps_its_own_digest_and_names_the_one_that_was_asked():
     rest = replace(narrowed(VIEWS, (0, 2)), part_of=VIEWS.digest)
     assert (rest.digest, rest.part_of, rest.writes) == ("rest-02", "write", False)
+
+
+def too_long(sent: Relay, most: int) -> Relayed:
+    """A device that tells so many properties at a time, and aborts when it is asked for more."""
+    if len(sent.request.operations) > most:
+        return Relayed(Result.DEVICE_REFUSED, b"\x70\x04", code="abort-segmentation-not-supported")
+    return Relayed(Result.DONE, b"\x30\x0e" + bytes([0x10 + place for place in sent.request.payload]))
+
+
+def by_places(asked: Request, places: tuple[int, ...]) -> Request:
+    """The payload names the places in the request as it was asked first, whatever it is divided into."""
+    left = tuple(asked.operations[place] for place in places)
+    return Request(left, bytes(asked.payload[place] for place in places), "part")
+
+
+@pytest.mark.parametrize("most", [1, 2, 3, 5])
+def test_a_view_that_is_too_long_for_the_device_is_asked_in_parts_and_answered_as_one(most):
+    asked = replace(request(*[Action.VIEW] * 5), payload=bytes(range(5)))
+    book = Playbook(Decide=lambda c: allow(), Relay=lambda c: too_long(c, most))
+    finding = book.play(exchange_each(session(), asked, by_places))
+    assert isinstance(finding, Answered)
+    assert finding.relayed == Relayed(Result.DONE, b"\x30\x0e" + bytes(range(0x10, 0x15)))
+    assert len(of_kind(book, RecordIntents)) == len(of_kind(book, RecordOutcomes)) == len(of_kind(book, Relay))
+    parts = [command.request for command in of_kind(book, Relay)][1:]
+    assert all(part.part_of == asked.digest for part in parts)
+
+
+def test_one_property_that_is_too_long_alone_is_the_devices_refusal():
+    asked = replace(request(*[Action.VIEW] * 2), payload=bytes(2))
+    book = Playbook(Decide=lambda c: allow(), Relay=lambda c: too_long(c, 0))
+    finding = book.play(exchange_each(session(), asked, by_places))
+    assert isinstance(finding, Answered)
+    assert finding.relayed.result == Result.DEVICE_REFUSED
+    assert len(of_kind(book, Relay)) == 2
+
+
+def test_a_write_that_is_too_long_is_never_divided():
+    asked = replace(request(*[Action.ADJUST] * 4), payload=bytes(4))
+    book = Playbook(Decide=lambda c: allow(), Relay=lambda c: too_long(c, 1))
+    book.play(exchange_each(session(), asked, by_places))
+    assert len(of_kind(book, Relay)) == 1

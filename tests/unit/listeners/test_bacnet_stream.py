@@ -398,6 +398,16 @@ def test_a_stream_that_no_device_gives_a_session_does_not_start() -> None:
     play(test)
 
 
+def test_who_has_no_grant_at_all_is_denied_on_record() -> None:
+    def test(stage: Stage) -> None:
+        stage.network = VirtualNetwork(SITE_NETWORK, {HIDDEN.bacnet_address: HIDDEN})
+        started: list[Refused | None] = []
+        stage.stream.start(started.append)
+        assert (stage.opened, [refused.reasons for refused in started if refused]) == (1, [(Reason.NO_GRANT,)])
+
+    play(test)
+
+
 def test_whoever_has_left_is_told_nothing_and_its_sessions_end() -> None:
     def test(stage: Stage) -> None:
         stage.hold = True

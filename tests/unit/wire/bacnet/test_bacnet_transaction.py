@@ -143,3 +143,30 @@ def test_no_octets_of_a_device_make_it_fail_otherwise(said: list[bytes], long: b
             continue
         transaction.heard(apdu, place * 0.1)
     assert not (transaction.failed and transaction.reply)
+
+
+def test_a_view_of_which_nothing_is_heard_is_sent_again_as_it_was_so_often_and_within_its_time() -> None:
+    transaction = Transaction(TIMEOUT, repeats=2)
+    sent = transaction.start(SHORT, INVOKE, WAY, 0.0)
+    moments = []
+    while not transaction.failed:
+        moments.append(transaction.wake_at)
+        sent += transaction.wake(transaction.wake_at)
+    assert len(sent) == 3
+    assert set(sent) == set(sent[:1])
+    assert moments[-1] == pytest.approx(TIMEOUT)
+    assert transaction.failed == "timeout"
+
+
+def test_a_reply_to_a_repeated_view_is_the_reply() -> None:
+    transaction = Transaction(TIMEOUT, repeats=2)
+    transaction.start(SHORT, INVOKE, WAY, 0.0)
+    assert len(transaction.wake(transaction.wake_at)) == 1
+    transaction.heard(ComplexAck(INVOKE, 12, b"\x01"), 1.0)
+    assert transaction.reply == b"\x30\x0c\x01"
+
+
+def test_what_may_change_something_is_never_sent_again() -> None:
+    transaction, _ = started(SHORT)
+    assert transaction.wake(TIMEOUT) == []
+    assert transaction.failed == "timeout"
