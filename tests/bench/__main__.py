@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from broker.authz.question import encode
-from tests.bench import bacnet, doors, memory, parts
+from tests.bench import bacnet, bacnet_floods, doors, memory, parts
 from tests.bench.plant import running
 from tests.unit.authz import given
 
@@ -47,6 +47,7 @@ def main() -> None:
                 report["doors"] = doors.compare(plant, folder, connections)
         if wanted("bacnet"):
             report["bacnet"] = bacnet.compare(_fresh(folder, "bacnet"))
+            report["bacnet"]["floods"] = bacnet_floods.measure(_fresh(folder, "floods"))
         if wanted("memory"):
             with running(_fresh(folder, "sessions")) as plant:
                 report["modbus_tls_session_kib"] = memory.sessions_kib(plant)

@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -30,15 +30,26 @@ ROUTED_NETWORK = 200
 FIGURES = ("reads_per_s", "p50_us", "p99_us")
 
 DEVICE = """
-import asyncio, sys, rusty_bacnet
+import asyncio, sys
+from rusty_bacnet import BACnetServer, ObjectIdentifier, ObjectType, PropertyIdentifier, PropertyValue
 async def main():
-    server = rusty_bacnet.BACnetServer(int(sys.argv[2]), "bench", interface="127.0.0.1", port=int(sys.argv[1]))
-    server.add_analog_value(1, "setpoint")
+    server = BACnetServer(int(sys.argv[2]), "bench", interface="127.0.0.1", port=int(sys.argv[1]))
+    objects = range(1, int(sys.argv[3]) + 1)
+    for number in objects:
+        server.add_analog_value(number, f"setpoint {number}")
     await server.start()
     print("ready", flush=True)
-    await asyncio.Event().wait()
+    loop = asyncio.get_running_loop()
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        for number in objects:
+            await server.write_property_local(
+                ObjectIdentifier(ObjectType.ANALOG_VALUE, number), PropertyIdentifier.PRESENT_VALUE,
+                PropertyValue.real(float(line)), 16, source_object=None,
+            )
+        print("changed", flush=True)
 asyncio.run(main())
 """
+"""Each line of its input is a value that all of its objects then have."""
 ROUTER = """
 import asyncio, sys
 from bacpypes3.comm import bind
@@ -81,17 +92,34 @@ grants:
 
 
 @contextmanager
-def _program(source: str, *arguments: object) -> Iterator[None]:
+def _program(source: str, *arguments: object) -> Iterator["subprocess.Popen[str]"]:
     """A Python program that says when it is ready, as a process of its own."""
     command = [sys.executable, "-c", source, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL}
+    with subprocess.Popen(command, text=True, **pipes) as process:
         assert process.stdout is not None
-        if process.stdout.readline() != b"ready\n":
+        if process.stdout.readline() != "ready\n":
             raise SystemExit(f"{arguments}: did not start")
         try:
-            yield
+            yield process
         finally:
             process.terminate()
+
+
+@contextmanager
+def serving(folder: Path, objects: int) -> Iterator[tuple[int, Callable[[float], None]]]:
+    """A device with so many objects behind a broker: the local port, and what changes all of the objects."""
+    device_port = free_udp_port()
+    with _program(DEVICE, device_port, INSTANCE, objects) as device, _broker(folder, device_port) as port:
+
+        def change(value: float) -> None:
+            assert device.stdin is not None
+            assert device.stdout is not None
+            device.stdin.write(f"{value}\n")
+            device.stdin.flush()
+            device.stdout.readline()
+
+        yield port, change
 
 
 @contextmanager
@@ -121,15 +149,13 @@ def _broker(folder: Path, device_port: int) -> Iterator[int]:
 def _wait_for_device(port: int) -> None:
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end:
-        found = _load(f"127.0.0.1:{port}", 1, 0.2, SITE_NETWORK, INSTANCE.to_bytes(3, "big"))
+        found = load(f"127.0.0.1:{port}", 1, 0.2, SITE_NETWORK, INSTANCE.to_bytes(3, "big"))
         if found is not None and not found["failures"]:
             return
     raise SystemExit("the broker does not answer; see broker.log")
 
 
-def _load(
-    place: str, outstanding: int, seconds: float, network: int = 0, address: bytes = b""
-) -> dict[str, Any] | None:
+def load(place: str, outstanding: int, seconds: float, network: int = 0, address: bytes = b"") -> dict[str, Any] | None:
     command = [sys.executable, "-m", "tests.bench.bacnet_load", place, str(outstanding), str(seconds)]
     command += [str(network), address.hex()] if network else []
     done = subprocess.run(command, capture_output=True, check=False)
@@ -140,7 +166,7 @@ def compare(folder: Path) -> dict[str, Any]:
     """Medians of each way at each number of outstanding reads, and the broker's ratios to the others."""
     device_port, client_side, device_side = free_udp_port(), free_udp_port(), free_udp_port()
     with (
-        _program(DEVICE, device_port, INSTANCE),
+        _program(DEVICE, device_port, INSTANCE, 1),
         _program(ROUTER, client_side, device_side),
         _broker(folder, device_port) as broker_port,
     ):
@@ -157,7 +183,7 @@ def _compared(ways: dict[str, tuple[str, int, bytes]], outstanding: int) -> dict
     rounds: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
         for name, (place, network, address) in ways.items():
-            found = _load(place, outstanding, SECONDS, network, address)
+            found = load(place, outstanding, SECONDS, network, address)
             if found is None:
                 raise SystemExit(f"{name}: no load")
             rounds[name].append(found)
