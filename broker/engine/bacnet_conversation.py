@@ -84,6 +84,8 @@ class Asked:
     max_apdu: int
     max_segments: int | None
     accepts_segments: bool
+    given_up: bool = False
+    """The client wants no answer any more; its id is taken until what was asked is over."""
 
 
 @dataclass(slots=True)
@@ -177,9 +179,23 @@ class BacnetConversation:
 
     def answer(self, asked: Asked, reply: bytes, now: float) -> None:
         """Send the bare reply to whoever asked, unless it has given up."""
-        if self._outstanding.pop(asked.key, None) is asked:
-            self._collecting.pop(asked.key, None)
+        if self._outstanding.get(asked.key) is not asked:
+            return
+        del self._outstanding[asked.key]
+        self._collecting.pop(asked.key, None)
+        if not asked.given_up:
             self._reply(asked, reply, now)
+
+    def end(self, device: Device) -> None:
+        """Nothing of a device goes to the client any more: neither replies under way nor what is left of them."""
+        mac = device.bacnet_address
+        for key, asked in self._outstanding.items():
+            if key.device_mac == mac and not asked.given_up:
+                asked.given_up = True
+                self._abort(key, AbortReason.OTHER)
+        for known in (self._collecting, self._sending, self._telling):
+            for key in [key for key in known if key.device_mac == mac]:
+                del known[key]
 
     def wake_at(self) -> float | None:
         """When `tick` is due; None: nothing is in segments."""
@@ -238,6 +254,7 @@ class BacnetConversation:
             return self._collect(key, device, apdu, now)
         if key in self._outstanding:
             return None  # 5.4.5.3: asked again while it is still under way
+        self._collecting.pop(key, None)
         return self._asked(key, device, apdu)
 
     def _collect(self, key: Key, device: Device | None, apdu: ConfirmedRequest, now: float) -> Asked | None:
@@ -254,7 +271,6 @@ class BacnetConversation:
         self._send_all(key, receiver.received(apdu, now))
         if receiver.failed is not None:
             del self._collecting[key]
-            self._outstanding.pop(key, None)
         elif not was_whole and isinstance(receiver.whole, ConfirmedRequest):
             return self._asked(key, device, receiver.whole)
         return None
@@ -283,7 +299,9 @@ class BacnetConversation:
             self._send_all(key, sender.acknowledged(apdu, now))
             self._forget_sent(key, sender)
         elif isinstance(apdu, Abort) and not apdu.from_server:
-            for known in (self._outstanding, self._collecting, self._sending):
+            if key in self._outstanding:
+                self._outstanding[key].given_up = True
+            for known in (self._collecting, self._sending):
                 known.pop(key, None)
 
     def _reply(self, asked: Asked, reply: bytes, now: float) -> None:

@@ -43,7 +43,7 @@ Opened = Callable[[Session | Refused], None]
 @dataclass(slots=True)
 class BacnetFloor:
     """What every native BACnet client shares; `has_grants` is whether a subject holds any grant or emergency at a
-    device now.
+    device now, `points_granted` the points that its grants name there (None: all).
     """
 
     driver: Driver
@@ -53,6 +53,7 @@ class BacnetFloor:
     cov: CovDesk
     in_force: Callable[[], InForce]
     has_grants: Callable[[Subject, Device], bool]
+    points_granted: Callable[[Subject, Device], frozenset[str] | None]
 
 
 @dataclass(slots=True)
@@ -73,10 +74,11 @@ class Outside:
 class _Way:
     """One device as this client reaches it."""
 
-    __slots__ = ("opening", "refused", "refused_until", "session", "waiting")
+    __slots__ = ("attempt", "opening", "refused", "refused_until", "session", "waiting")
 
     def __init__(self) -> None:
         self.session: Session | None = None
+        self.attempt = 0
         self.opening = False
         self.waiting: list[Opened] = []
         self.refused: Refused | None = None
@@ -174,7 +176,9 @@ class BacnetStream:
     def admit(self, device: Device, opened: Opened) -> None:
         """The session with a device, open already or opened now, or the refusal."""
         way = self._ways.setdefault(device.key, _Way())
-        if way.session is not None:
+        if self._gone:
+            opened(Refused((Reason.CALLER_GONE,)))
+        elif way.session is not None:
             opened(way.session)
         elif way.refused is not None and self._loop.time() < way.refused_until:
             opened(way.refused)
@@ -187,11 +191,17 @@ class BacnetStream:
 
     def _open(self, way: _Way, device: Device) -> None:
         way.opening = True
+        way.attempt += 1
+        opened = partial(self._opened, way, way.attempt, self._subject)
         self._floor.register.open(
-            self._subject, device, self._listener, self._peer, partial(self._cut, way), partial(self._opened, way)
+            self._subject, device, self._listener, self._peer, partial(self._cut, way, way.attempt), opened
         )
 
-    def _opened(self, way: _Way, result: Session | Refused) -> None:
+    def _opened(self, way: _Way, attempt: int, subject: Subject, result: Session | Refused) -> None:
+        if attempt != way.attempt or not way.opening:
+            if isinstance(result, Session):  # it took so long that nobody waits for it any more
+                self._floor.register.close(result, EndReason.PEER_CLOSED)
+            return
         way.opening = False
         if isinstance(result, Session):
             if self._gone:
@@ -199,6 +209,8 @@ class BacnetStream:
                 result = Refused((Reason.CALLER_GONE,))
             else:
                 way.session, way.refused = result, None
+                if subject is not self._subject:
+                    self._floor.register.renew(result, self._subject)
                 result.warn = partial(self._outside.warned, result.device)
         else:
             way.refused, way.refused_until = result, self._loop.time() + REFUSED_SECONDS
@@ -206,15 +218,19 @@ class BacnetStream:
         for opened in waiting:
             opened(result)
 
-    def _cut(self, way: _Way, reason: EndReason) -> None:
+    def _cut(self, way: _Way, attempt: int, reason: EndReason) -> None:
         """One session was ended. What ended it may be about to end others, so whether any is left is seen a turn
         later.
         """
+        if attempt != way.attempt:
+            return
         session, way.session = way.session, None
         if session is not None:
             self._floor.cov.end_session(session)
+            self._conversation.end(session.device)
+            self._flush()
         if way.opening:
-            self._opened(way, Refused((Reason.SESSION_ENDED,)))
+            self._opened(way, attempt, self._subject, Refused((Reason.SESSION_ENDED,)))
         if session is not None and not self._gone:
             self._loop.call_soon(self._after_cut, session.device, reason)
 
@@ -273,7 +289,8 @@ class BacnetStream:
             self._floor.cov.take(session, client, request, answer)
             return
         if asks_for_list(request):
-            steps = list_objects(session, request, reads_of(session.device))
+            granted = self._floor.points_granted(self._subject, session.device)
+            steps = list_objects(session, request, reads_of(session.device, granted))
             self._floor.driver.run(session, steps, partial(self._list, asked, request, session.device))
             return
         self._floor.driver.run(session, exchange_each(session, request, narrowed), answer)

@@ -48,9 +48,9 @@ class FrameRefusals:
         """
         hidden = secret or (self._anything_confidential() if device is None else device.confidential)
         digest = "" if hidden else urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()
-        self._record(session, code, digest, len(pdu))
+        self._record(session, code, digest, len(pdu), "" if device is None else device.key)
 
-    def _record(self, session: Session | None, code: str, digest: str, size: int) -> None:
+    def _record(self, session: Session | None, code: str, digest: str, size: int, device: str = "") -> None:
         self.count += 1
         now = self._clock.now()
         key = session.subject.id if session else ""
@@ -68,7 +68,7 @@ class FrameRefusals:
                 records.frame_refused(
                     now,
                     session=session.id if session else "",
-                    device=session.device.key if session else "",
+                    device=device or (session.device.key if session else ""),
                     direction="caller",
                     code=code,
                     digest=digest,

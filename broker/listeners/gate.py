@@ -269,11 +269,18 @@ class Gate:
             parts.cov,
             lambda: parts.desk.in_force,
             self._has_grants,
+            self._points_granted,
         )
 
     def _has_grants(self, subject: Subject, device: Device) -> bool:
         desk, now = self._parts.desk, self._parts.clock.now()
         return bool(desk.situation(subject, device, now).grants or desk.emergencies.name_of(subject, device.site, now))
+
+    def _points_granted(self, subject: Subject, device: Device) -> frozenset[str] | None:
+        grants = self._parts.desk.situation(subject, device, self._parts.clock.now()).grants
+        if self.emergency_of(subject, device.site) or any(not grant.points for grant in grants):
+            return None
+        return frozenset(point for grant in grants for point in grant.points)
 
     def _close_unclaimed(self, opened: "asyncio.Future[Session | Refused]") -> None:
         """The one who asked for a session has given up before it was there."""

@@ -100,7 +100,7 @@ class SessionRegister:
             try:
                 if not decision.allow:
                     opened(Refused(decision.reasons, (decision,)))
-                elif self._shut_for(session) or not self._desk.still_holds((decision,)):
+                elif self._shut_for(session) or not self._desk.still_holds((decision,)) or self._is_old(session):
                     opened(Refused((Reason.ACCESS_CHANGED,), (decision,)))
                 else:
                     self._enter(session, decision, cut, opened)
@@ -310,6 +310,10 @@ class SessionRegister:
         session.look_at = look_again_at(session, situation)
         heapq.heappush(self._looks, (session.look_at, next(self._order), session))
         return True
+
+    def _is_old(self, session: Session) -> bool:
+        """Whether its device is described otherwise by now: whoever opened it had it from before a reload."""
+        return self._desk.in_force.device(session.device.key) != session.device
 
     def _shut_for(self, session: Session) -> set[str]:
         return self.shut_for_emergencies if session.emergency else self.shut_for

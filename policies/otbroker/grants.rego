@@ -61,8 +61,23 @@ classes_written := {point.class |
 overriding := {"override" |
 	input.operation.writes == true
 	not input.operation.described == true
+	urgent
+}
+
+urgent if {
 	is_number(input.operation.priority)
 	input.operation.priority <= 8
+}
+
+# The index of a priority array is the priority; without one, or as its size, it is all of them.
+urgent if {
+	input.operation.address.property == "priority-array"
+	input.operation.address.index == null
+}
+
+urgent if {
+	input.operation.address.property == "priority-array"
+	input.operation.address.index <= 8
 }
 
 covers_points(_) if data.otbroker.services.finds

@@ -366,3 +366,15 @@ granted(asked, grants) := given.changed(given.operation(asked), {"grants": grant
 obliged(changes) := answer.obligations if {
 	answer := operation.decision with input as given.write(changes)
 }
+
+test_a_priority_array_is_overridden_by_its_index if {
+	slot := given.changed(given.commanding, {"action": "config", "service": "write-property"})
+	configuring := given.changed(given.grants[0], {"actions": ["config"]})
+	both := given.changed(given.grants[0], {"actions": ["config", "override"]})
+	every index in [null, 1, 8] {
+		write := given.changed(slot, {"address": {"property": "priority-array", "index": index}})
+		denied_for(granted(write, [configuring]), "action_not_granted")
+		allowed(granted(write, [both]))
+	}
+	allowed(granted(given.changed(slot, {"address": {"property": "priority-array", "index": 9}}), [configuring]))
+}

@@ -142,7 +142,7 @@ def never_written(operation: Operation) -> bool:
     place = operation.address
     if not isinstance(place, BacnetProperty) or not operation.writes:
         return False
-    slot = place.property == "priority-array" and place.index == MINIMUM_ON_OFF_PRIORITY
+    slot = place.property == "priority-array" and place.index in (None, 0, MINIMUM_ON_OFF_PRIORITY)
     return slot or operation.priority == MINIMUM_ON_OFF_PRIORITY
 
 

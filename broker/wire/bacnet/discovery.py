@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
-from broker.model.place import BacnetAddress, BacnetIpWay, BacnetScWay, Device
+from broker.model.place import BacnetAddress, BacnetIpWay, BacnetScWay, Device, Point
 from broker.model.vocabulary import Action
 from broker.wire.bacnet.apdu import LARGEST_MAX_APDU, Kind
 from broker.wire.bacnet.encoding import (
@@ -18,6 +18,7 @@ from broker.wire.bacnet.encoding import (
     application_object,
     application_unsigned,
 )
+from broker.wire.bacnet.meaning import compose_read
 from broker.wire.bacnet.standard import number_of, object_type_word
 from broker.wire.bacnet.tags import TEXT, Tag, decode_tags, malformed
 from broker.wire.bacnet.values import text_of
@@ -93,7 +94,12 @@ def fits(sought: Sought, device: Device) -> bool:
 
 
 def compose_question(sought: Sought, device: Device) -> Request:
-    """What looking for a device that fits is to that device; nothing of it is sent there."""
+    """What looking for a device that fits is to that device: the read of the point whose object is looked for, or to
+    discover the device. Nothing of it is sent there.
+    """
+    point = _point_of(sought, device) if sought.service == "who-has" else None
+    if point is not None:
+        return compose_read(device, (point,))[0]
     address = BacnetProperty("device", _instance(device), None)
     payload = bytes((Kind.UNCONFIRMED_REQUEST, WHO_IS if sought.service == "who-is" else WHO_HAS))
     operation = Operation("bacnet", Action.DISCOVER, sought.service, address)
@@ -134,12 +140,20 @@ def _object_of(sought: Sought, device: Device) -> tuple[tuple[str, int], str] | 
     return None
 
 
+def _point_of(sought: Sought, device: Device) -> Point | None:
+    found = _object_of(sought, device)
+    for point in device.points if found is not None else ():
+        if isinstance(point.address, BacnetAddress) and found is not None and _object(point.address) == found[0]:
+            return point
+    return None
+
+
+def _object(address: BacnetAddress) -> tuple[str, int]:
+    return address.object_type, address.instance
+
+
 def _objects(device: Device) -> list[tuple[tuple[str, int], str]]:
     instance = _instance(device)
     own = [(("device", instance), device.bacnet.name or device.id)] if instance is not None else []
-    points = [
-        ((point.address.object_type, point.address.instance), point.id)
-        for point in device.points
-        if isinstance(point.address, BacnetAddress)
-    ]
+    points = [(_object(point.address), point.id) for point in device.points if isinstance(point.address, BacnetAddress)]
     return own + points

@@ -13,7 +13,7 @@ from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
 from broker.model.place import Device
 from broker.model.vocabulary import Reason
-from broker.wire.bacnet.action_classes import never_written
+from broker.wire.bacnet.action_classes import MINIMUM_ON_OFF_PRIORITY, never_written
 from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.items import Decoded, Item
 from broker.wire.bacnet.parameters import ParameterError
@@ -32,6 +32,8 @@ from broker.wire.bacnet.standard import WILDCARDS, number_of, properties_meant
 CONFIRMED, UNCONFIRMED = 0x00, 0x10  # 20.1.2, 20.1.3: first octet of a bare request
 READ, READ_MULTIPLE, WRITE_MULTIPLE = 12, 14, 16  # clause 21, BACnetConfirmedServiceChoice
 _MOST_REMEMBERED_OCTETS = 1497
+_MOST_REMEMBERED_OPERATIONS = 20
+"""What is larger costs more to keep than it saves: a client may send any number of different ones."""
 _MOST_LOOKS = 256
 _MULTIPLE = ("read-property-multiple", "write-property-multiple")
 _WRITES = ("write-property", "write-property-multiple")
@@ -40,6 +42,7 @@ _NEED_PASSWORD = ("device-communication-control", "reinitialize-device")
 _PASSWORD = ("password", "present")
 _BARE = (bytes((CONFIRMED,)), bytes((UNCONFIRMED,)))
 _WITH_SECRETS = tuple(bytes((CONFIRMED, service)) for service in (17, 20, 24, 25))  # clause 21; 16.1, 16.4, clause 24
+_SUBSCRIBE_MULTIPLE, _PRIORITY_ARRAY = "subscribe-cov-property-multiple", "priority-array"
 PASSWORD_MISSING = "password_missing"
 
 
@@ -62,6 +65,8 @@ class Interpreter:
         decoded = decode(self._device, bare)
         request = _request(self._device, bare[:2], decoded)
         if decoded.secret or len(bare) > _MOST_REMEMBERED_OCTETS:
+            return request
+        if len(request.operations) > _MOST_REMEMBERED_OPERATIONS:
             return request
         if len(self._known) >= self._capacity:
             del self._known[next(iter(self._known))]
@@ -118,10 +123,20 @@ def _request(device: Device, head: bytes, decoded: Decoded) -> Request:
     elif decoded.service in ("read-property", "write-property"):
         operations = (_of_property(places, decoded.service, items[0]),)
     else:
+        _check_whole(decoded.service, items)
         operations = (places.whole(decoded, _at(device, items)),)
     shown = head + octets.removesuffix(decoded.secret)
     before = _before(device, places, items) if decoded.service in _WRITES else None
     return Request(operations, head + octets, _digest(shown), before=before)
+
+
+def _check_whole(service: str, items: Sequence[Item]) -> None:
+    """Refuse what as one operation would hide some of what it is about."""
+    if service == _SUBSCRIBE_MULTIPLE:
+        raise FrameError(Reason.SERVICE_NOT_ALLOWED, "a subscription to several properties at once")
+    slots = (item.property == _PRIORITY_ARRAY and item.value is not None for item in items)
+    if any(item.priority == MINIMUM_ON_OFF_PRIORITY for item in items) or any(slots):
+        raise FrameError(Reason.PRIORITY_NOT_ALLOWED, "priority 6 is the device's own")
 
 
 def _of_property(places: Places, service: str, item: Item) -> Operation:

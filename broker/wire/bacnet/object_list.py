@@ -13,6 +13,8 @@ from broker.wire.bacnet.standard import error_numbers, number_of
 from broker.wire.bacnet.tags import OBJECT, UNSIGNED, Tag
 
 _READ = 12  # clause 21, BACnetConfirmedServiceChoice
+_MOST_POINTS = 1024
+"""Fewer than a session keeps decisions for, so that they are not asked for anew each time."""
 _INVALID_INDEX = error_numbers("property/invalid-array-index")
 
 
@@ -27,9 +29,10 @@ def asks_for_list(request: Request) -> bool:
     )
 
 
-def reads_of(device: Device) -> list[tuple[Point, Request]]:
-    """The read of each point of a device by itself."""
-    return [(point, compose_read(device, (point,))[0]) for point in device.points]
+def reads_of(device: Device, named: frozenset[str] | None) -> list[tuple[Point, Request]]:
+    """The read of each of the named points of a device (None: of all) by itself."""
+    points = [point for point in device.points if named is None or point.id in named]
+    return [(point, compose_read(device, (point,))[0]) for point in points[:_MOST_POINTS]]
 
 
 def encode_list(request: Request, points: Iterable[Point]) -> bytes:

@@ -15,7 +15,7 @@ from broker.wire.bacnet.items import Decoded, Item
 from broker.wire.bacnet.parameters import ParameterError
 from broker.wire.bacnet.standard import datatype_of
 from broker.wire.bacnet.tags import NULL, Tag
-from broker.wire.bacnet.values import text_of, text_of_value
+from broker.wire.bacnet.values import RELEASE, text_of, text_of_value
 
 MOST_RAW_VALUES = 2048
 _MOST_FORMS = 512
@@ -180,6 +180,8 @@ def _touch(point: Point, item: Item) -> Touch:
         text = text_of_value(item.object_type, item.property or "", item.index, value)
     except FrameError:
         raise FrameError("illegal_value", f"{point.id}: a value that cannot be put in words") from None
+    if text == RELEASE and value[0].number != NULL:
+        raise FrameError("illegal_value", f"{point.id}: a text that means a release")
     return Touch(point, whole=True, value=text)
 
 

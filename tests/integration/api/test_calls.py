@@ -23,7 +23,7 @@ SETPOINT = {"points": {"supply-temp-setpoint": 19.5}}
 VIEWS = [
     r
     for r in ROUTES
-    if r.method == "GET" and r.name not in {"tunnel", "session", "approval", "calendar"} and not r.streams
+    if r.method == "GET" and r.name not in {"session", "approval", "calendar"} and not (r.streams or r.subprotocol)
 ]
 NAMES = {"site": "plant", "device": "ahu-1", "index": 1, "id": "dec-abc", "session": "ses-a", "approval": "arm-a"}
 BODIES = {"ticket_event": {"state": "closed"}}

@@ -104,6 +104,44 @@ def test_whoever_aborts_its_request_gets_no_reply() -> None:
     assert taken(talk) == []
 
 
+def test_an_id_that_was_aborted_is_free_again_once_what_was_asked_is_over() -> None:
+    talk = conversation()
+    first = asked_by(talk, request())
+    talk.receive(CLIENT, sent(TO_VAV, Abort(7, AbortReason.OTHER)), 0.5)
+    assert talk.receive(CLIENT, sent(TO_VAV, request()), 0.6) is None
+    talk.answer(first, b"\x20\x0f", 1.0)
+    assert taken(talk) == []
+    second = asked_by(talk, request())
+    talk.answer(second, b"\x20\x0f", 2.0)
+    assert len(taken(talk)) == 1
+
+
+def test_aborting_does_not_let_a_client_have_more_under_way_than_the_limit() -> None:
+    talk = conversation()
+    for invoke in range(MOST_OUTSTANDING_OF_STATION):
+        asked_by(talk, request(invoke))
+        talk.receive(CLIENT, sent(TO_VAV, Abort(invoke, AbortReason.OTHER)), 0.0)
+    assert talk.receive(CLIENT, sent(TO_VAV, request(200)), 0.0) is None
+    ((_, npdu),) = taken(talk)
+    assert decode_apdu(npdu.payload) == Abort(200, AbortReason.OUT_OF_RESOURCES, from_server=True)
+
+
+def test_after_the_end_of_a_device_nothing_of_it_goes_out_neither_replies_nor_their_rest() -> None:
+    talk = conversation()
+    waiting = asked_by(talk, request(1))
+    long = asked_by(talk, request(2, accepts_segments=True, max_apdu=50))
+    talk.answer(long, b"\x30\x0c" + bytes(500), 0.0)
+    assert talk.notify(waiting.key.station, VAV, b"\x00\x01\x09\x01", 0.0)
+    taken(talk)
+    talk.end(VAV)
+    ((_, npdu),) = taken(talk)
+    assert decode_apdu(npdu.payload) == Abort(1, AbortReason.OTHER, from_server=True)
+    talk.answer(waiting, b"\x20\x0f", 1.0)
+    talk.receive(CLIENT, sent(TO_VAV, SegmentAck(2, 0, 16)), 1.0)
+    assert taken(talk) == []
+    assert talk.wake_at() is None
+
+
 def test_a_reply_that_fits_no_apdu_of_a_client_without_segmentation_is_aborted() -> None:
     talk = conversation()
     asked = asked_by(talk, request(max_apdu=50))

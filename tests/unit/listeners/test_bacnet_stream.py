@@ -82,6 +82,7 @@ class Stage:
             cov=self,  # type: ignore[arg-type]
             in_force=lambda: self,  # type: ignore[arg-type,return-value]
             has_grants=lambda subject, device: device is not HIDDEN,
+            points_granted=lambda subject, device: None,
         )
         outside = Outside(
             write=lambda mac, npdu: self.sent.append((mac, decode_npdu(npdu))),
@@ -248,6 +249,17 @@ def test_without_any_point_that_may_be_looked_at_the_list_of_objects_is_denied()
     play(test)
 
 
+def test_no_session_is_opened_for_whoever_has_left() -> None:
+    def test(stage: Stage) -> None:
+        stage.stream.lost()
+        found: list[object] = []
+        stage.stream.admit(ONE, found.append)
+        assert stage.opened == 0
+        assert isinstance(found[0], Refused)
+
+    play(test)
+
+
 def test_a_refused_session_is_not_asked_for_again_at_once() -> None:
     def test(stage: Stage) -> None:
         stage.refuse_session = Refused((Reason.WINDOW_CLOSED,))
@@ -370,6 +382,22 @@ def test_the_end_of_one_session_leaves_the_others_and_is_told() -> None:
         stage.cut(ONE, EndReason.WINDOW_CLOSED)
         await asyncio.sleep(0)
         assert (stage.ended, stage.closed) == ([("plant/vav-1", EndReason.WINDOW_CLOSED)], [])
+
+    play(test)
+
+
+def test_what_was_under_way_at_a_device_is_not_told_after_the_end_of_its_session() -> None:
+    async def test(stage: Stage) -> None:
+        stage.ask(reading(1), TWO)
+        stage.told()
+        stage.hold = True
+        stage.ask(reading(2), ONE)
+        stage.cut(ONE, EndReason.LOCKED)
+        await asyncio.sleep(0)
+        assert stage.told() == [Abort(2, AbortReason.OTHER, from_server=True)]
+        for finish in stage.held_back:
+            finish()
+        assert stage.told() == []
 
     play(test)
 

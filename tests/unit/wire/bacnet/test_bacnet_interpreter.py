@@ -2,6 +2,7 @@
 
 import hashlib
 from base64 import urlsafe_b64decode
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -352,3 +353,37 @@ def test_what_is_sent_asks_the_same_operations_as_what_was_decided(octets: bytes
         assert operation.writes is (octets[1] in (15, 16))
         if operation.writes and operation.described:
             assert all(touch.whole and touch.value is not None for touch in operation.touches)
+
+
+@pytest.mark.parametrize("index", [None, 0, 6])
+def test_a_priority_array_is_not_written_where_that_would_write_priority_6(index: int | None) -> None:
+    twenty = bytes.fromhex("4441a00000")
+    with pytest.raises(FrameError) as caught:
+        written(Write(at("analog-value", 1, "priority-array", index), twenty * (16 if index is None else 1)))
+    assert caught.value.code == "priority_not_allowed"
+
+
+def test_a_text_that_means_a_release_is_not_one() -> None:
+    mode = Point("mode", BacnetAddress("characterstring-value", 1, "present-value", None, 10, 16), Action.ADJUST)
+    device = replace(PLANT, points=(mode,))
+    where = at("characterstring-value", 1)
+    text = bytes.fromhex("7505006e756c6c")
+    with pytest.raises(FrameError) as caught:
+        interpret(device, bare(15, encode_write_property(Write(where, text))))
+    assert caught.value.code == "illegal_value"
+    (operation,) = interpret(device, bare(15, encode_write_property(Write(where, b"\x00", 12)))).operations
+    assert operation.touches[0].value == "null"
+
+
+def test_several_properties_are_not_subscribed_as_one_operation() -> None:
+    octets = bytes.fromhex("0901 1900 4e 0c00800001 1e 0e0955 0f 2900 1f 4f".replace(" ", ""))
+    with pytest.raises(FrameError) as caught:
+        interpret(PLANT, bare(30, octets))
+    assert caught.value.code == "service_not_allowed"
+
+
+def test_large_requests_are_not_remembered() -> None:
+    interpreter = Interpreter(PLANT)
+    many = [at("analog-value", 1, number) for number in ("description", "units", "status-flags")] * 8
+    octets = bare(14, encode_read_property_multiple(many))
+    assert interpreter.interpret(octets) is not interpreter.interpret(octets)

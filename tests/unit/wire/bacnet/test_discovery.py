@@ -60,6 +60,12 @@ def test_to_look_for_a_device_is_to_discover_it_and_changes_nothing() -> None:
     assert (operation.action, operation.service, operation.writes) == (Action.DISCOVER, "who-is", False)
 
 
+def test_to_look_for_an_object_is_to_look_at_its_point() -> None:
+    sought = looked_for(as_asked(WhoHasRequest(object=WhoHasObject(objectName=CharacterString("setpoint")))))
+    (operation,) = compose_question(sought, VAV).operations
+    assert (operation.action, [touch.point for touch in operation.touches]) == (Action.VIEW, [SETPOINT])
+
+
 def test_a_modbus_device_is_never_found() -> None:
     assert not fits(looked_for(EVERYBODY), AHU)
 
