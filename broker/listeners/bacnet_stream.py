@@ -35,6 +35,10 @@ from broker.wire.bacnet.object_list import asks_for_list, encode_list, reads_of
 MOST_WAITING_FOR_SESSION = 64
 REFUSED_SECONDS = 2.0
 """So long a device to which no session was given is refused without asking again: explorers ask many things at once."""
+_ABOUT_THE_SUBJECT = frozenset(
+    {Reason.BUDGET_EXHAUSTED, Reason.SESSION_ENDED, Reason.STATE_STALE, Reason.CONTRACT_ENDED}
+)
+"""Refusals that will be the same at every other device."""
 DEVICE_UNKNOWN = "device_unknown"
 NOT_RELAYED = "unconfirmed_not_relayed"
 Opened = Callable[[Session | Refused], None]
@@ -130,19 +134,30 @@ class BacnetStream:
         candidates = deque(self._candidates() or [*self._network().devices.values()][:1])
         refusal = Refused((Reason.NO_GRANT,))
 
+        asking = looping = False
+
         def tried(result: Session | Refused) -> None:
-            nonlocal refusal
+            nonlocal refusal, asking
+            asking = False
             if isinstance(result, Session):
                 self._started = True
+                candidates.clear()
                 opened(None)
                 return
             refusal = result
-            go_on()
+            if not _ABOUT_THE_SUBJECT.isdisjoint(result.reasons):
+                candidates.clear()
+            if not looping:
+                go_on()
 
         def go_on() -> None:
-            if candidates:
+            nonlocal looping, asking
+            looping = True
+            while candidates and not asking:
+                asking = True
                 self.admit(candidates.popleft(), tried)
-            else:
+            looping = False
+            if not asking and not self._started:
                 opened(refusal)
 
         go_on()
@@ -288,7 +303,7 @@ class BacnetStream:
             client = _Subscriber(self, asked.key.station, session.device)
             self._floor.cov.take(session, client, request, answer)
             return
-        if asks_for_list(request):
+        if asks_for_list(request, session.device):
             granted = self._floor.points_granted(self._subject, session.device)
             steps = list_objects(session, request, reads_of(session.device, granted))
             self._floor.driver.run(session, steps, partial(self._list, asked, request, session.device))

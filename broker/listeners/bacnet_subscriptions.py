@@ -86,9 +86,12 @@ class CovDesk:
         if table is not None:
             table.end_session(session)
 
-    def forget(self, device: str) -> None:
-        """A device has no subscriptions any more."""
-        self._tables.pop(device, None)
+    def forget(self, device: str, table: "_DeviceTable") -> bool:
+        """A device has no subscriptions any more; False if it has a new table by now."""
+        if self._tables.get(device) is not table:
+            return False
+        del self._tables[device]
+        return True
 
 
 class _DeviceTable:
@@ -234,9 +237,9 @@ class _DeviceTable:
 
     def _leave(self) -> None:
         """Nothing is subscribed, and nothing more will be heard."""
-        self._desk.forget(self._device.key)
-        with suppress(DeviceUnavailableError):
-            self._desk.upstream_of(self._device.key).notifications(None)
+        if self._desk.forget(self._device.key, self):
+            with suppress(DeviceUnavailableError):
+                self._desk.upstream_of(self._device.key).notifications(None)
 
     def _look(self) -> None:
         """What has run out is over, and what the clients still need is renewed."""

@@ -41,7 +41,7 @@ _ONE_BY_ONE = ("read-property-multiple", "no")
 _NEED_PASSWORD = ("device-communication-control", "reinitialize-device")
 _PASSWORD = ("password", "present")
 _BARE = (bytes((CONFIRMED,)), bytes((UNCONFIRMED,)))
-_WITH_SECRETS = tuple(bytes((CONFIRMED, service)) for service in (17, 20, 24, 25))  # clause 21; 16.1, 16.4, clause 24
+_WITH_SECRETS = tuple(bytes((service,)) for service in (17, 20, 24, 25))  # clause 21; 16.1, 16.4, clause 24
 _SUBSCRIBE_MULTIPLE, _PRIORITY_ARRAY = "subscribe-cov-property-multiple", "priority-array"
 PASSWORD_MISSING = "password_missing"
 
@@ -85,7 +85,7 @@ def interpret(device: Device, bare: bytes) -> Request:
 
 def may_hold_password(octets: bytes) -> bool:
     """Whether what was refused may hold one: certain requests, and whatever is no bare APDU to look into."""
-    return octets[:1] not in _BARE or octets[:2] in _WITH_SECRETS
+    return octets[:1] not in _BARE or octets[1:2] in _WITH_SECRETS
 
 
 def decode(device: Device, bare: bytes) -> Decoded:

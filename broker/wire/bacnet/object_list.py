@@ -1,6 +1,7 @@
 """The property Object_List of a device (ASHRAE 135-2020, 12.11.13), put together from points."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from broker.model.operation import BacnetProperty, Request
 from broker.model.place import BacnetAddress, Device, Point
@@ -18,15 +19,12 @@ _MOST_POINTS = 1024
 _INVALID_INDEX = error_numbers("property/invalid-array-index")
 
 
-def asks_for_list(request: Request) -> bool:
-    """Whether a request reads the list of a device's objects, its size or one element of it, and nothing else."""
+def asks_for_list(request: Request, device: Device) -> bool:
+    """Whether a request reads the list of this device's objects, its size or one element of it, and nothing else."""
+    own = BacnetProperty("device", getattr(device.way, "instance", None), "object-list")
     operation = request.operations[0]
     at = operation.address
-    return (
-        operation.service == "read-property"
-        and isinstance(at, BacnetProperty)
-        and (at.object_type, at.property) == ("device", "object-list")
-    )
+    return operation.service == "read-property" and isinstance(at, BacnetProperty) and replace(at, index=None) == own
 
 
 def reads_of(device: Device, named: frozenset[str] | None) -> list[tuple[Point, Request]]:

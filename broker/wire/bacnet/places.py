@@ -49,18 +49,21 @@ class _Form(NamedTuple):
 class Places:
     """The points of one device by object and by property; `looks` are reads that were made of it before."""
 
-    __slots__ = ("_forms", "_of_object", "_of_property", "_reads", "looks")
+    __slots__ = ("_confidential", "_forms", "_of_object", "_of_property", "_reads", "looks")
 
     def __init__(self, points: Iterable[Point]) -> None:
         self.looks: dict[tuple[Item, ...], Request] = {}
         self._forms: dict[_FormKey, _Form] = {}
         self._reads: dict[tuple[object, ...], Operation] = {}
         self._of_object: defaultdict[ObjectKey, list[Point]] = defaultdict(list)
+        self._confidential: defaultdict[ObjectKey, list[Point]] = defaultdict(list)
         self._of_property: defaultdict[PropertyKey, list[tuple[int | None, Point]]] = defaultdict(list)
         for point in points:
             at = point.address
             if isinstance(at, BacnetAddress):
                 self._of_object[at.object_type, at.instance].append(point)
+                if point.confidential is not None:
+                    self._confidential[at.object_type, at.instance].append(point)
                 self._of_property[at.object_type, at.instance, at.property].append((at.index, point))
 
     def read(self, service: str, item: Item) -> Operation:
@@ -131,7 +134,9 @@ class Places:
         found = [(i, point) for i, point in known if i is None or item.index in (None, 0, i)]
         if item.property == _PRIORITY_ARRAY:
             found += self._of_property.get((item.object_type, item.instance, _PRESENT_VALUE), ())
-        return found
+        # What is written beside a value that must not be told may tell it, as a default does.
+        beside = [point for point in self._confidential.get(item[:2], ()) if all(point is not p for _, p in found)]
+        return found + [(None, point) for point in beside if not _names(point, item)]
 
     def whole(self, decoded: Decoded, at: BacnetProperty) -> Operation:
         """A request that is one operation, whatever it is about; without an object it is about the device."""
@@ -141,7 +146,8 @@ class Places:
             seen = (item if item.property else item._replace(property=_PRESENT_VALUE) for item in items)
             touches = tuple(dict.fromkeys(touch for item in seen for touch in self._looked_at(item)))
         elif service in _TOUCHING:
-            touches = tuple(Touch(point, whole=False) for point in self._on(items))
+            beside = (point for item in items for point in self._confidential.get(item[:2], ()))
+            touches = tuple(Touch(point, whole=False) for point in dict.fromkeys((*self._on(items), *beside)))
         described = not items or all(item[:2] in self._of_object for item in items)
         if service in _SUBSCRIPTIONS or service == "read-range":
             described = bool(touches)

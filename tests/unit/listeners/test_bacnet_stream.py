@@ -426,6 +426,27 @@ def test_a_stream_that_no_device_gives_a_session_does_not_start() -> None:
     play(test)
 
 
+def test_at_a_site_of_very_many_devices_that_all_refuse_the_stream_is_refused() -> None:
+    def test(stage: Stage) -> None:
+        stage.network = VirtualNetwork(SITE_NETWORK, {d.bacnet_address: d for d in map(vav, range(10, 2000))})
+        stage.refuse_session = Refused((Reason.LOCKED,))
+        started: list[Refused | None] = []
+        stage.stream.start(started.append)
+        assert started == [stage.refuse_session]
+
+    play(test)
+
+
+def test_what_is_refused_whatever_the_device_is_asked_once() -> None:
+    def test(stage: Stage) -> None:
+        stage.refuse_session = Refused((Reason.BUDGET_EXHAUSTED,))
+        started: list[Refused | None] = []
+        stage.stream.start(started.append)
+        assert (stage.opened, started) == (1, [stage.refuse_session])
+
+    play(test)
+
+
 def test_who_has_no_grant_at_all_is_denied_on_record() -> None:
     def test(stage: Stage) -> None:
         stage.network = VirtualNetwork(SITE_NETWORK, {HIDDEN.bacnet_address: HIDDEN})

@@ -53,6 +53,8 @@ class Stage:
         self.why = Reason.NO_GRANT
         self.held_up: list[Callable[[], None]] | None = None
         self.relayed = Relayed(Result.DONE, b"\x20\x05")
+        self.hold = False
+        self.held_back: list[Callable[[], None]] = []
         self.desk = CovDesk(
             clock=self,  # type: ignore[arg-type]
             ledger=self,  # type: ignore[arg-type]
@@ -100,7 +102,7 @@ class Stage:
         found: list[Finding] = []
         bare = encode_cov_subscription(terms.pop("process", 1), OBJECT, **terms)
         self.desk.take(session, client, Interpreters().bacnet(VAV).interpret(bare), found.append)
-        return found[0]
+        return found[0] if found else Refused(())
 
     def change(self, process: int = FIRST_PROCESS, name: str = "present-value", remaining: int = 100) -> bool:
         """The device tells a change: whether the broker wanted to hear it."""
@@ -256,6 +258,23 @@ def test_who_is_paused_misses_what_comes_meanwhile_and_stays_subscribed() -> Non
         stage.allow, stage.why = lambda decide: False, Reason.SESSION_PAUSED
         assert stage.change()
         stage.allow = lambda decide: True
+        assert stage.change()
+        assert len(client.heard) == 1
+
+    play(test)
+
+
+def test_an_answer_that_comes_late_leaves_those_who_subscribed_since_alone() -> None:
+    def test(stage: Stage) -> None:
+        gone, here, client = session("ses-1"), session("ses-2"), Client()
+        stage.hold = True
+        stage.subscribe(gone, Client(), lifetime_seconds=600)
+        gone.end(EndReason.GRANT_ENDED)
+        stage.desk.end_session(gone)
+        stage.hold = False
+        stage.subscribe(here, client, lifetime_seconds=600)
+        for finish in stage.held_back:
+            finish()
         assert stage.change()
         assert len(client.heard) == 1
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.place import BacnetAddress, BacnetIpWay, Confidential, Device, Point, Protocol
 from broker.model.vocabulary import Action
 from broker.wire.bacnet.interpreter import Interpreter, interpret, narrowed
 from broker.wire.bacnet.property_requests import (
@@ -387,3 +387,11 @@ def test_large_requests_are_not_remembered() -> None:
     many = [at("analog-value", 1, number) for number in ("description", "units", "status-flags")] * 8
     octets = bare(14, encode_read_property_multiple(many))
     assert interpreter.interpret(octets) is not interpreter.interpret(octets)
+
+
+@pytest.mark.parametrize("choice", [8, 15])
+def test_what_is_written_beside_a_confidential_value_is_concealed(choice: int) -> None:
+    hidden = Point("hidden", BacnetAddress("analog-value", 3), Action.ADJUST, confidential=Confidential.SECRET)
+    device = replace(PLANT, points=(hidden,), labels=(("read-property-multiple", "no"),))
+    default = encode_write_property(Write(at("analog-value", 3, "relinquish-default"), bytes.fromhex("4441a00000")))
+    assert interpret(device, bare(choice, default)).conceals
