@@ -199,6 +199,8 @@ class BacnetConversation:
 
     def wake_at(self) -> float | None:
         """When `tick` is due; None: nothing is in segments."""
+        if not (self._collecting or self._sending or self._telling):
+            return None
         waits = [receiver.wake_at for receiver in self._collecting.values()]
         waits += [sender.wake_at for sender in self._sending.values()]
         waits += [telling.due for telling in self._telling.values()]

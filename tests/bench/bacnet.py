@@ -13,7 +13,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -33,15 +33,16 @@ DEVICE = """
 import asyncio, sys
 from rusty_bacnet import BACnetServer, ObjectIdentifier, ObjectType, PropertyIdentifier, PropertyValue
 async def main():
-    server = BACnetServer(int(sys.argv[2]), "bench", interface="127.0.0.1", port=int(sys.argv[1]))
-    objects = range(1, int(sys.argv[3]) + 1)
-    for number in objects:
-        server.add_analog_value(number, f"setpoint {number}")
-    await server.start()
+    objects, servers = range(1, int(sys.argv[1]) + 1), []
+    for instance, port in enumerate(map(int, sys.argv[3:]), int(sys.argv[2])):
+        servers.append(BACnetServer(instance, f"bench {instance}", interface="127.0.0.1", port=port))
+        for number in objects:
+            servers[-1].add_analog_value(number, f"setpoint {number}")
+        await servers[-1].start()
     print("ready", flush=True)
     loop = asyncio.get_running_loop()
     while line := await loop.run_in_executor(None, sys.stdin.readline):
-        for number in objects:
+        for number, server in ((number, server) for number in objects for server in servers):
             await server.write_property_local(
                 ObjectIdentifier(ObjectType.ANALOG_VALUE, number), PropertyIdentifier.PRESENT_VALUE,
                 PropertyValue.real(float(line)), 16, source_object=None,
@@ -68,27 +69,32 @@ asyncio.run(main())
 """
 
 
-def inventory(folder: Path, device_port: int) -> Path:
-    """One device with a budget as large as the load."""
+def inventory(folder: Path, device_ports: Sequence[int]) -> Path:
+    """Devices with a budget as large as the load."""
     place = folder / "inventory"
     place.mkdir()
+    devices = "".join(map(_device, range(INSTANCE, INSTANCE + len(device_ports)), device_ports))
     (place / "bench.yaml").write_text(f"""sites: [{{id: plant, bacnet: {{network: {SITE_NETWORK}}}}}]
 segments: [{{id: hvac, site: plant}}]
 devices:
-  - id: vav-1
-    site: plant
-    segment: hvac
-    protocol: bacnet
-    upstream: {{bacnet_ip: {{host: 127.0.0.1, port: {device_port}, instance: {INSTANCE}}}}}
-    budget: {{connections: 64, queue: 4096}}
-    points:
-      - {{id: setpoint, object: analog-value, instance: 1, minimum: 0, maximum: 100, priority: [8, 16], action: adjust}}
-windows:
+{devices}windows:
   - {{id: now, scope: {{sites: [plant]}}, starts: 2020-01-01T00:00:00, zone: UTC, duration: PT87000H}}
 grants:
   - {{id: ana, subjects: [ana@acme.example], scope: {{sites: [plant]}}, actions: [view, adjust]}}
 """)
     return place
+
+
+def _device(instance: int, port: int) -> str:
+    return f"""  - id: vav-{instance}
+    site: plant
+    segment: hvac
+    protocol: bacnet
+    upstream: {{bacnet_ip: {{host: 127.0.0.1, port: {port}, instance: {instance}}}}}
+    budget: {{connections: 64, queue: 4096}}
+    points:
+      - {{id: setpoint, object: analog-value, instance: 1, minimum: 0, maximum: 100, priority: [8, 16], action: adjust}}
+"""
 
 
 @contextmanager
@@ -107,10 +113,10 @@ def _program(source: str, *arguments: object) -> Iterator["subprocess.Popen[str]
 
 
 @contextmanager
-def serving(folder: Path, objects: int) -> Iterator[tuple[int, Callable[[float], None]]]:
-    """A device with so many objects behind a broker: the local port, and what changes all of the objects."""
-    device_port = free_udp_port()
-    with _program(DEVICE, device_port, INSTANCE, objects) as device, _broker(folder, device_port) as port:
+def serving(folder: Path, devices: int, objects: int) -> Iterator[tuple[int, Callable[[float], None]]]:
+    """Devices with so many objects each behind a broker: the local port, and what changes all of the objects."""
+    ports = [free_udp_port() for _ in range(devices)]
+    with _program(DEVICE, objects, INSTANCE, *ports) as device, _broker(folder, ports) as port:
 
         def change(value: float) -> None:
             assert device.stdin is not None
@@ -123,11 +129,11 @@ def serving(folder: Path, objects: int) -> Iterator[tuple[int, Callable[[float],
 
 
 @contextmanager
-def _broker(folder: Path, device_port: int) -> Iterator[int]:
+def _broker(folder: Path, device_ports: Sequence[int]) -> Iterator[int]:
     """A broker, and the local port of `otb connect --bacnet` in front of it."""
     state, port = folder / "state", free_udp_port()
     command = [sys.executable, "-m", "broker.cli.otbroker", "dev", "--dir", str(state)]
-    command += ["--inventory", str(inventory(folder, device_port))]
+    command += ["--inventory", str(inventory(folder, device_ports))]
     connect = [sys.executable, "-m", "broker.cli.otb", "--dev", str(state), "--as", "vendor-ana", "connect"]
     connect += ["plant", "--bacnet", "--listen", f"127.0.0.1:{port}"]
     environment = {**os.environ, "HOME": str(folder)}
@@ -166,9 +172,9 @@ def compare(folder: Path) -> dict[str, Any]:
     """Medians of each way at each number of outstanding reads, and the broker's ratios to the others."""
     device_port, client_side, device_side = free_udp_port(), free_udp_port(), free_udp_port()
     with (
-        _program(DEVICE, device_port, INSTANCE, 1),
+        _program(DEVICE, 1, INSTANCE, device_port),
         _program(ROUTER, client_side, device_side),
-        _broker(folder, device_port) as broker_port,
+        _broker(folder, [device_port]) as broker_port,
     ):
         routed = bytes((127, 0, 0, 1)) + device_port.to_bytes(2, "big")
         ways: dict[str, tuple[str, int, bytes]] = {

@@ -1,7 +1,6 @@
 """The property Object_List of a device (ASHRAE 135-2020, 12.11.13), put together from points."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from broker.model.operation import BacnetProperty, Request
 from broker.model.place import BacnetAddress, Device, Point
@@ -21,10 +20,11 @@ _INVALID_INDEX = error_numbers("property/invalid-array-index")
 
 def asks_for_list(request: Request, device: Device) -> bool:
     """Whether a request reads the list of this device's objects, its size or one element of it, and nothing else."""
-    own = BacnetProperty("device", getattr(device.way, "instance", None), "object-list")
     operation = request.operations[0]
     at = operation.address
-    return operation.service == "read-property" and isinstance(at, BacnetProperty) and replace(at, index=None) == own
+    if not isinstance(at, BacnetProperty) or at.property != "object-list" or operation.service != "read-property":
+        return False  # as nearly every request
+    return at.object_type == "device" and at.instance == getattr(device.way, "instance", None)
 
 
 def reads_of(device: Device, named: frozenset[str] | None) -> list[tuple[Point, Request]]:
