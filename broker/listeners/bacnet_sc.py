@@ -219,7 +219,8 @@ class ScCaller:
             elif isinstance(event, Wanted):
                 self._wanted()
             elif isinstance(event, Refused):
-                self._floor.frame_refusals.pdu(self._any_session(), None, event.code, event.octets)
+                # Whom it was for is not looked at, and so it may be a request with a password in it.
+                self._floor.frame_refusals.pdu(self._any_session(), None, event.code, event.octets, secret=True)
             elif isinstance(event, HangUp):
                 self._hang_up(event.reason)
 

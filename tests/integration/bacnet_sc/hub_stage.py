@@ -54,7 +54,9 @@ class FrameRefusals:
         self.stage.frames.append(code)
         self.stage.arrival.set()
 
-    def pdu(self, session, device, code, octets):
+    def pdu(self, session, device, code, octets, *, secret=False):
+        if not secret:
+            self.stage.digested.append(octets)
         self.stream(session, code)
 
 
@@ -76,6 +78,7 @@ class Authenticator:
 class HubStage:
     def __init__(self):
         self.streams, self.frames, self.refused, self.denied, self.echo = [], [], [], None, False
+        self.digested = []
         self.arrival = asyncio.Event()
         self.authenticator = Authenticator()
         self.port = 0

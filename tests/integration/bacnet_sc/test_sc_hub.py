@@ -66,6 +66,19 @@ def test_nothing_passes_between_two_nodes_of_one_hub(run, pki):
     run(story())
 
 
+def test_what_was_meant_for_another_node_is_not_digested_since_a_password_may_be_in_it(run, pki):
+    async def story():
+        async with serving_hub(pki) as stage:
+            node = await Node.connected(stage, ana(pki), ANA, ANA_UUID)
+            node.send_npdu(bytes.fromhex("0104000407110905190129022d0900") + b"hunter22", destination=BEA)
+            await stage.until(lambda: stage.frames)
+            assert stage.frames == ["sc_destination_foreign"]
+            assert not stage.digested
+            await node.leave()
+
+    run(story())
+
+
 def test_who_has_no_access_gets_no_connection(run, pki):
     async def story():
         async with serving_hub(pki) as stage:
