@@ -87,8 +87,9 @@ class BacnetLink:
             relayed = judge(job.request, reply)
         except FrameError:
             self._endpoint.faults += 1
-            relayed = lost(job.request, "reply_invalid", Result.BAD_REPLY)
-        self._end(job, relayed)
+            self._end(job, lost(job.request, "reply_invalid", Result.BAD_REPLY), answered=False)
+        else:
+            self._end(job, relayed)
 
     def misheard(self) -> None:
         """The device says something about the request that cannot be."""
@@ -105,7 +106,7 @@ class BacnetLink:
         else:
             self._endpoint.faults += 1
         view = Result.NO_REPLY if late else Result.BAD_REPLY
-        self._end(job, _ended(job, transaction, transaction.failed, view), answered=not late)
+        self._end(job, _ended(job, transaction, transaction.failed, view), answered=False)
 
     def unreachable(self, proven: bool) -> None:
         """The network says that the device cannot be reached; a device may still have had the request."""
@@ -129,7 +130,10 @@ class BacnetLink:
         self._endpoint.answered(self, job, relayed)
 
     def _let_go(self, *, answered: bool) -> None:
-        """The invoke id may be used again: at once, or when no late reply can come any more."""
+        """The invoke id may be used again: at once, or when no late reply can come any more.
+
+        Only a whole reply that can be one is an answer: after any other the true one may still come.
+        """
         if self._under_way is not None:
             peer, invoke, _ = self._under_way
             peer.give_back(invoke, self._clock.monotonic(), answered=answered)

@@ -202,6 +202,24 @@ def test_a_late_reply_is_not_taken_for_the_next_ones() -> None:
     asyncio.run(play())
 
 
+@pytest.mark.parametrize(
+    "row", ["answers another service", "sends the second segment first", "refuses with an error that is none"]
+)
+def test_an_invoke_id_is_not_used_again_while_the_true_reply_may_still_come(row: str) -> None:
+    async def play() -> None:
+        async with scripted(MATRIX[row][0]) as (script, device), upstreams(device) as ways:
+            lane = ways.upstream(device.key)
+            assert (await asked(lane, compose_write(device, POINT, "21.5"))).code == INVALID
+            script.reply = honest_reply
+            for _ in range(256):
+                assert (await asked(lane, compose_read(device, (POINT,))[0])).result == Result.DONE
+            (doubtful, _), *others = script.seen
+            assert len(others) == 256
+            assert doubtful not in {invoke for invoke, _ in others}
+
+    asyncio.run(play())
+
+
 def test_several_properties_come_in_the_order_asked_or_not_at_all() -> None:
     async def play() -> None:
         async with scripted(honest_reply) as (script, device), upstreams(device) as ways:
