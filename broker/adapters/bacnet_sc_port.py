@@ -5,6 +5,7 @@ outstanding. A hub is believed if its certificate chains to the authority that t
 """
 
 import asyncio
+import contextlib
 import logging
 import secrets
 import ssl
@@ -27,6 +28,9 @@ HUB_PROTOCOL = "hub.bsc.bacnet.org"  # AB.7.1
 MAX_NPDU, MAX_BVLC = 1_497, 1_600
 _DIAL_SECONDS = 10.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 60.0
+_LASTED_SECONDS = 30.0
+"""After so long a connection the next pause is a short one; dialling alone never takes that long."""
+_LEAVE_SECONDS = 1.0
 _PRIMARY_AGAIN_SECONDS = 60.0
 _MOST_OUTGOING = 1_024
 log = logging.getLogger(__name__)
@@ -134,13 +138,22 @@ class BacnetScPort(Peers):
         pause = _FIRST_PAUSE_SECONDS
         async with _session() as session:
             while True:
-                for hub in self._hubs:
-                    if await self._serve(session, hub):
-                        pause = _FIRST_PAUSE_SECONDS
-                        break
-                else:
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                if await self._turn_to_hubs(session):
+                    pause = _FIRST_PAUSE_SECONDS
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    async def _turn_to_hubs(self, session: aiohttp.ClientSession) -> bool:
+        """One hub after the other until one lets us in; whether that lasted."""
+        loop = asyncio.get_running_loop()
+        for hub in self._hubs:
+            began = loop.time()
+            try:
+                if await self._serve(session, hub):
+                    return loop.time() - began >= _LASTED_SECONDS
+            except Exception:  # whatever a hub does, all devices behind it need the next connection
+                log.exception("the connection to the BACnet/SC hub %s failed", hub)
+        return False
 
     async def _serve(self, session: aiohttp.ClientSession, hub: str) -> bool:
         """One connection to a hub, from dialling to its end; whether it was ever there."""
@@ -156,9 +169,13 @@ class BacnetScPort(Peers):
             return False
         try:
             await link.run(socket, self._patience(hub))
+        except (aiohttp.ClientError, OSError) as error:
+            link.why = type(error).__name__
         finally:
             self._lost(link, hub)
-            await socket.close()
+            with contextlib.suppress(aiohttp.ClientError, OSError):
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await socket.close()
         return link.was_connected
 
     def _patience(self, hub: str) -> float | None:
@@ -256,12 +273,16 @@ class _Link:
                 self.duplicate = event.nak is not None and event.nak.code == ErrorCode.NODE_DUPLICATE_VMAC
 
     async def _write(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        while True:
-            await socket.send_bytes(await self._outgoing.get())
+        with contextlib.suppress(aiohttp.ClientError, OSError):  # the reading side is told that it is over
+            while True:
+                await socket.send_bytes(await self._outgoing.get())
 
     async def _drain(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        while not self._outgoing.empty() and not socket.closed:
-            await socket.send_bytes(self._outgoing.get_nowait())
+        """Say what there still is to say, to a hub that may have gone or may not read."""
+        with contextlib.suppress(aiohttp.ClientError, OSError):
+            async with asyncio.timeout(_LEAVE_SECONDS):
+                while not self._outgoing.empty() and not socket.closed:
+                    await socket.send_bytes(self._outgoing.get_nowait())
 
 
 def _session() -> aiohttp.ClientSession:
