@@ -134,8 +134,11 @@ def service(random: Random) -> bytes:
 
 
 def interpreted(random: Random) -> bytes:
-    """A bare request that may be relayed: DeviceCommunicationControl has its password."""
-    return random.choice([octets for octets in _SERVICES if octets != b"\x00\x11\x19\x00"])
+    """A bare request that may be relayed: DeviceCommunicationControl has its password, and there is no
+    SubscribeCOVPropertyMultiple, which would subscribe to several properties in one operation.
+    """
+    relayed = (octets for octets in _SERVICES if octets != b"\x00\x11\x19\x00" and octets[:2] != b"\x00\x1e")
+    return random.choice(list(relayed))
 
 
 ACKNOWLEDGED = [bytes.fromhex(request) for request, *_ in ACKS]

@@ -157,6 +157,8 @@ class SegmentReceiver:
         self._octets = 0
         self._acknowledged = 0  # how many pieces the last acknowledgement was about
         self._window = 1
+        self._missed = False  # what was missing has been said, and has not come yet
+        self._heard_at = 0.0  # when the newest piece came, or the peer was last told again
         self._ends_at = 0.0
 
     def received(self, segment: Message, now: float) -> tuple[SegmentAck | Abort, ...]:
@@ -172,7 +174,7 @@ class SegmentReceiver:
         if self.whole is not None:
             return self._acknowledge(start)
         if ahead:
-            return self._out_of_order(start, ahead)
+            return self._out_of_order(start, ahead, now)
         return self._take(segment, now)
 
     def _begin(self, segment: Message, now: float) -> tuple[SegmentAck | Abort, ...]:
@@ -194,12 +196,13 @@ class SegmentReceiver:
         if self._octets > self._limits.octets or len(self._pieces) == self._limits.segments:
             return self._fail(segment, AbortReason.BUFFER_OVERFLOW)
         self._pieces.append(segment.parameters)
+        self._heard_at = now
         # Only progress restarts the timer: a peer that repeats itself cannot keep this alive.
         self.wake_at = min(now + _RECEIVER_PATIENCE * self._limits.segment_seconds, self._ends_at)
         if not segment.more:
             self._complete()
             return self._acknowledge(segment)
-        if len(self._pieces) == self._acknowledged + self._window:
+        if self._missed or len(self._pieces) == self._acknowledged + self._window:
             return self._acknowledge(segment)
         return ()
 
@@ -209,16 +212,20 @@ class SegmentReceiver:
         self.whole = self._start._replace(parameters=parameters, segmented=False, more=False, sequence=0, window=0)
         self.wake_at = None
 
-    def _out_of_order(self, start: Message, ahead: int) -> tuple[SegmentAck, ...]:
+    def _out_of_order(self, start: Message, ahead: int, now: float) -> tuple[SegmentAck, ...]:
         behind = _SEQUENCES - ahead  # 1: the newest there is
         if behind > _STALE:
             return self._acknowledge(start, negative=True)  # one is missing: 5.4.4.4 SegmentReceivedOutOfOrder
         if behind == 1 and self._acknowledged == len(self._pieces):
             return self._acknowledge(start)  # the peer repeats a window to its end: our acknowledgement was lost
+        if now >= self._heard_at + self._limits.segment_seconds / 2:
+            self._heard_at = now
+            return self._acknowledge(start)  # not doubled on its way: the peer waits, and does not know how far this is
         return ()  # 5.4.2.2: a duplicate
 
     def _acknowledge(self, segment: Message, *, negative: bool = False) -> tuple[SegmentAck]:
         self._acknowledged = len(self._pieces)
+        self._missed = negative  # that may get lost: the peer then hears of what came late, not a window later
         sequence = (len(self._pieces) - 1) % _SEQUENCES
         from_server = isinstance(segment, ConfirmedRequest)
         return (SegmentAck(segment.invoke, sequence, self._window, negative, from_server),)

@@ -61,6 +61,7 @@ class Plant:
         in_force: Any = SimpleNamespace(
             organisation=lambda subject: Organisation("plant-owner", (), (), owner=True),
             situation=lambda subject, device, now: Situation(now, (), FROZEN, None),
+            device=lambda key: AHU,
         )
         nothing: Any = SimpleNamespace()
         ordinary: Any = self._policy("in force", NO)

@@ -301,7 +301,7 @@ def test_a_missing_segment_is_asked_for_and_everything_behind_it_let_go() -> Non
     receiver.received(zero, 0.0)
     assert receiver.received(two, 0.0) == (ack_of(0, negative=True),)
     assert receiver.received(three, 0.0) == (ack_of(0, negative=True),)
-    assert [receiver.received(segment, 0.0) for segment in (one, two, three)] == [(), (), ()]
+    assert [receiver.received(segment, 0.0) for segment in (one, two, three)] == [(ack_of(1),), (), ()]
     assert receiver.received(four, 0.0) == (ack_of(4),)
     assert receiver.whole == REQUEST
 
@@ -402,3 +402,17 @@ def test_a_message_in_one_piece_fits_or_not() -> None:
     assert fits(ConfirmedRequest(1, 12, bytes(46)), 50) and not fits(ConfirmedRequest(1, 12, bytes(47)), 50)
     for message in (ComplexAck(1, 12, bytes(47)), ConfirmedRequest(1, 12, bytes(46))):
         assert len(encode_apdu(message)) == 50
+
+
+def test_a_lost_report_of_a_missing_segment_does_not_stop_what_came_late() -> None:
+    """Segment 2 comes behind 3; that it was missing is said, and that gets lost."""
+    receiver = SegmentReceiver(LIMITS)
+    segments = [ACK._replace(parameters=b"x", segmented=True, more=True, sequence=n, window=4) for n in range(4)]
+    for number in (0, 1):
+        receiver.received(segments[number], 0.0)
+    (missing,) = receiver.received(segments[3], 0.0)
+    assert isinstance(missing, SegmentAck)
+    assert (missing.negative, missing.sequence) == (True, 1)
+    (late,) = receiver.received(segments[2], 0.0)
+    assert isinstance(late, SegmentAck)
+    assert (late.negative, late.sequence) == (False, 2)
