@@ -4,7 +4,15 @@ from typing import NamedTuple
 
 from broker.model.operation import BacnetProperty
 from broker.wire.bacnet.apdu import Kind
-from broker.wire.bacnet.encoding import closing, context, context_object, context_unsigned, encode_tags, opening
+from broker.wire.bacnet.encoding import (
+    closing,
+    context,
+    context_object,
+    context_property,
+    context_unsigned,
+    encode_tags,
+    opening,
+)
 from broker.wire.bacnet.items import Decoded, Item
 from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
 from broker.wire.bacnet.standard import number_of
@@ -94,5 +102,4 @@ def _value(item: Item) -> bytes:
 
 
 def _reference(name: str, index: int | None) -> bytes:
-    octets = context_unsigned(0, number_of("property-identifier", name))
-    return octets if index is None else octets + context_unsigned(1, index)
+    return context_property(0, number_of("property-identifier", name), index)

@@ -1,9 +1,12 @@
 """Tags to octets (ASHRAE 135-2020, 20.2), each in its shortest form; nothing here can fail on what was decoded."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from itertools import groupby
+from typing import TypeVar
 
 from broker.wire.bacnet.tags import BOOLEAN, ENUMERATED, OBJECT, UNSIGNED, Tag
 
+_Entry = TypeVar("_Entry")
 _CONTEXT = 0x08
 _EXTENDED_NUMBER = 0xF
 _EXTENDED_LENGTH = 5
@@ -94,6 +97,22 @@ def context_unsigned(number: int, value: int) -> bytes:
 def context_object(number: int, object_type: int, instance: int) -> bytes:
     """An object identifier in a context tag."""
     return context(number, object_octets(object_type, instance))
+
+
+def context_property(number: int, identifier: int, index: int | None) -> bytes:
+    """A property identifier and, in the context tag behind it, its array index if it has one."""
+    octets = context_unsigned(number, identifier)
+    return octets if index is None else octets + context_unsigned(number + 1, index)
+
+
+def under_objects(
+    entries: Iterable[_Entry], at: Callable[[_Entry], tuple[int, int]], encode: Callable[[_Entry], bytes]
+) -> bytes:
+    """Entries as octets, neighbours of one object together under its identifier (15.7, 15.10)."""
+    return b"".join(
+        context_object(0, *identifier) + opening(1) + b"".join(map(encode, of_object)) + closing(1)
+        for identifier, of_object in groupby(entries, at)
+    )
 
 
 def application_unsigned(value: int) -> bytes:

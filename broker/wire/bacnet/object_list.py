@@ -1,6 +1,6 @@
 """The property Object_List of a device (ASHRAE 135-2020, 12.11.13), put together from points."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from broker.model.operation import BacnetProperty, Request
 from broker.model.place import BacnetAddress, Device, Point
@@ -27,10 +27,10 @@ def asks_for_list(request: Request, device: Device) -> bool:
     return at.object_type == "device" and at.instance == getattr(device.way, "instance", None)
 
 
-def reads_of(device: Device, named: frozenset[str] | None) -> list[tuple[Point, Request]]:
+def reads_of(device: Device, named: frozenset[str] | None) -> Iterator[tuple[Point, Request]]:
     """The read of each of the named points of a device (None: of all) by itself."""
     points = [point for point in device.points if named is None or point.id in named]
-    return [(point, compose_read(device, (point,))[0]) for point in points[:_MOST_POINTS]]
+    return ((point, compose_read(device, (point,))[0]) for point in points[:_MOST_POINTS])
 
 
 def encode_list(request: Request, points: Iterable[Point]) -> bytes:

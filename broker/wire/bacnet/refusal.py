@@ -19,6 +19,7 @@ from broker.wire.bacnet.encoding import (
     application_enumerated,
     closing,
     context_object,
+    context_property,
     context_unsigned,
     opening,
 )
@@ -125,9 +126,8 @@ def _details(service: int, decoded: Decoded, place: int) -> bytes:
     if service == WRITE_MULTIPLE:
         item = decoded.items[place]
         at = reference_to(item)
-        failed = context_object(0, at.object_type, at.instance) + context_unsigned(1, at.property)
-        index = b"" if at.array_index is None else context_unsigned(2, at.array_index)
-        return opening(1) + failed + index + closing(1)
+        failed = context_object(0, at.object_type, at.instance) + context_property(1, at.property, at.array_index)
+        return opening(1) + failed + closing(1)
     if service == _PRIVATE:
         facts = dict(decoded.facts)
         numbers = (int(facts["vendor-identifier"]), int(facts["service-number"]))

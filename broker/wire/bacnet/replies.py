@@ -1,7 +1,6 @@
 """The acknowledgements of property services, strictly (ASHRAE 135-2020, 15.5 and 15.7), and back to octets."""
 
 from collections.abc import Iterable
-from itertools import groupby
 from typing import NamedTuple
 
 from broker.errors import FrameError
@@ -9,9 +8,10 @@ from broker.wire.bacnet.encoding import (
     application_enumerated,
     closing,
     context_object,
-    context_unsigned,
+    context_property,
     encode_tags,
     opening,
+    under_objects,
 )
 from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.tags import ENUMERATED, Tag, decode_tags, malformed
@@ -126,19 +126,13 @@ def encode_read_property_ack(reported: Reported) -> bytes:
 
 def encode_read_property_multiple_ack(reported: Iterable[Reported]) -> bytes:
     """The acknowledgement of ReadPropertyMultiple (15.7); neighbours of one object stand under it together."""
-    results = (
-        context_object(0, *identifier)
-        + opening(1)
-        + b"".join(_named(2, each.reference) + _outcome(each) for each in of_object)
-        + closing(1)
-        for identifier, of_object in groupby(reported, lambda each: each.reference[:2])
+    return under_objects(
+        reported, lambda each: each.reference[:2], lambda each: _named(2, each.reference) + _outcome(each)
     )
-    return b"".join(results)
 
 
 def _named(number: int, at: Reference) -> bytes:
-    identifier = context_unsigned(number, at.property)
-    return identifier if at.array_index is None else identifier + context_unsigned(number + 1, at.array_index)
+    return context_property(number, at.property, at.array_index)
 
 
 def _held(number: int, reported: Reported) -> bytes:
