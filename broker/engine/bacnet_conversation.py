@@ -7,6 +7,7 @@ A bare APDU has no invoke id and no segmentation fields. Nothing of a client's n
 asked is decided, and sent on, as the broker's own message.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -134,7 +135,7 @@ class BacnetConversation:
         self._sending: dict[Key, SegmentSender] = {}
         self._telling: dict[Key, _Telling] = {}
         self._last_telling = 0
-        self.outgoing: list[Outgoing] = []
+        self.outgoing: deque[Outgoing] = deque()
 
     @property
     def outstanding(self) -> int:

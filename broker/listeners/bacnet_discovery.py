@@ -12,6 +12,7 @@ from broker.engine.events import Refused
 from broker.engine.inquiry import inquire_at_large
 from broker.engine.sessions import Session
 from broker.listeners.driver import Driver
+from broker.listeners.rate import Rate
 from broker.model.decision import Decision
 from broker.model.place import Device
 from broker.wire.bacnet.discovery import Sought, announcement, compose_question, decode_sought, fits
@@ -41,28 +42,19 @@ class Discovery:
         self._queued: set[tuple[object, ...]] = set()
         self._asking = 0
         self._looping = False
-        self._room = BURST
-        self._since = 0.0
+        self._rate = Rate(PER_SECOND, BURST)
 
     def take(self, told: Told, now: float) -> bool:
         """Whether this is a question of this kind; what it asks for is then looked for. Raises FrameError."""
         sought = decode_sought(told.bare)
         if sought is None:
             return False
-        if self._admits(now):
+        if self._rate.admits(now):
             devices = self._candidates() if told.to_all else [told.device] if told.device else []
             for device in devices:
                 if fits(sought, device):
                     self._look_for(told, device, sought)
             self._go_on()
-        return True
-
-    def _admits(self, now: float) -> bool:
-        self._room = min(BURST, self._room + (now - self._since) * PER_SECOND) if self._since else BURST
-        self._since = now
-        if self._room < 1.0:
-            return False
-        self._room -= 1.0
         return True
 
     def _look_for(self, told: Told, device: Device, sought: Sought) -> None:

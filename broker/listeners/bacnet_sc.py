@@ -14,9 +14,10 @@ from broker.engine.sessions import Session
 from broker.errors import CertificateError, FrameError, LimitError
 from broker.listeners.authentication import Authenticator
 from broker.listeners.frame_refusals import FrameRefusals
+from broker.listeners.rate import Rate
 from broker.listeners.takeover import switching_protocols
 from broker.listeners.tls import Consumer, TlsConnection
-from broker.listeners.tunnel_loads import DATAGRAMS_PER_SECOND, Rate
+from broker.listeners.tunnel_loads import DATAGRAMS_PER_SECOND
 from broker.listeners.upgrade import Upgrade, UpgradeReader, refusal
 from broker.listeners.websocket import CloseCode, FrameDecoder, Message, Opcode, encode_close, encode_frame
 from broker.model.subject import Subject

@@ -367,16 +367,14 @@ class BacnetStream:
         """Send what there is to send, and be there when a segment is overdue."""
         outgoing = self._conversation.outgoing
         while outgoing:
-            for mac, npdu in outgoing[:]:
-                self._outside.write(mac, npdu)
-            outgoing.clear()
+            self._outside.write(*outgoing.popleft())
         self._rearm()
 
     def _rearm(self) -> None:
         due = self._conversation.wake_at()
         if due is None or self._gone:
             return
-        if self._timer is None or self._timer.cancelled() or self._timer.when() > due:
+        if self._timer is None or self._timer.when() > due:
             if self._timer is not None:
                 self._timer.cancel()
             self._timer = self._loop.call_at(due, self._woken)

@@ -113,14 +113,12 @@ class Gate:
         """The devices for which the subject holds a grant, its window open or not, or an emergency, or may ask for
         one.
         """
-        desk, now = self._parts.desk, self._parts.clock.now()
-        organisation = desk.in_force.organisation(subject)
+        organisation = self._parts.desk.in_force.organisation(subject)
         return tuple(
             device
             for device in self.inventory.devices
             if (organisation is not None and organisation.allowed is not None and organisation.may_ask_for(device))
-            or desk.situation(subject, device, now).grants
-            or desk.emergencies.name_of(subject, device.site, now)
+            or self._has_grants(subject, device)
         )
 
     def grants_of(self, subject: Subject) -> tuple[Grant, ...]:

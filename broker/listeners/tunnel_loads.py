@@ -8,6 +8,7 @@ from broker.engine.events import Refused
 from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.listeners import tunnel_messages
+from broker.listeners.rate import Rate
 from broker.listeners.tunnel_messages import Document
 from broker.model.place import Device
 from broker.model.subject import Subject
@@ -277,23 +278,3 @@ class BacnetLoad:
             text = f"{self._dropped} datagrams came faster than {DATAGRAMS_PER_SECOND:.0f} a second and were dropped."
             self._tunnel.tell({"type": "dropped", "count": self._dropped, "text": text})
             self._told_at, self._dropped = now, 0
-
-
-class Rate:
-    """Admits so many a second, and as many at once."""
-
-    __slots__ = ("_per_second", "_room", "_since")
-
-    def __init__(self, per_second: float) -> None:
-        self._per_second = per_second
-        self._room = per_second
-        self._since = 0.0
-
-    def admits(self, now: float) -> bool:
-        """Whether one more may pass."""
-        self._room = min(self._per_second, self._room + (now - self._since) * self._per_second)
-        self._since = now
-        if self._room < 1.0:
-            return False
-        self._room -= 1.0
-        return True
