@@ -6,20 +6,17 @@ for each client that it is for, and only counted: a value may change many times 
 
     subscribe -> `Errand` (subscribe at the device, in that client's session) -> kept | failed
     due       -> `Errand`s (renew in the session of a client that is still there; cancel for one who cancels)
+    orphans   -> `Errand`s (cancel what nobody needs any more, by the broker's own right)
     receivers -> offer -> let_through -> take -> passed or withheld -> Tally, at the latest every quarter of an hour
 """
 
-from collections import deque
-from collections.abc import Generator, Hashable, Iterable
+from collections import Counter
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from broker.engine.commands import Command
-from broker.engine.events import Refused
-from broker.engine.inquiry import recheck
 from broker.engine.sessions import NEVER, Session
-from broker.model.decision import Decision
-from broker.model.operation import BacnetProperty, Request
+from broker.engine.subscription import Monitored, Subscription, Tally, tally_of
 
 DEVICE_LIFETIME_SECONDS = 300
 RENEW_BEFORE_SECONDS = 120.0
@@ -28,76 +25,17 @@ RETRY_SECONDS = 15.0
 TALLY_SECONDS = 900.0
 MOST_OF_SESSION = 1000
 MOST_OF_DEVICE = 4000
-MOST_WAITING = 64
+MOST_INCREMENTS = 8
+"""Of one property at one device: each is a subscription of its own there, and a client may name any number."""
 _LAST_PROCESS = 0xFFFFFFFF  # 13.14: Unsigned32
-_Key = tuple[Session, Hashable, int, "Monitored"]
-
-
-@dataclass(frozen=True, slots=True)
-class Monitored:
-    """What is subscribed. `property` None: the object, and what it reports of itself (13.14); `increment` as asked."""
-
-    object_type: str
-    instance: int
-    property: str | None = None
-    index: int | None = None
-    increment: str | None = None
-
-
-@dataclass(slots=True, eq=False)
-class Subscription:
-    """One client's. `view` reads what is monitored: it is decided anew for each notification.
-
-    `process` is the client's own; `ends` (epoch seconds) is `NEVER` if it holds as long as the session. `decision` is
-    the index of the last decision that allowed (-1: none has yet), `since` from when `passed` and `withheld` count.
-    `waiting` are notifications in their order, the first of them being decided.
-    """
-
-    session: Session
-    client: Hashable
-    process: int
-    monitored: Monitored
-    view: Request
-    decision: int
-    since: float
-    confirmed: bool = False
-    ends: float = NEVER
-    passed: int = 0
-    withheld: int = 0
-    waiting: deque[object] = field(default_factory=deque)
-    over: bool = False
-
-    def offer(self, notification: object) -> bool:
-        """Keep a notification until those before it are decided, so that none overtakes another: whether there are
-        none, and this one is to be decided at once. Without room the oldest that waits is withheld, since what came
-        later says what is there now.
-        """
-        self.waiting.append(notification)
-        if len(self.waiting) > MOST_WAITING:
-            del self.waiting[1]
-            self.withheld += 1
-        return len(self.waiting) == 1
-
-    def take(self) -> tuple[object, bool]:
-        """The notification that was decided now (None if it is over), and whether the next is to be decided."""
-        notification = self.waiting.popleft() if self.waiting else None
-        return notification, bool(self.waiting)
-
-    def shows(self, name: str, index: int | None) -> bool:
-        """Whether a value in a notification is of what is decided for it; no other may be passed on."""
-        places = (operation.address for operation in self.view.operations)
-        found = [at for at in places if isinstance(at, BacnetProperty) and at.property == name]
-        return any(at.index is None or at.index == index for at in found)
-
-    def remaining(self, now: float) -> int:
-        """The time remaining, in whole seconds as a client is told; 0 is without end (13.6)."""
-        return 0 if self.ends == NEVER else max(1, int(self.ends - now))
+_Key = tuple[Session, Hashable, int, Monitored]
 
 
 class Errand(NamedTuple):
     """What is to be asked of the device, in the session of `behalf` and decided and recorded there like anything else.
 
-    `lifetime_seconds` None: cancel.
+    `lifetime_seconds` None: cancel. `own_right`: in a session of the broker's own, because that of `behalf`, who was
+    the last to need it, has ended or is not to be used for it.
     """
 
     process: int
@@ -105,26 +43,15 @@ class Errand(NamedTuple):
     behalf: Subscription
     confirmed: bool = False
     lifetime_seconds: int | None = None
-
-
-class Tally(NamedTuple):
-    """What is recorded of the notifications of one subscription between two moments (epoch seconds)."""
-
-    session: str
-    decision: int
-    device: str
-    monitored: Monitored
-    passed: int
-    withheld: int
-    since: float
-    until: float
+    own_right: bool = False
 
 
 @dataclass(slots=True, eq=False)
 class _Held:
     """What the broker has subscribed at the device, or is about to; `until` when the device forgets it.
 
-    Without clients it is remembered until then, and taken up again by who comes next.
+    `asking` counts what it was asked and has not answered, which is waited for until `answer_by`. Without clients it is
+    remembered until then, `last` being who needed it last; `given_up`: to cancel it failed, so it is left to run out.
     """
 
     process: int
@@ -133,6 +60,20 @@ class _Held:
     confirmed: bool = False
     until: float = 0.0
     ask_at: float = NEVER
+    asking: int = 0
+    answer_by: float = 0.0
+    last: Subscription | None = None
+    given_up: bool = False
+
+    def asked(self, now: float) -> None:
+        """The device is asked something now."""
+        self.asking += 1
+        self.answer_by = now + DEVICE_LIFETIME_SECONDS
+
+    @property
+    def forgotten_at(self) -> float:
+        """When there is nothing left to know of it, if it has no clients."""
+        return max(self.until, self.answer_by) if self.asking else self.until
 
 
 class Subscriptions:
@@ -148,18 +89,24 @@ class Subscriptions:
         self._of_session: dict[Session, set[Subscription]] = {}
         self._held: dict[Monitored, _Held] = {}
         self._processes: dict[int, _Held] = {}
+        self._increments: Counter[Monitored] = Counter()
+        self._deserted: dict[_Held, None] = {}
 
     def __len__(self) -> int:
         return len(self._clients)
 
     def has_room(self, session: Session, client: Hashable, process: int, monitored: Monitored) -> bool:
         """Whether this may be subscribed; a renewal of the same needs no room."""
-        if monitored not in self._held and len(self._held) >= self._most_of_device:
+        if monitored not in self._held and not self._may_hold(monitored):
             return False
         if _key_of(session, client, process, monitored) in self._clients:
             return True
         of_session = len(self._of_session.get(session, ()))
         return of_session < self._most_of_session and len(self._clients) < self._most_of_device
+
+    def _may_hold(self, monitored: Monitored) -> bool:
+        """Whether the device may be asked for one more; what is being cancelled there still takes its room."""
+        return len(self._processes) < self._most_of_device and self._increments[_place(monitored)] < MOST_INCREMENTS
 
     def subscribe(self, fresh: Subscription) -> tuple[Errand, Tally | None]:
         """Take up or renew a client's subscription, for which there is room: what is now to be asked of the device.
@@ -180,18 +127,29 @@ class Subscriptions:
         held = self._processes.get(errand.process)
         if held is None:
             return
+        held.asking -= 1
         if errand.lifetime_seconds is None:
             held.until = 0.0
             self._forget(held, now)
             return
-        held.until = now + errand.lifetime_seconds
+        held.until, held.given_up = now + errand.lifetime_seconds, False
+        if not held.clients:
+            self._deserted[held] = None
         held.ask_at = held.until - min(RENEW_BEFORE_SECONDS, errand.lifetime_seconds / 2)
 
-    def failed(self, errand: Errand, now: float) -> None:
-        """It has not, or was not asked: renewals are tried again. What a client asked for first is for `end`."""
+    def failed(self, errand: Errand, now: float, *, tried: bool = True) -> None:
+        """It has not, or (not `tried`) was not asked: renewals are tried again, and once what a client may not cancel
+        any more. What a client asked for first is for `end`.
+        """
         held = self._processes.get(errand.process)
-        if held is not None and errand.lifetime_seconds is not None:
+        if held is None:
+            return
+        held.asking -= 1
+        if errand.lifetime_seconds is not None:
             held.ask_at = now + RETRY_SECONDS
+        else:
+            held.given_up = tried or errand.own_right
+        self._forget(held, now)
 
     def cancel(
         self, session: Session, client: Hashable, process: int, monitored: Monitored, now: float
@@ -204,10 +162,32 @@ class Subscriptions:
             return None, None
         held = self._held[known.monitored]
         tally = self._drop(known, now)
-        return (None if held.clients else Errand(held.process, held.monitored, known)), tally
+        if held.clients or held.process not in self._processes:
+            return None, tally
+        return self._parting(held, known, now), tally
+
+    def orphans(self, now: float) -> tuple[Errand, ...]:
+        """What the device has and nobody needs any more, each told once: it is cancelled by the broker's own right."""
+        deserted, self._deserted = self._deserted, {}
+        errands = []
+        for held in deserted:
+            if held.clients or held.given_up or now >= held.forgotten_at:
+                continue
+            if held.asking:
+                self._deserted[held] = None
+            elif held.last is not None:
+                errands.append(self._parting(held, held.last, now, own_right=True))
+        return tuple(errands)
+
+    def _parting(self, held: _Held, last: Subscription, now: float, *, own_right: bool = False) -> Errand:
+        """Cancel. Who comes next gets another number, lest the cancellation overtake it and end its subscription."""
+        if self._held.get(held.monitored) is held:
+            del self._held[held.monitored]
+        held.asked(now)
+        return Errand(held.process, held.monitored, last, own_right=own_right)
 
     def end(self, subscription: Subscription, now: float) -> Tally | None:
-        """It is over, and the device is left to forget it if it was the last; what was counted."""
+        """It is over, and the device's an orphan if it was the last; what was counted."""
         return self._drop(subscription, now) if self._clients.get(_key(subscription)) is subscription else None
 
     def end_session(self, session: Session, now: float, client: Hashable = None) -> tuple[Tally, ...]:
@@ -218,10 +198,10 @@ class Subscriptions:
     def expire(self, now: float) -> tuple[Tally, ...]:
         """Those whose time is over are over; what was counted for them, and for those counted for long enough."""
         over = [self._drop(one, now) for one in tuple(self._clients.values()) if now >= one.ends]
-        for held in tuple(self._held.values()):
+        for held in tuple(self._processes.values()):
             self._forget(held, now)
         long = (one for one in self._clients.values() if now >= one.since + TALLY_SECONDS)
-        return _told((*over, *(_tally(one, now) for one in long)))
+        return _told((*over, *(tally_of(one, now) for one in long)))
 
     def due(self, now: float) -> tuple[Errand, ...]:
         """What is to be asked of the device now to keep what clients have; each is asked for once until it is told what
@@ -239,7 +219,7 @@ class Subscriptions:
 
     def wake_at(self) -> float:
         """When `due` or `expire` have something to say next (epoch seconds)."""
-        asks = (held.ask_at if held.clients else held.until for held in self._held.values())
+        asks = (held.ask_at if held.clients else held.forgotten_at for held in self._processes.values())
         ends = (min(one.ends, one.since + TALLY_SECONDS) for one in self._clients.values())
         return min((*asks, *ends), default=NEVER)
 
@@ -253,6 +233,7 @@ class Subscriptions:
     def _asking(self, held: _Held, behalf: Subscription, now: float) -> Errand:
         held.confirmed = any(one.confirmed for one in held.clients)
         held.ask_at = now + RETRY_SECONDS
+        held.asked(now)
         return Errand(held.process, held.monitored, behalf, held.confirmed, DEVICE_LIFETIME_SECONDS)
 
     def _hold(self, monitored: Monitored) -> _Held:
@@ -260,6 +241,7 @@ class Subscriptions:
             self._next_process = self._next_process % _LAST_PROCESS + 1
         held = self._held[monitored] = self._processes[self._next_process] = _Held(self._next_process, monitored)
         self._next_process += 1
+        self._increments[_place(monitored)] += 1
         return held
 
     def _drop(self, subscription: Subscription, now: float) -> Tally | None:
@@ -273,27 +255,23 @@ class Subscriptions:
         subscription.waiting.clear()
         held = self._held[subscription.monitored]
         held.clients.remove(subscription)
+        held.last = subscription
+        if not held.clients:
+            self._deserted[held] = None
         self._forget(held, now)
-        return _tally(subscription, now)
+        return tally_of(subscription, now)
 
     def _forget(self, held: _Held, now: float) -> None:
-        if not held.clients and now >= held.until:
-            del self._held[held.monitored], self._processes[held.process]
-
-
-def let_through(subscription: Subscription) -> Generator[Command, object, tuple[Decision, ...] | Refused]:
-    """Whether a notification may go to the client, and count it. What the policy denies now ends the subscription; one
-    that is over meanwhile gets nothing.
-    """
-    found = yield from recheck(subscription.session, subscription.view)
-    if subscription.over:
-        return found if isinstance(found, Refused) else Refused((), found)
-    if isinstance(found, Refused):
-        subscription.withheld += 1
-    else:
-        subscription.passed += 1
-        subscription.decision = found[0].index
-    return found
+        if held.clients or now < held.forgotten_at:
+            return
+        if self._processes.pop(held.process, None) is None:
+            return
+        place = _place(held.monitored)
+        self._increments[place] -= 1
+        if not self._increments[place]:
+            del self._increments[place]
+        if self._held.get(held.monitored) is held:
+            del self._held[held.monitored]
 
 
 def _key(subscription: Subscription) -> _Key:
@@ -302,19 +280,11 @@ def _key(subscription: Subscription) -> _Key:
 
 def _key_of(session: Session, client: Hashable, process: int, monitored: Monitored) -> _Key:
     """What tells one subscription of a client from another (13.14, 13.15): the increment does not."""
-    return session, client, process, replace(monitored, increment=None)
+    return session, client, process, _place(monitored)
 
 
-def _tally(subscription: Subscription, now: float) -> Tally | None:
-    """What was counted until now, and begin anew; None if nothing was."""
-    counted = subscription.passed, subscription.withheld
-    since, subscription.since = subscription.since, now
-    until = max(since, now)  # a clock being disciplined may slip
-    subscription.passed = subscription.withheld = 0
-    if counted == (0, 0):
-        return None
-    session = subscription.session
-    return Tally(session.id, subscription.decision, session.device_key, subscription.monitored, *counted, since, until)
+def _place(monitored: Monitored) -> Monitored:
+    return replace(monitored, increment=None)
 
 
 def _told(tallies: Iterable[Tally | None]) -> tuple[Tally, ...]:

@@ -7,7 +7,7 @@
 - what the grant of a request allowed, it allowed while that grant was in force on this broker;
 - every intent lies inside its session and cites a decision on an operation of that session;
 - in a session of the broker's own, to undo what somebody left, nothing but that is done: outside freezes, a place is
-  looked at, exactly the value before is put back, or exactly one priority released;
+  looked at, exactly the value before is put back, exactly one priority released, or a COV subscription cancelled;
 - what a leave says it has undone by writing has the outcome `done` of such a write;
 - COV notifications are counted in an open session, under a decision of it that allows an operation;
 - a session is paused, resumed and cut while it is open, and nothing that is intended while it is paused is relayed;
@@ -83,7 +83,7 @@ class Invariants:
         self._closed: set[str] = set()
         self._paused: set[str] = set()
         self._logout_told_once = False
-        self._errands: set[str] = set()
+        self._errands: dict[str, str] = {}
         self._leaves: dict[str, set[str]] = {}
         self._intents: dict[int, Intended] = {}
         self._used_invitations: set[str] = set()
@@ -219,7 +219,7 @@ class Invariants:
             raise broken("decided_by_wrong_policy", session)
         self._sessions.add(session)
         if decision is not None and decision.leave:
-            self._errands.add(session)
+            self._errands[session] = decision.leave
             self._leaves.setdefault(decision.leave, set())
 
     def _logout_told(self, record: Record) -> None:
@@ -232,7 +232,9 @@ class Invariants:
             raise broken("logout_not_recorded", session)
         self._sessions.discard(session)
         self._paused.discard(session)
-        self._errands.discard(session)
+        leave = self._errands.pop(session, "")
+        if self._known_start and not self._leaves.get(leave, True):
+            del self._leaves[leave]  # nothing was written in it, and nobody has to tell of that
         self._emergencies.left(session)
         self._closed.add(session)
         for index in self._cited_by.pop(session, ()):

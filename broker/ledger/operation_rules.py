@@ -74,10 +74,14 @@ def require_access(question: Record) -> None:
 
 
 def require_undo(question: Record) -> None:
-    """An allow to the broker itself is for looking, or for writing exactly what undoes the debt; never in a freeze."""
+    """An allow to the broker itself is for looking, or for writing exactly what undoes the debt; without a debt for
+    cancelling a subscription of its own. Never in a freeze.
+    """
     if question["freezes"]:
         raise broken("undone_in_a_freeze", question["leave"]["id"])
     operation, debt = question["operation"], question["leave"]["debt"]
+    if operation is not None and debt is None and operation["facts"].get("cancels") != "true":
+        raise broken("undone_otherwise_than_owed", question["leave"]["id"])
     if operation is None or not operation["writes"]:
         return
     wanted = "null" if debt["undo"] == "release" else debt["before"]

@@ -46,6 +46,8 @@ def refused_reply(bare: bytes, refused: Refused) -> bytes:
     allowed = bool(refused.decisions) and all(decision.allow for decision in refused.decisions)
     if allowed and not _ALLOWED_AND_NOT_SENT.isdisjoint(refused.reasons):
         return _aborted(AbortReason.OUT_OF_RESOURCES)
+    if Reason.SUBSCRIPTIONS_EXHAUSTED in refused.reasons:
+        return refusal.error_reply(bare, refusal.NO_ROOM)
     fault = next((_FAULTS[reason] for reason in refused.reasons if reason in _FAULTS), None)
     return refusal.refused_reply(bare, next(iter(refused.denied_places), 0)) if fault is None else _aborted(fault)
 

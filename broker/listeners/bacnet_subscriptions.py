@@ -3,8 +3,8 @@
     SubscribeCOV of a client -> the broker's own, in that client's session, on the way of one operation -> kept
     notification of the device -> decided for each client that it is for -> told under the client's own process id
 
-Renewals are the broker's own, in the session of a client that is still there; the device forgets by itself what nobody
-needs any more.
+Renewals are the broker's own, in the session of a client that is still there. What nobody needs any more is cancelled
+at the device at once, but nothing waits for that.
 """
 
 import asyncio
@@ -17,8 +17,10 @@ from broker.engine.events import Answered, Finding, Refused
 from broker.engine.exchange import exchange
 from broker.engine.ports import Clock, Ledger, Upstream
 from broker.engine.sessions import NEVER, Session
-from broker.engine.subscriptions import Errand, Monitored, Subscription, Subscriptions, Tally, let_through
+from broker.engine.subscription import Monitored, Subscription, Tally, let_through
+from broker.engine.subscriptions import Errand, Subscriptions
 from broker.errors import DeviceUnavailableError
+from broker.listeners.cov_cancellations import Cancellations, OwnSessions
 from broker.listeners.driver import Driver
 from broker.listeners.interpreters import Interpreters
 from broker.listeners.notification_counts import record_counts
@@ -60,12 +62,14 @@ class CovDesk:
         interpreters: Interpreters,
         upstream_of: Callable[[str], Upstream],
         first_process: Callable[[], int],
+        own_sessions: OwnSessions,
     ) -> None:
         self.clock = clock
         self.ledger = ledger
         self.driver = driver
         self.interpreters = interpreters
         self.upstream_of = upstream_of
+        self.own_sessions = own_sessions
         self._first_process = first_process
         self._tables: dict[str, _DeviceTable] = {}
 
@@ -101,6 +105,7 @@ class _DeviceTable:
         self._desk = desk
         self._device = device
         self._table = Subscriptions(first_process)
+        self._cancellations = Cancellations(device, desk.own_sessions, self._ask, self._given_up)
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
@@ -108,7 +113,7 @@ class _DeviceTable:
         now, facts = self._desk.clock.now(), dict(operation.facts)
         process, monitored = _context(operation)
         if not self._table.has_room(session, client, process, monitored):
-            done(Refused((Reason.BUDGET_EXHAUSTED,)))
+            done(Refused((Reason.SUBSCRIPTIONS_EXHAUSTED,)))
             return
         try:
             self._desk.upstream_of(session.device_key).notifications(self._heard)
@@ -130,7 +135,7 @@ class _DeviceTable:
         errand, tally = self._table.subscribe(fresh)
         self._count([tally])
         session.last_words = partial(self.end_session, session)
-        self._run(errand, partial(self._subscribed, fresh, done))
+        self._ask(session, errand, partial(self._subscribed, fresh, done))
 
     def cancel(self, session: Session, client: CovClient, request: Request, done: Done) -> None:
         """A client cancels; the device is told if nobody else needs it, and whatever it says, the client's is over."""
@@ -138,7 +143,7 @@ class _DeviceTable:
         errand, tally = self._table.cancel(session, client, process, monitored, self._desk.clock.now())
         self._count([tally])
         if errand is not None:
-            self._run(errand, lambda finding: None)
+            self._ask(session, errand, lambda finding: None)
         acknowledged = Relayed(Result.DONE, bytes((Kind.SIMPLE_ACK, request.payload[1])))
         done(Answered(acknowledged, ()))
 
@@ -153,8 +158,8 @@ class _DeviceTable:
             self._count([self._table.end(fresh, self._desk.clock.now())])
         done(finding)
 
-    def _run(self, errand: Errand, done: Done) -> None:
-        """Ask the device, as an operation of the session on whose behalf it is."""
+    def _ask(self, session: Session, errand: Errand, done: Done) -> None:
+        """Ask the device, as an operation of that session."""
         at = errand.monitored
         bare = encode_cov_subscription(
             errand.process,
@@ -163,7 +168,6 @@ class _DeviceTable:
             lifetime_seconds=errand.lifetime_seconds,
             increment=at.increment,
         )
-        session = errand.behalf.session
         request = self._desk.interpreters.bacnet(session.device).interpret(bare)
         self._desk.driver.run(session, exchange(session, request), partial(self._ran, errand, done))
 
@@ -172,8 +176,15 @@ class _DeviceTable:
         if isinstance(finding, Answered) and finding.done:
             self._table.kept(errand, now)
         else:
-            self._table.failed(errand, now)
+            tried = isinstance(finding, Answered) and finding.relayed.result != Result.NOT_SENT
+            self._table.failed(errand, now, tried=tried)
         done(finding)
+        self._look_later()
+
+    def _given_up(self, errands: Iterable[Errand]) -> None:
+        """The device is left to forget these."""
+        for errand in errands:
+            self._table.failed(errand, self._desk.clock.now(), tried=False)
         self._look_later()
 
     def _heard(self, notification: CovNotification) -> bool:
@@ -195,6 +206,7 @@ class _DeviceTable:
         if isinstance(found, Refused):
             if found.denied_places and _PASSING.isdisjoint(found.reasons):
                 self._count([self._table.end(subscription, self._desk.clock.now())])
+                self._look_later()
                 return
         elif isinstance(notification, CovNotification):
             self._tell(subscription, notification)
@@ -226,6 +238,8 @@ class _DeviceTable:
         )
 
     def _look_later(self) -> None:
+        """Have cancelled what nobody needs any more, and be there when something is due."""
+        self._cancellations.add(self._table.orphans(self._desk.clock.now()))
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -247,7 +261,7 @@ class _DeviceTable:
         now = self._desk.clock.now()
         self._count(self._table.expire(now))
         for errand in self._table.due(now):
-            self._run(errand, lambda finding: None)
+            self._ask(errand.behalf.session, errand, lambda finding: None)
         self._look_later()
 
     def _count(self, tallies: Iterable[Tally | None]) -> None:

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Iterable
 
 from broker.engine.ports import Ledger
-from broker.engine.subscriptions import Tally
+from broker.engine.subscription import Tally
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
 

@@ -9,6 +9,8 @@ from broker.model.subject import Subject
 Place = tuple[str, str, str, int, str]
 RELEASED = "null"
 """What a priority holds that nobody has written to."""
+SUBSCRIPTION_OVER = "subscription_over"
+"""Why a COV subscription is cancelled at a device though no session ended: nobody has it any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,7 @@ class Debt:
 @dataclass(frozen=True, slots=True)
 class Errand:
     """For what the broker has a session of its own: whose access to the device ended, why, and which debt is undone
-    now (None: none yet).
+    now (None: none yet, or it cancels COV subscriptions).
     """
 
     leave: str

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     ACCESS_CHANGED = "access_changed"
     CALLER_GONE = "caller_gone"
     BUDGET_EXHAUSTED = "budget_exhausted"
+    SUBSCRIPTIONS_EXHAUSTED = "subscriptions_exhausted"
     DEVICE_DOWN = "device_down"
     LOCKED = "locked"
     SITE_ISOLATED = "site_isolated"

@@ -98,6 +98,10 @@ REASONS: dict[Reason, Words] = {
     ),
     Reason.CALLER_GONE: Words("You had left before this was sent.", _TRY_AGAIN),
     Reason.BUDGET_EXHAUSTED: Words("The device already has as much to do as it bears.", _TRY_AGAIN),
+    Reason.SUBSCRIPTIONS_EXHAUSTED: Words(
+        "There is no room for one more COV subscription of this property, session or device.",
+        "Cancel one that you do not need, or subscribe with an increment that others use.",
+    ),
     Reason.DEVICE_DOWN: Words("The device, or the way to it, is not there.", _TRY_AGAIN),
     Reason.LOCKED: Words("A lock refuses you, or what you want to reach.", _ASK_ABOUT_LOCK),
     Reason.SITE_ISOLATED: Words("The site is isolated: nobody but those named for emergencies.", _ASK_ABOUT_ISOLATION),

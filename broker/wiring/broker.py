@@ -231,7 +231,13 @@ class Broker:
             self.frame_refusals,
             self.supervision,
             CovDesk(
-                self.clock, self.ledger, self.driver, self.interpreters, self.upstreams.upstream, _first_cov_process
+                self.clock,
+                self.ledger,
+                self.driver,
+                self.interpreters,
+                self.upstreams.upstream,
+                _first_cov_process,
+                self.leaves,
             ),
         )
         books = (self.locks, self.leaves, self.break_glass, self.people, self.requests)

@@ -245,6 +245,19 @@ class LeaveKeeper:
             return None
         return Undone.FAILED if end.attempts >= ATTEMPTS else None
 
+    def open_own(self, device: Device, subject: Subject, why: str, opened: Callable[[Session | Refused], None]) -> None:
+        """Ask for a session of the broker's own to end what the broker holds at a device for a subject, and why."""
+        current = self._desk.in_force.device(device.key)
+        if current is None or current.way != device.way:
+            opened(Refused((Reason.DEVICE_UNKNOWN,)))  # what stands there now has been told nothing
+            return
+        errand = Errand(self._chance("lve"), subject, why)
+        self._register.open(self._itself(), current, LISTENER, "", lambda reason: None, opened, errand=errand)
+
+    def close_own(self, session: Session) -> None:
+        """What a session of the broker's own was for is done, or given up."""
+        self._register.close(session, EndReason.LEAVE_OVER)
+
     async def _open(self, device: Device, errand: Errand) -> Session | Refused:
         opened: asyncio.Future[Session | Refused] = asyncio.get_running_loop().create_future()
         self._register.open(self._itself(), device, LISTENER, "", lambda reason: None, opened.set_result, errand=errand)

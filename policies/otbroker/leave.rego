@@ -3,7 +3,8 @@
 # description: |
 #   Asked when the broker opens a session of its own for it (`input.operation` is null), and for every step in that
 #   session: to look at the place of `input.leave.debt`, and to put back exactly the value before, or release exactly
-#   that priority. Never in a freeze. A site adds reasons of its own in `data.site.leave.reasons`.
+#   that priority; without a debt, to cancel a COV subscription that the broker held there. Never in a freeze. A site
+#   adds reasons of its own in `data.site.leave.reasons`.
 # entrypoint: true
 package otbroker.leave
 
@@ -71,6 +72,13 @@ nothing_but_the_debt if {
 	input.operation.writes == true
 	only_its_point
 	written == owed
+}
+
+nothing_but_the_debt if {
+	input.leave.debt == null
+	input.operation.writes == false
+	input.operation.service in {"subscribe-cov", "subscribe-cov-property"}
+	input.operation.facts.cancels == "true"
 }
 
 # Points that share a register with it are touched as well, with what its value means for them.

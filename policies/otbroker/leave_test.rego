@@ -94,6 +94,17 @@ test_other_services_are_not_for_undoing if {
 	denied_for(asked(given.changed(given.view, {"service": "life-safety-operation"}), debt), "service_not_allowed")
 }
 
+test_without_a_debt_it_may_cancel_a_subscription_and_nothing_else if {
+	decided(asked(subscription({"process-identifier": "700", "cancels": "true"}), null)).allow
+	denied_for(asked(subscription({"process-identifier": "700", "confirmed": "false"}), null), "value_not_allowed")
+	denied_for(asked(given.view, null), "value_not_allowed")
+	denied_for(given.changed(asked(cancelling, null), {"freezes": [given.freeze(true)]}), "freeze_active")
+}
+
+cancelling := subscription({"process-identifier": "700", "cancels": "true"})
+
+subscription(facts) := object.union(object.remove(given.view, ["facts"]), {"service": "subscribe-cov", "facts": facts})
+
 test_nothing_is_undone_in_a_freeze if {
 	denied_for(given.changed(asked(put("19.5"), debt), {"freezes": [given.freeze(true)]}), "freeze_active")
 	denied_for(given.changed(asked(null, null), {"freezes": [given.freeze(false)]}), "freeze_active")

@@ -175,6 +175,11 @@ def test_an_explorer_in_node_reads_everything_and_is_told_of_changes(plant: Deve
     assert said["notified"] == {"type": 0, "instance": 1}
     written = plant.api().read("plant/vav-2003", "zone-setpoint").body["points"]["zone-setpoint"]["value"]
     assert written == 21.5
+    stop(door.link.process, 2)
+    itself = plant.eventually("session_closed", reason="leave_over")["session"]
+    (cancelling,) = plant.records("intent", session=itself)
+    assert cancelling["service"] == "subscribe-cov"
+    assert plant.eventually("outcome", intent=cancelling["index"])["result"] == "done"
 
 
 def test_who_has_no_access_to_the_site_has_no_way_in(plant: Development) -> None:

@@ -47,6 +47,8 @@ _READ_DENIED = error_numbers("property/read-access-denied")
 _WRITE_DENIED = error_numbers("property/write-access-denied")
 _REQUEST_DENIED = error_numbers("services/service-request-denied")
 _FILE_DENIED = error_numbers("services/file-access-denied")
+NO_ROOM = error_numbers("resources/no-space-to-add-list-element")
+"""13.14.1.3.1, 13.15.1.3.1: the device cannot keep one more subscription."""
 _UNKNOWN_PROPERTY = error_numbers("property/unknown-property")
 _UNKNOWN_OBJECT = error_numbers("object/unknown-object")
 _DENIED = {

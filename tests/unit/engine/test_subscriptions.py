@@ -9,15 +9,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from broker.engine.events import Refused
 from broker.engine.sessions import NEVER
+from broker.engine.subscription import MOST_WAITING, Monitored, Subscription, let_through
 from broker.engine.subscriptions import (
     DEVICE_LIFETIME_SECONDS,
-    MOST_WAITING,
+    MOST_INCREMENTS,
     RETRY_SECONDS,
     TALLY_SECONDS,
-    Monitored,
-    Subscription,
     Subscriptions,
-    let_through,
 )
 from broker.model.operation import BacnetProperty, Operation, Request
 from broker.model.vocabulary import Action, EndReason, Reason
@@ -120,14 +118,104 @@ def test_a_renewal_of_which_nobody_tells_what_came_is_due_again_after_a_while():
 
 def test_only_the_last_client_that_cancels_has_the_device_asked_to_cancel():
     held, ana, bo = table(), session(), session()
-    errand, _ = held.subscribe(one(ana))
-    held.subscribe(one(bo))
-    held.kept(errand, NOW)
+    for asker in (ana, bo):
+        held.kept(held.subscribe(one(asker))[0], NOW)
     assert held.cancel(ana, "10.0.0.9:47808", 7, ZONE, NOW) == (None, None)
     cancelling, _ = held.cancel(bo, "10.0.0.9:47808", 7, ZONE, NOW)
     assert (cancelling.process, cancelling.lifetime_seconds, cancelling.behalf.session) == (100, None, bo)
     held.kept(cancelling, NOW)
     assert held.wake_at() == NEVER and len(held) == 0
+    assert held.orphans(NOW) == ()
+
+
+def left(ana):
+    """A table with one subscription at the device whose only client's session has ended."""
+    held = table()
+    errand, _ = held.subscribe(asked := one(ana))
+    held.kept(errand, NOW)
+    ana.end(EndReason.GRANT_ENDED)
+    held.end_session(ana, NOW + 1)
+    return held, asked
+
+
+def test_what_nobody_needs_any_more_is_cancelled_once_by_the_brokers_own_right():
+    held, asked = left(session())
+    (errand,) = held.orphans(NOW + 1)
+    assert errand == (100, ZONE, asked, False, None, True)
+    assert held.orphans(NOW + 1) == ()
+    held.kept(errand, NOW + 2)
+    assert held.orphans(NOW + 2) == () and held.wake_at() == NEVER
+
+
+def test_what_others_still_need_is_not_cancelled():
+    held, ana, bo = table(), session(), session()
+    for asker in (ana, bo):
+        held.kept(held.subscribe(one(asker))[0], NOW)
+    held.end_session(ana, NOW)
+    assert held.orphans(NOW) == ()
+
+
+def test_who_comes_while_it_is_being_cancelled_gets_another_number_that_the_cancellation_does_not_end():
+    held, _ = left(session())
+    (cancelling,) = held.orphans(NOW + 1)
+    errand, _ = held.subscribe(one(session(), at=NOW + 1))
+    assert errand.process == 101
+    held.kept(errand, NOW + 2)
+    held.kept(cancelling, NOW + 2)
+    assert len(held.receivers(101, "analog-value", 1, NOW + 3)) == 1
+
+
+def test_what_the_device_acknowledges_after_its_client_has_gone_is_cancelled_then():
+    held, ana = table(), session()
+    errand, _ = held.subscribe(one(ana))
+    held.end_session(ana, NOW)
+    assert held.orphans(NOW) == ()
+    held.kept(errand, NOW + 1)
+    assert [each.process for each in held.orphans(NOW + 1)] == [100]
+
+
+def test_a_cancellation_that_fails_is_not_repeated_and_the_device_forgets_by_itself():
+    held, _ = left(session())
+    (errand,) = held.orphans(NOW + 1)
+    held.failed(errand, NOW + 5)
+    assert held.orphans(NOW + 5) == ()
+    assert held.wake_at() == NOW + DEVICE_LIFETIME_SECONDS
+    held.expire(NOW + DEVICE_LIFETIME_SECONDS)
+    assert held.wake_at() == NEVER
+
+
+@pytest.mark.parametrize(("tried", "again"), [(True, 0), (False, 1)])
+def test_what_a_client_may_not_cancel_any_more_the_broker_does(tried, again):
+    held, ana = table(), session()
+    held.kept(held.subscribe(one(ana))[0], NOW)
+    cancelling, _ = held.cancel(ana, "10.0.0.9:47808", 7, ZONE, NOW)
+    held.failed(cancelling, NOW, tried=tried)
+    assert [each.own_right for each in held.orphans(NOW)] == [True] * again
+
+
+def test_what_the_device_refused_or_has_forgotten_needs_no_cancellation():
+    held, ana = table(), session()
+    errand, _ = held.subscribe(refused := one(ana))
+    held.failed(errand, NOW)
+    held.end(refused, NOW)
+    assert (held.orphans(NOW), held.wake_at()) == ((), NEVER)
+    held, _ = left(session())
+    assert held.orphans(NOW + DEVICE_LIFETIME_SECONDS) == ()
+
+
+def test_of_one_property_a_device_is_asked_for_so_many_increments_and_no_more():
+    held, ana = table(), session()
+    places = [replace(ZONE, property="present-value", increment=str(each)) for each in range(MOST_INCREMENTS + 1)]
+    for place in places[:-1]:
+        assert held.has_room(session(), "c", 1, place)
+        held.kept(held.subscribe(one(ana, monitored=place))[0], NOW)
+    # Each took the place of the one before, which is cancelled, and takes room until it is.
+    assert not held.has_room(ana, "10.0.0.9:47808", 7, places[-1])
+    assert held.has_room(ana, "10.0.0.9:47808", 7, places[-2])
+    assert held.has_room(ana, "10.0.0.9:47808", 7, FAN)
+    for errand in held.orphans(NOW):
+        held.kept(errand, NOW)
+    assert held.has_room(ana, "10.0.0.9:47808", 7, places[-1])
 
 
 def test_what_is_not_there_can_be_cancelled():
@@ -263,6 +351,10 @@ class Clients(RuleBasedStateMachine):
         if self.errands:
             (self.held.kept if answered else self.held.failed)(self.errands.pop(0), self.now)
 
+    @rule()
+    def the_broker_cancels(self):
+        self.errands += self.held.orphans(self.now)
+
     @rule(seconds=st.sampled_from([0.5, 60.0, 400.0, 1000.0]))
     def time_passes(self, seconds):
         self.now += seconds
@@ -288,7 +380,9 @@ class Clients(RuleBasedStateMachine):
     def it_is_within_itself(self):
         held = self.held
         assert len(held) <= 6
-        assert len(held._held) == len(held._processes) <= 6
+        assert len(held._held) <= len(held._processes) <= 6
+        assert all(held._processes[each.process] is each for each in held._held.values())
+        assert held._increments.total() == len(held._processes)
         assert all(1 <= process <= 0xFFFFFFFF for process in held._processes)
         assert sum(len(each.clients) for each in held._held.values()) == len(held)
         assert sum(len(each) for each in held._of_session.values()) == len(held)
@@ -300,7 +394,8 @@ class Clients(RuleBasedStateMachine):
             self.note(*self.held.end_session(asker, self.now))
         assert (len(self.held), self.told) == (0, self.counted)
         self.held.expire(self.now + 301)
-        assert (self.held._held, self.held._of_session) == ({}, {})
+        assert (self.held._held, self.held._processes, self.held._of_session) == ({}, {}, {})
+        assert self.held.orphans(self.now + 301) == () and not self.held._deserted
 
 
 TestClients = Clients.TestCase

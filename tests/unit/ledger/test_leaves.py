@@ -80,6 +80,27 @@ def test_what_was_not_written_is_told_without_an_outcome(result: str, detail: st
     assert told(story).ok
 
 
+def cancelling(**changes: Any) -> dict[str, Any]:
+    """To cancel a COV subscription at the device."""
+    operation = {"writes": False, "values": {}, "priority": None, "facts": {"cancels": "true"}}
+    return question() | {"operation": operation | changes}
+
+
+def test_a_subscription_that_the_broker_cancelled_verifies_and_nothing_more_is_told_of_it() -> None:
+    story = LeaveStory()
+    story.outcome(story.intent(story.asked(cancelling()), "s9"))
+    story.closed("s9")
+    assert told(story.stopped()).ok
+
+
+def _subscribed_without_a_debt(story: LeaveStory) -> None:
+    story.asked(cancelling(facts={"lifetime": "300"}))
+
+
+def _written_without_a_debt(story: LeaveStory) -> None:
+    story.asked(cancelling(writes=True))
+
+
 def _nothing_undone(story: LeaveStory) -> None:
     story.finished(DEBT)
 
@@ -136,6 +157,8 @@ def _finished_in_no_session(story: LeaveStory) -> None:
         (_write_failed, "undone_without_outcome"),
         (_another_value, "undone_otherwise_than_owed"),
         (_another_priority, "undone_otherwise_than_owed"),
+        (_subscribed_without_a_debt, "undone_otherwise_than_owed"),
+        (_written_without_a_debt, "record_malformed"),
         (_in_a_freeze, "undone_in_a_freeze"),
         (_somebody_elses_decision, "decision_of_another_kind"),
         (_in_somebody_elses_session, "decision_of_another_kind"),

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import orjson
@@ -10,10 +11,11 @@ import orjson
 from broker.engine.commands import Decide, LastLook, RecordIntents, RecordOutcomes, Relay
 from broker.engine.events import Answered, Finding, Refused
 from broker.engine.sessions import Session
-from broker.engine.subscriptions import DEVICE_LIFETIME_SECONDS
+from broker.engine.subscriptions import DEVICE_LIFETIME_SECONDS, MOST_INCREMENTS
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.interpreters import Interpreters
 from broker.model.decision import Decision
+from broker.model.leave import SUBSCRIPTION_OVER, Errand
 from broker.model.operation import BacnetProperty, Relayed
 from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
 from broker.model.subject import Subject, SubjectKind
@@ -27,6 +29,7 @@ SETPOINT = Point("setpoint", BacnetAddress("analog-value", 1))
 WAY = BacnetIpWay("127.0.0.1", 47808, 1001)
 VAV = Device("plant", "vav-1", "hvac", Protocol.BACNET, WAY, points=(SETPOINT,))
 OBJECT = BacnetProperty("analog-value", 1, None)
+PROPERTY = BacnetProperty("analog-value", 1, "present-value")
 TWENTY = Tag("application", REAL, bytes.fromhex("41a00000"))
 FIRST_PROCESS = 700
 
@@ -50,7 +53,7 @@ class Stage:
         self.records: list[dict[str, Any]] = []
         self.told: Callable[[CovNotification], bool] | None = None
         self.allow: Callable[[Decide], bool] = lambda decide: True
-        self.why = Reason.NO_GRANT
+        self.reason = Reason.NO_GRANT
         self.held_up: list[Callable[[], None]] | None = None
         self.relayed = Relayed(Result.DONE, b"\x20\x05")
         self.hold = False
@@ -62,7 +65,11 @@ class Stage:
             interpreters=Interpreters(),
             upstream_of=lambda key: self,  # type: ignore[arg-type,return-value]
             first_process=lambda: FIRST_PROCESS,
+            own_sessions=self,
         )
+        self.admits = True
+        self.own: list[Session] = []
+        self.why: list[tuple[str, str]] = []
 
     def now(self) -> float:
         return self.time
@@ -77,11 +84,28 @@ class Stage:
     def notifications(self, told: Callable[[CovNotification], bool] | None) -> None:
         self.told = told
 
+    def open_own(self, device: Device, subject: Subject, why: str, opened: Callable[[Session | Refused], None]) -> None:
+        if not self.admits:
+            opened(Refused((Reason.FREEZE_ACTIVE,)))
+            return
+        self.own.append(session("own"))
+        self.own[-1].errand = Errand("lve-1", subject, why)
+        opened(self.own[-1])
+
+    def close_own(self, session: Session) -> None:
+        session.end(EndReason.LEAVE_OVER)
+
     def run(self, session: Session, steps: Any, done: Callable[[Any], None]) -> None:
-        answer: Any = None
+        self._go_on(steps, None, done)
+
+    def _go_on(self, steps: Any, answer: Any, done: Callable[[Any], None]) -> None:
         try:
             while True:
-                answer = self._answer(steps.send(answer))
+                command = steps.send(answer)
+                answer = self._answer(command)
+                if self.hold and isinstance(command, Relay):
+                    self.held_back.append(partial(self._go_on, steps, answer, done))
+                    return
         except StopIteration as stop:
             found = stop.value
         if self.held_up is None:
@@ -91,16 +115,18 @@ class Stage:
 
     def _answer(self, command: Any) -> Any:
         if isinstance(command, Decide):
-            return Decision("dec", 1, True) if self.allow(command) else Decision("dec", 1, False, (self.why,))
+            return Decision("dec", 1, True) if self.allow(command) else Decision("dec", 1, False, (self.reason,))
         if isinstance(command, Relay):
             payload = command.request.payload
             self.asked.append(dict(decode_confirmed(payload[1], payload[2:]).facts))
+            if command.session.errand is not None:
+                self.why.append((command.session.errand.subject.id, command.session.errand.why))
             return self.relayed
         return {RecordIntents: 5, LastLook: "", RecordOutcomes: True}.get(type(command))
 
     def subscribe(self, session: Session, client: Client, **terms: Any) -> Finding:
         found: list[Finding] = []
-        bare = encode_cov_subscription(terms.pop("process", 1), OBJECT, **terms)
+        bare = encode_cov_subscription(terms.pop("process", 1), terms.pop("at", OBJECT), **terms)
         self.desk.take(session, client, Interpreters().bacnet(VAV).interpret(bare), found.append)
         return found[0] if found else Refused(())
 
@@ -116,9 +142,19 @@ def session(name: str = "ses-1") -> Session:
     return Session(name, Subject("ana@acme.example", SubjectKind.PERSON, "acme"), VAV, "tunnel", "", 0.0)
 
 
-def play(test: Callable[[Stage], None]) -> None:
+def check(holds: bool) -> None:
+    assert holds
+
+
+def play(test: Callable[[Stage], None], after: Callable[[Stage], None] = lambda stage: None) -> None:
+    """The test, and what must hold once all is done that nothing waits for."""
+
     async def acts() -> None:
-        test(Stage())
+        stage = Stage()
+        test(stage)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        after(stage)
 
     asyncio.run(acts())
 
@@ -255,7 +291,7 @@ def test_who_is_paused_misses_what_comes_meanwhile_and_stays_subscribed() -> Non
     def test(stage: Stage) -> None:
         client = Client()
         stage.subscribe(session(), client, lifetime_seconds=600)
-        stage.allow, stage.why = lambda decide: False, Reason.SESSION_PAUSED
+        stage.allow, stage.reason = lambda decide: False, Reason.SESSION_PAUSED
         assert stage.change()
         stage.allow = lambda decide: True
         assert stage.change()
@@ -277,5 +313,128 @@ def test_an_answer_that_comes_late_leaves_those_who_subscribed_since_alone() -> 
             finish()
         assert stage.change()
         assert len(client.heard) == 1
+        assert stage.own == []
+
+    play(test)
+
+
+def end(stage: Stage, ended: Session, reason: EndReason = EndReason.GRANT_ENDED) -> None:
+    """What the register and the stream do."""
+    ended.end(reason)
+    assert ended.last_words is not None
+    ended.last_words()
+    stage.desk.end_session(ended)
+
+
+def test_the_end_of_the_last_session_has_the_device_cancel_at_once_in_a_session_of_the_brokers_own() -> None:
+    def test(stage: Stage) -> None:
+        own = session()
+        stage.subscribe(own, Client(), lifetime_seconds=600, process=42)
+        end(stage, own)
+
+    def after(stage: Stage) -> None:
+        assert stage.asked[-1] == {"process-identifier": str(FIRST_PROCESS), "cancels": "true"}
+        assert stage.why == [("ana@acme.example", "grant_ended")]
+        assert [own.ended for own in stage.own] == [EndReason.LEAVE_OVER]
+        assert stage.told is None
+
+    play(test, after)
+
+
+def test_what_another_session_still_has_is_not_cancelled_by_the_end_of_one() -> None:
+    def test(stage: Stage) -> None:
+        first = session("ses-1")
+        stage.subscribe(first, Client(), lifetime_seconds=600)
+        stage.subscribe(session("ses-2"), Client(), lifetime_seconds=600)
+        end(stage, first)
+
+    play(test, lambda stage: check(stage.own == [] and stage.change()))
+
+
+def test_many_of_one_session_are_cancelled_in_one_session_of_the_brokers_own() -> None:
+    def test(stage: Stage) -> None:
+        own = session()
+        for increment in ("1", "2", "3"):
+            stage.subscribe(own, Client(), at=PROPERTY, lifetime_seconds=600, increment=increment)
+        end(stage, own)
+
+    def after(stage: Stage) -> None:
+        cancelled = sorted(asked["process-identifier"] for asked in stage.asked if "cancels" in asked)
+        assert cancelled == [str(FIRST_PROCESS + each) for each in range(3)]
+        assert len(stage.own) == 1
+
+    play(test, after)
+
+
+def test_a_device_that_does_not_answer_a_cancellation_is_not_asked_for_the_rest() -> None:
+    def test(stage: Stage) -> None:
+        own = session()
+        for increment in ("1", "2"):
+            stage.subscribe(own, Client(), at=PROPERTY, lifetime_seconds=600, increment=increment)
+        stage.relayed = Relayed(Result.NO_REPLY)
+        end(stage, own)
+
+    def after(stage: Stage) -> None:
+        assert sum("cancels" in asked for asked in stage.asked) == 1
+        assert [own.ended for own in stage.own] == [EndReason.LEAVE_OVER]
+        assert not stage.change()
+
+    play(test, after)
+
+
+def test_where_the_broker_may_not_the_device_is_left_to_forget() -> None:
+    def test(stage: Stage) -> None:
+        own = session()
+        stage.subscribe(own, Client(), lifetime_seconds=600)
+        stage.admits = False
+        end(stage, own)
+
+    def after(stage: Stage) -> None:
+        assert not any("cancels" in asked for asked in stage.asked)
+        assert not stage.change()
+
+    play(test, after)
+
+
+def test_what_ends_the_brokers_own_session_ends_its_cancellations() -> None:
+    def test(stage: Stage) -> None:
+        own = session()
+        for increment in ("1", "2"):
+            stage.subscribe(own, Client(), at=PROPERTY, lifetime_seconds=600, increment=increment)
+        stage.allow = lambda decide: decide.session.end(EndReason.LOCKED) or False  # type: ignore[func-returns-value]
+        end(stage, own)
+
+    play(test, lambda stage: check(not any("cancels" in asked for asked in stage.asked)))
+
+
+def test_what_the_policy_denies_now_is_cancelled_at_the_device_though_its_session_goes_on() -> None:
+    def test(stage: Stage) -> None:
+        stage.subscribe(session(), Client(), lifetime_seconds=600)
+        stage.allow = lambda decide: decide.session.errand is not None
+        stage.change()
+
+    play(test, lambda stage: check(stage.why == [("ana@acme.example", SUBSCRIPTION_OVER)]))
+
+
+def test_a_client_that_may_not_even_cancel_has_it_cancelled_by_the_broker() -> None:
+    def test(stage: Stage) -> None:
+        own, client = session(), Client()
+        stage.subscribe(own, client, lifetime_seconds=600)
+        stage.allow = lambda decide: decide.session.errand is not None
+        assert isinstance(stage.subscribe(own, client), Answered)
+
+    play(test, lambda stage: check(len(stage.why) == 1 and stage.told is None))
+
+
+def test_more_increments_of_one_property_than_there_is_room_for_are_refused_and_not_asked_for() -> None:
+    def test(stage: Stage) -> None:
+        terms = {"at": PROPERTY, "lifetime_seconds": 600}
+        for each in range(MOST_INCREMENTS):
+            finding = stage.subscribe(session(f"ses-{each}"), Client(), increment=str(each + 1), **terms)
+            assert isinstance(finding, Answered)
+        refused = stage.subscribe(session("ses-9"), Client(), increment="0.5", **terms)
+        assert isinstance(refused, Refused)
+        assert refused.reasons == (Reason.SUBSCRIPTIONS_EXHAUSTED,)
+        assert len(stage.asked) == MOST_INCREMENTS
 
     play(test)

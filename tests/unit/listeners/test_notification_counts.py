@@ -1,7 +1,8 @@
 """Notifications through the real desk and register: decided, counted, on record before their session ends."""
 
 from broker.engine.events import Refused
-from broker.engine.subscriptions import Monitored, Subscription, Subscriptions, let_through
+from broker.engine.subscription import Monitored, Subscription, let_through
+from broker.engine.subscriptions import Subscriptions
 from broker.listeners.notification_counts import record_counts
 from broker.model.vocabulary import EndReason, Reason
 from tests.unit.listeners.test_supervision import BO, NOW, READ, Stage
