@@ -21,8 +21,8 @@ SLACK_OCTETS = 48 * 1024
 RESUME_OCTETS = 8 * 1024
 MOST_UNSEALED = 1 << 18
 # More settles than this within that time go into one write together; fewer are written one by one, at once.
-SETTLES_A_BURST = 3
-BURST_SECONDS = 0.00015
+SETTLES_A_BURST = 4
+BURST_SECONDS = 0.00045
 UNSETTLED_SECONDS = 0.02
 CLOSED_IN_ORDER = "closed in order"
 
