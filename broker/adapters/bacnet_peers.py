@@ -11,7 +11,7 @@ from typing import NamedTuple, Protocol
 from broker.engine.ports import Clock
 from broker.errors import FrameError
 from broker.wire.bacnet.apdu import Apdu, ConfirmedRequest, UnconfirmedRequest, decode_apdu
-from broker.wire.bacnet.npdu import Address, Message, Npdu, decode_npdu, decode_reject, encode_npdu
+from broker.wire.bacnet.npdu import Address, Message, Npdu, decode_npdu, decode_reject, npci
 
 UdpPlace = tuple[str, int]
 Place = UdpPlace | bytes
@@ -49,7 +49,7 @@ class Peer:
     `requests` is called with what the device asks or tells of its own accord.
     """
 
-    __slots__ = ("_last", "_npci", "_quarantine", "outstanding", "requests", "whereabouts")
+    __slots__ = ("_last", "_quarantine", "outstanding", "requests", "whereabouts")
 
     def __init__(self, whereabouts: Whereabouts) -> None:
         self.whereabouts = whereabouts
@@ -57,14 +57,10 @@ class Peer:
         self.requests: Callable[[Peer, ConfirmedRequest | UnconfirmedRequest], None] | None = None
         self._last = secrets.randbelow(_INVOKE_IDS)
         self._quarantine: dict[int, float] = {}
-        self._npci = tuple(
-            encode_npdu(Npdu(b"", destination=whereabouts.address, expecting_reply=expecting))
-            for expecting in (False, True)
-        )
 
     def npdu(self, apdu: bytes, expecting_reply: bool) -> bytes:
         """An APDU as it goes to the device (6.2.2)."""
-        return self._npci[expecting_reply] + apdu
+        return npci(self.whereabouts.address, None, expecting_reply) + apdu
 
     def take(self, hearer: Hearer, now: float) -> int | None:
         """An invoke id that no reply can be about but the one to come; None if there is none."""

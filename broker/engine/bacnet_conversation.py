@@ -7,7 +7,7 @@ A bare APDU has no invoke id and no segmentation fields. Nothing of a client's n
 asked is decided, and sent on, as the broker's own message.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -42,6 +42,7 @@ from broker.wire.bacnet.npdu import (
     encode_networks,
     encode_npdu,
     encode_reject,
+    npci,
 )
 from broker.wire.bacnet.segmentation import SegmentLimits, SegmentReceiver, SegmentSender, fits
 
@@ -131,6 +132,7 @@ class BacnetConversation:
     def __init__(self, network: Callable[[], VirtualNetwork]) -> None:
         self._network = network
         self._outstanding: dict[Key, Asked] = {}
+        self._outstanding_of: Counter[Station] = Counter()
         self._collecting: dict[Key, SegmentReceiver] = {}
         self._sending: dict[Key, SegmentSender] = {}
         self._telling: dict[Key, _Telling] = {}
@@ -182,7 +184,7 @@ class BacnetConversation:
         """Send the bare reply to whoever asked, unless it has given up."""
         if self._outstanding.get(asked.key) is not asked:
             return
-        del self._outstanding[asked.key]
+        self._over(asked.key)
         self._collecting.pop(asked.key, None)
         if not asked.given_up:
             self._reply(asked, reply, now)
@@ -222,7 +224,7 @@ class BacnetConversation:
 
     def announce(self, station: Station, device: Device, request: bytes) -> None:
         """Send a bare unconfirmed request of a device to one station."""
-        self._send(station, device.bacnet_address, Npdu(request))
+        self._send(station, device.bacnet_address, request)
 
     def notify(self, station: Station, device: Device, request: bytes, now: float) -> bool:
         """Send a bare confirmed notification of a device, again if need be; False if too many wait already."""
@@ -285,13 +287,18 @@ class BacnetConversation:
             return None
         asked = Asked(key, device, bare(apdu), apdu.max_apdu, apdu.max_segments, apdu.accepts_segments)
         self._outstanding[key] = asked
+        self._outstanding_of[key.station] += 1
         return asked
 
+    def _over(self, key: Key) -> None:
+        del self._outstanding[key]
+        self._outstanding_of[key.station] -= 1
+        if not self._outstanding_of[key.station]:
+            del self._outstanding_of[key.station]
+
     def _has_room(self, station: Station) -> bool:
-        under_way = self._outstanding
-        if len(under_way) >= MOST_OUTSTANDING:
-            return False
-        return sum(key.station == station for key in under_way) < MOST_OUTSTANDING_OF_STATION
+        room = len(self._outstanding) < MOST_OUTSTANDING
+        return room and self._outstanding_of[station] < MOST_OUTSTANDING_OF_STATION
 
     def _take_reply(self, key: Key, apdu: Apdu, now: float) -> None:
         """What a client says of a transaction of its own; replies to requests that nobody sent it are passed over."""
@@ -326,7 +333,7 @@ class BacnetConversation:
     def _send_all(self, key: Key, apdus: Iterable[Apdu]) -> None:
         for apdu in apdus:
             waits = isinstance(apdu, ConfirmedRequest) or (isinstance(apdu, ComplexAck) and apdu.segmented)
-            self._send(key.station, key.device_mac, Npdu(encode_apdu(apdu), expecting_reply=waits))
+            self._send(key.station, key.device_mac, encode_apdu(apdu), expecting_reply=waits)
 
     def _undecoded(self, mac: bytes, code: str, octets: bytes) -> Malformed:
         if code == "unknown_message":
@@ -360,7 +367,6 @@ class BacnetConversation:
     def _abort(self, key: Key, reason: AbortReason) -> None:
         self._send_all(key, (Abort(key.invoke, reason, from_server=True),))
 
-    def _send(self, station: Station, device_mac: bytes, npdu: Npdu) -> None:
+    def _send(self, station: Station, device_mac: bytes, apdu: bytes, *, expecting_reply: bool = False) -> None:
         source = Address(self._network().number, device_mac) if device_mac else None
-        routed = npdu._replace(destination=station.beyond, source=source)
-        self.outgoing.append((station.mac, encode_npdu(routed)))
+        self.outgoing.append((station.mac, npci(station.beyond, source, expecting_reply) + apdu))

@@ -267,17 +267,17 @@ def encode_apdu(apdu: Apdu) -> bytes:
     match apdu:
         case ConfirmedRequest():
             return _encode_confirmed_request(apdu)
-        case UnconfirmedRequest(service, parameters):
-            return bytes((Kind.UNCONFIRMED_REQUEST, service)) + parameters
-        case SimpleAck(invoke, service):
-            return bytes((Kind.SIMPLE_ACK, invoke, service))
         case ComplexAck():
             return _encode_complex_ack(apdu)
+        case SimpleAck(invoke, service):
+            return bytes((Kind.SIMPLE_ACK, invoke, service))
+        case ErrorPdu(invoke, service, parameters):
+            return bytes((Kind.ERROR, invoke, service)) + parameters
+        case UnconfirmedRequest(service, parameters):
+            return bytes((Kind.UNCONFIRMED_REQUEST, service)) + parameters
         case SegmentAck(invoke, sequence, window, negative, from_server):
             flags = _NEGATIVE * negative | _FROM_SERVER * from_server
             return bytes((Kind.SEGMENT_ACK | flags, invoke, sequence, window))
-        case ErrorPdu(invoke, service, parameters):
-            return bytes((Kind.ERROR, invoke, service)) + parameters
         case Reject(invoke, reason):
             return bytes((Kind.REJECT, invoke, reason))
         case Abort(invoke, reason, from_server):
@@ -306,12 +306,12 @@ def bare(apdu: Apdu) -> bytes:
     match apdu:
         case ConfirmedRequest(service=service, parameters=parameters, segmented=False):
             return bytes((Kind.CONFIRMED_REQUEST, service)) + parameters
-        case UnconfirmedRequest(service, parameters):
-            return bytes((Kind.UNCONFIRMED_REQUEST, service)) + parameters
-        case SimpleAck(_, service):
-            return bytes((Kind.SIMPLE_ACK, service))
         case ComplexAck(service=service, parameters=parameters, segmented=False):
             return bytes((Kind.COMPLEX_ACK, service)) + parameters
+        case SimpleAck(_, service):
+            return bytes((Kind.SIMPLE_ACK, service))
+        case UnconfirmedRequest(service, parameters):
+            return bytes((Kind.UNCONFIRMED_REQUEST, service)) + parameters
         case ErrorPdu(_, service, parameters):
             return bytes((Kind.ERROR, service)) + parameters
         case Reject(_, reason):

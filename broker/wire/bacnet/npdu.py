@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from broker.errors import FrameError
@@ -17,6 +18,7 @@ _HAS_DESTINATION = 0x20
 _HAS_SOURCE = 0x08
 _EXPECTING_REPLY = 0x04
 _PRIORITY = 0x03
+_REMEMBERED_HEADERS = 4096
 _RESERVED = 0x50  # 6.2.2: bits 6 and 4 shall be zero
 
 
@@ -180,6 +182,12 @@ def encode_npdu(npdu: Npdu) -> bytes:
         control |= _NETWORK_MESSAGE
         addresses += bytes((npdu.message,))
     return bytes((_VERSION, control)) + addresses + npdu.payload
+
+
+@lru_cache(_REMEMBERED_HEADERS)
+def npci(destination: Address | None, source: Address | None, expecting_reply: bool) -> bytes:
+    """What stands in front of an APDU that goes there: the same again and again."""
+    return encode_npdu(Npdu(b"", destination, source, expecting_reply=expecting_reply))
 
 
 def _encode_address(address: Address) -> bytes:
