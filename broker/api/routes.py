@@ -167,11 +167,12 @@ ROUTES: tuple[Route, ...] = (
             "upgrade_required",
         ),
         description=(
-            "Subprotocol `otb.bacnet.v1`. Each binary message is 6 octets, the address of a BACnet client of yours "
-            "(IPv4 and port, or whatever tells them apart), and one NPDU of at most 1,497 octets. The broker answers "
-            "to that address, or to `FF FF FF FF FF FF`: to every client. It is shown as a router to one network, "
-            "that of the site, with the devices that you may see; every service is decided and recorded. At most "
-            "4,000 messages a second are taken, and what is too much or is not read is dropped, as datagrams are. "
+            "Subprotocol `otb.bacnet.v1`. Each binary message is one datagram or several (together at most 16,384 "
+            "octets): 6 octets, the address of a BACnet client of yours (IPv4 and port, or whatever tells them "
+            "apart), 2 octets, the length of the NPDU, and an NPDU of at most 1,497 octets. The broker answers to "
+            "that address, or to `FF FF FF FF FF FF`: to every client. It is shown as a router to one network, that "
+            "of the site, with the devices that you may see; every service is decided and recorded. At most 8,000 "
+            "datagrams a second are taken, and what is too much or is not read is dropped, as datagrams are. "
             "Control messages are those of a Modbus tunnel; `denied`, `warning` and `ending` name the `device`, and "
             "an `ending` that does so ends the access to that device alone."
         ),

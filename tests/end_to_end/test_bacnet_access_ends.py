@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from broker.wire.bacnet.tunnelled import decode_datagrams, encode_datagram
 from tests.end_to_end.bacnet_field import NETWORK, rusty_devices, write_site
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import VENDOR, Development, token_of
@@ -55,12 +56,14 @@ class Tunnel:
     async def read(self, instance: int) -> bytes:
         """Read analog-input 1's present value of a device; the APDU that answers, without invoke id and service."""
         destination = NETWORK.to_bytes(2, "big") + b"\x03" + instance.to_bytes(3, "big") + b"\xff"
-        await self.socket.send_bytes(MAC + b"\x01\x24" + destination + bytes.fromhex("0245070c0c000000011955"))
+        read = b"\x01\x24" + destination + bytes.fromhex("0245070c0c000000011955")
+        await self.socket.send_bytes(encode_datagram(MAC, read))
         while True:
             message = await asyncio.wait_for(self.socket.receive(), 5)
             if message.type is aiohttp.WSMsgType.BINARY:
-                assert message.data[:6] == MAC
-                return bytes(message.data[6:])
+                ((mac, npdu),) = decode_datagrams(message.data)
+                assert mac == MAC
+                return npdu
             assert message.type is aiohttp.WSMsgType.TEXT, message
             self.told.append(json.loads(message.data))
 
@@ -68,10 +71,11 @@ class Tunnel:
         """Write 21.5 to analog-value 1 at priority 12; what answers, as above."""
         destination = NETWORK.to_bytes(2, "big") + b"\x03" + instance.to_bytes(3, "big") + b"\xff"
         write = bytes.fromhex("0245090f 0c00800001 1955 3e4441ac00003f 490c".replace(" ", ""))
-        await self.socket.send_bytes(MAC + b"\x01\x24" + destination + write)
+        await self.socket.send_bytes(encode_datagram(MAC, b"\x01\x24" + destination + write))
         message = await asyncio.wait_for(self.socket.receive(), 5)
         assert message.type is aiohttp.WSMsgType.BINARY, message
-        return bytes(message.data[6:])
+        ((_, npdu),) = decode_datagrams(message.data)
+        return npdu
 
     async def tells(self, kind: str) -> dict[str, Any]:
         """The next message of that kind."""

@@ -11,6 +11,7 @@ from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.npdu import Npdu, encode_npdu
 from broker.wire.bacnet.segmentation import SegmentLimits, SegmentSender
 from broker.wire.bacnet.tags import Tag
+from broker.wire.bacnet.tunnelled import encode_datagram
 from broker.wire.modbus.mbap import encode_mbap
 from tests.bacnet_replies import read_reply
 from tests.integration.bacnet.test_services_replies import ACKS, ERRORS
@@ -80,6 +81,11 @@ def whole_datagram(random: Random) -> bytes:
     """A BACnet/IP message with an APDU in it."""
     layers = messages.npdu(random)._replace(payload=apdu(random), message=None)
     return encode_bvlc(Function.ORIGINAL_UNICAST, encode_npdu(layers))
+
+
+def tunnelled(random: Random) -> bytes:
+    """A message of a tunnel: some datagrams."""
+    return b"".join(encode_datagram(random.randbytes(6), npdu(random)) for _ in range(random.randint(1, 4)))
 
 
 def npdu(random: Random) -> bytes:

@@ -32,6 +32,7 @@ from broker.wire.bacnet.sc import decode_sc, encode_sc
 from broker.wire.bacnet.sc_spoke import Hub, Send, Spoke, Spokes, Wanted
 from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
 from broker.wire.bacnet.tags import decode_tags
+from broker.wire.bacnet.tunnelled import decode_datagrams, encode_datagram
 from broker.wire.bacnet.values import text_of
 from broker.wire.modbus.mbap import MbapDecoder, encode_mbap
 from broker.wire.modbus.pdu import decode_request, encode_request
@@ -66,6 +67,10 @@ def _apdu(octets: bytes) -> None:
     with suppress(FrameError):  # a segment
         whole = bare(apdu)
         assert bare(dressed(whole, 1)) == whole
+
+
+def _tunnelled(octets: bytes) -> None:
+    assert b"".join(encode_datagram(*datagram) for datagram in decode_datagrams(octets)) == octets
 
 
 def _datagram(octets: bytes) -> None:
@@ -225,6 +230,7 @@ TARGETS = (
     Target("npdu", corpus.npdu, _npdu),
     Target("apdu", corpus.apdu, _apdu),
     Target("datagram", corpus.whole_datagram, _datagram),
+    Target("tunnelled", corpus.tunnelled, _tunnelled),
     Target("tags", corpus.tags, _tags),
     Target("replies", corpus.reply, _replies),
     Target("services", corpus.service, _services),

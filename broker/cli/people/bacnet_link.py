@@ -3,14 +3,14 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
 
 from broker.cli.people.exits import Document
 from broker.cli.people.problem_words import entries
 from broker.cli.people.tunnel_link import TunnelLink
+from broker.errors import FrameError
+from broker.wire.bacnet.tunnelled import decode_datagrams
 
 SUBPROTOCOL = "otb.bacnet.v1"
-MAC_OCTETS: Final = 6
 REPEATED_SECONDS = 10.0
 MOST_KINDS_OF_DENIALS = 256
 Deliver = Callable[[bytes, bytes], None]
@@ -28,15 +28,20 @@ class BacnetLink(TunnelLink):
     received: int = 0
     _told: dict[tuple[str, ...], tuple[float, int]] = field(default_factory=dict)
 
-    async def send(self, mac: bytes, npdu: bytes) -> None:
-        """Send what a client said. Raises ConnectionError."""
-        await self.socket.send_bytes(mac + npdu)
-        self.sent += 1
+    async def send(self, datagrams: list[bytes]) -> None:
+        """Send what clients said, as one message. Raises ConnectionError."""
+        await self.socket.send_bytes(b"".join(datagrams))
+        self.sent += len(datagrams)
 
     async def take(self, octets: bytes) -> None:
-        """Pass one datagram on to its client."""
-        self.received += 1
-        self.deliver(octets[:MAC_OCTETS], octets[MAC_OCTETS:])
+        """Pass the datagrams of one message on to their clients."""
+        try:
+            datagrams = decode_datagrams(octets)
+        except FrameError:
+            return  # as a datagram that was damaged on its way
+        self.received += len(datagrams)
+        for mac, npdu in datagrams:
+            self.deliver(mac, npdu)
 
     def counts(self) -> Document:
         """Datagrams both ways, and denials."""

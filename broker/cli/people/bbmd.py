@@ -28,11 +28,15 @@ SILENT_SECONDS = 60.0
 GRACE_SECONDS: Final = 30.0  # J.5.2.3
 LONGEST_LEFT_SECONDS: Final = 65_535
 LOOK_SECONDS = 0.1
-DATAGRAMS_PER_SECOND = 2000.0
+DATAGRAMS_PER_SECOND = 6000.0
+COST_OF_OTHERS: Final = 10.0
+"""A client has few requests under way, each of which waits for its reply; a broadcast or anything else counts more."""
 ALL_CLIENTS: Final = b"\xff" * 6
 ONLY_THIS_HOST: Final = b"\xff" * 4
 """Broadcast distribution mask of an entry that is reached by unicast (J.4.3)."""
 Place = tuple[str, int]
+_UNICAST: Final = bytes((Function.ORIGINAL_UNICAST,))
+_EXPECTING_REPLY: Final = 0x04
 _FROM_ANYBODY = frozenset({Function.ORIGINAL_UNICAST, Function.ORIGINAL_BROADCAST, Function.FORWARDED_NPDU})
 """Some clients ask in a Forwarded-NPDU whom they know from one; who sent it is meant, whatever origin it names."""
 
@@ -57,7 +61,7 @@ class _Client:
     """A place that was heard; `expires` is there while it is registered (seconds of the caller's clock)."""
 
     heard: float
-    room: float = DATAGRAMS_PER_SECOND - 1.0
+    room: float
     ttl: int = 0
     expires: float | None = None
 
@@ -74,7 +78,7 @@ class Bbmd:
         """Take one datagram from a place."""
         self._forget(now)
         client, news = self._clients.get(place), ""
-        if client is not None and not self._admits(client, now):
+        if client is not None and not self._admits(client, _cost(datagram), now):
             return Heard(dropped="too_fast")
         try:
             message = decode_bvlc(datagram)
@@ -85,7 +89,7 @@ class Bbmd:
                 refused = message.function == Function.REGISTER_FOREIGN_DEVICE
                 answer = encode_result(ResultCode.REGISTER_REFUSED) if refused else None
                 return Heard(answer=answer, dropped="too_many_clients")
-            client = self._clients[place] = _Client(now)
+            client = self._clients[place] = _Client(now, DATAGRAMS_PER_SECOND - _cost(datagram))
             news = f"A BACnet client speaks from {place[0]}:{place[1]}."
         heard = self._take(message, place, client, now)
         heard.news = heard.news or news
@@ -154,12 +158,12 @@ class Bbmd:
             if client.expires is not None
         )
 
-    def _admits(self, client: _Client, now: float) -> bool:
+    def _admits(self, client: _Client, cost: float, now: float) -> bool:
         client.room = min(DATAGRAMS_PER_SECOND, client.room + (now - client.heard) * DATAGRAMS_PER_SECOND)
         client.heard = now
-        if client.room < 1.0:
+        if client.room < cost:
             return False
-        client.room -= 1.0
+        client.room -= cost
         return True
 
     def _make_room(self, now: float) -> bool:
@@ -182,3 +186,9 @@ class Bbmd:
                 client.expires = None
             if client.expires is None and now >= client.heard + HEARD_SECONDS:
                 del self._clients[place]
+
+
+def _cost(datagram: bytes) -> float:
+    """Told before anything is decoded: a unicast NPDU that says it expects a reply (6.2.2), or anything else."""
+    asks = datagram[1:2] == _UNICAST and datagram[5:6] and datagram[5] & _EXPECTING_REPLY
+    return 1.0 if asks else COST_OF_OTHERS

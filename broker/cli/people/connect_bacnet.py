@@ -21,6 +21,7 @@ from broker.cli.people.renewal import known_ends, warn_before
 from broker.cli.people.screen import Screen
 from broker.cli.people.tunnel_events import show_event
 from broker.cli.people.tunnel_link import Ending, Tell
+from broker.wire.bacnet.tunnelled import LONGEST_MESSAGE, encode_datagram
 
 DEFAULT_LISTEN = "127.0.0.1:47809"
 LARGEST_DATAGRAM_OCTETS = 2048
@@ -136,32 +137,49 @@ class BacnetSide:
                 failures += 1
                 continue
             failures, turn = 0, (turn + 1) % TURN
-            await self._take(datagram, place)
+            await self._pass_on(self._come(datagram, place))
             if not turn:
                 await asyncio.sleep(0)  # What is there already is given without a pause: let others have a turn.
         raise CommandError("listen_failed", "The local port can no longer be read.", "Start `otb connect` again.")
 
-    async def _take(self, datagram: bytes, place: Place) -> None:
-        heard = self._bbmd.receive(datagram, place, time.monotonic())
+    def _come(self, datagram: bytes, place: Place) -> list[bytes]:
+        """What this datagram, and those that have come behind it by now, bring for the tunnel: one message of it."""
+        passed: list[bytes] = []
+        room = LONGEST_MESSAGE - LARGEST_DATAGRAM_OCTETS
+        while True:
+            heard = self._bbmd.receive(datagram, place, time.monotonic())
+            self._show(heard, place)
+            if heard.npdu is not None:
+                passed.append(encode_datagram(heard.mac, heard.npdu))
+            room -= len(datagram)
+            if room < 0:
+                return passed
+            try:
+                datagram, place = self._port.recvfrom(LARGEST_DATAGRAM_OCTETS)
+            except OSError:  # nothing more, or news of a client that has closed its port
+                return passed
+
+    def _show(self, heard: Heard, place: Place) -> None:
+        """Answer and tell what a datagram gives rise to."""
         if heard.news:
             self._tell({"type": "client", "text": heard.news})
         if heard.answer is not None:
             self._send(heard.answer, place)
         if heard.dropped:
             self._drop(heard.dropped)
-        if heard.npdu is not None:
-            await self._pass_on(heard, heard.npdu)
 
-    async def _pass_on(self, heard: Heard, npdu: bytes) -> None:
+    async def _pass_on(self, datagrams: list[bytes]) -> None:
+        if not datagrams:
+            return
         self._wanted.set()
         link = self._link
         if link is None:
-            self._drop(NO_TUNNEL)
+            self._drop(NO_TUNNEL, len(datagrams))
             return
         try:
-            await link.send(heard.mac, npdu)
+            await link.send(datagrams)
         except (aiohttp.ClientError, ConnectionError):
-            self._drop(NO_TUNNEL)
+            self._drop(NO_TUNNEL, len(datagrams))
 
     def _deliver(self, mac: bytes, npdu: bytes) -> None:
         for datagram, place in self._bbmd.send(mac, npdu, time.monotonic()):
@@ -173,9 +191,9 @@ class BacnetSide:
         except OSError:
             return  # A datagram may be lost; its client asks again.
 
-    def _drop(self, cause: str) -> None:
+    def _drop(self, cause: str, count: int = 1) -> None:
         """Count it; say so at once, and then once in a while."""
-        self._dropped[cause] += 1
+        self._dropped[cause] += count
         now = time.monotonic()
         if now < self._told.get(cause, 0.0):
             return

@@ -1,6 +1,7 @@
 """BACnet/IP's virtual link layer, strictly (ASHRAE 135-2020, Annex J): a header, then what the function has."""
 
 from enum import IntEnum
+from functools import lru_cache
 from ipaddress import IPv4Address
 from struct import Struct
 from typing import NamedTuple
@@ -16,6 +17,7 @@ _ORIGIN_OCTETS = 6  # J.1.2: four octets of IPv4 address, two of UDP port
 _TABLE_ENTRY_OCTETS = 10  # J.2.2, J.2.8: six of address, then a mask or two times
 _LONGEST_DATAGRAM = _HEADER_OCTETS + _ORIGIN_OCTETS + LONGEST_NPDU
 _MAC = Struct(">IH")
+_REMEMBERED_PLACES = 1024
 
 
 class Function(IntEnum):
@@ -142,11 +144,13 @@ def _two_octets(payload: bytes) -> int:
     return int.from_bytes(payload, "big")
 
 
+@lru_cache(_REMEMBERED_PLACES)
 def mac_of(host: str, port: int) -> bytes:
     """The six octets by which an IPv4 address in dotted decimal and a UDP port are known (J.1.2)."""
     return _MAC.pack(int(IPv4Address(host)), port)
 
 
+@lru_cache(_REMEMBERED_PLACES)
 def place_of(mac: bytes) -> tuple[str, int]:
     """The IPv4 address and UDP port that these six octets stand for. Raises FrameError."""
     if len(mac) != _ORIGIN_OCTETS:

@@ -10,6 +10,7 @@ from broker.engine.events import Refused
 from broker.listeners import tunnel_loads
 from broker.model.decision import Decision
 from broker.model.vocabulary import EndReason, Reason
+from broker.wire.bacnet.tunnelled import ALL_CLIENTS, LONGEST_MESSAGE, decode_datagrams, encode_datagram
 from tests.integration.api.stage import serving
 from tests.integration.api.test_calls import told
 from tests.integration.api.test_tunnel import message, until
@@ -20,6 +21,7 @@ PATH = "/v1/sites/plant/bacnet"
 PROTOCOL = "otb.bacnet.v1"
 MAC = bytes.fromhex("7f000001bac1")
 NPDU = bytes.fromhex("0120ffff00ff1008")
+DATAGRAM = encode_datagram(MAC, NPDU)
 HANDSHAKE = (
     b"GET /v1/sites/plant/bacnet HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer token-ana\r\n"
     b"Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -38,11 +40,11 @@ def test_datagrams_pass_both_ways_and_the_stream_ends_with_the_connection(pki, r
                 assert socket.protocol == PROTOCOL
                 (stream,) = stage.gate.bacnet_streams
                 assert (stream.subject.id, stream.site, stream.listener) == ("ana@acme.example", "plant", "tunnel")
-                await socket.send_bytes(MAC + NPDU)
-                assert await socket.receive_bytes() == MAC + NPDU
+                await socket.send_bytes(DATAGRAM)
+                assert await socket.receive_bytes() == DATAGRAM
                 assert stream.npdus == [(MAC, NPDU)]
-                stream.write(tunnel_loads.ALL_CLIENTS, NPDU)
-                assert await socket.receive_bytes() == b"\xff" * 6 + NPDU
+                stream.write(ALL_CLIENTS, NPDU)
+                assert await socket.receive_bytes() == encode_datagram(b"\xff" * 6, NPDU)
                 assert stage.https.connections == 0
             assert socket.close_code == 1000
             await until(lambda: stream.lost_for)
@@ -55,9 +57,9 @@ def test_datagrams_pass_both_ways_and_the_stream_ends_with_the_connection(pki, r
 def test_a_datagram_in_fragments_is_one(pki, run):
     async def story():
         async with serving(pki) as stage:
-            octets = client_frame(2, MAC + NPDU[:3], final=False) + client_frame(0, NPDU[3:])
+            octets = client_frame(2, DATAGRAM[:9], final=False) + client_frame(0, DATAGRAM[9:])
             said = await stage.raw(HANDSHAKE + b"\r\n" + octets)
-            assert said.endswith(b"\x82" + bytes((len(MAC + NPDU),)) + MAC + NPDU)
+            assert said.endswith(b"\x82" + bytes((len(DATAGRAM),)) + DATAGRAM)
 
     run(story())
 
@@ -141,8 +143,8 @@ def test_denials_warnings_and_ends_name_the_device_and_the_tunnel_stays(pki, run
             stream.ended(VAV, EndReason.GRANT_ENDED)
             notice = await message(socket)
             assert (notice["type"], notice["device"], notice["reason"]) == ("ending", "plant/vav-1", "grant_ended")
-            await socket.send_bytes(MAC + NPDU)
-            assert await socket.receive_bytes() == MAC + NPDU
+            await socket.send_bytes(DATAGRAM)
+            assert await socket.receive_bytes() == DATAGRAM
 
     run(story())
 
@@ -167,10 +169,10 @@ def test_a_tunnel_that_was_opened_in_an_emergency_passes_nothing_after_it(pki, r
         async with serving(pki) as stage, stage.client() as client:
             stage.gate.emergency = "emg-1"
             async with connected(client) as socket:
-                await socket.send_bytes(MAC + NPDU)
-                assert await socket.receive_bytes() == MAC + NPDU
+                await socket.send_bytes(DATAGRAM)
+                assert await socket.receive_bytes() == DATAGRAM
                 stage.gate.emergency = ""
-                await socket.send_bytes(MAC + NPDU)
+                await socket.send_bytes(DATAGRAM)
                 assert (await message(socket))["reason"] == "grant_ended"
             assert len(stage.gate.bacnet_streams[0].npdus) == 1
 
@@ -198,11 +200,15 @@ def test_fresh_proofs_are_for_every_session_and_those_of_another_end_it(pki, run
 @pytest.mark.parametrize(
     ("datagram", "reason", "code"),
     [
-        (MAC, EndReason.FRAME_REFUSED, 1002),
-        (b"\xff" * 6 + NPDU, EndReason.FRAME_REFUSED, 1002),
-        (MAC + bytes(1498), EndReason.LIMIT_EXCEEDED, 1009),
+        (b"", EndReason.FRAME_REFUSED, 1002),
+        (DATAGRAM[:-1], EndReason.FRAME_REFUSED, 1002),
+        (DATAGRAM + MAC, EndReason.FRAME_REFUSED, 1002),
+        (encode_datagram(MAC, b""), EndReason.FRAME_REFUSED, 1002),
+        (DATAGRAM + encode_datagram(b"\xff" * 6, NPDU), EndReason.FRAME_REFUSED, 1002),
+        (encode_datagram(MAC, bytes(1498)), EndReason.FRAME_REFUSED, 1002),
+        (bytes(LONGEST_MESSAGE + 1), EndReason.LIMIT_EXCEEDED, 1009),
     ],
-    ids=["without an NPDU", "from everybody", "too long"],
+    ids=["none", "cut short", "cut short behind another", "without an NPDU", "from everybody", "long", "too long"],
 )
 def test_datagrams_that_are_none_end_the_tunnel(datagram, reason, code, pki, run):
     async def story():
@@ -218,8 +224,38 @@ def test_datagrams_that_are_none_end_the_tunnel(datagram, reason, code, pki, run
 def test_the_longest_datagram_passes(pki, run):
     async def story():
         async with serving(pki) as stage, stage.client() as client, connected(client) as socket:
-            await socket.send_bytes(MAC + bytes(1497))
-            assert await socket.receive_bytes() == MAC + bytes(1497)
+            longest = encode_datagram(MAC, bytes(1497))
+            await socket.send_bytes(longest)
+            assert await socket.receive_bytes() == longest
+
+    run(story())
+
+
+def test_several_datagrams_are_one_message_both_ways(pki, run):
+    other = bytes.fromhex("7f000001bac2")
+
+    async def story():
+        async with serving(pki) as stage, stage.client() as client, connected(client) as socket:
+            await socket.send_bytes(DATAGRAM + encode_datagram(other, NPDU[:-1] + b"\x07"))
+            assert await socket.receive_bytes() == DATAGRAM + encode_datagram(other, NPDU[:-1] + b"\x07")
+            assert stage.gate.bacnet_streams[0].npdus == [(MAC, NPDU), (other, NPDU[:-1] + b"\x07")]
+
+    run(story())
+
+
+def test_more_than_a_message_takes_goes_in_several_in_order(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client() as client, connected(client) as socket:
+            (stream,) = stage.gate.bacnet_streams
+            sent = [(MAC, bytes((number,)) * 1497) for number in range(1, 30)]
+            for mac, npdu in sent:
+                stream.write(mac, npdu)
+            received = []
+            while len(received) < len(sent):
+                message = await socket.receive_bytes()
+                assert len(message) <= LONGEST_MESSAGE
+                received += decode_datagrams(message)
+            assert received == sent
 
     run(story())
 
@@ -230,10 +266,16 @@ def test_what_comes_too_fast_is_dropped_and_said(pki, run, monkeypatch):
     async def story():
         async with serving(pki) as stage, stage.client() as client, connected(client) as socket:
             for _ in range(5):
-                await socket.send_bytes(MAC + NPDU)
-            for _ in range(3):
-                assert await socket.receive_bytes() == MAC + NPDU
-            assert (await message(socket))["type"] == "dropped"
+                await socket.send_bytes(DATAGRAM)
+            passed, notices = [], []
+            while len(passed) < 3 or not notices:
+                received = await asyncio.wait_for(socket.receive(), 5)
+                if received.type is aiohttp.WSMsgType.BINARY:
+                    passed += decode_datagrams(received.data)
+                else:
+                    notices.append(json.loads(received.data)["type"])
+            assert passed == [(MAC, NPDU)] * 3
+            assert set(notices) == {"dropped"}
             assert len(stage.gate.bacnet_streams[0].npdus) == 3
 
     run(story())
@@ -264,6 +306,6 @@ def test_a_caller_who_reads_nothing_costs_only_so_much(pki, run):
             (tunnel,) = stage.tunnels.tunnels
             for _ in range(3000):
                 stream.write(MAC, bytes(1497))
-            assert tunnel.unread_octets() <= tunnel_loads.MAX_UNREAD_OCTETS + 2000
+            assert tunnel.unread_octets() <= tunnel_loads.MAX_UNREAD_OCTETS + 2 * LONGEST_MESSAGE
 
     run(story())

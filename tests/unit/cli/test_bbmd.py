@@ -23,6 +23,8 @@ BO = ("127.0.0.1", 50_002)
 ELSEWHERE = ("192.0.2.7", 47808)
 WHO_IS = bytes.fromhex("0120ffff00ff1008")
 UNICAST = encode_bvlc(Function.ORIGINAL_UNICAST, WHO_IS)
+QUESTION = encode_bvlc(Function.ORIGINAL_UNICAST, bytes.fromhex("010402450c0c0c000000011955"))
+BROADCAST = encode_bvlc(Function.ORIGINAL_BROADCAST, WHO_IS)
 DISTRIBUTE = encode_bvlc(Function.DISTRIBUTE_BROADCAST, WHO_IS)
 
 
@@ -152,10 +154,21 @@ def test_there_are_only_so_many_clients_and_none_that_speaks_is_put_out_for_anot
     assert ("127.0.0.1", 40_000) not in port.clients
 
 
-def test_a_flood_of_one_client_is_cut_and_does_not_cost_another_anything():
+@pytest.mark.parametrize(
+    ("datagram", "cost"),
+    [(UNICAST, bbmd.COST_OF_OTHERS), (BROADCAST, bbmd.COST_OF_OTHERS), (QUESTION, 1)],
+    ids=["unicast", "broadcast", "question"],
+)
+def test_a_flood_is_cut_and_what_waits_for_no_reply_sooner(datagram, cost):
     port = Bbmd(OWN)
-    passed = sum(port.receive(UNICAST, ANA, 0.0).npdu is not None for _ in range(5000))
-    assert passed == bbmd.DATAGRAMS_PER_SECOND
+    passed = sum(port.receive(datagram, ANA, 0.0).npdu is not None for _ in range(10_000))
+    assert passed == bbmd.DATAGRAMS_PER_SECOND / cost
+
+
+def test_a_flood_of_one_client_does_not_cost_another_anything():
+    port = Bbmd(OWN)
+    while not port.receive(UNICAST, ANA, 0.0).dropped:
+        pass
     assert port.receive(UNICAST, ANA, 0.0).dropped == "too_fast"
     assert port.receive(UNICAST, BO, 0.0).npdu == WHO_IS
     assert port.receive(UNICAST, ANA, 0.1).npdu == WHO_IS

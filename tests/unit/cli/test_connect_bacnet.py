@@ -33,6 +33,7 @@ def heard(*incidents):
         asyncio.get_running_loop().sock_recvfrom = next_incident
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as port:
             port.bind(("127.0.0.1", 0))
+            port.setblocking(False)
             await BacnetSide(None, told.append, "plant", "/v1/sites/plant/bacnet", port).listen()
 
     try:
