@@ -34,7 +34,7 @@ READ, READ_MULTIPLE, WRITE_MULTIPLE = 12, 14, 16  # clause 21, BACnetConfirmedSe
 _MOST_REMEMBERED_OCTETS = 1497
 _MOST_REMEMBERED_OPERATIONS = 20
 """What is larger costs more to keep than it saves: a client may send any number of different ones."""
-_MOST_LOOKS = 256
+_MOST_LOOKS = 1024
 _MULTIPLE = ("read-property-multiple", "write-property-multiple")
 _WRITES = ("write-property", "write-property-multiple")
 _ONE_BY_ONE = ("read-property-multiple", "no")
