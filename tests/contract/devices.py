@@ -1,15 +1,9 @@
 """Modbus devices to hold the same contract against: our simulator, and devices nobody here wrote."""
 
 import asyncio
-import functools
-import shutil
-import subprocess
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 
-import pytest
 from pymodbus import FramerType
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
@@ -17,9 +11,9 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 from broker.adapters.simulators.plc import PlcSimulator
 from broker.adapters.simulators.pseudo_line import PseudoLine
 from broker.model.place import ModbusTcpWay, RtuOverTcpWay, SerialWay, Way
+from tests.end_to_end.peers import libmodbus_program
 from tests.ports import free_port
 
-_SOURCE = Path(__file__).resolve().parents[1] / "peers" / "libmodbus_server.c"
 Opened = Callable[[], AbstractAsyncContextManager[Way]]
 
 
@@ -62,21 +56,9 @@ async def pymodbus_rtu_over_tcp() -> AsyncIterator[Way]:
     await server.shutdown()
 
 
-@functools.cache
-def _libmodbus_program() -> Path:
-    """The compiled device; skips, with the reason, where it cannot be compiled."""
-    compiler = shutil.which("cc")
-    if compiler is None or not Path("/usr/include/modbus/modbus.h").exists():
-        pytest.skip("needs a C compiler and libmodbus-dev")
-    program = Path(tempfile.mkdtemp(prefix="libmodbus-")) / "server"
-    subprocess.run([compiler, "-O1", "-I/usr/include/modbus", "-o", program, _SOURCE, "-lmodbus"], check=True)
-    return program
-
-
 @asynccontextmanager
 async def _libmodbus(*arguments: str) -> AsyncIterator[None]:
-    program = _libmodbus_program()
-    process = await asyncio.create_subprocess_exec(program, *arguments, stdout=asyncio.subprocess.PIPE)
+    process = await asyncio.create_subprocess_exec(libmodbus_program(), *arguments, stdout=asyncio.subprocess.PIPE)
     assert process.stdout is not None
     assert await asyncio.wait_for(process.stdout.readline(), 10) == b"ready\n"
     try:

@@ -1,10 +1,8 @@
 """A BACnet/SC network of the field made of foreign programs: a hub, a device, and what the broker is there."""
 
 import functools
-import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from broker.adapters.bacnet_sc_port import ScIdentity
 from broker.wire.bacnet.sc_node import NodeTimes
 from tests.integration.tls.pki import Pki
+from tests.temporary import lasting_folder
 
 HUB_VMAC, DEVICE_VMAC = bytes.fromhex("020000000001"), bytes.fromhex("0200000000d1")
 BROKER_VMAC = bytes.fromhex("0200000000b1")
@@ -19,7 +18,7 @@ BROKER_VMAC = bytes.fromhex("0200000000b1")
 
 @functools.cache
 def field_pki() -> Pki:
-    return Pki(Path(tempfile.mkdtemp(prefix="sc-field-")))
+    return Pki(lasting_folder())
 
 
 def identity(pki: Pki, vmac: bytes = BROKER_VMAC, **times: float) -> ScIdentity:

@@ -3,7 +3,6 @@
 import functools
 import shutil
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import pytest
 
 from tests.end_to_end.development import Development, Persona
 from tests.ports import free_port
+from tests.temporary import lasting_folder
 
 PEERS = Path(__file__).resolve().parents[1] / "peers"
 
@@ -36,7 +36,7 @@ def libmodbus_program() -> Path:
     compiler = program("cc")
     if not Path("/usr/include/modbus/modbus.h").exists():
         pytest.skip("needs libmodbus-dev")
-    target = Path(tempfile.mkdtemp(prefix="libmodbus-")) / "server"
+    target = lasting_folder() / "server"
     source = PEERS / "libmodbus_server.c"
     subprocess.run([compiler, "-O1", "-I/usr/include/modbus", "-o", target, source, "-lmodbus"], check=True)
     return target

@@ -1,7 +1,6 @@
 """Proposals in both databases: one person counts once, enough people warrant once, and nobody can be made up."""
 
 import asyncio
-import tempfile
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -24,6 +23,7 @@ from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Reason
 from broker.wiring.proposal_approvers import ProposalApprovers
 from broker.wiring.proposals import OPEN_SECONDS, ProposalBook
+from tests.temporary import lasting_folder
 
 ORIGINS = ("one.example/ledger", "two.example/ledger")
 KEYS = {origin: Ed25519PrivateKey.generate() for origin in (*ORIGINS, "evil.example/ledger")}
@@ -98,7 +98,7 @@ def book(
 ) -> tuple[ProposalBook, LedgerDouble]:
     """A broker's book; of those in one folder, the later are the same broker started again."""
     numbers, ledger, made_clock = count(), LedgerDouble(), clock or Clock()
-    journal = ProposalJournal((folder or Path(tempfile.mkdtemp())) / "proposals.json")
+    journal = ProposalJournal((folder or lasting_folder()) / "proposals.json")
     known = [verifier_of(name, KEYS[name]) for name in ORIGINS]
     made = ProposalBook(
         made_clock,
