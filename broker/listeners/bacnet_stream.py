@@ -134,30 +134,21 @@ class BacnetStream:
         candidates = deque(self._candidates() or [*self._network().devices.values()][:1])
         refusal = Refused((Reason.NO_GRANT,))
 
-        asking = looping = False
-
         def tried(result: Session | Refused) -> None:
-            nonlocal refusal, asking
-            asking = False
+            nonlocal refusal
             if isinstance(result, Session):
                 self._started = True
-                candidates.clear()
                 opened(None)
                 return
             refusal = result
             if not _ABOUT_THE_SUBJECT.isdisjoint(result.reasons):
                 candidates.clear()
-            if not looping:
-                go_on()
+            self._loop.call_soon(go_on)  # not here: what is refused at once would go one call deeper for each device
 
         def go_on() -> None:
-            nonlocal looping, asking
-            looping = True
-            while candidates and not asking:
-                asking = True
+            if candidates:
                 self.admit(candidates.popleft(), tried)
-            looping = False
-            if not asking and not self._started:
+            else:
                 opened(refusal)
 
         go_on()

@@ -168,6 +168,13 @@ def play(test: Callable[[Stage], Any]) -> None:
     asyncio.run(acts())
 
 
+async def begun(stage: Stage) -> Refused | None:
+    """What became of the stream's start."""
+    started: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
+    stage.stream.start(started.set_result)
+    return await asyncio.wait_for(started, 10)
+
+
 def reading(invoke: int = 1) -> ConfirmedRequest:
     return ConfirmedRequest(invoke, READ, READ_SETPOINT)
 
@@ -417,41 +424,37 @@ def test_without_any_session_left_the_way_in_is_closed_with_the_last_reason() ->
 
 
 def test_a_stream_that_no_device_gives_a_session_does_not_start() -> None:
-    def test(stage: Stage) -> None:
+    async def test(stage: Stage) -> None:
         stage.refuse_session = Refused((Reason.WINDOW_CLOSED,))
-        started: list[Refused | None] = []
-        stage.stream.start(started.append)
+        started = [await begun(stage)]
         assert started == [stage.refuse_session]
 
     play(test)
 
 
 def test_at_a_site_of_very_many_devices_that_all_refuse_the_stream_is_refused() -> None:
-    def test(stage: Stage) -> None:
+    async def test(stage: Stage) -> None:
         stage.network = VirtualNetwork(SITE_NETWORK, {d.bacnet_address: d for d in map(vav, range(10, 2000))})
         stage.refuse_session = Refused((Reason.LOCKED,))
-        started: list[Refused | None] = []
-        stage.stream.start(started.append)
+        started = [await begun(stage)]
         assert started == [stage.refuse_session]
 
     play(test)
 
 
 def test_what_is_refused_whatever_the_device_is_asked_once() -> None:
-    def test(stage: Stage) -> None:
+    async def test(stage: Stage) -> None:
         stage.refuse_session = Refused((Reason.BUDGET_EXHAUSTED,))
-        started: list[Refused | None] = []
-        stage.stream.start(started.append)
+        started = [await begun(stage)]
         assert (stage.opened, started) == (1, [stage.refuse_session])
 
     play(test)
 
 
 def test_who_has_no_grant_at_all_is_denied_on_record() -> None:
-    def test(stage: Stage) -> None:
+    async def test(stage: Stage) -> None:
         stage.network = VirtualNetwork(SITE_NETWORK, {HIDDEN.bacnet_address: HIDDEN})
-        started: list[Refused | None] = []
-        stage.stream.start(started.append)
+        started = [await begun(stage)]
         assert (stage.opened, [refused.reasons for refused in started if refused]) == (1, [(Reason.NO_GRANT,)])
 
     play(test)
