@@ -172,7 +172,8 @@ ROUTES: tuple[Route, ...] = (
             "apart), 2 octets, the length of the NPDU, and an NPDU of at most 1,497 octets. The broker answers to "
             "that address, or to `FF FF FF FF FF FF`: to every client. It is shown as a router to one network, that "
             "of the site, with the devices that you may see; every service is decided and recorded. At most 8,000 "
-            "datagrams a second are taken, and what is too much or is not read is dropped, as datagrams are. "
+            "requests and replies a second are taken, or 800 of what nobody replies to; what is too much or is not "
+            "read is dropped, as datagrams are. "
             "Control messages are those of a Modbus tunnel; `denied`, `warning` and `ending` name the `device`, and "
             "an `ending` that does so ends the access to that device alone."
         ),

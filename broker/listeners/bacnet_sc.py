@@ -24,6 +24,7 @@ from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason
 from broker.wire.bacnet.sc_message import BROADCAST
 from broker.wire.bacnet.sc_spoke import MAX_BVLC, Arrived, Event, HangUp, Hub, Refused, Send, Spoke, Spokes, Wanted
+from broker.wire.bacnet.weight import weight_of
 
 LISTENER = "bacnet_sc"
 HUB_PROTOCOL = "hub.bsc.bacnet.org"  # AB.7.1
@@ -227,7 +228,7 @@ class ScCaller:
 
     def _arrived(self, npdu: bytes) -> None:
         assert self._spoke is not None
-        if self._stream is not None and self._rate.admits(self._loop.time()):
+        if self._stream is not None and self._rate.admits(self._loop.time(), weight_of(npdu)):
             self._stream.received(self._spoke.peer.vmac, npdu)
 
     def _wanted(self) -> None:

@@ -11,11 +11,11 @@ class Rate:
         self._at_once = self._room = at_once or per_second
         self._since = 0.0
 
-    def admits(self, now: float) -> bool:
-        """Whether one more may pass (`now` in seconds of any clock that does not go back)."""
+    def admits(self, now: float, weight: float = 1.0) -> bool:
+        """Whether one more of that weight may pass (`now` in seconds of any clock that does not go back)."""
         self._room = min(self._at_once, self._room + (now - self._since) * self._per_second)
         self._since = now
-        if self._room < 1.0:
+        if self._room < weight:
             return False
-        self._room -= 1.0
+        self._room -= weight
         return True

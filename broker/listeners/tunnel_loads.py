@@ -14,6 +14,7 @@ from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 from broker.wire.bacnet.tunnelled import ALL_CLIENTS, LONGEST_MESSAGE, decode_datagrams, encode_datagram
+from broker.wire.bacnet.weight import weight_of
 
 LISTENER = "tunnel"
 MODBUS_SUBPROTOCOL = "otb.modbus.v1"
@@ -251,7 +252,7 @@ class BacnetLoad:
             return
         admits, now = self._rate.admits, self._loop.time()
         for mac, npdu in datagrams:
-            if admits(now):
+            if admits(now, weight_of(npdu)):
                 self._stream.received(mac, npdu)
             else:
                 self._drop()

@@ -21,6 +21,7 @@ from broker.wire.bacnet.bvlc import (
     mac_of,
     place_of,
 )
+from broker.wire.bacnet.weight import WEIGHT_OF_QUESTIONS_TO_ALL, weight_of
 
 MOST_CLIENTS = 32
 HEARD_SECONDS = 600.0
@@ -29,14 +30,11 @@ GRACE_SECONDS: Final = 30.0  # J.5.2.3
 LONGEST_LEFT_SECONDS: Final = 65_535
 LOOK_SECONDS = 0.1
 DATAGRAMS_PER_SECOND = 6000.0
-COST_OF_OTHERS: Final = 10.0
-"""A client has few requests under way, each of which waits for its reply; a broadcast or anything else counts more."""
 ALL_CLIENTS: Final = b"\xff" * 6
 ONLY_THIS_HOST: Final = b"\xff" * 4
 """Broadcast distribution mask of an entry that is reached by unicast (J.4.3)."""
 Place = tuple[str, int]
 _UNICAST: Final = bytes((Function.ORIGINAL_UNICAST,))
-_EXPECTING_REPLY: Final = 0x04
 _FROM_ANYBODY = frozenset({Function.ORIGINAL_UNICAST, Function.ORIGINAL_BROADCAST, Function.FORWARDED_NPDU})
 """Some clients ask in a Forwarded-NPDU whom they know from one; who sent it is meant, whatever origin it names."""
 
@@ -78,7 +76,7 @@ class Bbmd:
         """Take one datagram from a place."""
         self._forget(now)
         client, news = self._clients.get(place), ""
-        if client is not None and not self._admits(client, _cost(datagram), now):
+        if client is not None and not self._admits(client, _weight(datagram), now):
             return Heard(dropped="too_fast")
         try:
             message = decode_bvlc(datagram)
@@ -89,7 +87,7 @@ class Bbmd:
                 refused = message.function == Function.REGISTER_FOREIGN_DEVICE
                 answer = encode_result(ResultCode.REGISTER_REFUSED) if refused else None
                 return Heard(answer=answer, dropped="too_many_clients")
-            client = self._clients[place] = _Client(now, DATAGRAMS_PER_SECOND - _cost(datagram))
+            client = self._clients[place] = _Client(now, DATAGRAMS_PER_SECOND - _weight(datagram))
             news = f"A BACnet client speaks from {place[0]}:{place[1]}."
         heard = self._take(message, place, client, now)
         heard.news = heard.news or news
@@ -158,12 +156,12 @@ class Bbmd:
             if client.expires is not None
         )
 
-    def _admits(self, client: _Client, cost: float, now: float) -> bool:
+    def _admits(self, client: _Client, weight: float, now: float) -> bool:
         client.room = min(DATAGRAMS_PER_SECOND, client.room + (now - client.heard) * DATAGRAMS_PER_SECOND)
         client.heard = now
-        if client.room < cost:
+        if client.room < weight:
             return False
-        client.room -= cost
+        client.room -= weight
         return True
 
     def _make_room(self, now: float) -> bool:
@@ -188,7 +186,6 @@ class Bbmd:
                 del self._clients[place]
 
 
-def _cost(datagram: bytes) -> float:
-    """Told before anything is decoded: a unicast NPDU that says it expects a reply (6.2.2), or anything else."""
-    asks = datagram[1:2] == _UNICAST and datagram[5:6] and datagram[5] & _EXPECTING_REPLY
-    return 1.0 if asks else COST_OF_OTHERS
+def _weight(datagram: bytes) -> float:
+    """What anybody but a unicast carries is a question to all, or a matter of this port."""
+    return weight_of(datagram[4:]) if datagram[1:2] == _UNICAST else WEIGHT_OF_QUESTIONS_TO_ALL

@@ -287,7 +287,7 @@ class FixedRoom:
     def __init__(self, room):
         self.room = room
 
-    def admits(self, now):
+    def admits(self, now, weight):
         self.room -= 1
         return self.room >= 0
 

@@ -16,6 +16,7 @@ from broker.wire.bacnet.bvlc import (
     encode_result,
     mac_of,
 )
+from broker.wire.bacnet.weight import WEIGHT_OF_QUESTIONS_TO_ALL
 
 OWN = ("127.0.0.1", 47809)
 ANA = ("127.0.0.1", 50_001)
@@ -156,7 +157,7 @@ def test_there_are_only_so_many_clients_and_none_that_speaks_is_put_out_for_anot
 
 @pytest.mark.parametrize(
     ("datagram", "cost"),
-    [(UNICAST, bbmd.COST_OF_OTHERS), (BROADCAST, bbmd.COST_OF_OTHERS), (QUESTION, 1)],
+    [(UNICAST, WEIGHT_OF_QUESTIONS_TO_ALL), (BROADCAST, WEIGHT_OF_QUESTIONS_TO_ALL), (QUESTION, 1)],
     ids=["unicast", "broadcast", "question"],
 )
 def test_a_flood_is_cut_and_what_waits_for_no_reply_sooner(datagram, cost):
