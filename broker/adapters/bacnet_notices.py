@@ -35,22 +35,22 @@ class BacnetNotices:
         self.passed = 0
         self.refused = 0
         self._instance = instance
-        self._port = port
+        self.port = port
         self._told: Told | None = None
 
     def listen(self, told: Told | None) -> None:
         """Call `told` with each notification from now on, and keep the port for that. Raises OSError."""
         if self._told is None and told is not None:
-            self._port.open()
+            self.port.open()
         elif self._told is not None and told is None:
-            self._port.leave()
+            self.port.leave()
         self._told = told
 
     def hear(self, peer: Peer, apdu: ConfirmedRequest | UnconfirmedRequest) -> None:
         """Take what the device asks or tells, and answer what wants an answer."""
         answer = self._answer(apdu)
         if answer is not None:
-            self._port.send(peer, encode_apdu(answer), expecting_reply=False)
+            self.port.send(peer, encode_apdu(answer), expecting_reply=False)
 
     def _answer(self, apdu: ConfirmedRequest | UnconfirmedRequest) -> Apdu | None:
         if isinstance(apdu, UnconfirmedRequest):

@@ -93,6 +93,9 @@ class Port(Protocol):
     def leave(self) -> None:
         """One less needs it."""
 
+    def own_mac(self, host: str) -> bytes:
+        """By what devices on the network of `host` know us."""
+
     def peer(self, whereabouts: Whereabouts) -> Peer:
         """The device at this place."""
 

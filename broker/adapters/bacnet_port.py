@@ -1,6 +1,7 @@
 """One UDP port for all BACnet/IP devices that are reached from one local address (ASHRAE 135-2020, Annex J)."""
 
 import asyncio
+import contextlib
 import socket
 from collections.abc import Callable
 from typing import NamedTuple
@@ -15,6 +16,7 @@ _PORT_ATTEMPTS = 8
 _LARGEST_DATAGRAM = 1 << 16
 _DATAGRAMS_PER_TURN = 64
 _RECEIVE_BUFFER_OCTETS = 1 << 20
+_NOWHERE = "0.0.0.0"
 _IP_RECVERR = 11  # ip(7); the socket module has no name for it before Python 3.14
 
 
@@ -65,6 +67,12 @@ class BacnetIpPort(Peers):
             asyncio.get_running_loop().remove_reader(self._socket)
             self._socket.close()
             self._socket = None
+
+    def own_mac(self, host: str) -> bytes:
+        """Address and port in six octets (J.1.2); without an address of its own, the one that routes to `host`."""
+        address, port = self.address
+        address = (self._own.address or address).replace(_NOWHERE, "") or _routed_from(host)
+        return socket.inet_aton(address) + (port or self._own.port).to_bytes(2, "big")
 
     def send(self, peer: Peer, apdu: bytes, *, expecting_reply: bool) -> bool:
         """Send one datagram; False if it did not leave this host."""
@@ -124,6 +132,15 @@ class BacnetIpPort(Peers):
             except OSError:
                 return
             self.unreachable(place)
+
+
+def _routed_from(host: str) -> str:
+    """The address from which datagrams go to an address; of a name nothing is known without asking for it."""
+    with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        socket.inet_aton(host)
+        probe.connect((host, _STANDARD_PORT))  # of UDP: nothing is sent
+        return str(probe.getsockname()[0])
+    return _NOWHERE
 
 
 def _own_socket(at: OwnPlace) -> socket.socket:

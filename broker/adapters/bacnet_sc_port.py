@@ -102,6 +102,10 @@ class BacnetScPort(Peers):
         self.open()
         await self._ready.wait()
 
+    def own_mac(self, host: str) -> bytes:
+        """Our VMAC, the same for all devices."""
+        return self._vmac
+
     def send(self, peer: Peer, apdu: bytes, *, expecting_reply: bool) -> bool:
         """Send one APDU; False if it did not leave this host."""
         place = peer.whereabouts.place

@@ -115,6 +115,11 @@ class Lane:
         if self.notices is not None:
             self.notices.listen(told)
 
+    def own_mac(self) -> bytes:
+        """The MAC by which a BACnet device hears the broker on its network, zero as far as that is not known."""
+        way = self.device.way
+        return b"" if self.notices is None else self.notices.port.own_mac(getattr(way, "host", ""))
+
     async def close(self) -> None:
         """Fail what is queued (`NOT_SENT`), end what is in flight (`UNKNOWN` or `NO_REPLY`) and disconnect."""
         self.endpoint.remove(self)

@@ -42,6 +42,7 @@ class InForce:
         self._grants = StandingGrants(inventory.grants)
         self._organisations = {organisation.id: organisation for organisation in (*inventory.organisations, ITSELF)}
         self._devices = {device.key: device for device in inventory.devices}
+        self._audit_logs = {n.site: f"{n.site}/{n.audit_log}" for n in inventory.bacnet_networks if n.audit_log}
         self._networks = {network.site: VirtualNetwork(network.number) for network in inventory.bacnet_networks}
         for device in inventory.devices:
             if device.site in self._networks and device.bacnet_address:
@@ -74,6 +75,10 @@ class InForce:
     def virtual_network(self, site: str) -> VirtualNetwork:
         """What BACnet tools see of a site; `NO_NETWORK` if they see nothing of it."""
         return self._networks.get(site, NO_NETWORK)
+
+    def audit_log(self, site: str) -> Device | None:
+        """The device that is told who did what at a site, if there is one."""
+        return self._devices.get(self._audit_logs.get(site, ""))
 
     def named(self, name: str) -> str:
         """The key of the Modbus device of that server name; "" if the name is none of a device.

@@ -4,9 +4,10 @@ Answers come through a callback on the event loop, never before the call has ret
 task.
 """
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Iterable
 from typing import Protocol
 
+from broker.engine.audit_reporting import Fared
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, PolicyUnavailableError
 from broker.model.decision import EntryPoint
@@ -112,6 +113,18 @@ class DebtBook(Protocol):
         """A debt is about to be undone, or was not after all; `marked` is called later with whether that is on disk."""
 
 
+class Audits(Protocol):
+    """Tells others in OT who did what, once that is on record here; nothing waits for it."""
+
+    def wants(self, session: Session, request: Request) -> bool:
+        """Whether somebody is to be told of such a request."""
+
+    def tell(
+        self, session: Session, request: Request, fared: Iterable[Fared], before: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """Operations came out so, or were denied. Returns at once, whatever happens."""
+
+
 class Upstream(Protocol):
     """The way to one device."""
 
@@ -134,6 +147,9 @@ class Upstream(Protocol):
 
         It says whether it is about what was subscribed; a confirmed one is then acknowledged.
         """
+
+    def own_mac(self) -> bytes:
+        """The MAC by which a BACnet device hears the broker on its network, zero as far as that is not known."""
 
     async def close(self) -> None:
         """Fail what is queued (`NOT_SENT`), end what is in flight (`UNKNOWN` or `NO_REPLY`) and disconnect."""

@@ -50,6 +50,8 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.INTENT: None,
     RecordKind.OUTCOME: None,
     RecordKind.COV_COUNTED: None,
+    RecordKind.AUDIT_LOG_TOLD: None,
+    RecordKind.AUDIT_LOG_MISSED: _alarm("site", "device", "lost", "why"),
     RecordKind.DENIALS_SUPPRESSED: _warning("subject", "count"),
     RecordKind.SETTINGS_CHANGED: _warning(*_CHANGE),
     RecordKind.POLICY_CHANGED: _alarm(*_CHANGE),

@@ -141,6 +141,17 @@ def cov_counted(
     return _record(RecordKind.COV_COUNTED, time, fields | counts | _optional(property=property))
 
 
+def audit_log_counted(
+    time: float, *, site: str, device: str, told: int, lost: int, why: str = "", since: float
+) -> bytes:
+    """How many operations the audit log of a site was told of since a moment, and how many not: then it is an
+    `audit_log_missed`, with why that was of the last.
+    """
+    kind = RecordKind.AUDIT_LOG_MISSED if lost else RecordKind.AUDIT_LOG_TOLD
+    fields = {"site": site, "told": told, "lost": lost, "from": stamp(since)}
+    return _record(kind, time, fields | _optional(device=device, why=why))
+
+
 def broker_started(time: float, *, version: str, revisions: Mapping[str, object]) -> bytes:
     """The broker serves from here on; `revisions` names settings, policy, inventory and time zone data in force."""
     return _record(RecordKind.BROKER_STARTED, time, {"version": version, "revisions": _plain(revisions)})

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from broker.access.debts import debts_of
+from broker.engine.audit_reporting import Fared
 from broker.engine.commands import (
     AskApproval,
     ClaimUse,
@@ -27,7 +28,7 @@ from broker.engine.commands import (
     UseArming,
 )
 from broker.engine.events import Answered, Finding, Refused
-from broker.engine.ports import Clock, DebtBook, Ledger, Upstream, Uses
+from broker.engine.ports import Audits, Clock, DebtBook, Ledger, Upstream, Uses
 from broker.engine.sessions import Observer, Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import operation_records
@@ -61,6 +62,7 @@ class Driver:
         self._upstream_of = upstream_of
         self._fault = fault
         self.uses: Uses | None = None
+        self.audits: Audits | None = None
         self.running = 0
         self._writes = WritesUnderWay()
         self.results: Counter[str] = Counter()
@@ -132,6 +134,8 @@ class Driver:
             self._settle_open_intents(run, open_before, Result.NOT_SENT, barred)
             return barred
         session.operations += 1
+        if request.writes:
+            run.intended = command
         return run.first_intent if self._ledger.settle(request.writes, run.intents_settled) else PENDING
 
     def _append_intents(self, command: RecordIntents, run: "_Run") -> int:
@@ -168,16 +172,21 @@ class Driver:
         if session.ended is not None:
             self._desk.quota.suppress(session.subject.id, now)
             return None
+        fared: list[Fared] = []
         try:
             for place in places:
                 record = intent_of(self._desk.concealment, now, session, request, place, decisions[place])
                 index = self._ledger.append(record, intent=True)
+                why = " ".join((*command.reasons, *(() if decisions[place].allow else decisions[place].reasons)))
+                fared.append(Fared(place, index, Result.DENIED, why, decisions[place].id))
                 self._ledger.append(
                     operation_records.outcome(now, intent=index, result=Result.DENIED, code=command.code)
                 )
         except LedgerUnavailableError:
             self._desk.quota.suppress(session.subject.id, now)
             return None
+        if self.audits is not None and self.audits.wants(session, request):
+            self.audits.tell(session, request, fared)
         return None if self._ledger.settle(False, run.denial_settled) else PENDING
 
     def _count_denial(self, command: CountDenial, run: "_Run") -> None:
@@ -289,10 +298,27 @@ class Driver:
             return False
         if request.writes:
             self._writes.came_out(run, relayed, index)
+            run.came_out = command
         observer = command.session.observer
         if observer is not None:
             observer(command.session, request, relayed.result, relayed.code, (), relayed.each)
-        return True if self._ledger.settle(request.writes, run.outcomes_settled) else PENDING
+        if not self._ledger.settle(request.writes, run.outcomes_settled):
+            return PENDING
+        self.tell_audits(run)
+        return True
+
+    def tell_audits(self, run: "_Run") -> None:
+        """The outcomes of a write are on record: others may be told."""
+        intended, came_out, run.came_out = run.intended, run.came_out, None
+        if self.audits is None or intended is None or came_out is None:
+            return
+        session, request = came_out.session, came_out.request
+        if self.audits.wants(session, request):
+            fared = [
+                Fared(place, came_out.first_intent + place, *came_out.relayed.of(place), decision.id)
+                for place, decision in enumerate(intended.decisions)
+            ]
+            self.audits.tell(session, request, fared, intended.before)
 
 
 def _tell_denied(observer: Observer, command: RecordDenial, places: tuple[int, ...]) -> None:
@@ -305,7 +331,10 @@ def _tell_denied(observer: Observer, command: RecordDenial, places: tuple[int, .
 class _Run:
     """One exchange under way."""
 
-    __slots__ = ("_done", "_driver", "_steps", "first_intent", "open_intents", "owed", "relaying", "session")
+    __slots__ = (
+        *("_done", "_driver", "_steps", "came_out", "first_intent", "intended", "open_intents", "owed", "relaying"),
+        "session",
+    )
 
     def __init__(self, driver: Driver, session: Session, steps: Steps, done: Callable[[Any], None]) -> None:
         self._driver = driver
@@ -315,6 +344,8 @@ class _Run:
         self.open_intents: list[int] = []
         self.first_intent = -1
         self.relaying: Relay | None = None
+        self.intended: RecordIntents | None = None
+        self.came_out: RecordOutcomes | None = None
         self.owed: tuple[tuple[Debt, ...], ...] | None = None
 
     def _after_fault(self) -> Finding:
@@ -334,6 +365,8 @@ class _Run:
 
     def outcomes_settled(self, error: LedgerUnavailableError | None) -> None:
         """The ledger's word on the outcomes."""
+        if error is None and self.came_out is not None:
+            self._driver.tell_audits(self)
         self.advance(error is None)
 
     def debts_noted(self, on_disk: bool) -> None:

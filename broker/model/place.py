@@ -252,12 +252,14 @@ class Bbmd:
 class BacnetNetwork:
     """The network number under which BACnet tools see a site: to them the broker is a router with this behind it.
 
-    At its `bbmds` the broker hears what devices of the site broadcast; none of it goes on.
+    At its `bbmds` the broker hears what devices of the site broadcast; none of it goes on. `audit_log` is the device of
+    the site that is told who did what (empty: none is).
     """
 
     site: str
     number: int
     bbmds: tuple[Bbmd, ...] = ()
+    audit_log: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,6 +142,8 @@ class RecordKind(StrEnum):
     OUTCOME = "outcome"
     DENIALS_SUPPRESSED = "denials_suppressed"
     COV_COUNTED = "cov_counted"
+    AUDIT_LOG_TOLD = "audit_log_told"
+    AUDIT_LOG_MISSED = "audit_log_missed"
     SETTINGS_CHANGED = "settings_changed"
     POLICY_CHANGED = "policy_changed"
     INVENTORY_CHANGED = "inventory_changed"

@@ -302,6 +302,8 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.OUTCOME: "How an intended operation came out.",
     RecordKind.DENIALS_SUPPRESSED: "So many denials of one subject were counted instead of recorded one by one.",
     RecordKind.COV_COUNTED: "So many COV notifications of a subscription were passed on, and so many withheld.",
+    RecordKind.AUDIT_LOG_TOLD: "The BACnet audit log of a site was told of so many operations.",
+    RecordKind.AUDIT_LOG_MISSED: "The BACnet audit log of a site could not be told of so many operations.",
     RecordKind.SETTINGS_CHANGED: "Changed settings came into force.",
     RecordKind.POLICY_CHANGED: "A changed policy came into force.",
     RecordKind.INVENTORY_CHANGED: "A changed inventory came into force; its gains may be waiting.",

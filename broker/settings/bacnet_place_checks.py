@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Iterator
 
-from broker.model.place import virtual_mac
-from broker.settings.findings import Finding, Path
-from broker.settings.inventory_places import BacnetDeviceEntry, BacnetIpEntry, BbmdEntry, SiteEntry
+from broker.model.place import BacnetIpWay, BacnetScWay, virtual_mac
+from broker.settings.findings import Finding, Path, did_you_mean
+from broker.settings.inventory_places import BacnetDeviceEntry, BacnetIpEntry, BbmdEntry, DeviceEntry, SiteEntry
 
 _EVERY_NODE = "ff"
+LEAST_AUDITED_APDU = 206
+"""Octets that a log must take at a time, so that it can be told of an operation with who it was."""
 
 
 def network_findings(sites: Iterable[SiteEntry]) -> Iterator[Finding]:
@@ -23,6 +25,27 @@ def network_findings(sites: Iterable[SiteEntry]) -> Iterator[Finding]:
         for each, bbmd in enumerate(site.bacnet.bbmds):
             found = tuple(_bbmd_findings(bbmd, lasts.setdefault((bbmd.host, bbmd.port), bbmd.ttl_seconds)))
             yield from (finding.under(("sites", place, "bacnet", "bbmds", each)) for finding in found)
+
+
+def audit_log_findings(
+    sites: Iterable[SiteEntry], devices: Iterable[DeviceEntry], known: Iterable[str]
+) -> Iterator[Finding]:
+    """An audit log is a BACnet device of its site that takes a whole notification; `known` are all that there are."""
+    ways = {device.key: device.upstream.ways()[:1] for device in devices}
+    for place, site in enumerate(sites):
+        if site.bacnet is None or site.bacnet.audit_log is None:
+            continue
+        name, path = site.bacnet.audit_log, ("sites", place, "bacnet", "audit_log")
+        key = f"{site.id}/{name}"
+        if key not in known:
+            here = [each.partition("/")[2] for each in known if each.startswith(f"{site.id}/")]
+            yield Finding(path, f"the site '{site.id}' has no device '{name}'", did_you_mean(name, here))
+        for way in ways.get(key, ()):
+            if not isinstance(way, BacnetIpWay | BacnetScWay):
+                yield Finding(path, f"'{name}' does not speak BACnet, and so cannot hold an audit log")
+            elif way.max_apdu < LEAST_AUDITED_APDU:
+                message = f"'{name}' takes {way.max_apdu} octets at a time, too few for an audit notification"
+                yield Finding(path, message, f"a device with max_apdu {LEAST_AUDITED_APDU} or more")
 
 
 def _bbmd_findings(bbmd: BbmdEntry, lasts: int) -> Iterator[Finding]:

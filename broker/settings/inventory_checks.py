@@ -9,7 +9,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from broker.model.place import BacnetIpWay, RtuOverTcpWay, SerialWay, Way, place_name
-from broker.settings.bacnet_place_checks import bacnet_device_findings, bacnet_way_findings, network_findings
+from broker.settings.bacnet_place_checks import (
+    audit_log_findings,
+    bacnet_device_findings,
+    bacnet_way_findings,
+    network_findings,
+)
 from broker.settings.findings import Finding, Path, did_you_mean
 from broker.settings.inventory_access import OrganisationEntry, ScopeEntry
 from broker.settings.inventory_file import InventoryFile
@@ -52,6 +57,7 @@ def inventory_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:
         yield from (finding.under(("organisations", place, "roles")) for finding in found)
     yield from _selector_findings(whole.devices)
     yield from network_findings(whole.sites)
+    yield from audit_log_findings(whole.sites, whole.devices, names.devices)
     yield from bacnet_device_findings(
         (("devices", place), device)
         for place, device in enumerate(whole.devices)

@@ -98,6 +98,8 @@ class SiteBacnetEntry(Section):
     """Network number of the site, which no other network that these tools can reach has."""
     bbmds: Annotated[tuple[BbmdEntry, ...], Field(max_length=16)] = ()
     """BBMDs in OT at which the broker registers as a foreign device, to hear notifications that devices broadcast."""
+    audit_log: DnsLabel | None = None
+    """BACnet device of the site with an audit log, which is told who did what; without it none is."""
 
 
 class SiteEntry(Section):
@@ -115,7 +117,7 @@ class SiteEntry(Section):
         if self.bacnet is None:
             return ()
         bbmds = tuple(sorted((bbmd.to_model() for bbmd in self.bacnet.bbmds), key=lambda b: (b.host, b.port)))
-        return (BacnetNetwork(self.id, self.bacnet.network, bbmds),)
+        return (BacnetNetwork(self.id, self.bacnet.network, bbmds, self.bacnet.audit_log or ""),)
 
 
 class SegmentEntry(Section):

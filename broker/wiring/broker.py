@@ -22,6 +22,7 @@ from broker.identity.certificate import Trust, fingerprint
 from broker.ledger import records
 from broker.ledger.notes import verifier_of
 from broker.listeners.approvers import Approvers
+from broker.listeners.audit_desk import AuditDesk
 from broker.listeners.authentication import Authenticator
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.concealment import Concealment
@@ -98,6 +99,9 @@ class Broker:
         self.upstreams = upstreams(settings, inventory, self.clock)
         self.debts = DebtJournal(Path(settings.state_dir) / "owed.json")
         self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end, self.debts)
+        self.driver.audits = self.audits = AuditDesk(
+            self.clock, self.ledger, lambda: self.desk.in_force, self.upstreams.upstream, settings.ledger.origin
+        )
         self.identity_refusals = IdentityRefusals(self.clock, self.ledger)
         self.frame_refusals = FrameRefusals(
             self.clock, self.ledger, self.desk.quota.suppress, lambda: self.desk.in_force.anything_confidential
@@ -304,6 +308,7 @@ class Broker:
         await self.logouts.stop()
         await self.state.close()
         self.watch.stop()
+        await self.audits.stop()
         await self.upstreams.close()
         await self.driver.quiet(DRAIN_SECONDS)
         await self.debts.close()

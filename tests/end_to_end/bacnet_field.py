@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,8 +16,10 @@ NETWORK = 2001
 
 
 @contextmanager
-def rusty_devices(*instances: int) -> Iterator[list[int]]:
-    """rusty-bacnet devices on a loop of their own, each with a setpoint and a temperature; their ports."""
+def rusty_devices(*instances: int, made: Callable[[Any], None] = lambda server: None) -> Iterator[list[int]]:
+    """rusty-bacnet devices on a loop of their own, each with a setpoint and a temperature; their ports. `made` adds to
+    each what else it shall have.
+    """
     rusty = pytest.importorskip("rusty_bacnet", reason="needs rusty-bacnet")
     ports = [free_port() for _ in instances]
     servers = [
@@ -35,6 +37,7 @@ def rusty_devices(*instances: int) -> Iterator[list[int]]:
     for server in servers:
         server.add_analog_value(1, "setpoint")
         server.add_analog_input(1, "temperature", present_value=22.5)
+        made(server)
     asyncio.run_coroutine_threadsafe(each("start"), loop).result(10)
     yield ports
     asyncio.run_coroutine_threadsafe(each("stop"), loop).result(10)
@@ -43,16 +46,17 @@ def rusty_devices(*instances: int) -> Iterator[list[int]]:
     loop.close()
 
 
-def write_site(folder: Path, ports: list[int], *instances: int, **others: Any) -> Path:
+def write_site(folder: Path, ports: list[int], *instances: int, audit_log: int | None = None, **others: Any) -> Path:
     """The inventory of site `plant` with these devices (`vav-INSTANCE`) and its BACnet network; what is written to a
-    setpoint is released when access ends.
+    setpoint is released when access ends. `audit_log` is the instance that is told who did what.
     """
     devices = [
         bacnet_device(f"vav-{instance}", port, instance) for instance, port in zip(instances, ports, strict=True)
     ]
     for device in devices:
         device["points"][0]["on_leave"] = "release"
-    return write_inventory(folder, devices, sites=[{"id": "plant", "bacnet": {"network": NETWORK}}], **others)
+    network = {"network": NETWORK} | ({} if audit_log is None else {"audit_log": f"vav-{audit_log}"})
+    return write_inventory(folder, devices, sites=[{"id": "plant", "bacnet": network}], **others)
 
 
 @asynccontextmanager

@@ -161,6 +161,10 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
         f"{r.get('object')} {r.get('property', '')}".rstrip()
         + f": {r.get('passed')} passed on, {r.get('withheld')} withheld, session {r.get('session')}"
     ),
+    "audit_log_told": lambda r: f"{r.get('device') or r.get('site')}: told of {r.get('told')}",
+    "audit_log_missed": lambda r: (
+        f"{r.get('device') or r.get('site')}: told of {r.get('told')}, not of {r.get('lost')}: {r.get('why')}"
+    ),
     "outcome": lambda r: f"intent {r.get('intent')}: {r.get('result', '')} {r.get('code', '')}".rstrip(),
     "session_opened": lambda r: (
         f"{r.get('session')}: {_of(r, 'subject', 'id')} on {r.get('device')} through {r.get('listener')} "

@@ -122,6 +122,36 @@ def test_a_bbmd_that_cannot_be_meant_is_told_with_its_place(tmp_path: Path, bbmd
     assert expected in problem
 
 
+def test_the_audit_log_of_a_site_is_one_of_its_bacnet_devices(tmp_path: Path) -> None:
+    folder = write(tmp_path, ("log", 9, 9, ", max_apdu: 206", ""), site=", bacnet: {network: 7}")
+    text = (folder / "x.yaml").read_text().replace("network: 2001}", "network: 2001, audit_log: log}")
+    (folder / "x.yaml").write_text(text)
+    inventory = load_inventory(folder)
+    assert BacnetNetwork("plant", 2001, audit_log="log") in inventory.bacnet_networks
+
+
+@pytest.mark.parametrize(
+    ("site", "way", "expected"),
+    [
+        ("audit_log: vaw", "", "the site 'plant' has no device 'vaw' (did you mean 'vav'?)"),
+        ("audit_log: vav", ", max_apdu: 128", "'vav' takes 128 octets at a time, too few for an audit notification"),
+        ("audit_log: plc", "", "'plc' does not speak BACnet, and so cannot hold an audit log"),
+        ("audit_log: 7!", "", "audit_log"),
+    ],
+)
+def test_an_audit_log_that_cannot_be_is_told_with_its_place(tmp_path: Path, site: str, way: str, expected: str) -> None:
+    folder = write(tmp_path, ("vav", 9, 9, way, ""))
+    plc = (
+        "  - {id: plc, site: plant, segment: hvac, protocol: modbus, "
+        "upstream: {modbus_tcp: {host: 10.0.0.77}}, points: []}\n"
+    )
+    text = (folder / "x.yaml").read_text().replace("network: 2001}", f"network: 2001, {site}}}")
+    (folder / "x.yaml").write_text(text + plc)
+    (problem,) = told(folder)
+    assert problem.startswith("x.yaml:2:")
+    assert expected in problem
+
+
 def test_one_controller_under_two_names_is_a_warning_and_two_behind_one_router_are_none(tmp_path: Path) -> None:
     router = (("a", 1, 7, ", network: 20, address: 1", ""), ("b", 1, 8, ", network: 20, address: 2", ""))
     assert read_inventory(write(tmp_path, *router)).problems == ()

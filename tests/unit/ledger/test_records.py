@@ -160,6 +160,8 @@ def every_kind() -> dict[str, bytes]:
         operation_records.intent(NOW, session="s", decision=0, service="x", digest="y"),
         operation_records.outcome(NOW, intent=1, result="done"),
         records.denials_suppressed(NOW, subject="ana", count=5, first=NOW, last=NOW),
+        records.audit_log_counted(NOW, site="plant", device="plant/bms", told=7, lost=0, since=NOW - 60),
+        records.audit_log_counted(NOW, site="plant", device="plant/bms", told=7, lost=2, why="timeout", since=NOW - 60),
         records.cov_counted(
             NOW,
             session="s",
