@@ -32,7 +32,8 @@ class Subscription:
 
     `process` is the client's own; `ends` (epoch seconds) is `NEVER` if it holds as long as the session. `decision` is
     the index of the last decision that allowed (-1: none has yet), `since` from when `passed` and `withheld` count.
-    `waiting` are notifications in their order, the first of them being decided.
+    `waiting` are notifications in their order, the first of them being decided. `multiple`: it is one of several that
+    were subscribed at once, and is told so. `held_back`: nothing is told until all of those are there.
     """
 
     session: Session
@@ -48,6 +49,15 @@ class Subscription:
     withheld: int = 0
     waiting: deque[object] = field(default_factory=deque)
     over: bool = False
+    multiple: bool = False
+    held_back: bool = False
+
+    @property
+    def form(self) -> bool | None:
+        """What tells contexts of a client with the same process from each other: None is that of 13.14 and 13.15; one
+        for each form of notification is that of 13.16.
+        """
+        return self.confirmed if self.multiple else None
 
     def offer(self, notification: object) -> bool:
         """Keep a notification until those before it are decided, so that none overtakes another: whether there are
@@ -58,7 +68,7 @@ class Subscription:
         if len(self.waiting) > MOST_WAITING:
             del self.waiting[1]
             self.withheld += 1
-        return len(self.waiting) == 1
+        return len(self.waiting) == 1 and not self.held_back
 
     def take(self) -> tuple[object, bool]:
         """The notification that was decided now (None if it is over), and whether the next is to be decided."""

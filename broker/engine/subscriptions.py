@@ -28,7 +28,9 @@ MOST_OF_DEVICE = 4000
 MOST_INCREMENTS = 8
 """Of one property at one device: each is a subscription of its own there, and a client may name any number."""
 _LAST_PROCESS = 0xFFFFFFFF  # 13.14: Unsigned32
-_Key = tuple[Session, Hashable, int, Monitored]
+SPARE = 100
+"""So many more for a moment, while what is subscribed again is not yet in the place of what was."""
+_Key = tuple[Session, Hashable, int, Monitored, bool | None]
 
 
 class Errand(NamedTuple):
@@ -86,6 +88,7 @@ class Subscriptions:
         self._most_of_session = most_of_session
         self._most_of_device = most_of_device
         self._clients: dict[_Key, Subscription] = {}
+        self._taken = 0
         self._of_session: dict[Session, set[Subscription]] = {}
         self._held: dict[Monitored, _Held] = {}
         self._processes: dict[int, _Held] = {}
@@ -95,14 +98,15 @@ class Subscriptions:
     def __len__(self) -> int:
         return len(self._clients)
 
-    def has_room(self, session: Session, client: Hashable, process: int, monitored: Monitored) -> bool:
-        """Whether this may be subscribed; a renewal of the same needs no room."""
+    def has_room(
+        self, session: Session, client: Hashable, process: int, monitored: Monitored, form: bool | None = None
+    ) -> bool:
+        """Whether this may be subscribed; a renewal of the same needs no room for long."""
         if monitored not in self._held and not self._may_hold(monitored):
             return False
-        if _key_of(session, client, process, monitored) in self._clients:
-            return True
+        spare = SPARE if _key_of(session, client, process, monitored, form) in self._clients else 0
         of_session = len(self._of_session.get(session, ()))
-        return of_session < self._most_of_session and len(self._clients) < self._most_of_device
+        return of_session < self._most_of_session + spare and self._taken < self._most_of_device + spare
 
     def _may_hold(self, monitored: Monitored) -> bool:
         """Whether the device may be asked for one more; what is being cancelled there still takes its room."""
@@ -114,13 +118,31 @@ class Subscriptions:
         The device is asked each time, since a client waits for what is there now (13.14). What was counted for one
         of the same context is told.
         """
+        errand = self.reserve(fresh)
+        return errand, self.enter(fresh, fresh.since)
+
+    def reserve(self, fresh: Subscription) -> Errand:
+        """The same without taking the place of one of the same context, before it is known that all of several are
+        there: until `enter` or `end`.
+        """
         held = self._held.get(fresh.monitored) or self._hold(fresh.monitored)
         held.clients.append(fresh)
-        known = self._clients.get(_key(fresh))
-        tally = None if known is None else self._drop(known, fresh.since)
-        self._clients[_key(fresh)] = fresh
         self._of_session.setdefault(fresh.session, set()).add(fresh)
-        return self._asking(held, fresh, fresh.since), tally
+        self._taken += 1
+        return self._asking(held, fresh, fresh.since)
+
+    def enter(self, fresh: Subscription, now: float) -> Tally | None:
+        """It takes the place of one of the same context; what was counted for that."""
+        known = self._clients.get(_key(fresh))
+        tally = None if known is None else self._drop(known, now)
+        self._clients[_key(fresh)] = fresh
+        return tally
+
+    def prolong(self, fresh: Subscription) -> None:
+        """What was subscribed several at a time before, in the same context, lasts as long as what is now (13.16)."""
+        for one in self._of_session.get(fresh.session, ()):
+            if (one.client, one.process, one.form) == (fresh.client, fresh.process, fresh.form):
+                one.ends = fresh.ends
 
     def kept(self, errand: Errand, now: float) -> None:
         """The device has acknowledged."""
@@ -146,18 +168,25 @@ class Subscriptions:
             return
         held.asking -= 1
         if errand.lifetime_seconds is not None:
-            held.ask_at = now + RETRY_SECONDS
+            # What one client may not ask for is no reason to ask again for others before it is time.
+            held.ask_at = max(now + RETRY_SECONDS, 0.0 if tried else held.until - RENEW_BEFORE_SECONDS)
         else:
             held.given_up = tried or errand.own_right
         self._forget(held, now)
 
     def cancel(
-        self, session: Session, client: Hashable, process: int, monitored: Monitored, now: float
+        self,
+        session: Session,
+        client: Hashable,
+        process: int,
+        monitored: Monitored,
+        now: float,
+        form: bool | None = None,
     ) -> tuple[Errand | None, Tally | None]:
         """A client cancels: what is to be asked of the device, if nobody else needs it, and what was counted. To cancel
         what is not there is no error (13.14).
         """
-        known = self._clients.get(_key_of(session, client, process, monitored))
+        known = self._clients.get(_key_of(session, client, process, monitored, form))
         if known is None:
             return None, None
         held = self._held[known.monitored]
@@ -188,7 +217,15 @@ class Subscriptions:
 
     def end(self, subscription: Subscription, now: float) -> Tally | None:
         """It is over, and the device's an orphan if it was the last; what was counted."""
-        return self._drop(subscription, now) if self._clients.get(_key(subscription)) is subscription else None
+        return None if subscription.over else self._drop(subscription, now)
+
+    def of_several(self, session: Session, client: Hashable, process: int) -> tuple[Subscription, ...]:
+        """What a client has subscribed several at a time under one process, in both forms."""
+        return tuple(
+            one
+            for one in self._of_session.get(session, ())
+            if (one.client, one.process, one.multiple, one.held_back) == (client, process, True, False)
+        )
 
     def end_session(self, session: Session, now: float, client: Hashable = None) -> tuple[Tally, ...]:
         """All of a session are over, or all of one client in it."""
@@ -245,7 +282,9 @@ class Subscriptions:
         return held
 
     def _drop(self, subscription: Subscription, now: float) -> Tally | None:
-        del self._clients[_key(subscription)]
+        if self._clients.get(_key(subscription)) is subscription:
+            del self._clients[_key(subscription)]
+        self._taken -= 1
         of_session = self._of_session[subscription.session]
         of_session.discard(subscription)
         if not of_session:
@@ -275,12 +314,13 @@ class Subscriptions:
 
 
 def _key(subscription: Subscription) -> _Key:
-    return _key_of(subscription.session, subscription.client, subscription.process, subscription.monitored)
+    one = subscription
+    return _key_of(one.session, one.client, one.process, one.monitored, one.form)
 
 
-def _key_of(session: Session, client: Hashable, process: int, monitored: Monitored) -> _Key:
-    """What tells one subscription of a client from another (13.14, 13.15): the increment does not."""
-    return session, client, process, _place(monitored)
+def _key_of(session: Session, client: Hashable, process: int, monitored: Monitored, form: bool | None) -> _Key:
+    """What tells one subscription of a client from another (13.14, 13.15, 13.16): the increment does not."""
+    return session, client, process, _place(monitored), form
 
 
 def _place(monitored: Monitored) -> Monitored:

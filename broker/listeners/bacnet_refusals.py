@@ -47,7 +47,7 @@ def refused_reply(bare: bytes, refused: Refused) -> bytes:
     if allowed and not _ALLOWED_AND_NOT_SENT.isdisjoint(refused.reasons):
         return _aborted(AbortReason.OUT_OF_RESOURCES)
     if Reason.SUBSCRIPTIONS_EXHAUSTED in refused.reasons:
-        return refusal.error_reply(bare, refusal.NO_ROOM)
+        return refusal.error_reply(bare, refusal.NO_ROOM, None)
     fault = next((_FAULTS[reason] for reason in refused.reasons if reason in _FAULTS), None)
     return refusal.refused_reply(bare, next(iter(refused.denied_places), 0)) if fault is None else _aborted(fault)
 

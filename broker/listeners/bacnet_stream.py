@@ -19,7 +19,8 @@ from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.listeners.bacnet_discovery import Discovery
 from broker.listeners.bacnet_refusals import finding_reply, frame_reply, refused_reply
-from broker.listeners.bacnet_subscriptions import SERVICES, CovDesk
+from broker.listeners.bacnet_subscriptions import CovDesk
+from broker.listeners.cov_requests import SERVICES
 from broker.listeners.driver import Driver
 from broker.listeners.frame_refusals import FrameRefusals
 from broker.listeners.interpreters import Interpreters

@@ -1,6 +1,7 @@
 """COV subscriptions of native clients: held at each device once, and passed on to each client as the policy has it.
 
     SubscribeCOV of a client -> the broker's own, in that client's session, on the way of one operation -> kept
+    SubscribeCOVPropertyMultiple -> one of these for each property, all or none (`engine/subscribing`)
     notification of the device -> decided for each client that it is for -> told under the client's own process id
 
 Renewals are the broker's own, in the session of a client that is still there. What nobody needs any more is cancelled
@@ -10,32 +11,31 @@ at the device at once, but nothing waits for that.
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from typing import Protocol
 
 from broker.engine.events import Answered, Finding, Refused
 from broker.engine.exchange import exchange
 from broker.engine.ports import Clock, Ledger, Upstream
 from broker.engine.sessions import NEVER, Session
+from broker.engine.subscribing import Found, all_in_one, subscribe_each
 from broker.engine.subscription import Monitored, Subscription, Tally, let_through
 from broker.engine.subscriptions import Errand, Subscriptions
 from broker.errors import DeviceUnavailableError
 from broker.listeners.cov_cancellations import Cancellations, OwnSessions
+from broker.listeners.cov_requests import MULTIPLE, asked_by, context_of, place_of, subscription_of
 from broker.listeners.driver import Driver
 from broker.listeners.interpreters import Interpreters
 from broker.listeners.notification_counts import record_counts
 from broker.model.decision import Decision
-from broker.model.operation import BacnetProperty, Operation, Relayed, Request
+from broker.model.operation import BacnetProperty, ModbusRange, Operation, Relayed, Request
 from broker.model.place import Device
 from broker.model.vocabulary import NO_ANSWER, Reason, Result
 from broker.wire.bacnet.apdu import Kind
-from broker.wire.bacnet.cov import CovNotification, encode_cov_subscription
-from broker.wire.bacnet.cov_reports import reported_properties
-from broker.wire.bacnet.property_requests import encode_read_property_multiple
-from broker.wire.bacnet.references import reference_of
+from broker.wire.bacnet.cov import CovNotification
 
-SERVICES = frozenset(("subscribe-cov", "subscribe-cov-property"))
-_READ_MULTIPLE = 14  # clause 21
 Done = Callable[[Finding], None]
 _PASSING = NO_ANSWER | {Reason.SESSION_PAUSED, Reason.STATE_STALE}
 """Denials that say nothing of what the client may have afterwards: it misses what comes meanwhile, no more."""
@@ -81,8 +81,10 @@ class CovDesk:
         operation = request.operations[0]
         if dict(operation.facts).get("cancels"):
             table.cancel(session, client, request, done)
+        elif operation.service == MULTIPLE:
+            table.subscribe_several(session, client, request, done)
         else:
-            table.subscribe(session, client, operation, done)
+            table.subscribe(session, client, request, done)
 
     def end_session(self, session: Session) -> None:
         """All subscriptions of a session are over."""
@@ -109,43 +111,110 @@ class _DeviceTable:
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
 
-    def subscribe(self, session: Session, client: CovClient, operation: Operation, done: Done) -> None:
-        now, facts = self._desk.clock.now(), dict(operation.facts)
-        process, monitored = _context(operation)
-        if not self._table.has_room(session, client, process, monitored):
-            done(Refused((Reason.SUBSCRIPTIONS_EXHAUSTED,)))
+    def subscribe(self, session: Session, client: CovClient, request: Request, done: Done) -> None:
+        fresh = self._wanted(session, client, request.operations[0])
+        refused = self._obstacle(fresh)
+        if refused is not None:
+            done(refused)
             return
+        errand, tally = self._table.subscribe(fresh)
+        self._count([tally])
+        self._ask(session, errand, partial(self._subscribed, fresh, done))
+
+    def subscribe_several(self, session: Session, client: CovClient, request: Request, done: Done) -> None:
+        """All of them or none; what the client had keeps its place until all are there."""
+        wanted: list[Subscription] = []
+        errands: list[Errand] = []
+        for operation in request.operations:
+            fresh = self._wanted(session, client, operation)
+            refused = self._obstacle(fresh)
+            if refused is not None:
+                self._none_of(wanted, errands)
+                done(refused)
+                return
+            wanted.append(fresh)
+            errands.append(self._table.reserve(fresh))
+        interpreters = self._desk.interpreters
+        parts = tuple(replace(asked_by(interpreters, session, each), part_of=request.digest) for each in errands)
+        came = partial(self._several_asked, request, wanted, errands, done)
+        self._desk.driver.run(session, subscribe_each(session, request, parts), came)
+
+    def _wanted(self, session: Session, client: CovClient, operation: Operation) -> Subscription:
+        return subscription_of(self._desk.interpreters, session, client, operation, self._desk.clock.now())
+
+    def _obstacle(self, fresh: Subscription) -> Refused | None:
+        """Why it cannot be subscribed; else notifications are listened to from now on."""
+        session = fresh.session
+        if not self._table.has_room(session, fresh.client, fresh.process, fresh.monitored, fresh.form):
+            return Refused((Reason.SUBSCRIPTIONS_EXHAUSTED,))
         try:
             self._desk.upstream_of(session.device_key).notifications(self._heard)
         except (DeviceUnavailableError, OSError):
-            done(Refused((Reason.DEVICE_DOWN,)))
-            return
-        lifetime = facts.get("lifetime", "")
-        fresh = Subscription(
-            session,
-            client,
-            process,
-            monitored,
-            self._view(session.device, monitored),
-            decision=-1,
-            since=now,
-            confirmed=facts.get("confirmed") == "true",
-            ends=now + int(lifetime) if lifetime.isdigit() else NEVER,
-        )
-        errand, tally = self._table.subscribe(fresh)
-        self._count([tally])
+            return Refused((Reason.DEVICE_DOWN,))
         session.last_words = partial(self.end_session, session)
-        self._ask(session, errand, partial(self._subscribed, fresh, done))
+        return None
+
+    def _several_asked(
+        self, request: Request, wanted: list[Subscription], errands: list[Errand], done: Done, found: Found
+    ) -> None:
+        finding = all_in_one(request, found)
+        if not (isinstance(finding, Answered) and finding.done and isinstance(found, tuple)):
+            self._none_of(wanted, errands, found)
+            done(finding)
+            return
+        for fresh, errand, decision in zip(wanted, errands, finding.decisions, strict=True):
+            self._came_of(errand, finding)
+            if not fresh.over:
+                fresh.decision = decision.index
+                self._count([self._table.enter(fresh, self._desk.clock.now())])
+        self._table.prolong(wanted[-1])
+        done(finding)
+        self._let_go(wanted)
+
+    def _let_go(self, wanted: list[Subscription]) -> None:
+        """All are there: what the device has told of them meanwhile may be told."""
+        for fresh in wanted:
+            fresh.held_back = False
+            if fresh.waiting:
+                self._decide(fresh)
+        self._look_later()
+
+    def _none_of(self, wanted: list[Subscription], errands: list[Errand], found: Found = ()) -> None:
+        """Nothing is subscribed; what the device has taken up already is cancelled."""
+        findings = found if isinstance(found, tuple) else ()
+        for errand, finding in zip_longest(errands, findings):
+            self._came_of(errand, finding or Refused(()))
+        now = self._desk.clock.now()
+        self._count([self._table.end(fresh, now) for fresh in wanted])
+        self._look_later()
 
     def cancel(self, session: Session, client: CovClient, request: Request, done: Done) -> None:
         """A client cancels; the device is told if nobody else needs it, and whatever it says, the client's is over."""
-        process, monitored = _context(request.operations[0])
-        errand, tally = self._table.cancel(session, client, process, monitored, self._desk.clock.now())
-        self._count([tally])
-        if errand is not None:
-            self._ask(session, errand, lambda finding: None)
+        if request.operations[0].service == MULTIPLE:
+            targets = self._of_several(session, client, request)
+        else:
+            targets = [(*context_of(request.operations[0]), None)]
+        for process, monitored, form in targets:
+            errand, tally = self._table.cancel(session, client, process, monitored, self._desk.clock.now(), form)
+            self._count([tally])
+            if errand is not None:
+                self._ask(session, errand, lambda finding: None)
         acknowledged = Relayed(Result.DONE, bytes((Kind.SIMPLE_ACK, request.payload[1])))
         done(Answered(acknowledged, ()))
+        self._look_later()
+
+    def _of_several(
+        self, session: Session, client: CovClient, request: Request
+    ) -> list[tuple[int, Monitored, bool | None]]:
+        """What of a client's is cancelled, of both forms if none is named, and all of it if no property is (13.16)."""
+        facts = dict(request.operations[0].facts)
+        process, form = int(facts["process-identifier"]), facts.get("confirmed")
+        named = {operation.address for operation in request.operations}
+        return [
+            (process, one.monitored, one.form)
+            for one in self._table.of_several(session, client, process)
+            if form in (None, str(one.confirmed).lower()) and (_names_none(named) or place_of(one.monitored) in named)
+        ]
 
     def end_session(self, session: Session) -> None:
         self._count(self._table.end_session(session, self._desk.clock.now()))
@@ -160,26 +229,21 @@ class _DeviceTable:
 
     def _ask(self, session: Session, errand: Errand, done: Done) -> None:
         """Ask the device, as an operation of that session."""
-        at = errand.monitored
-        bare = encode_cov_subscription(
-            errand.process,
-            BacnetProperty(at.object_type, at.instance, at.property, at.index),
-            confirmed=errand.confirmed,
-            lifetime_seconds=errand.lifetime_seconds,
-            increment=at.increment,
-        )
-        request = self._desk.interpreters.bacnet(session.device).interpret(bare)
+        request = asked_by(self._desk.interpreters, session, errand)
         self._desk.driver.run(session, exchange(session, request), partial(self._ran, errand, done))
 
     def _ran(self, errand: Errand, done: Done, finding: Finding) -> None:
+        self._came_of(errand, finding)
+        done(finding)
+        self._look_later()
+
+    def _came_of(self, errand: Errand, finding: Finding) -> None:
         now = self._desk.clock.now()
         if isinstance(finding, Answered) and finding.done:
             self._table.kept(errand, now)
         else:
             tried = isinstance(finding, Answered) and finding.relayed.result != Result.NOT_SENT
             self._table.failed(errand, now, tried=tried)
-        done(finding)
-        self._look_later()
 
     def _given_up(self, errands: Iterable[Errand]) -> None:
         """The device is left to forget these."""
@@ -223,19 +287,9 @@ class _DeviceTable:
                 remaining_seconds=subscription.remaining(now),
                 items=items,
                 confirmed=subscription.confirmed,
+                multiple=subscription.multiple,
             )
             client.tell(told)  # type: ignore[attr-defined]
-
-    def _view(self, device: Device, monitored: Monitored) -> Request:
-        """The read of what a notification tells."""
-        places = [
-            BacnetProperty(monitored.object_type, monitored.instance, name, index)
-            for name, index in reported_properties(monitored.object_type, monitored.property, monitored.index)
-        ]
-        octets = encode_read_property_multiple([reference_of(place) for place in places])
-        return self._desk.interpreters.bacnet(device).interpret(
-            bytes((Kind.CONFIRMED_REQUEST, _READ_MULTIPLE)) + octets
-        )
 
     def _look_later(self) -> None:
         """Have cancelled what nobody needs any more, and be there when something is due."""
@@ -270,10 +324,6 @@ class _DeviceTable:
             record_counts(self._desk.ledger, self._desk.clock.now(), counted)
 
 
-def _context(operation: Operation) -> tuple[int, Monitored]:
-    """The client's process id, and what it monitors (13.14.1.1)."""
-    facts, at = dict(operation.facts), operation.address
-    assert isinstance(at, BacnetProperty)
-    assert at.instance is not None
-    increment = facts.get("cov-increment")
-    return int(facts["process-identifier"]), Monitored(at.object_type, at.instance, at.property, at.index, increment)
+def _names_none(named: set[ModbusRange | BacnetProperty]) -> bool:
+    """Whether a cancellation names no property: it is about the device then."""
+    return any(isinstance(at, BacnetProperty) and at.property is None for at in named)

@@ -10,6 +10,8 @@ FRAME_REFUSALS: dict[str, str] = {
     "service_not_allowed": "The service is known and never relayed.",
     "priority_not_allowed": "Priority 6 is the device's own, for minimum on and off times, and never written.",
     "password_missing": "The service needs a password, and there was none.",
+    "lifetime_out_of_range": "A COV subscription was to last for no time, or may be told of later than it lasts.",
+    "no_timestamps": "Time stamps of changes were asked for, and the broker does not know when a value changed.",
     "confirmed_broadcast": "A request that wants an answer has one recipient, and this one was for all.",
     "routing_change_refused": "Nobody changes the broker's routing table from outside.",
     "unconfirmed_not_relayed": "A request that wants no answer is not passed on, because nobody could be told no.",

@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from broker.wire.bacnet.services import decode_confirmed
+from broker.wire.bacnet.values import text_of_value
 from tests.end_to_end.bacnet_field import NETWORK, explorer, found_by, free_port, rusty_devices, write_site
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import Development
+from tests.end_to_end.next_door import NextDoor, next_door
 from tests.integration.otb.conftest import Connected, stop
 
 SETPOINT, TEMPERATURE, PRESENT = "analog-value,1", "analog-input,1", "present-value"
@@ -180,6 +183,50 @@ def test_an_explorer_in_node_reads_everything_and_is_told_of_changes(plant: Deve
     (cancelling,) = plant.records("intent", session=itself)
     assert cancelling["service"] == "subscribe-cov"
     assert plant.eventually("outcome", intent=cancelling["index"])["result"] == "done"
+
+
+def test_a_client_in_rust_subscribes_to_several_properties_at_once(plant: Development, doors: object) -> None:
+    """What it asks and is answered is its own; notifications, which it does not know, are looked at on their way."""
+    rusty = pytest.importorskip("rusty_bacnet", reason="needs rusty-bacnet")
+    objects = [rusty.ObjectIdentifier(getattr(rusty.ObjectType, each), 1) for each in ("ANALOG_VALUE", "ANALOG_INPUT")]
+    missing, present = rusty.ObjectIdentifier(rusty.ObjectType.ANALOG_VALUE, 9), rusty.PropertyIdentifier.PRESENT_VALUE
+    both = [(each, [(present, None, 0.5, False)]) for each in objects]
+    door = doors()  # type: ignore[operator]
+
+    async def value(at: NextDoor) -> tuple[str, str, str]:
+        told = await at.told.get()
+        decoded = decode_confirmed(told[1], told[2:])
+        (item,) = decoded.items
+        text = text_of_value(item.object_type, item.property or "", None, item.value or ())
+        return decoded.service, item.object_type, text
+
+    async def story() -> None:
+        async with (
+            asyncio.timeout(40),
+            next_door(door.port, NETWORK, bytes.fromhex("0007d2")) as at,
+            rusty.BACnetClient("127.0.0.1", 0) as client,
+        ):
+
+            async def refused(specified: object) -> tuple[int, int]:
+                with pytest.raises(rusty.BacnetProtocolError) as error:
+                    await client.subscribe_cov_property_multiple(at.address, 20, specified, True, 5, 60)
+                return error.value.error_class, error.value.error_code
+
+            service = "confirmed-cov-notification-multiple"
+            await client.subscribe_cov_property_multiple(at.address, 19, both, True, 5, 60)
+            assert (service, "analog-input", "22.5") in [await value(at), await value(at)]
+            await client.write_property(at.address, objects[0], present, rusty.PropertyValue.real(19.5), 10)
+            while await value(at) != (service, "analog-value", "19.5"):
+                pass
+            assert await refused([*both, (missing, [(present, None, None, False)])]) == (1, 31)
+            assert await refused([(objects[0], [(present, None, 0.5, True)])]) == (5, 45)
+            await client.subscribe_cov_property_multiple(at.address, 19, [], True)
+
+    asyncio.run(story())
+    asked = plant.records("intent", service="subscribe-cov-property")
+    parts = [each for each in asked if "part_of" in each]
+    assert len({each["part_of"] for each in parts}) == 2
+    assert len(parts) == 5
 
 
 def test_who_has_no_access_to_the_site_has_no_way_in(plant: Development) -> None:

@@ -20,12 +20,15 @@ from broker.wire.bacnet.values import encode_value
 
 CONFIRMED_NOTIFICATION = 1  # clause 21, BACnetConfirmedServiceChoice
 UNCONFIRMED_NOTIFICATION = 2  # clause 21, BACnetUnconfirmedServiceChoice
+_CONFIRMED_MULTIPLE, _UNCONFIRMED_MULTIPLE = 31, 11
 _SUBSCRIBE, _SUBSCRIBE_PROPERTY = 5, 28
 _REAL_OCTETS = 4
 
 
 class CovNotification(NamedTuple):
-    """What a device tells of one object: `items` are its properties with their values."""
+    """What a device tells of one object: `items` are its properties with their values. `multiple`: it is told to who
+    subscribed to several properties at once.
+    """
 
     process: int
     device_instance: int
@@ -34,6 +37,7 @@ class CovNotification(NamedTuple):
     remaining_seconds: int
     items: tuple[Item, ...]
     confirmed: bool = False
+    multiple: bool = False
 
 
 def encode_cov_subscription(
@@ -84,7 +88,9 @@ def _notification(decoded: Decoded, *, confirmed: bool) -> CovNotification:
 
 
 def encode_cov_notification(notification: CovNotification) -> bytes:
-    """The bare request that tells this (13.6, 13.7)."""
+    """The bare request that tells this (13.6, 13.7; 13.17, 13.18)."""
+    if notification.multiple:
+        return _encode_multiple(notification)
     octets = context_unsigned(0, notification.process)
     octets += context_object(1, number_of("object-type", "device"), notification.device_instance)
     octets += context_object(2, number_of("object-type", notification.object_type), notification.instance)
@@ -93,6 +99,22 @@ def encode_cov_notification(notification: CovNotification) -> bytes:
     if notification.confirmed:
         return bytes((Kind.CONFIRMED_REQUEST, CONFIRMED_NOTIFICATION)) + octets
     return bytes((Kind.UNCONFIRMED_REQUEST, UNCONFIRMED_NOTIFICATION)) + octets
+
+
+def _encode_multiple(notification: CovNotification) -> bytes:
+    """Without time stamps, which the broker does not know."""
+    octets = context_unsigned(0, notification.process)
+    octets += context_object(1, number_of("object-type", "device"), notification.device_instance)
+    octets += context_unsigned(2, notification.remaining_seconds) + opening(4)
+    octets += context_object(0, number_of("object-type", notification.object_type), notification.instance)
+    values = (_value(item._replace(priority=None)) for item in notification.items)
+    octets += opening(1) + b"".join(values) + closing(1) + closing(4)
+    kind, choice = (
+        (Kind.CONFIRMED_REQUEST, _CONFIRMED_MULTIPLE)
+        if notification.confirmed
+        else (Kind.UNCONFIRMED_REQUEST, _UNCONFIRMED_MULTIPLE)
+    )
+    return bytes((kind, choice)) + octets
 
 
 def _value(item: Item) -> bytes:

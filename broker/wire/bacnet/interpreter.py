@@ -43,7 +43,9 @@ _PASSWORD = ("password", "present")
 _BARE = (bytes((CONFIRMED,)), bytes((UNCONFIRMED,)))
 _WITH_SECRETS = tuple(bytes((service,)) for service in (17, 20, 24, 25))  # clause 21; 16.1, 16.4, clause 24
 _SUBSCRIBE_MULTIPLE, _PRIORITY_ARRAY = "subscribe-cov-property-multiple", "priority-array"
+_LONGEST_DELAY_SECONDS = 3600
 PASSWORD_MISSING = "password_missing"
+LIFETIME_OUT_OF_RANGE, NO_TIMESTAMPS = "lifetime_out_of_range", "no_timestamps"
 
 
 class Interpreter:
@@ -120,20 +122,35 @@ def _request(device: Device, head: bytes, decoded: Decoded) -> Request:
         octets = encode_read_property_multiple([reference_to(item) for item in items])
     if decoded.service in _MULTIPLE:
         operations = tuple(_of_property(places, decoded.service, item) for item in items)
+    elif decoded.service == _SUBSCRIBE_MULTIPLE and items:
+        operations = _subscriptions(places, decoded)
     elif decoded.service in ("read-property", "write-property"):
         operations = (_of_property(places, decoded.service, items[0]),)
     else:
-        _check_whole(decoded.service, items)
+        _check_whole(items)
         operations = (places.whole(decoded, _at(device, items)),)
     shown = head + octets.removesuffix(decoded.secret)
     before = _before(device, places, items) if decoded.service in _WRITES else None
     return Request(operations, head + octets, _digest(shown), before=before)
 
 
-def _check_whole(service: str, items: Sequence[Item]) -> None:
+def _subscriptions(places: Places, decoded: Decoded) -> tuple[Operation, ...]:
+    """One for each property of SubscribeCOVPropertyMultiple."""
+    facts = dict(decoded.facts)
+    if "cancels" not in facts:
+        lifetime, delay = int(facts["lifetime"]), int(facts.get("max-notification-delay", 0))
+        if not delay < lifetime or delay > _LONGEST_DELAY_SECONDS:  # 13.16.1.1.4, 13.16.1.1.5
+            raise FrameError(LIFETIME_OUT_OF_RANGE, "a lifetime of nothing, or a delay as long as that")
+        if any(dict(item.facts)["timestamped"] == "true" for item in decoded.items):
+            raise FrameError(NO_TIMESTAMPS, "the broker hears of a change when it is told, and not when it was")
+    return tuple(
+        places.whole(decoded._replace(items=(item,), facts=(*decoded.facts, *item.facts)), BacnetProperty(*item[:4]))
+        for item in decoded.items
+    )
+
+
+def _check_whole(items: Sequence[Item]) -> None:
     """Refuse what as one operation would hide some of what it is about."""
-    if service == _SUBSCRIBE_MULTIPLE:
-        raise FrameError(Reason.SERVICE_NOT_ALLOWED, "a subscription to several properties at once")
     slots = (item.property == _PRIORITY_ARRAY and item.value is not None for item in items)
     if any(item.priority == MINIMUM_ON_OFF_PRIORITY for item in items) or any(slots):
         raise FrameError(Reason.PRIORITY_NOT_ALLOWED, "priority 6 is the device's own")

@@ -11,6 +11,7 @@ class Item(NamedTuple):
     """One property of one object (`property` None: the object itself), with what is written to it or told of it.
 
     `instance` None: the device is to choose it (15.3). `value` holds all tags, constructed ones too; None: no value.
+    `facts` are what else is said of this one of several.
     """
 
     object_type: str
@@ -19,6 +20,7 @@ class Item(NamedTuple):
     index: int | None = None  # type: ignore[assignment]  # hides a method of tuples that nobody needs here
     value: tuple[Tag, ...] | None = None
     priority: int | None = None
+    facts: tuple[Fact, ...] = ()
 
 
 class Decoded(NamedTuple):

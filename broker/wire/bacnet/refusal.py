@@ -25,6 +25,8 @@ from broker.wire.bacnet.encoding import (
 )
 from broker.wire.bacnet.interpreter import (
     CONFIRMED,
+    LIFETIME_OUT_OF_RANGE,
+    NO_TIMESTAMPS,
     PASSWORD_MISSING,
     READ_MULTIPLE,
     WRITE_MULTIPLE,
@@ -65,7 +67,11 @@ _FAULTS = {
     "invalid_datatype": error_numbers("property/invalid-data-type"),
     "illegal_value": error_numbers("property/value-out-of-range"),
     PASSWORD_MISSING: error_numbers("security/password-failure"),
+    LIFETIME_OUT_OF_RANGE: error_numbers("services/value-out-of-range"),
+    NO_TIMESTAMPS: error_numbers("services/optional-functionality-not-supported"),
 }
+_OF_THE_WHOLE = frozenset((LIFETIME_OUT_OF_RANGE, NO_TIMESTAMPS))
+"""Faults of a request for several subscriptions, and not of any one of them (clause 21, `error-type`)."""
 _LIST, _CREATE, _PRIVATE, _SUBSCRIBE_MULTIPLE = frozenset((8, 9)), 10, 18, 30  # clause 21, services by number
 
 TOO_LONG = frozenset(
@@ -87,7 +93,9 @@ def frame_reply(bare: bytes, code: str, reject: str = "invalid-tag") -> bytes:
     if code == "unrecognized_service":
         return _rejected("unrecognized-service")
     error = _FAULTS.get(code)
-    return _rejected(reject) if error is None else error_reply(bare, error)
+    if error is None:
+        return _rejected(reject)
+    return error_reply(bare, error, None if code in _OF_THE_WHOLE else 0)
 
 
 def _rejected(word: str) -> bytes:
@@ -106,13 +114,16 @@ def refused_reply(bare: bytes, place: int = 0) -> bytes:
     return error_reply(bare, _DENIED.get(decoded.service, _REQUEST_DENIED), place)
 
 
-def error_reply(bare: bytes, error: Error, place: int = 0) -> bytes:
-    """The Error PDU for a request (20.1.7, clause 21 BACnet-Error); of several writes the one at this place failed."""
+def error_reply(bare: bytes, error: Error, place: int | None = 0) -> bytes:
+    """The Error PDU for a request (20.1.7, clause 21 BACnet-Error).
+
+    Of several writes or subscriptions the one at this place failed, None: no single one.
+    """
     service = bare[1]
     return bytes((ERROR, service)) + _error_parameters(service, bare, error, place)
 
 
-def _error_parameters(service: int, bare: bytes, error: Error, place: int) -> bytes:
+def _error_parameters(service: int, bare: bytes, error: Error, place: int | None) -> bytes:
     plain = b"".join(map(application_enumerated, error))
     if service not in (*_LIST, _CREATE, WRITE_MULTIPLE, _PRIVATE, _SUBSCRIBE_MULTIPLE):
         return plain
@@ -121,7 +132,17 @@ def _error_parameters(service: int, bare: bytes, error: Error, place: int) -> by
         decoded = decode_confirmed(service, bare[2:])
     except FrameError:
         return wrapped + _no_details(service)
-    return wrapped + _details(service, decoded, place)
+    if service == _SUBSCRIBE_MULTIPLE and decoded.items and place is not None:
+        return _failed_subscription(decoded.items[place], plain)
+    return wrapped + _details(service, decoded, place or 0)
+
+
+def _failed_subscription(item: Item, error: bytes) -> bytes:
+    """The first that failed of several (13.16.1.3.2), in place of the error alone."""
+    at = reference_to(item)
+    what = context_object(0, at.object_type, at.instance)
+    which = opening(1) + context_property(0, at.property, at.array_index) + closing(1)
+    return opening(1) + what + which + opening(2) + error + closing(2) + closing(1)
 
 
 def _details(service: int, decoded: Decoded, place: int) -> bytes:

@@ -29,7 +29,8 @@ def subscribe_cov_property(taken: Parameters) -> Contents:
 def subscribe_cov_property_multiple(taken: Parameters) -> Contents:
     """SubscribeCOVPropertyMultiple (13.16): one item for each property; without lifetime they end, without any all."""
     process = _process(taken)
-    confirmed = taken.boolean(1) if taken.comes(1) else False
+    # Earlier editions let it be left out; a cancellation without it is of both forms.
+    confirmed = (("confirmed", str(taken.boolean(1)).lower()),) if taken.comes(1) else ()
     lifetime, delay = taken.optional_unsigned(2), taken.optional_unsigned(3)
     items: list[Item] = []
     taken.opening(4)
@@ -38,21 +39,22 @@ def subscribe_cov_property_multiple(taken: Parameters) -> Contents:
         items += _references(taken, object_type, instance)
         _require_few(items)
     taken.closing(4)
+    if lifetime is None and delay is not None:
+        raise ParameterError("inconsistent-parameters", "a delay of what is cancelled")
     if lifetime is None:
-        return tuple(items), (process, ("cancels", "true"))
-    terms = (("confirmed", str(confirmed).lower()), ("lifetime", str(lifetime or "unlimited")))
+        return tuple(items), (process, ("cancels", "true"), *confirmed)
     delays = () if delay is None else (("max-notification-delay", str(delay)),)
-    return tuple(items), (process, *terms, *delays)
+    return tuple(items), (process, *(confirmed or (("confirmed", "false"),)), ("lifetime", str(lifetime)), *delays)
 
 
 def _references(taken: Parameters, object_type: str, instance: int) -> list[Item]:
     items: list[Item] = []
     taken.opening(1)
     while not items or taken.comes(0, "opening"):
-        items.append(Item(object_type, instance, *_reference(taken, 0)))
-        if taken.comes(1):
-            taken.real(1)
-        taken.boolean(2)
+        reference = _reference(taken, 0)
+        increment = (("cov-increment", taken.real(1)),) if taken.comes(1) else ()
+        facts = (*increment, ("timestamped", str(taken.boolean(2)).lower()))
+        items.append(Item(object_type, instance, *reference, facts=facts))
     taken.closing(1)
     return items
 
@@ -99,9 +101,11 @@ def cov_notification_multiple(taken: Parameters) -> Contents:
     process = _process(taken)
     device = taken.object(1)
     remaining = taken.unsigned(2)
-    taken.opening(3)
-    moment = date_time(taken)
-    taken.closing(3)
+    moment: tuple[Fact, ...] = ()
+    if taken.comes(3, "opening"):
+        taken.opening(3)
+        moment = (("timestamp", date_time(taken)),)
+        taken.closing(3)
     items: list[Item] = []
     taken.opening(4)
     while not items or taken.comes(0):
@@ -109,7 +113,7 @@ def cov_notification_multiple(taken: Parameters) -> Contents:
         items += _told(taken, object_type, instance)
         _require_few(items)
     taken.closing(4)
-    return tuple(items), (process, _initiator(device), ("time-remaining", str(remaining)), ("timestamp", moment))
+    return tuple(items), (process, _initiator(device), ("time-remaining", str(remaining)), *moment)
 
 
 def _told(taken: Parameters, object_type: str, instance: int) -> list[Item]:

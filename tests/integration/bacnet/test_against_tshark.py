@@ -16,15 +16,22 @@ from broker.wire.bacnet.apdu import (
     SegmentAck,
     SimpleAck,
     UnconfirmedRequest,
+    dressed,
+    encode_apdu,
 )
-from broker.wire.bacnet.bvlc import Function, place_of
-from broker.wire.bacnet.npdu import Npdu
+from broker.wire.bacnet.bvlc import Function, encode_bvlc, place_of
+from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
+from broker.wire.bacnet.items import Item
+from broker.wire.bacnet.npdu import Npdu, encode_npdu
+from broker.wire.bacnet.refusal import error_reply
+from broker.wire.bacnet.tags import REAL, Tag
 from tests.end_to_end.peers import program
 from tests.integration.bacnet.drawn import Drawn, drawn
 from tests.unit.wire.bacnet.messages import MAX_SEGMENTS
 
 MESSAGES = drawn(4000, seed=61)
 RAW_IP = 101
+TWENTY = (Tag("application", REAL, bytes.fromhex("41a00000")),)
 FIELDS = (
     *("bvlc.function", "bvlc.fwd_ip", "bvlc.fwd_port", "bvlc.result", "bvlc.reg_ttl"),
     *("bacnet.control", "bacnet.dnet", "bacnet.dlen", "bacnet.hopc", "bacnet.snet", "bacnet.slen", "bacnet.mesgtyp"),
@@ -143,3 +150,19 @@ def test_tshark_sees_in_every_datagram_what_we_put_there(dissected: list[dict[st
             assert {name: found.get(name) for name in wanted} == wanted, (message, found)
             compared += 1
     assert compared > 3500
+
+
+def test_tshark_reads_what_is_said_of_several_subscriptions_to_the_end(tmp_path: Path) -> None:
+    value = Item("analog-value", 1, "present-value", None, TWENTY)
+    told = CovNotification(7, 1001, "analog-value", 1, 60, (value,), confirmed=True, multiple=True)
+    asked = bytes.fromhex("001e09011900293c39054e0c008000011e0e09550f29000e09750f29001f4f")
+    said = (encode_cov_notification(told), error_reply(asked, (2, 32), 1))
+    npdus = [encode_npdu(Npdu(encode_apdu(dressed(each, 5)))) for each in said]
+    file = tmp_path / "several.pcap"
+    file.write_bytes(capture([encode_bvlc(Function.ORIGINAL_UNICAST, npdu) for npdu in npdus]))
+    command = [program("tshark"), "-r", file, "-V", "-O", "bacapp"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    for shown in ("Present Value (real): 20", "Property Identifier: units (117)", "Error Code: unknown-property (32)"):
+        assert shown in found
+    assert "alformed" not in found
+    assert "Unknown" not in found

@@ -345,7 +345,10 @@ BY_HAND = {
     "subscribe-cov-property-multiple": (
         30,
         "0912 1901 2a012c 390a 4e 0c00800001 1e 0e 0955 0f 1c3f000000 2901 0e 0957 1908 0f 2900 1f 4f",
-        (item("present-value"), item("priority-array", 8)),
+        (
+            item("present-value")._replace(facts=(("cov-increment", "0.5"), ("timestamped", "true"))),
+            item("priority-array", 8)._replace(facts=(("timestamped", "false"),)),
+        ),
         {"process-identifier": "18", "confirmed": "true", "lifetime": "300", "max-notification-delay": "10"},
     ),
     # 13.17

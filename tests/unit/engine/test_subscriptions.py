@@ -13,7 +13,9 @@ from broker.engine.subscription import MOST_WAITING, Monitored, Subscription, le
 from broker.engine.subscriptions import (
     DEVICE_LIFETIME_SECONDS,
     MOST_INCREMENTS,
+    RENEW_BEFORE_SECONDS,
     RETRY_SECONDS,
+    SPARE,
     TALLY_SECONDS,
     Subscriptions,
 )
@@ -23,6 +25,7 @@ from tests.unit.engine.playbook import Playbook, allow, deny, session
 
 ZONE = Monitored("analog-value", 1)
 FAN = Monitored("binary-output", 2)
+PROPERTY = Monitored("analog-value", 1, "present-value")
 NOW = 1_795_000_000.0
 
 
@@ -441,3 +444,60 @@ def test_while_all_sessions_are_paused_nothing_is_renewed_and_nobody_is_woken_at
     assert held.wake_at() > NOW + RETRY_SECONDS
     ana.resume()
     assert len(held.due(NOW + 2 * RETRY_SECONDS)) == 1
+
+
+def of_several(asker, process=7, confirmed=False, monitored=PROPERTY, at=NOW):
+    asked = one(asker, process, monitored, at, confirmed=confirmed)
+    asked.multiple = asked.held_back = True
+    return asked
+
+
+def test_what_is_subscribed_with_others_is_apart_from_what_is_subscribed_alone_and_each_form_from_the_other():
+    held, ana = table(), session()
+    wanted = [one(ana, monitored=PROPERTY), of_several(ana), of_several(ana, confirmed=True)]
+    for each in wanted:
+        held.subscribe(each)
+    assert len(held) == 3
+    held.cancel(ana, "10.0.0.9:47808", 7, PROPERTY, NOW, True)
+    assert [each.over for each in wanted] == [False, False, True]
+
+
+def test_until_it_enters_what_is_reserved_is_nobodys_to_cancel_and_leaves_the_place_to_what_was_there():
+    held, ana = table(), session()
+    held.subscribe(known := of_several(ana))
+    known.held_back = False
+    held.reserve(fresh := of_several(ana))
+    assert held.of_several(ana, "10.0.0.9:47808", 7) == (known,)
+    held.end(fresh, NOW)
+    assert (known.over, len(held)) == (False, 1)
+    held.reserve(later := of_several(ana, at=NOW + 9))
+    held.enter(later, NOW + 9)
+    held.prolong(later)
+    assert (known.over, len(held)) == (True, 1)
+
+
+def test_what_is_reserved_ends_with_its_session_and_takes_its_room_until_then():
+    held, ana = table(most_of_session=1), session()
+    held.reserve(fresh := of_several(ana))
+    assert not held.has_room(ana, "c", 8, FAN)
+    held.end_session(ana, NOW)
+    assert fresh.over and held.has_room(ana, "c", 8, FAN)
+    assert held.end(fresh, NOW) is None
+
+
+def test_what_is_subscribed_again_has_some_room_beyond_and_not_more():
+    held, ana = table(most_of_session=1), session()
+    held.subscribe(of_several(ana))
+    for _ in range(SPARE):
+        assert held.has_room(ana, "10.0.0.9:47808", 7, PROPERTY, False)
+        held.reserve(of_several(ana))
+    assert not held.has_room(ana, "10.0.0.9:47808", 7, PROPERTY, False)
+
+
+def test_what_one_client_may_not_ask_for_does_not_have_others_renewed_before_it_is_time():
+    held, ana = table(), session()
+    held.kept(held.subscribe(one(ana))[0], NOW)
+    errand, _ = held.subscribe(refused := one(session(), process=9))
+    held.failed(errand, NOW, tried=False)
+    held.end(refused, NOW)
+    assert held.wake_at() == NOW + DEVICE_LIFETIME_SECONDS - RENEW_BEFORE_SECONDS

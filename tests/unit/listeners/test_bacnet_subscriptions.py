@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import orjson
+import pytest
 
 from broker.engine.commands import Decide, LastLook, RecordIntents, RecordOutcomes, Relay
 from broker.engine.events import Answered, Finding, Refused
@@ -16,7 +17,7 @@ from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.interpreters import Interpreters
 from broker.model.decision import Decision
 from broker.model.leave import SUBSCRIPTION_OVER, Errand
-from broker.model.operation import BacnetProperty, Relayed
+from broker.model.operation import BacnetProperty, Relayed, Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import EndReason, Reason, Result
@@ -32,6 +33,7 @@ OBJECT = BacnetProperty("analog-value", 1, None)
 PROPERTY = BacnetProperty("analog-value", 1, "present-value")
 TWENTY = Tag("application", REAL, bytes.fromhex("41a00000"))
 FIRST_PROCESS = 700
+PROPERTIES = {"present-value": 85, "status-flags": 111, "units": 117}
 
 
 @dataclass(eq=False)
@@ -51,6 +53,9 @@ class Stage:
         self.time = 1000.0
         self.asked: list[dict[str, str]] = []
         self.records: list[dict[str, Any]] = []
+        self.decided: list[str] = []
+        self.replies: list[Relayed] = []
+        self.requests: list[Request] = []
         self.told: Callable[[CovNotification], bool] | None = None
         self.allow: Callable[[Decide], bool] = lambda decide: True
         self.reason = Reason.NO_GRANT
@@ -115,18 +120,31 @@ class Stage:
 
     def _answer(self, command: Any) -> Any:
         if isinstance(command, Decide):
+            self.decided.append(command.request.operations[command.place].service)
             return Decision("dec", 1, True) if self.allow(command) else Decision("dec", 1, False, (self.reason,))
         if isinstance(command, Relay):
             payload = command.request.payload
+            self.requests.append(command.request)
             self.asked.append(dict(decode_confirmed(payload[1], payload[2:]).facts))
             if command.session.errand is not None:
                 self.why.append((command.session.errand.subject.id, command.session.errand.why))
-            return self.relayed
+            return self.replies.pop(0) if self.replies else self.relayed
         return {RecordIntents: 5, LastLook: "", RecordOutcomes: True}.get(type(command))
 
     def subscribe(self, session: Session, client: Client, **terms: Any) -> Finding:
         found: list[Finding] = []
         bare = encode_cov_subscription(terms.pop("process", 1), terms.pop("at", OBJECT), **terms)
+        self.desk.take(session, client, Interpreters().bacnet(VAV).interpret(bare), found.append)
+        return found[0] if found else Refused(())
+
+    def several(
+        self, session: Session, client: Client, *names: str, terms: str = "293c 3905", form: int = 0
+    ) -> Finding:
+        """What comes of subscribing to properties of the setpoint at once; none with `terms` "": cancelled."""
+        references = "".join(f"0e09{PROPERTIES[name]:02x}0f2900" for name in names)
+        specified = f"0c008000011e{references}1f" if names else ""
+        bare = bytes.fromhex(f"001e092a19{form:02x}{terms}4e{specified}4f".replace(" ", ""))
+        found: list[Finding] = []
         self.desk.take(session, client, Interpreters().bacnet(VAV).interpret(bare), found.append)
         return found[0] if found else Refused(())
 
@@ -435,6 +453,197 @@ def test_more_increments_of_one_property_than_there_is_room_for_are_refused_and_
         refused = stage.subscribe(session("ses-9"), Client(), increment="0.5", **terms)
         assert isinstance(refused, Refused)
         assert refused.reasons == (Reason.SUBSCRIPTIONS_EXHAUSTED,)
+        assert len(stage.asked) == MOST_INCREMENTS
+
+    play(test)
+
+
+REFUSED = Relayed(Result.DEVICE_REFUSED, bytes.fromhex("501c91029120"), code="property/unknown-property")
+
+
+def told_in_several(client: Client) -> list[tuple[int, bool, bool, str | None]]:
+    return [(heard.process, heard.multiple, heard.confirmed, heard.items[0].property) for heard in client.heard]
+
+
+def test_each_of_several_is_decided_and_held_at_the_device_by_itself_and_told_in_the_form_that_was_asked_for() -> None:
+    def test(stage: Stage) -> None:
+        client = Client()
+        finding = stage.several(session(), client, "present-value", "units", form=1)
+        assert isinstance(finding, Answered)
+        assert finding.relayed.payload == bytes.fromhex("201e")
+        assert stage.decided == ["subscribe-cov-property-multiple"] * 2 + ["subscribe-cov-property"] * 2
+        assert [asked["process-identifier"] for asked in stage.asked] == [str(FIRST_PROCESS), str(FIRST_PROCESS + 1)]
+        assert {request.payload[1] for request in stage.requests} == {28}
+        assert len({request.part_of for request in stage.requests}) == 1 and stage.requests[0].part_of
+        assert stage.change() and stage.change(FIRST_PROCESS + 1, "units")
+        assert told_in_several(client) == [(42, True, True, "present-value"), (42, True, True, "units")]
+        assert client.heard[0].remaining_seconds == 60
+
+    play(test)
+
+
+def test_of_several_nothing_is_told_but_what_was_asked_for() -> None:
+    def test(stage: Stage) -> None:
+        client = Client()
+        stage.several(session(), client, "present-value")
+        stage.change(name="status-flags")
+        assert client.heard == []
+
+    play(test)
+
+
+def test_one_that_is_denied_denies_all_and_the_device_is_not_asked_for_any() -> None:
+    def test(stage: Stage) -> None:
+        stage.allow = lambda decide: decide.place != 1
+        finding = stage.several(session(), Client(), "present-value", "units", "status-flags")
+        assert isinstance(finding, Refused)
+        assert finding.denied_places == (1,)
+        assert stage.asked == []
+
+    play(test, lambda stage: check(stage.told is None and stage.own == []))
+
+
+def test_what_is_sent_for_several_is_decided_as_well() -> None:
+    def test(stage: Stage) -> None:
+        stage.allow = lambda decide: decide.request.operations[0].service != "subscribe-cov-property"
+        finding = stage.several(session(), Client(), "present-value", "units")
+        assert isinstance(finding, Refused)
+        assert finding.denied_places == (0, 1)
+        assert stage.asked == []
+
+    play(test)
+
+
+def test_the_first_that_the_device_refuses_is_named_and_those_before_it_are_cancelled() -> None:
+    def test(stage: Stage) -> None:
+        stage.replies = [stage.relayed, REFUSED]
+        finding = stage.several(session(), Client(), "present-value", "units", "status-flags")
+        assert isinstance(finding, Answered)
+        assert finding.relayed.payload == bytes.fromhex("501e 1e 0c00800001 1e0975 1f 2e91029120 2f1f".replace(" ", ""))
+        assert len(stage.asked) == 2
+        assert not stage.change()
+
+    def after(stage: Stage) -> None:
+        assert [asked["process-identifier"] for asked in stage.asked if "cancels" in asked] == [str(FIRST_PROCESS)]
+        assert stage.told is None
+
+    play(test, after)
+
+
+def test_what_a_device_says_that_is_no_error_about_one_is_passed_on_as_it_is() -> None:
+    def test(stage: Stage) -> None:
+        for relayed in (Relayed(Result.DEVICE_REFUSED, b"\x60\x09", code="reject"), Relayed(Result.NO_REPLY)):
+            stage.replies = [relayed]
+            finding = stage.several(session(), Client(), "present-value", "units")
+            assert isinstance(finding, Answered)
+            assert finding.relayed is relayed
+
+    play(test)
+
+
+def test_several_that_fail_leave_what_the_client_had() -> None:
+    def test(stage: Stage) -> None:
+        own, client = session(), Client()
+        stage.several(own, client, "present-value")
+        stage.replies = [stage.relayed, REFUSED]
+        stage.several(own, client, "present-value", "units")
+        assert stage.change()
+        assert told_in_several(client) == [(42, True, False, "present-value")]
+
+    play(test, lambda stage: check(stage.own == [] and stage.change()))
+
+
+def test_what_the_device_tells_before_all_are_there_is_told_once_they_are() -> None:
+    def test(stage: Stage) -> None:
+        client, found = Client(), []
+        stage.hold = True
+        found.append(stage.several(session(), client, "present-value", "units"))
+        stage.change(remaining=99)
+        assert client.heard == []
+        while stage.held_back:
+            stage.held_back.pop(0)()
+            assert bool(client.heard) == (not stage.held_back)
+
+    play(test)
+
+
+def test_what_the_device_tells_of_several_that_then_fail_is_told_to_nobody() -> None:
+    def test(stage: Stage) -> None:
+        client = Client()
+        stage.hold, stage.replies = True, [stage.relayed, REFUSED]
+        stage.several(session(), client, "present-value", "units")
+        stage.change()
+        while stage.held_back:
+            stage.held_back.pop(0)()
+        assert client.heard == []
+
+    play(test)
+
+
+def test_a_session_that_ends_while_several_are_asked_for_has_none_of_them() -> None:
+    def test(stage: Stage) -> None:
+        own, client = session(), Client()
+        stage.hold = True
+        stage.several(own, client, "present-value", "units")
+        end(stage, own)
+        stage.hold = False
+        while stage.held_back:
+            stage.held_back.pop(0)()
+        assert not stage.change() and not stage.change(FIRST_PROCESS + 1)
+
+    def after(stage: Stage) -> None:
+        cancelled = {asked["process-identifier"] for asked in stage.asked if "cancels" in asked}
+        assert cancelled == {str(FIRST_PROCESS), str(FIRST_PROCESS + 1)}
+        assert stage.told is None
+
+    play(test, after)
+
+
+@pytest.mark.parametrize(
+    ("names", "form", "left"),
+    [
+        ((), 0, ["present-value"]),
+        (("units",), 0, ["present-value", "present-value"]),
+        (("units",), 1, ["present-value", "present-value", "units"]),
+    ],
+)
+def test_of_several_those_that_are_named_are_cancelled_or_all_in_that_form(
+    names: tuple[str, ...], form: int, left: list[str]
+) -> None:
+    def test(stage: Stage) -> None:
+        own, client = session(), Client()
+        stage.several(own, client, "present-value", "units")
+        stage.several(own, client, "present-value", form=1)
+        stage.subscribe(own, single := Client(), at=PROPERTY, process=42, lifetime_seconds=60)
+        assert isinstance(stage.several(own, client, *names, terms="", form=form), Answered)
+        stage.change()
+        stage.change(FIRST_PROCESS + 1, "units")
+        assert [each[3] for each in told_in_several(client)] == left
+        assert len(single.heard) == 1
+
+    play(test)
+
+
+def test_what_is_added_to_several_prolongs_them_all() -> None:
+    def test(stage: Stage) -> None:
+        own, client = session(), Client()
+        stage.several(own, client, "present-value")
+        stage.time += 50
+        stage.several(own, client, "units")
+        stage.time += 50
+        assert stage.change()
+        assert client.heard[0].remaining_seconds == 10
+
+    play(test)
+
+
+def test_several_for_which_there_is_no_room_are_none() -> None:
+    def test(stage: Stage) -> None:
+        for each in range(MOST_INCREMENTS):
+            stage.subscribe(session(f"ses-{each}"), Client(), at=PROPERTY, lifetime_seconds=60, increment=str(each + 1))
+        finding = stage.several(session("ses-9"), Client(), "units", "present-value")
+        assert isinstance(finding, Refused)
+        assert finding.reasons == (Reason.SUBSCRIPTIONS_EXHAUSTED,)
         assert len(stage.asked) == MOST_INCREMENTS
 
     play(test)

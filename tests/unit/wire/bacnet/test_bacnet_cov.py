@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty
-from broker.wire.bacnet.cov import decode_cov_notification, encode_cov_notification, encode_cov_subscription
+from broker.wire.bacnet.cov import (
+    CovNotification,
+    decode_cov_notification,
+    encode_cov_notification,
+    encode_cov_subscription,
+)
+from broker.wire.bacnet.items import Item
+from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
+from broker.wire.bacnet.tags import REAL, Tag
 
 OBJECT = BacnetProperty("analog-value", 1, None)
 PROPERTY = BacnetProperty("analog-value", 1, "present-value", 3)
@@ -89,6 +97,21 @@ def test_any_octets_are_a_notification_or_a_frame_error(head: bytes, rest: bytes
         return
     assert told is not None
     assert decode_cov_notification(encode_cov_notification(told)) == told
+
+
+@pytest.mark.parametrize(("confirmed", "head"), [(False, "100b"), (True, "001f")])
+def test_who_subscribed_to_several_at_once_is_told_in_that_form(confirmed: bool, head: str) -> None:
+    value = Item("analog-value", 1, "present-value", None, (Tag("application", REAL, b"A\xac\x00\x00"),), priority=8)
+    told = CovNotification(9, 1001, "analog-value", 1, 250, (value,), confirmed=confirmed, multiple=True)
+    bare = encode_cov_notification(told)
+    assert bare.hex() == f"{head}09091c020003e929fa4e0c008000011e09552e4441ac00002f1f4f"
+    decoded = (decode_confirmed if confirmed else decode_unconfirmed)(bare[1], bare[2:])
+    assert decoded.items == (value._replace(priority=None),)
+    assert dict(decoded.facts) == {
+        "process-identifier": "9",
+        "initiating-device": "1001",
+        "time-remaining": "250",
+    }
 
 
 def test_another_request_is_no_notification() -> None:

@@ -375,11 +375,48 @@ def test_a_text_that_means_a_release_is_not_one() -> None:
     assert operation.touches[0].value == "null"
 
 
-def test_several_properties_are_not_subscribed_as_one_operation() -> None:
-    octets = bytes.fromhex("0901 1900 4e 0c00800001 1e 0e0955 0f 2900 1f 4f".replace(" ", ""))
+_SETPOINT, _MANY = "0c00800001 1e 0e0955 0f {} 1f", "0901 1900 {} 4e {} 4f"
+
+
+def several(terms: str, *references: str) -> Request:
+    octets = _MANY.format(terms, " ".join(_SETPOINT.format(each) for each in references))
+    return interpret(PLANT, bare(30, bytes.fromhex(octets.replace(" ", ""))))
+
+
+def test_each_property_that_is_subscribed_with_others_is_an_operation_with_its_own_terms() -> None:
+    one, other = several("293c 3905", "1c3f000000 2900", "2900").operations
+    asked = {"process-identifier": "1", "confirmed": "false", "lifetime": "60", "max-notification-delay": "5"}
+    assert dict(one.facts) == asked | {"cov-increment": "0.5", "timestamped": "false"}
+    assert dict(other.facts) == asked | {"timestamped": "false"}
+    assert [each.address for each in (one, other)] == [BacnetProperty("analog-value", 1, "present-value")] * 2
+    assert one.service == "subscribe-cov-property-multiple"
+    assert one.touches and not one.writes
+
+
+@pytest.mark.parametrize(
+    ("terms", "references", "code"),
+    [
+        ("2900 3900", ("2900",), "lifetime_out_of_range"),
+        ("293c 393c", ("2900",), "lifetime_out_of_range"),
+        ("2a1000 3a0e11", ("2900",), "lifetime_out_of_range"),
+        ("293c 3905", ("2900", "2901"), "no_timestamps"),
+        ("3905", ("2900",), "malformed"),
+    ],
+)
+def test_several_are_not_subscribed_to_on_terms_that_cannot_be_kept(
+    terms: str, references: tuple[str, ...], code: str
+) -> None:
     with pytest.raises(FrameError) as caught:
-        interpret(PLANT, bare(30, octets))
-    assert caught.value.code == "service_not_allowed"
+        several(terms, *references)
+    assert caught.value.code == code
+
+
+def test_what_was_asked_for_with_time_stamps_can_be_cancelled_and_all_at_once() -> None:
+    (one,) = several("", "2901").operations
+    assert dict(one.facts)["cancels"] == "true"
+    (whole,) = interpret(PLANT, bare(30, bytes.fromhex("090119014e4f"))).operations
+    assert whole.address == BacnetProperty("device", 1001, None)
+    assert dict(whole.facts) == {"process-identifier": "1", "cancels": "true", "confirmed": "true"}
 
 
 def test_large_requests_are_not_remembered() -> None:

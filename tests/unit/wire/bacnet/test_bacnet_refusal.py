@@ -141,6 +141,26 @@ def test_of_several_writes_the_one_that_was_denied_is_named() -> None:
     assert refusal.first_failed == Reference(2, 1, 87, 8)
 
 
+_SEVERAL = "001e 0901 1900 293c 3905 4e 0c00800001 1e 0e 0955 0f {stamped} 0e 0957 1908 0f 2900 1f 4f"
+
+
+def subscribing(stamped: str = "2900") -> bytes:
+    return bytes.fromhex(_SEVERAL.format(stamped=stamped).replace(" ", ""))
+
+
+def test_of_several_subscriptions_the_one_that_was_denied_is_named() -> None:
+    reply = refused_reply(subscribing(), 1)
+    assert reply == bytes.fromhex("501e 1e 0c00800001 1e 0957 1908 1f 2e 9105 911d 2f 1f".replace(" ", ""))
+    assert decode_refusal(30, reply[2:]).error == (5, 29)
+
+
+@pytest.mark.parametrize(("code", "numbers"), [("lifetime_out_of_range", "9105 9125"), ("no_timestamps", "9105 912d")])
+def test_what_is_wrong_with_all_subscriptions_of_a_request_names_none_of_them(code: str, numbers: str) -> None:
+    reply = frame_reply(subscribing("2901"), code)
+    assert reply == bytes.fromhex(f"501e 0e {numbers} 0f".replace(" ", ""))
+    assert error_reply(subscribing(), (4, 19), None) == bytes.fromhex("501e0e910491130f")
+
+
 def test_reading_several_that_are_all_denied_is_answered_for_each() -> None:
     reply = refused_reply(several(at("present-value"), at("all", "device", 1001)))
     told = decode_read_property_multiple_ack(reply[2:])
