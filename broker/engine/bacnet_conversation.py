@@ -126,11 +126,13 @@ class BacnetConversation:
     """Order, ids and segments of one client network. `network` is what stands behind the router as of now.
 
     `outgoing` is what is to be sent, as (MAC, NPDU); whoever calls takes it away after each call. `wake_at` is when
-    `tick` is due (seconds of the caller's clock; None: not at all).
+    `tick` is due (seconds of the caller's clock; None: not at all). `room` is whether one more request may be collected
+    from its segments, whatever this network has under way itself.
     """
 
-    def __init__(self, network: Callable[[], VirtualNetwork]) -> None:
+    def __init__(self, network: Callable[[], VirtualNetwork], room: Callable[[], bool] = lambda: True) -> None:
         self._network = network
+        self._room = room
         self._outstanding: dict[Key, Asked] = {}
         self._outstanding_of: Counter[Station] = Counter()
         self._collecting: dict[Key, SegmentReceiver] = {}
@@ -143,6 +145,11 @@ class BacnetConversation:
     def outstanding(self) -> int:
         """Requests that have no answer yet."""
         return len(self._outstanding)
+
+    @property
+    def in_segments(self) -> int:
+        """Requests of which octets are kept until they are whole, or answered."""
+        return len(self._collecting)
 
     def receive(self, mac: bytes, octets: bytes, now: float) -> Event | None:
         """Take one NPDU of the client at `mac`; what came of it, if anything has to be decided or recorded."""
@@ -268,7 +275,8 @@ class BacnetConversation:
         if receiver is None:
             if key in self._outstanding:
                 return None
-            if len(self._collecting) >= MOST_IN_SEGMENTS or not self._has_room(key.station):
+            full = len(self._collecting) >= MOST_IN_SEGMENTS or not self._room()
+            if full or not self._has_room(key.station):
                 self._abort(key, AbortReason.OUT_OF_RESOURCES)
                 return None
             receiver = self._collecting[key] = SegmentReceiver(LIMITS)

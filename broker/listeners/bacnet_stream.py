@@ -19,6 +19,7 @@ from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.listeners.bacnet_discovery import Discovery
 from broker.listeners.bacnet_refusals import finding_reply, frame_reply, refused_reply
+from broker.listeners.bacnet_shares import SegmentShares
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.cov_requests import SERVICES
 from broker.listeners.driver import Driver
@@ -59,6 +60,7 @@ class BacnetFloor:
     in_force: Callable[[], InForce]
     has_grants: Callable[[Subject, Device], bool]
     points_granted: Callable[[Subject, Device], frozenset[str] | None]
+    shares: SegmentShares = field(default_factory=SegmentShares)
 
 
 @dataclass(slots=True)
@@ -120,7 +122,7 @@ class BacnetStream:
         self._started = False
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self._conversation = BacnetConversation(self._network)
+        self._conversation = BacnetConversation(self._network, partial(floor.shares.has_room, subject))
         self._discovery = Discovery(floor.driver, self._candidates, self.admit, self._announce)
 
     @property
@@ -132,6 +134,7 @@ class BacnetStream:
         """Open a session with the first device that gives one; `opened` gets None, or why no device does. Who has no
         grant at all is denied at one of them all the same, so that it is on record.
         """
+        self._floor.shares.join(self._subject, self._conversation)
         candidates = deque(self._candidates() or [*self._network().devices.values()][:1])
         refusal = Refused((Reason.NO_GRANT,))
 
@@ -174,6 +177,7 @@ class BacnetStream:
         if self._gone:
             return
         self._gone = True
+        self._floor.shares.leave(self._subject, self._conversation)
         if self._timer is not None:
             self._timer.cancel()
         for session in self.sessions:

@@ -14,6 +14,7 @@ from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
 from broker.listeners.approvals import Approvals
+from broker.listeners.bacnet_shares import SegmentShares
 from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream, Outside
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.decision_desk import DecisionDesk
@@ -73,6 +74,7 @@ class Gate:
         self.policies: Any = None
         self.proposals: Any = None
         self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
+        self._shares = SegmentShares()
 
     @property
     def supervision(self) -> Supervision:
@@ -268,6 +270,7 @@ class Gate:
             lambda: parts.desk.in_force,
             self._has_grants,
             self._points_granted,
+            self._shares,
         )
 
     def _has_grants(self, subject: Subject, device: Device) -> bool:

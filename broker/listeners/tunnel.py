@@ -87,6 +87,7 @@ class TunnelListener:
         self._prove = prove
         self._refused = refused
         self.tunnels: set[Tunnel] = set()
+        self._opening = 0
 
     async def serve(self, request: web.BaseRequest, subject: Subject, device: Device) -> web.StreamResponse | Refused:
         """Open a session with a Modbus device and take the connection over for it; or say why not."""
@@ -97,8 +98,15 @@ class TunnelListener:
         return await self._serve(request, partial(BacnetLoad.opened, self._gate, subject, site))
 
     async def _serve(self, request: web.BaseRequest, opened: OpenLoad) -> web.StreamResponse | Refused:
-        if len(self.tunnels) >= self._max_tunnels:
+        if len(self.tunnels) + self._opening >= self._max_tunnels:
             return Refused((Reason.BUDGET_EXHAUSTED,))
+        self._opening += 1  # a place is taken before anything is waited for
+        try:
+            return await self._open(request, opened)
+        finally:
+            self._opening -= 1
+
+    async def _open(self, request: web.BaseRequest, opened: OpenLoad) -> web.StreamResponse | Refused:
         connection = transport_of(request).get_extra_info("tls_connection")
         tunnel = Tunnel(self)
         load = await opened(tunnel, connection.peer)

@@ -166,6 +166,35 @@ def test_a_session_that_ended_while_it_opened_gives_no_tunnel(pki, run):
     run(story())
 
 
+def test_tunnels_that_are_being_opened_count_and_a_place_that_came_to_nothing_is_free_again(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client() as client:
+            stage.tunnels._max_tunnels = 1
+            opening, asked, decided = stage.gate.open, asyncio.Queue(), asyncio.Event()
+
+            async def open_slowly(*given):
+                asked.put_nowait(given)
+                await decided.wait()
+                return Refused((Reason.NO_GRANT,))
+
+            stage.gate.open = open_slowly
+            first = asyncio.ensure_future(client.ws_connect(PATH, protocols=[PROTOCOL]))
+            await asked.get()
+            for path, protocol in ((PATH, PROTOCOL), ("/v1/sites/plant/bacnet", "otb.bacnet.v1")):
+                with pytest.raises(aiohttp.WSServerHandshakeError):
+                    await client.ws_connect(path, protocols=[protocol])
+            assert asked.empty()
+            assert stage.gate.bacnet_streams == []
+            decided.set()
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await first
+            stage.gate.open = opening
+            async with connected(client):
+                assert len(stage.tunnels.tunnels) == 1
+
+    run(story())
+
+
 def test_a_fresh_token_of_the_same_subject_renews(pki, run):
     async def story():
         async with serving(pki) as stage, stage.client() as client, connected(client) as socket:

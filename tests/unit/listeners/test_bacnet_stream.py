@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from broker.engine.bacnet_conversation import BROADCAST
+from broker.engine.bacnet_conversation import BROADCAST, MOST_IN_SEGMENTS
 from broker.engine.commands import Decide, LastLook, RecordIntents, RecordOutcomes, Relay
 from broker.engine.events import Refused
 from broker.engine.in_force import VirtualNetwork
@@ -27,6 +27,7 @@ from broker.wire.bacnet.apdu import (
     ConfirmedRequest,
     ErrorPdu,
     Reject,
+    SegmentAck,
     SimpleAck,
     UnconfirmedRequest,
     decode_apdu,
@@ -74,7 +75,14 @@ class Stage:
         self.held_back: list[Callable[[], None]] = []
         self.hold = False
         self.network = VirtualNetwork(SITE_NETWORK, {device.bacnet_address: device for device in (ONE, TWO, HIDDEN)})
-        floor = BacnetFloor(
+        self.outside = Outside(
+            write=lambda mac, npdu: self.sent.append((mac, decode_npdu(npdu))),
+            close=self.closed.append,
+            denied=lambda device, refused: self.denied.append(refused),
+            ended=lambda device, reason: self.ended.append((device.key, reason)),
+            warned=lambda device, when, why: None,
+        )
+        self.floor = BacnetFloor(
             driver=self,  # type: ignore[arg-type]
             register=self,  # type: ignore[arg-type]
             interpreters=Interpreters(),
@@ -84,14 +92,11 @@ class Stage:
             has_grants=lambda subject, device: device is not HIDDEN,
             points_granted=lambda subject, device: None,
         )
-        outside = Outside(
-            write=lambda mac, npdu: self.sent.append((mac, decode_npdu(npdu))),
-            close=self.closed.append,
-            denied=lambda device, refused: self.denied.append(refused),
-            ended=lambda device, reason: self.ended.append((device.key, reason)),
-            warned=lambda device, when, why: None,
-        )
-        self.stream = BacnetStream(floor, ANA, "plant", "tunnel", "127.0.0.1:1", outside)
+        self.stream = self.another()
+
+    def another(self, subject: Subject = ANA) -> BacnetStream:
+        """One more stream on the same floor."""
+        return BacnetStream(self.floor, subject, "plant", "tunnel", "127.0.0.1:1", self.outside)
 
     # What a stream calls
 
@@ -487,5 +492,36 @@ def test_a_simple_acknowledgement_is_one() -> None:
         stage.reply = lambda relay: Relayed(Result.DONE, b"\x20\x0f")
         stage.ask(ConfirmedRequest(2, WRITE, SETPOINT_20))
         assert stage.told() == [SimpleAck(2, WRITE)]
+
+    play(test)
+
+
+def begin_in_segments(stage: Stage, stream: BacnetStream, count: int) -> list[Apdu]:
+    """First segments of so many requests; what they are answered with."""
+    to = Address(SITE_NETWORK, ONE.bacnet_address)
+    for invoke in range(count):
+        first = reading(invoke)._replace(segmented=True, more=True, window=4)
+        stream.received(CLIENT, encode_npdu(Npdu(encode_apdu(first), to)))
+    return stage.told()
+
+
+def test_what_a_subject_sends_by_halves_is_bounded_over_all_of_its_streams() -> None:
+    def test(stage: Stage) -> None:
+        streams = [stage.stream, stage.another(), stage.another()]
+        for stream in streams:
+            stream.start(lambda refused: None)
+        for stream in streams[:2]:
+            assert all(isinstance(told, SegmentAck) for told in begin_in_segments(stage, stream, MOST_IN_SEGMENTS))
+        refused = Abort(0, AbortReason.OUT_OF_RESOURCES, from_server=True)
+        assert begin_in_segments(stage, streams[2], 1) == [refused]
+
+        other = stage.another(replace(ANA, id="bo@acme.example"))
+        other.start(lambda refused: None)
+        assert isinstance(begin_in_segments(stage, other, 1)[0], SegmentAck)
+
+        streams[1].lost()
+        assert isinstance(begin_in_segments(stage, streams[2], 1)[0], SegmentAck)
+        other.lost()
+        streams[2].lost()
 
     play(test)

@@ -1,0 +1,34 @@
+"""What the BACnet streams of one subject may keep together, however many of them it opens."""
+
+from broker.engine.bacnet_conversation import BacnetConversation
+from broker.model.subject import Subject
+
+MOST_IN_SEGMENTS_OF_SUBJECT = 64
+"""Requests that are half-sent, each of as many octets at most as one may have."""
+
+
+class SegmentShares:
+    """Who has how many requests in segments under way."""
+
+    def __init__(self) -> None:
+        self._of: dict[tuple[str, str], set[BacnetConversation]] = {}
+
+    def join(self, subject: Subject, conversation: BacnetConversation) -> None:
+        """One more stream of the subject."""
+        self._of.setdefault(_whose(subject), set()).add(conversation)
+
+    def leave(self, subject: Subject, conversation: BacnetConversation) -> None:
+        """One less: what it had is gone."""
+        rest = self._of.get(_whose(subject), set())
+        rest.discard(conversation)
+        if not rest:
+            self._of.pop(_whose(subject), None)
+
+    def has_room(self, subject: Subject) -> bool:
+        """Whether one more request of the subject may come in segments."""
+        streams = self._of.get(_whose(subject), ())
+        return sum(stream.in_segments for stream in streams) < MOST_IN_SEGMENTS_OF_SUBJECT
+
+
+def _whose(subject: Subject) -> tuple[str, str]:
+    return subject.organisation, subject.id
