@@ -46,7 +46,7 @@ class BacnetLink:
         self.job = job
         refused = self._send(job)
         if refused is not None:
-            asyncio.get_running_loop().call_soon(self._end, job, refused)
+            asyncio.get_running_loop().call_soon(self._refuse, job, refused)
 
     def _send(self, job: Job) -> Relayed | None:
         if any(operation.priority == _RESERVED_PRIORITY for operation in job.request.operations):
@@ -67,6 +67,15 @@ class BacnetLink:
         self._under_way = peer, invoke, transaction
         self._alarm.set(transaction.wake_at)
         return None
+
+    def _refuse(self, job: Job, refused: Relayed) -> None:
+        """Nothing was sent; from a place where the device is not any more, nothing else will be."""
+        way = job.lane.device.way
+        assert isinstance(way, BacnetIpWay | BacnetScWay)
+        if self._port.peer(_whereabouts(self._place, way)).believed:
+            self._end(job, refused)
+        else:
+            self._lose("device_down", refused)
 
     def heard(self, apdu: Apdu) -> None:
         """The device says this about the request."""
@@ -155,13 +164,13 @@ class BacnetLink:
         """Give the slot up at once; an outstanding request ends as lost with this code."""
         self._lose(code)
 
-    def _lose(self, code: str) -> None:
+    def _lose(self, code: str, refused: Relayed | None = None) -> None:
         if self._gone:
             return
         self._gone = True
         self._alarm.stop()
         job, self.job = self.job, None
-        relayed = None if job is None else lost(job.request, code)
+        relayed = None if job is None else refused or lost(job.request, code)
         if job is not None and self._under_way is not None:
             peer, _, transaction = self._under_way
             relayed = _ended(job, transaction, code, Result.NO_REPLY)

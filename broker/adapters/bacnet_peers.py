@@ -46,13 +46,15 @@ class Whereabouts(NamedTuple):
 class Peer:
     """One device as the port knows it: who waits for what it says, and which invoke ids may be used with it.
 
-    `requests` is called with what the device asks or tells of its own accord.
+    `requests` is called with what the device asks or tells of its own accord. Unless it is `believed` that the device
+    is at this place, nothing is sent there.
     """
 
-    __slots__ = ("_last", "_quarantine", "outstanding", "requests", "whereabouts")
+    __slots__ = ("_last", "_quarantine", "believed", "outstanding", "requests", "whereabouts")
 
     def __init__(self, whereabouts: Whereabouts) -> None:
         self.whereabouts = whereabouts
+        self.believed = True
         self.outstanding: dict[int, Hearer] = {}
         self.requests: Callable[[Peer, ConfirmedRequest | UnconfirmedRequest], None] | None = None
         self._last = secrets.randbelow(_INVOKE_IDS)

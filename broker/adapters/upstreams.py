@@ -1,8 +1,9 @@
 """The ways to all devices of the inventory, one endpoint per place."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 
 from broker.adapters.bacnet_ip import bacnet_ip_opener
 from broker.adapters.bacnet_notices import BacnetNotices
@@ -79,7 +80,7 @@ class Upstreams:
 
     `endpoints` are the budgets of places as a whole, by their `place_name`; without one, a place bears what the most
     capable device behind it does. `bacnet` is where BACnet/IP devices are asked from, `sc_identity` what the broker is
-    at BACnet/SC hubs.
+    at BACnet/SC hubs. `disputed` is called with a device's key when several nodes of its network say that they are it.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class Upstreams:
         self._clock = clock
         self._sc_identity = sc_identity
         self._sc_ports: dict[tuple[str, ...], BacnetScPort] = {}
+        self.disputed: Callable[[str, tuple[bytes, ...]], None] | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._bacnet_port = BacnetIpPort(clock, bacnet)
         self._registrations = BacnetRegistrations(self._bacnet_port)
@@ -168,7 +170,15 @@ class Upstreams:
             raise ConfigError("sc_identity_missing", "BACnet/SC devices need bacnet_sc_node in the settings.")
         for pair in hubs:
             assert self._sc_identity is not None
-            self._sc_ports[pair] = BacnetScPort(self._clock, pair, self._sc_identity)
+            port = self._sc_ports[pair] = BacnetScPort(self._clock, pair, self._sc_identity)
+            port.disputed = partial(self._dispute, pair)
+
+    def _dispute(self, hubs: tuple[str, ...], instance: int, nodes: tuple[bytes, ...]) -> None:
+        for key, lane in self._lanes.items():
+            way = lane.device.way
+            at_hubs = isinstance(way, BacnetScWay) and _hubs(way) == hubs and way.instance == instance
+            if at_hubs and self.disputed is not None:
+                self.disputed(key, nodes)
 
     def _endpoint(self, way: Way) -> Endpoint:
         place = place_of(way)

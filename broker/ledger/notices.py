@@ -94,6 +94,7 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.GRANT_GIVEN: _alarm("grant", "subject"),
     RecordKind.GRANT_WITHDRAWN: _warning("grant", "reasons"),
     RecordKind.GRANT_USED: _info("grant", "use", "session", "result"),
+    RecordKind.DEVICE_DISPUTED: _alarm("device", "nodes"),
     RecordKind.CLOCK_STEPPED: _alarm("step_seconds"),
     RecordKind.TAIL_HEALED: _alarm("dropped_octets", "orphans"),
     RecordKind.EVIDENCE_VIEWED: _info("subject", "what"),

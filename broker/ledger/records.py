@@ -352,6 +352,11 @@ def leave_dropped(time: float, *, leave: str, subject: str, device: str) -> byte
     return _record(RecordKind.LEAVE_DROPPED, time, fields)
 
 
+def device_disputed(time: float, *, device: str, nodes: Sequence[str]) -> bytes:
+    """Several nodes of a BACnet/SC network, here by their VMACs, say that they are this device."""
+    return _record(RecordKind.DEVICE_DISPUTED, time, {"device": device, "nodes": list(nodes)})
+
+
 def clock_stepped(time: float, *, step_seconds: float) -> bytes:
     """The wall clock jumped against the monotonic one; the step is a decimal string, negative if time went back."""
     return _record(RecordKind.CLOCK_STEPPED, time, {"step_seconds": f"{step_seconds:.6f}"})

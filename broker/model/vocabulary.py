@@ -185,6 +185,7 @@ class RecordKind(StrEnum):
     GRANT_GIVEN = "grant_given"
     GRANT_WITHDRAWN = "grant_withdrawn"
     GRANT_USED = "grant_used"
+    DEVICE_DISPUTED = "device_disputed"
     CLOCK_STEPPED = "clock_stepped"
     TAIL_HEALED = "tail_healed"
     EVIDENCE_VIEWED = "evidence_viewed"

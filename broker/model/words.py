@@ -345,6 +345,7 @@ RECORD_KINDS: dict[RecordKind, str] = {
     RecordKind.PROPOSAL_CREATED: "Somebody proposed an act that more than one person must want.",
     RecordKind.PROPOSAL_APPROVED: "One person approved a proposal.",
     RecordKind.PROPOSAL_ENDED: "Enough people approved a proposal, or somebody refused it.",
+    RecordKind.DEVICE_DISPUTED: "Several nodes of a BACnet/SC network say that they are this device: it is not asked.",
     RecordKind.CLOCK_STEPPED: "The clock was set, and all sessions ended.",
     RecordKind.TAIL_HEALED: "The end of the ledger was repaired after a crash.",
     RecordKind.EVIDENCE_VIEWED: "Somebody looked at the evidence.",

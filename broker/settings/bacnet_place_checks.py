@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from broker.model.place import BacnetIpWay, BacnetScWay, virtual_mac
+from broker.settings.bacnet_sc_way import BacnetScEntry
 from broker.settings.findings import Finding, Path, did_you_mean
 from broker.settings.inventory_places import BacnetDeviceEntry, BacnetIpEntry, BbmdEntry, DeviceEntry, SiteEntry
 
@@ -55,10 +56,10 @@ def _bbmd_findings(bbmd: BbmdEntry, lasts: int) -> Iterator[Finding]:
         yield Finding(("ttl_seconds",), f"{lasts} was said before of the same BBMD", "one registration serves all")
 
 
-def bacnet_way_findings(way: BacnetIpEntry) -> Iterator[Finding]:
-    """What is wrong with one way; paths begin at `bacnet_ip`."""
+def bacnet_way_findings(way: BacnetIpEntry | BacnetScEntry) -> Iterator[Finding]:
+    """What is wrong with one way; paths begin at `bacnet_ip` or `bacnet_sc`."""
     if way.network is None and way.address is not None:
-        hint = "network: the number of the network behind the router at host"
+        hint = "network: the number of the network behind the router"
         yield Finding(("address",), "an address is one on a network behind a router", hint)
     if way.network is not None and way.address is None:
         hint = "address: the device's address on that network"

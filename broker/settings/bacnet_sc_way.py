@@ -2,12 +2,12 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
-from broker.model.place import BacnetScWay
+from broker.model.place import BacnetScWay, Segmentation
+from broker.settings.bacnet_fields import Instance, Mac, MaxApdu, NetworkNumber
 from broker.settings.fields import Section, WssUri
 
-Instance = Annotated[int, Field(ge=0, le=4194302)]
 Vmac = Annotated[str, StringConstraints(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$", to_lower=True)]
 
 
@@ -21,10 +21,27 @@ class BacnetScEntry(Section):
     instance: Instance
     """Instance of its device object."""
     vmac: Vmac | None = None
-    """Its VMAC, six octets such as `02:00:00:00:00:d1`; without it, whoever answers for the instance is believed."""
+    """Its VMAC, six octets such as `02:00:00:00:00:d1`; without it, a node that alone answers for the instance is
+    believed.
+    """
+    network: NetworkNumber | None = None
+    """Number of the network behind a router, if the device is behind one (MS/TP, BACnet/IP); `vmac` is the router's."""
+    address: Mac | None = None
+    """The device's address on that network: an MS/TP address such as 12, or octets such as 0x0c."""
+    max_apdu: MaxApdu = 1476
+    """Longest APDU that it takes, in octets."""
+    segmentation: Segmentation = Segmentation.BOTH
+    """Which messages in several segments it can handle."""
 
     def to_model(self) -> BacnetScWay:
         """The way as the rest of the broker knows it."""
         return BacnetScWay(
-            self.hub, self.instance, self.failover_hub or "", bytes.fromhex((self.vmac or "").replace(":", ""))
+            hub=self.hub,
+            instance=self.instance,
+            failover_hub=self.failover_hub or "",
+            vmac=bytes.fromhex((self.vmac or "").replace(":", "")),
+            network=self.network,
+            address=bytes.fromhex(self.address or ""),
+            max_apdu=self.max_apdu,
+            segmentation=self.segmentation,
         )

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from broker.model.place import BacnetIpWay, RtuOverTcpWay, SerialWay, Way, place_name
+from broker.model.place import BacnetIpWay, BacnetScWay, RtuOverTcpWay, SerialWay, Way, place_name
 from broker.settings.bacnet_place_checks import (
     audit_log_findings,
     bacnet_device_findings,
@@ -124,9 +124,10 @@ def _device_findings(device: _Device, names: Names) -> Iterator[Finding]:
         yield Finding(("upstream",), "there must be exactly one way to a device", known)
     else:
         yield from _serial_findings(device)
-    if isinstance(device, BacnetDeviceEntry) and device.upstream.bacnet_ip is not None:
-        found = bacnet_way_findings(device.upstream.bacnet_ip)
-        yield from (finding.under(("upstream", "bacnet_ip")) for finding in found)
+    if isinstance(device, BacnetDeviceEntry):
+        for kind, entry in (("bacnet_ip", device.upstream.bacnet_ip), ("bacnet_sc", device.upstream.bacnet_sc)):
+            found = bacnet_way_findings(entry) if entry is not None else ()
+            yield from (finding.under(("upstream", kind)) for finding in found)
     yield from _budget_findings(device.budget)
 
 
@@ -209,6 +210,8 @@ def _controller(way: Way, device: _Device) -> tuple[object, ...]:
     """What is one controller, however it is described: a unit at a place, or a BACnet address."""
     if isinstance(way, BacnetIpWay):
         return way.host, way.port, way.network, way.address
+    if isinstance(way, BacnetScWay):
+        return way.hub, way.vmac or way.instance, way.network, way.address
     return way, device.upstream_unit_id if isinstance(device, ModbusDeviceEntry) else None
 
 

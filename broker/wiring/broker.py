@@ -62,6 +62,7 @@ from broker.wiring.policy_review import PolicyReview
 from broker.wiring.proposals import proposal_book
 from broker.wiring.proving import prove_again
 from broker.wiring.readiness import ledger_words, readiness
+from broker.wiring.recording import record_dispute
 from broker.wiring.reload import Reload, Sources
 from broker.wiring.requests import request_book
 from broker.wiring.retention import retain
@@ -97,6 +98,7 @@ class Broker:
         self.register = SessionRegister(self.clock, self.ledger, self.desk, random_id, proves)
         self.supervision = Supervision(self.clock, self.ledger, self.desk, self.register, proves)
         self.upstreams = upstreams(settings, inventory, self.clock)
+        self.upstreams.disputed = partial(record_dispute, self.clock, self.ledger)
         self.debts = DebtJournal(Path(settings.state_dir) / "owed.json")
         self.driver = Driver(self.clock, self.ledger, self.desk, self.upstreams.upstream, self.register.end, self.debts)
         self.driver.audits = self.audits = AuditDesk(

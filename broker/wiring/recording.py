@@ -1,9 +1,11 @@
 """Records that are on the disk before anything goes on."""
 
 import asyncio
+import contextlib
 
-from broker.engine.ports import Ledger
+from broker.engine.ports import Clock, Ledger
 from broker.errors import LedgerUnavailableError
+from broker.ledger import records
 
 
 async def record_durably(ledger: Ledger, record: bytes) -> int:
@@ -22,3 +24,10 @@ async def durable(ledger: Ledger) -> None:
     error = await settled
     if error is not None:
         raise error
+
+
+def record_dispute(clock: Clock, ledger: Ledger, device: str, nodes: tuple[bytes, ...]) -> None:
+    """Several nodes, here by their VMACs, say that they are a device; without a ledger it is not asked either."""
+    with contextlib.suppress(LedgerUnavailableError):
+        ledger.append(records.device_disputed(clock.now(), device=device, nodes=[node.hex(":") for node in nodes]))
+        ledger.settle(False, lambda _: None)

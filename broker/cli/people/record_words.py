@@ -252,6 +252,7 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "proposal_created": lambda r: _why(f"{_proposal(r)} by {r.get('by') or 'files of the host'}", r),
     "proposal_approved": lambda r: f"{_proposal(r)} by {r.get('by')}",
     "proposal_ended": lambda r: _why(f"{_proposal(r)} {r.get('as')} by {r.get('by')}", r),
+    "device_disputed": lambda r: f"{r.get('device')}, by {' and '.join(map(str, r.get('nodes') or ()))}",
     "clock_stepped": lambda r: f"by {r.get('step_seconds')} s",
     "tail_healed": lambda r: f"{r.get('dropped_octets')} octets dropped, {r.get('orphans')} orphan intents",
     "evidence_viewed": lambda r: f"{r.get('subject')} looked at {r.get('what')}",

@@ -39,10 +39,11 @@ class Accepted(NamedTuple):
 
 
 class Arrived(NamedTuple):
-    """An NPDU of another node."""
+    """An NPDU of another node, to us alone or (`broadcast`) to all."""
 
     origin: bytes
     npdu: bytes
+    broadcast: bool = False
 
 
 class HangUp(NamedTuple):
@@ -162,7 +163,7 @@ class HubConnection:
         """AB.5.3: what a hub passes on bears the name of its sender, and ours only by the connection."""
         if not message.origin or message.destination not in (b"", BROADCAST):
             return self._nak(message, Nak(ErrorCode.HEADER_ENCODING_ERROR))
-        return [Arrived(message.origin, message.payload)]
+        return [Arrived(message.origin, message.payload, message.destination == BROADCAST)]
 
     def _answer(self, message: ScMessage, function: Function, payload: bytes = b"") -> Send:
         return Send(encode_sc(ScMessage(function, message.id, payload, destination=message.origin)))

@@ -138,7 +138,7 @@ def test_a_hub_that_does_not_read_is_given_up_and_connected_to_again() -> None:
 
 def test_a_fault_of_our_own_with_what_a_hub_sends_ends_one_connection_only() -> None:
     class Faulty(BacnetScPort):
-        def arrived(self, origin: bytes, octets: bytes) -> None:
+        def arrived(self, origin: bytes, octets: bytes, broadcast: bool) -> None:
             raise RuntimeError("a fault")
 
     async def send_something(writer: asyncio.StreamWriter) -> None:

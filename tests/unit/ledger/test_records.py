@@ -271,6 +271,7 @@ def every_kind() -> dict[str, bytes]:
         ),
         request_records.grant_withdrawn(NOW, grant="req-1", reasons=("locked",)),
         request_records.grant_used(NOW, grant="req-1", use="write", session="s", result="claimed"),
+        records.device_disputed(NOW, device="plant/vav-1", nodes=("02:00:00:00:00:d1", "02:00:00:00:00:d2")),
         records.clock_stepped(NOW, step_seconds=-3.25),
         records.tail_healed(NOW, dropped_octets=5, orphans=1),
         records.evidence_viewed(NOW, subject="cy", what="records 0-5"),

@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from broker.model.place import BacnetScWay, place_name
+from broker.model.place import BacnetScWay, Segmentation, place_name
+from broker.settings.bacnet_place_checks import bacnet_way_findings
+from broker.settings.bacnet_sc_way import BacnetScEntry
 from broker.settings.inventory_places import BacnetUpstreamEntry
 from broker.settings.listening import BacnetScListener
 
@@ -27,6 +29,27 @@ def test_a_device_whose_vmac_is_not_given_is_asked_for() -> None:
     (way,) = entry(instance=7).ways()
     assert isinstance(way, BacnetScWay)
     assert way.vmac == b""
+
+
+def test_a_device_behind_a_router_has_its_network_and_its_address_there() -> None:
+    (way,) = entry(
+        instance=7, vmac="02:00:00:00:00:d1", network=20, address="12", max_apdu=480, segmentation="none"
+    ).ways()
+    assert isinstance(way, BacnetScWay)
+    assert (way.network, way.address, way.max_apdu, way.segmentation) == (20, b"\x0c", 480, Segmentation.NONE)
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ({"network": 20}, "the address is needed too"),
+        ({"address": "12"}, "an address is one on a network behind a router"),
+        ({"network": 20, "address": "255"}, "255 is every device"),
+    ],
+)
+def test_half_an_address_behind_a_router_is_refused(keys: dict[str, Any], told: str) -> None:
+    way = BacnetScEntry.model_validate({"hub": "wss://hub.plant.example/", "instance": 7, **keys})
+    assert any(told in finding.message for finding in bacnet_way_findings(way))
 
 
 @pytest.mark.parametrize(
