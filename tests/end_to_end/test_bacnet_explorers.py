@@ -26,13 +26,14 @@ const bbmd = {address: "127.0.0.1:" + process.argv[2]};
 const client = new Bacnet({port: Number(process.argv[3]), interface: "127.0.0.1", broadcastAddress: "127.0.0.1",
                            apduTimeout: 10000});
 const fail = (error) => { console.error(error); process.exit(1); };
-const said = {};
+const said = {notified: {}};
 client.on("error", fail);
 client.on("listening", () => {
   client.registerForeignDevice(bbmd, 60).then(() => client.whoIsThroughBBMD(bbmd)).catch(fail);
 });
 client.on("covNotifyUnconfirmed", (message) => {
-  said.notified = message.payload.monitoredObjectId;
+  said.notified[message.payload.subscriberProcessId] = message.payload.monitoredObjectId;
+  if (Object.keys(said.notified).length < 2) return;
   console.log(JSON.stringify(said));
   process.exit(0);
 });
@@ -46,6 +47,7 @@ client.on("iAm", async ({header, payload}) => {
     await client.writeProperty(device, {type: 2, instance: 1}, 85, [{type: 4, value: 21.5}], {priority: 10});
     said.denied = await client.deviceCommunicationControl(device, 1, 1, {}).catch((error) => String(error));
     await client.subscribeCov(device, {type: 0, instance: 1}, 7, false, false, 60);
+    await client.subscribeProperty(device, {type: 2, instance: 1}, {id: 85, index: 4294967295}, 8, false, false);
   } catch (error) { fail(error); }
 });
 """
@@ -175,14 +177,38 @@ def test_an_explorer_in_node_reads_everything_and_is_told_of_changes(plant: Deve
     assert said["objects"] >= 3
     assert said["properties"] >= 5
     assert "Class:4 - Code:26" in said["denied"]
-    assert said["notified"] == {"type": 0, "instance": 1}
+    assert said["notified"] == {"7": {"type": 0, "instance": 1}, "8": {"type": 2, "instance": 1}}
     written = plant.api().read("plant/vav-2003", "zone-setpoint").body["points"]["zone-setpoint"]["value"]
     assert written == 21.5
     stop(door.link.process, 2)
     itself = plant.eventually("session_closed", reason="leave_over")["session"]
-    (cancelling,) = plant.records("intent", session=itself)
-    assert cancelling["service"] == "subscribe-cov"
-    assert plant.eventually("outcome", intent=cancelling["index"])["result"] == "done"
+    cancelling = plant.records("intent", session=itself)
+    assert sorted(each["service"] for each in cancelling) == ["subscribe-cov", "subscribe-cov-property"]
+    for each in cancelling:
+        assert plant.eventually("outcome", intent=each["index"])["result"] == "done"
+
+
+def test_an_explorer_that_watches_is_told_and_cancels_at_the_device_when_it_stops(
+    plant: Development, doors: object
+) -> None:
+    from bacpypes3.primitivedata import Null, ObjectIdentifier
+
+    door = doors()  # type: ignore[operator]
+
+    async def story() -> None:
+        async with explorer(door.port) as app:
+            device = (await found_by(app, 2003))[2003]
+            async with app.change_of_value(device, ObjectIdentifier(SETPOINT), 7, True, 60) as watched:
+                await app.write_property(device, SETPOINT, PRESENT, 18.5, priority=10)
+                while (await watched.get_value())[1] != 18.5:
+                    pass
+            await app.write_property(device, SETPOINT, PRESENT, Null(()), priority=10)
+
+    asyncio.run(story())
+    session = plant.records("session_opened", listener="tunnel", device="plant/vav-2003")[-1]["session"]
+    asked = plant.records("intent", session=session, service="subscribe-cov")
+    outcomes = [plant.eventually("outcome", intent=each["index"])["result"] for each in asked]
+    assert outcomes == ["done", "done"]
 
 
 def test_a_client_in_rust_subscribes_to_several_properties_at_once(plant: Development, doors: object) -> None:

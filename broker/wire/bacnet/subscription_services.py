@@ -71,7 +71,8 @@ def _terms(taken: Parameters, number: int) -> tuple[Fact, ...]:
         if lifetime is not None:
             raise ParameterError("missing-required-parameter", "a lifetime without choice of confirmation")
         return (("cancels", "true"),)
-    # 13.14.1.1.4: no lifetime, or 0, is one without end.
+    # 13.14.1.1.4: no lifetime, or 0, is one without end. 13.15.1.1.4 has neither, but npm's @bacnet-js/client always
+    # asks so; at the device a lifetime is finite anyway.
     return ("confirmed", str(confirmed).lower()), ("lifetime", str(lifetime or "unlimited"))
 
 
