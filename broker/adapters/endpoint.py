@@ -9,11 +9,12 @@ capable device behind it; each device is further held to its own budget, so a sl
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import cast
 
 from broker.adapters.bacnet_notices import BacnetNotices
+from broker.adapters.field_network import FieldNetwork, shared_budget
 from broker.adapters.lane import DEVICE_DOWN, Job, Lane, Link, Pace
 from broker.engine.ports import Clock
 from broker.model.operation import Relayed
@@ -62,10 +63,12 @@ class Endpoint:
         """Whether requests fail at once because the place could not be reached a moment ago."""
         return not self.links and self.clock.monotonic() < self.down_until
 
-    def add(self, device: Device, notices: BacnetNotices | None = None) -> Lane:
-        """A lane for one more device behind this endpoint."""
-        lane = Lane(device, self, notices)
+    def add(self, device: Device, notices: BacnetNotices | None = None, network: FieldNetwork | None = None) -> Lane:
+        """A lane for one more device behind this endpoint, on that network behind a router there."""
+        lane = Lane(device, self, notices, network)
         self.lanes.append(lane)
+        if network is not None:
+            network.add(lane)
         self._settle_limits()
         return lane
 
@@ -80,6 +83,8 @@ class Endpoint:
         for link in [link for link in self.links if link.job is not None and link.job.lane is lane]:
             link.abort("closed")
         self.lanes.remove(lane)
+        if lane.network is not None:
+            lane.network.remove(lane)
         self._settle_limits()
         if not self.lanes:
             self._disconnect()
@@ -101,7 +106,7 @@ class Endpoint:
             self.pump()
 
     def _settle_limits(self) -> None:
-        limit = self._stated or _shared([lane.budget for lane in self.lanes] or [Budget()])
+        limit = self._stated or shared_budget([lane.budget for lane in self.lanes] or [Budget()])
         self.limit = replace(limit, gap_seconds=max(self._least_gap, limit.gap_seconds))
         ready_at = self._pace.ready_at
         self._pace = Pace(self.limit.operations_per_second, self.limit.gap_seconds)
@@ -114,9 +119,8 @@ class Endpoint:
         self._surplus = len(self.links) > self.limit.connections
         unpaced = self._pace.free and not self._surplus
         for lane in self.lanes:
-            lane.direct = (
-                unpaced and lane.pace.free and lane.budget.connections >= self.limit.connections and not lane.closed
-            )
+            bears_all = lane.budget.connections >= self.limit.connections and lane.network is None
+            lane.direct = unpaced and lane.pace.free and bears_all and not lane.closed
 
     def _close_surplus(self) -> None:
         """Of links beyond a limit that was lowered, close those that are free; the others when their reply is in."""
@@ -165,6 +169,8 @@ class Endpoint:
             now = self.clock.monotonic()
             lane.pace.answered(now)
             self._pace.answered(now)
+            if lane.network is not None:
+                lane.network.over(now)
         if self.queued or self._surplus:
             self.pump()
         job.relayed(relayed)
@@ -174,6 +180,8 @@ class Endpoint:
         lane = job.lane
         lane.in_flight -= 1
         self.operations -= 1
+        if lane.network is not None:
+            lane.network.over(self.clock.monotonic())
         self._expire_later(job)
         if not lane.queue:
             self._turn.appendleft(lane)
@@ -200,6 +208,8 @@ class Endpoint:
             now = self.clock.monotonic()
             job.lane.pace.answered(now)
             self._pace.answered(now)
+            if job.lane.network is not None:
+                job.lane.network.over(now)
         self.pump()
         if job is not None and relayed is not None:
             job.relayed(relayed)
@@ -227,6 +237,8 @@ class Endpoint:
         job.lane.in_flight += 1
         job.lane.pace.sent(now)
         self._pace.sent(now)
+        if job.lane.network is not None:
+            job.lane.network.begun(now)
         self.operations += 1
         self.free.pop().send(job)
 
@@ -238,11 +250,14 @@ class Endpoint:
         for lane in tuple(self._turn):
             if lane.in_flight >= lane.budget.connections:
                 continue
-            if lane.pace.ready_at <= now:
+            ready_at = lane.pace.ready_at
+            if lane.network is not None:
+                ready_at = max(ready_at, lane.network.ready_at())
+            if ready_at <= now:
                 self._turn.remove(lane)
                 self._turn.append(lane)
                 return lane, now
-            earliest = min(earliest, lane.pace.ready_at)
+            earliest = min(earliest, ready_at)
         return None, earliest
 
     def _take(self, lane: Lane) -> Job:
@@ -305,15 +320,3 @@ class Endpoint:
     def _refuse(self, job: Job, relayed: Relayed) -> None:
         """Answer without having sent anything; through the event loop, so never before `relay` has returned."""
         asyncio.get_running_loop().call_soon(job.relayed, relayed)
-
-
-def _shared(budgets: Sequence[Budget]) -> Budget:
-    """As much as the most capable of several devices bears."""
-    rates = [budget.operations_per_second for budget in budgets]
-    return Budget(
-        connections=max(budget.connections for budget in budgets),
-        operations_per_second=0.0 if 0.0 in rates else max(rates),
-        gap_seconds=min(budget.gap_seconds for budget in budgets),
-        idle_seconds=min(budget.idle_seconds for budget in budgets),
-        connect_timeout_seconds=max(budget.connect_timeout_seconds for budget in budgets),
-    )

@@ -11,6 +11,7 @@ from broker.model.vocabulary import Reason, Result
 
 if TYPE_CHECKING:
     from broker.adapters.endpoint import Endpoint
+    from broker.adapters.field_network import FieldNetwork
 
 Answer = Callable[[Relayed], None]
 StillAllowed = Callable[[], str]
@@ -75,13 +76,20 @@ class Lane:
     """The way to one device: implements `Upstream`."""
 
     __slots__ = (
-        *("budget", "closed", "device", "direct", "endpoint", "in_flight", "notices", "pace", "queue", "timeout"),
-        "unit",
+        *("budget", "closed", "device", "direct", "endpoint", "in_flight", "network", "notices", "pace", "queue"),
+        *("timeout", "unit"),
     )
 
-    def __init__(self, device: Device, endpoint: "Endpoint", notices: BacnetNotices | None = None) -> None:
+    def __init__(
+        self,
+        device: Device,
+        endpoint: "Endpoint",
+        notices: BacnetNotices | None = None,
+        network: "FieldNetwork | None" = None,
+    ) -> None:
         self.device = device
         self.endpoint = endpoint
+        self.network = network
         self.budget = device.budget
         self.unit = device.upstream_unit_id
         self.timeout = device.budget.response_timeout_seconds

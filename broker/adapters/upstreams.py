@@ -12,6 +12,7 @@ from broker.adapters.bacnet_registrations import BacnetRegistrations
 from broker.adapters.bacnet_sc import bacnet_sc_opener
 from broker.adapters.bacnet_sc_port import BacnetScPort, ScIdentity
 from broker.adapters.endpoint import Endpoint, OpenLink
+from broker.adapters.field_network import FieldNetwork
 from broker.adapters.lane import Lane
 from broker.adapters.modbus_rtu_over_tcp import rtu_over_tcp_opener
 from broker.adapters.modbus_serial import check_serial, serial_opener, silence_seconds
@@ -22,12 +23,14 @@ from broker.model.place import (
     BacnetIpWay,
     BacnetNetwork,
     BacnetScWay,
+    Budget,
     Device,
     EndpointBudget,
     ModbusTcpWay,
     RtuOverTcpWay,
     SerialWay,
     Way,
+    network_place,
     place_name,
 )
 
@@ -78,8 +81,8 @@ def check_ways(devices: Iterable[Device]) -> None:
 class Upstreams:
     """Keeps one endpoint per place and one lane per device.
 
-    `endpoints` are the budgets of places as a whole, by their `place_name`; without one, a place bears what the most
-    capable device behind it does. `bacnet` is where BACnet/IP devices are asked from, `sc_identity` what the broker is
+    `endpoints` are the budgets of places and of networks behind routers; without one, a place or network bears what the
+    most capable device there does. `bacnet` is where BACnet/IP devices are asked from, `sc_identity` what the broker is
     at BACnet/SC hubs. `disputed` is called with a device's key when several nodes of its network say that they are it.
     """
 
@@ -100,6 +103,7 @@ class Upstreams:
         self._bacnet_port = BacnetIpPort(clock, bacnet)
         self._registrations = BacnetRegistrations(self._bacnet_port)
         self._endpoints: dict[tuple[str, ...], Endpoint] = {}
+        self._networks: dict[tuple[str, int], FieldNetwork] = {}
         self._lanes: dict[str, Lane] = {}
         self._set_up(tuple(devices), endpoints)
 
@@ -155,14 +159,25 @@ class Upstreams:
         self._endpoints = {place: endpoint for place, endpoint in self._endpoints.items() if endpoint.lanes}
         for key, device in wanted.items():
             if key not in self._lanes:
-                self._lanes[key] = self._endpoint(device.way).add(device, self._notices(device.way))
-        stated = {endpoint.at: endpoint.budget for endpoint in endpoints}
-        for endpoint in self._endpoints.values():
-            endpoint.bear(stated.get(endpoint.address))
+                way = device.way
+                self._lanes[key] = self._endpoint(way).add(device, self._notices(way), self._network(way))
+        self._bear({(endpoint.at, endpoint.network): endpoint.budget for endpoint in endpoints})
         for hubs in self._sc_ports.keys() - wanted_hubs:
             task = asyncio.get_running_loop().create_task(self._sc_ports.pop(hubs).close())
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
+
+    def _bear(self, stated: dict[tuple[str, int | None], Budget]) -> None:
+        """Hold places and networks to what is stated for them."""
+        for endpoint in self._endpoints.values():
+            endpoint.bear(stated.get((endpoint.address, None)))
+        self._networks = {place: network for place, network in self._networks.items() if network.lanes}
+        for place, network in self._networks.items():
+            network.bear(stated.get(place))
+
+    def _network(self, way: Way) -> FieldNetwork | None:
+        place = network_place(way)
+        return None if place is None else self._networks.setdefault(place, FieldNetwork())
 
     def _dial(self, hubs: set[tuple[str, ...]]) -> None:
         """Have a way to each of these hubs. Raises ConfigError."""

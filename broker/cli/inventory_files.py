@@ -154,7 +154,7 @@ def _remember(kind: str, raw: Any, names: Names) -> None:
 
 def _key(kind: str, entry: Any) -> str:
     if kind == "endpoints":
-        return str(entry.at)
+        return str(entry.at) if entry.network is None else f"{entry.at} network {entry.network}"
     return f"{entry.site}/{entry.id}" if kind in ("segments", "devices") else str(entry.id)
 
 

@@ -201,6 +201,15 @@ def place_name(way: Way) -> str:
     return f"[{way.host}]:{way.port}" if ":" in way.host else f"{way.host}:{way.port}"
 
 
+def network_place(way: Way) -> tuple[str, int] | None:
+    """The network behind a router that a way leads to, if it does: where the router is (`at` of `EndpointBudget`), and
+    its number, which is unique in an internetwork (6.2.2).
+    """
+    if not isinstance(way, BacnetIpWay | BacnetScWay) or way.network is None:
+        return None
+    return (way.hub if isinstance(way, BacnetScWay) else place_name(way)), way.network
+
+
 def virtual_mac(instance: int) -> bytes:
     """The MAC of a virtual device: its instance in three octets (H.7.2)."""
     return instance.to_bytes(3, "big")
@@ -223,11 +232,13 @@ class Budget:
 class EndpointBudget:
     """What a place bears in all, whoever is behind it; `at` is its `place_name`.
 
-    Queues and response timeouts belong to the devices.
+    With a `network`, what that network behind the router at `at` bears, or behind routers at that BACnet/SC hub: there
+    `connections` are requests outstanding. Queues and response timeouts belong to the devices.
     """
 
     at: str
     budget: Budget
+    network: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ def with_revision(inventory: Inventory) -> Inventory:
         windows=tuple(sorted(inventory.windows, key=_by_form)),
         freezes=tuple(sorted(inventory.freezes, key=_by_form)),
         grants=tuple(sorted(inventory.grants, key=_by_form)),
-        endpoints=tuple(sorted(inventory.endpoints, key=lambda e: e.at)),
+        endpoints=tuple(sorted(inventory.endpoints, key=lambda e: (e.at, e.network or 0))),
         bacnet_networks=tuple(sorted(inventory.bacnet_networks, key=lambda n: n.site)),
     )
     digest = hashlib.sha256(encode_inventory(ordered)).digest()

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from broker.model.place import BacnetIpWay, BacnetScWay, RtuOverTcpWay, SerialWay, Way, place_name
+from broker.model.place import BacnetIpWay, BacnetScWay, RtuOverTcpWay, SerialWay, Way, network_place, place_name
 from broker.settings.bacnet_place_checks import (
     audit_log_findings,
     bacnet_device_findings,
@@ -217,10 +217,15 @@ def _controller(way: Way, device: _Device) -> tuple[object, ...]:
 
 def _endpoint_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:
     """A budget for a place where no device is would hold nobody back, in silence."""
-    ways = {place_name(way): way for device in whole.devices for way in device.upstream.ways()[:1]}
+    every = [way for device in whole.devices for way in device.upstream.ways()[:1]]
+    ways, networks = {place_name(way): way for way in every}, {network_place(way) for way in every}
     for place, endpoint in enumerate(whole.endpoints):
         way = ways.get(endpoint.at)
-        if way is None and "devices" not in names.unreadable:
+        if endpoint.network is not None:
+            if (endpoint.at, endpoint.network) not in networks and "devices" not in names.unreadable:
+                message = f"no device is reached on the network {endpoint.network} behind '{endpoint.at}'"
+                yield Finding(("endpoints", place, "network"), message)
+        elif way is None and "devices" not in names.unreadable:
             message = f"no device is reached at '{endpoint.at}'"
             yield Finding(("endpoints", place, "at"), message, did_you_mean(endpoint.at, ways))
         if isinstance(way, SerialWay | RtuOverTcpWay) and endpoint.budget.connections != 1:

@@ -33,12 +33,14 @@ ListenAddress = Annotated[str, StringConstraints(pattern=r"^([0-9.]+|\[[0-9a-fA-
 
 
 def _place(text: str) -> str:
-    return text if text.startswith("/") else text.lower()
+    return text if text.startswith(("/", "wss:")) else text.lower()
 
 
 EndpointPlace = Annotated[
     str,
-    StringConstraints(pattern=r"^(/[^\x00]{1,200}|(\[[0-9a-fA-F:.]+\]|[^/:\[\]\s]{1,253}):[0-9]{1,5})$"),
+    StringConstraints(
+        pattern=r"^(/[^\x00]{1,200}|wss://[!-~]{1,250}|(\[[0-9a-fA-F:.]+\]|[^/:\[\]\s]{1,253}):[0-9]{1,5})$"
+    ),
     AfterValidator(_place),
 ]
 
@@ -235,10 +237,14 @@ class BudgetEntry(EndpointBudgetEntry):
 
 
 class EndpointEntry(Section):
-    """A place where several devices are reached: a gateway, a device server, a serial line."""
+    """A place where several devices are reached: a gateway, a device server, a line, or a network behind a router."""
 
     at: EndpointPlace
-    """`host:port` as in the devices' `upstream`, an IPv6 address in brackets; or the path of a serial line."""
+    """`host:port` as in the devices' `upstream`, an IPv6 address in brackets; or the path of a serial line; with
+    `network` also the URI of a BACnet/SC hub.
+    """
+    network: NetworkNumber | None = None
+    """The network behind a BACnet router there that the budget is of; `connections` are then requests outstanding."""
     budget: EndpointBudgetEntry
     """What it bears in all; each device behind it is held to its own budget as well."""
     description: Text = ""
@@ -246,7 +252,7 @@ class EndpointEntry(Section):
 
     def to_model(self) -> EndpointBudget:
         """The endpoint's budget as the rest of the broker knows it."""
-        return EndpointBudget(self.at, self.budget.to_model())
+        return EndpointBudget(self.at, self.budget.to_model(), self.network)
 
 
 class _DeviceEntry(Section):

@@ -101,6 +101,8 @@ def _label(text: str) -> str:
 
 
 def _interface(text: str) -> tuple[str, int]:
+    if text.startswith(("ws:", "wss:")):
+        raise argparse.ArgumentTypeError("devices behind a BACnet/SC hub cannot be discovered: describe them by hand")
     address, slash, rest = text.partition("/")
     prefix, _, port = rest.partition(":")
     try:

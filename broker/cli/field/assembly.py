@@ -14,14 +14,17 @@ from broker.cli.field.names import labels
 from broker.cli.field.proposal import ProposedDevice, ProposedPoint, bacnet_device, modbus_device, plain
 from broker.cli.field.yaml_text import inventory_yaml, point_lines
 from broker.cli.people.safe_text import encode_document
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Inventory, ModbusTcpWay, place_name
+from broker.model.place import BacnetAddress, BacnetIpWay, BacnetScWay, Device, Inventory, ModbusTcpWay, place_name
 
 DEFAULT_SEGMENT = "field"
 
 
 @dataclass(frozen=True, slots=True)
 class Proposed:
-    """The proposal; `known` are devices of it that the inventory has."""
+    """The proposal; `known` are devices of it that the inventory has.
+
+    `beyond` are sentences about devices of the site that no such look reaches.
+    """
 
     site: str
     segment: str
@@ -30,6 +33,7 @@ class Proposed:
     known: frozenset[str]
     differences: tuple[Difference, ...]
     looked: Looked
+    beyond: tuple[str, ...] = ()
 
     def yaml(self) -> str:
         """A file of the inventory, to lie beside those that are there."""
@@ -49,6 +53,7 @@ class Proposed:
             "segment": self.segment,
             "partial": self.looked.partial,
             "trouble": self.looked.told_trouble(),
+            "beyond": list(self.beyond),
             "devices": [_document(device, device.id in self.known) for device in self.devices],
             "differences": [difference.document() for difference in self.differences],
             "found": _plain_members([*map(asdict, self.looked.devices), *map(asdict, self.looked.units)]),
@@ -57,6 +62,7 @@ class Proposed:
 
     def _remarks(self) -> Iterator[str]:
         yield from (f"not all there is: {plain(trouble)}" for trouble in self.looked.told_trouble())
+        yield from self.beyond
         yield from (f"{difference.sentence()}" for difference in self.differences)
         for device in self.devices:
             added = {d.point for d in self.differences if d.kind == NEW and d.device == f"{self.site}/{device.id}"}
@@ -86,7 +92,13 @@ class Assembly:
             expected = []
         found = differences(self._present, devices, expected) if self._inventory else []
         known = frozenset(device.id for device in self._present)
-        return Proposed(self._site, self._segment, self._defined(), tuple(devices), known, tuple(found), looked)
+        beyond = tuple(self._beyond()) if isinstance(look, BacnetLook) else ()
+        return Proposed(self._site, self._segment, self._defined(), tuple(devices), known, tuple(found), looked, beyond)
+
+    def _beyond(self) -> Iterator[str]:
+        for device in self._present:
+            if isinstance(device.way, BacnetScWay):
+                yield f"{device.key} is reached over BACnet/SC, where discover cannot look: it was not compared"
 
     def _defined(self) -> tuple[bool, bool]:
         """Whether the inventory has the site, and the segment."""

@@ -44,8 +44,8 @@ def _discover(arguments: argparse.Namespace) -> int:
         told.update(_done(looked))
     proposed = Assembly(arguments.site, arguments.segment, inventory).of(look, looked, points)
     _write(arguments.output, proposed.json() if arguments.format == "json" else proposed.yaml())
-    for difference in proposed.differences:
-        tell(difference.sentence())
+    for sentence in (*proposed.beyond, *(difference.sentence() for difference in proposed.differences)):
+        tell(sentence)
     for trouble in looked.told_trouble():
         tell(f"not all there is: {trouble}")
     return PARTIAL if looked.partial else DIFFERS if proposed.differences else SAME

@@ -204,6 +204,11 @@ def test_an_id_in_two_files_names_both_places(folder: Path) -> None:
             "its own at",
         ),
         ("endpoints: [{at: gateway, budget: {}}]", "at", ""),
+        (
+            "devices:\n" + DEVICE % ("a", 502, "") + "endpoints: [{at: '10.0.0.1:502', network: 20, budget: {}}]",
+            "no device is reached on the network 20 behind '10.0.0.1:502'",
+            "",
+        ),
         ("endpoints: [{at: '10.0.0.1:502', budget: {queue: 3}}]", "unknown key 'queue'", ""),
         ("- a", "the file must be a mapping of lists", "devices"),
         ("devices: {id: a}", "'devices' must be a list", ""),
@@ -224,6 +229,26 @@ def test_the_budget_of_a_gateway_is_read_and_an_unknown_place_is_told_with_line_
     assert stated == (EndpointBudget("10.0.0.1:502", Budget(2, operations_per_second=20.0, gap_seconds=0.005)),)
     write(folder, x=devices + "endpoints:\n  - {at: '10.0.0.2:502', " + budget)
     assert told(folder)[0].startswith("x.yaml:5:10: no device is reached at '10.0.0.2:502'")
+
+
+def test_a_network_behind_a_router_has_a_budget_of_its_own_beside_that_of_the_router(folder: Path) -> None:
+    way = "upstream: {bacnet_ip: {host: 10.0.0.9, instance: 7, network: 20, address: 12}}"
+    hub = "upstream: {bacnet_sc: {hub: 'wss://Hub.example/', instance: 8, network: 30, address: 12}}"
+    devices = "".join(
+        f"  - {{id: {name}, site: plant, segment: hvac, protocol: bacnet, {up}}}\n"
+        for name, up in (("a", way), ("b", hub))
+    )
+    budget = "budget: {connections: 2}}"
+    text = (
+        f"devices:\n{devices}endpoints:\n  - {{at: '10.0.0.9:47808', {budget}\n"
+        f"  - {{at: '10.0.0.9:47808', network: 20, {budget}\n  - {{at: 'wss://Hub.example/', network: 30, {budget}\n"
+    )
+    stated = load_inventory(write(folder, x=text)).endpoints
+    assert [(each.at, each.network, each.budget.connections) for each in stated] == [
+        ("10.0.0.9:47808", None, 2),
+        ("10.0.0.9:47808", 20, 2),
+        ("wss://Hub.example/", 30, 2),
+    ]
 
 
 def test_a_place_in_brackets_or_of_other_case_is_the_devices(folder: Path) -> None:

@@ -1,6 +1,8 @@
 """What is proposed: ids, classes of writes, limits; and a file that the loader takes, whatever devices say."""
 
+import argparse
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -9,12 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.cli.config_files import load_inventory
+from broker.cli.field.arguments import describe
 from broker.cli.field.assembly import Assembly, Proposed
 from broker.cli.field.looking import BacnetLook, Looked
 from broker.cli.field.names import label, labels
 from broker.cli.inventory_files import read_inventory
 from broker.model.field import Bounds, FieldAddress, FoundDevice, FoundObject
-from broker.model.place import BacnetIpWay, Inventory, Point, Segmentation
+from broker.model.place import BacnetIpWay, BacnetScWay, Inventory, Point, Segmentation
 from broker.model.vocabulary import Action
 
 LOOK = BacnetLook("192.0.2.1/24", 47808, 0, 4194302, (), (), "", Bounds())
@@ -262,3 +265,21 @@ def test_known_devices_and_points_keep_their_ids_and_are_not_proposed_anew(tmp_p
     whole = load_inventory(tmp_path)  # beside what is there
     assert [each.id for each in whole.devices] == ["air-handler", "ahu-1"] or len(whole.devices) == 2
     assert "sp-analog-input-1" in found.yaml()
+
+
+def test_devices_that_are_reached_over_bacnet_sc_are_named_and_neither_gone_nor_changed(tmp_path: Path) -> None:
+    before = loaded(tmp_path / "before", proposed(device()).yaml())
+    way = BacnetScWay("wss://hub.plant.example/", 2002)
+    behind = replace(before.devices[0], id="vav-9", way=way)
+    found = proposed(device(), inventory=replace(before, devices=(*before.devices, behind)))
+    sentence = "plant/vav-9 is reached over BACnet/SC, where discover cannot look: it was not compared"
+    assert (found.beyond, found.differences) == ((sentence,), ())
+    assert f"# {sentence}" in found.yaml()
+    assert sentence in found.json()
+
+
+def test_a_hub_is_no_interface_to_look_from() -> None:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    describe(parser)
+    with pytest.raises(argparse.ArgumentError, match="BACnet/SC hub cannot be discovered"):
+        parser.parse_args(["--site", "plant", "--interface", "wss://hub.plant.example/"])
