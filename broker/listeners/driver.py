@@ -179,9 +179,8 @@ class Driver:
                 index = self._ledger.append(record, intent=True)
                 why = " ".join((*command.reasons, *(() if decisions[place].allow else decisions[place].reasons)))
                 fared.append(Fared(place, index, Result.DENIED, why, decisions[place].id))
-                self._ledger.append(
-                    operation_records.outcome(now, intent=index, result=Result.DENIED, code=command.code)
-                )
+                code = command.code or next(iter(command.reasons), "")
+                self._ledger.append(operation_records.outcome(now, intent=index, result=Result.DENIED, code=code))
         except LedgerUnavailableError:
             self._desk.quota.suppress(session.subject.id, now)
             return None

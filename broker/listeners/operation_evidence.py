@@ -55,5 +55,5 @@ def _written(operation: Operation) -> tuple[str, ...]:
 
 
 def _of_points(operation: Operation, values: Pairs) -> Pairs:
-    touched = {touch.point.id for touch in operation.touches}
-    return tuple((point, value) for point, value in values if point in touched)
+    own = {touch.point.id for touch in operation.touches} | {str(operation.address)}
+    return tuple((name, value) for name, value in values if name in own)

@@ -46,7 +46,14 @@ def rusty_devices(*instances: int, made: Callable[[Any], None] = lambda server: 
     loop.close()
 
 
-def write_site(folder: Path, ports: list[int], *instances: int, audit_log: int | None = None, **others: Any) -> Path:
+def write_site(
+    folder: Path,
+    ports: list[int],
+    *instances: int,
+    audit_log: int | None = None,
+    criticality: str = "low",
+    **others: Any,
+) -> Path:
     """The inventory of site `plant` with these devices (`vav-INSTANCE`) and its BACnet network; what is written to a
     setpoint is released when access ends. `audit_log` is the instance that is told who did what.
     """
@@ -55,6 +62,7 @@ def write_site(folder: Path, ports: list[int], *instances: int, audit_log: int |
     ]
     for device in devices:
         device["points"][0]["on_leave"] = "release"
+        device["criticality"] = criticality
     network = {"network": NETWORK} | ({} if audit_log is None else {"audit_log": f"vav-{audit_log}"})
     return write_inventory(folder, devices, sites=[{"id": "plant", "bacnet": network}], **others)
 

@@ -140,6 +140,14 @@ def _place(record: Document) -> str:
     return f" (operation {place + 1} of its request)" if isinstance(place, int) else ""
 
 
+def _read(record: Document, name: str) -> str:
+    """`, before zone-setpoint = 20`: what was read."""
+    values = record.get(name)
+    if not isinstance(values, dict) or not values:
+        return ""
+    return f", {name} {', '.join(f'{point} = {value}' for point, value in values.items())}"
+
+
 def _leave(record: Document) -> str:
     """Whose, where and why, and each point."""
     points = record.get("points")
@@ -156,6 +164,7 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "decision": _decision,
     "intent": lambda r: (
         f"{r.get('service', '')}{_place(r)} by decision record {r.get('decision')}, session {r.get('session')}"
+        + _read(r, "before")
     ),
     "cov_counted": lambda r: (
         f"{r.get('object')} {r.get('property', '')}".rstrip()
@@ -165,7 +174,9 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "audit_log_missed": lambda r: (
         f"{r.get('device') or r.get('site')}: told of {r.get('told')}, not of {r.get('lost')}: {r.get('why')}"
     ),
-    "outcome": lambda r: f"intent {r.get('intent')}: {r.get('result', '')} {r.get('code', '')}".rstrip(),
+    "outcome": lambda r: (
+        f"intent {r.get('intent')}: {r.get('result', '')} {r.get('code', '')}".rstrip() + _read(r, "after")
+    ),
     "session_opened": lambda r: (
         f"{r.get('session')}: {_of(r, 'subject', 'id')} on {r.get('device')} through {r.get('listener')} "
         f"from {r.get('peer')}"

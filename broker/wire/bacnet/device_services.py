@@ -1,6 +1,7 @@
 """Services about a whole device: communication, restart, time, private transfer and messages (16.1 to 16.8, 16.11)."""
 
-from broker.wire.bacnet.items import Contents, Fact
+from broker.wire.bacnet.encoding import encode_tags
+from broker.wire.bacnet.items import Contents, Fact, digest_of
 from broker.wire.bacnet.parameters import Parameters, out_of_range
 from broker.wire.bacnet.property_services import date_time
 
@@ -42,11 +43,17 @@ def time_synchronization(taken: Parameters) -> Contents:
 
 
 def private_transfer(taken: Parameters) -> Contents:
-    """ConfirmedPrivateTransfer and UnconfirmedPrivateTransfer (16.2, 16.3): of a vendor's own meaning."""
+    """ConfirmedPrivateTransfer and UnconfirmedPrivateTransfer (16.2, 16.3): of a vendor's own meaning.
+
+    Nobody can say what its parameters mean, nor show them to anybody; how many octets they are, and which, can be said.
+    """
     vendor, number = taken.unsigned(0, 0xFFFF), taken.unsigned(1)
     carried = taken.values(2) if taken.comes(2, "opening") else None
-    facts = (("vendor-identifier", str(vendor)), ("service-number", str(number)))
-    return (), facts if carried is None else (*facts, ("parameters", "present"))
+    facts: tuple[Fact, ...] = (("vendor-identifier", str(vendor)), ("service-number", str(number)))
+    if carried is not None:
+        octets = encode_tags(carried)
+        facts += (("parameters", "present"), ("octets", str(len(octets))), ("digest", digest_of(octets)))
+    return (), facts
 
 
 def text_message(taken: Parameters) -> Contents:

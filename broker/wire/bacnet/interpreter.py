@@ -36,7 +36,7 @@ _MOST_REMEMBERED_OPERATIONS = 20
 """What is larger costs more to keep than it saves: a client may send any number of different ones."""
 _MOST_LOOKS = 1024
 _MULTIPLE = ("read-property-multiple", "write-property-multiple")
-_WRITES = ("write-property", "write-property-multiple")
+_HAVE_BEFORE = ("write-property", "write-property-multiple", "add-list-element", "remove-list-element")
 _ONE_BY_ONE = ("read-property-multiple", "no")
 _NEED_PASSWORD = ("device-communication-control", "reinitialize-device")
 _PASSWORD = ("password", "present")
@@ -130,7 +130,7 @@ def _request(device: Device, head: bytes, decoded: Decoded) -> Request:
         _check_whole(items)
         operations = (places.whole(decoded, _at(device, items)),)
     shown = head + octets.removesuffix(decoded.secret)
-    before = _before(device, places, items) if decoded.service in _WRITES else None
+    before = _before(device, places, items) if decoded.service in _HAVE_BEFORE else None
     return Request(operations, head + octets, _digest(shown), before=before)
 
 

@@ -1,5 +1,7 @@
 """What a message asks or tells, in the standard's words: one item is one operation."""
 
+from base64 import urlsafe_b64encode
+from hashlib import sha256
 from typing import NamedTuple
 
 from broker.wire.bacnet.tags import Tag
@@ -44,6 +46,11 @@ class Decoded(NamedTuple):
     def __repr__(self) -> str:
         """Without octets, which may hold a password."""
         return f"Decoded({self.service!r}, {self.items!r}, facts={self.facts!r})"
+
+
+def digest_of(octets: bytes) -> str:
+    """The base64url SHA-256 of octets that are told of and not shown."""
+    return urlsafe_b64encode(sha256(octets).digest()).rstrip(b"=").decode()
 
 
 Contents = tuple[tuple[Item, ...], tuple[Fact, ...]]

@@ -14,6 +14,7 @@ from broker.wire.bacnet.acknowledgements import SIMPLE, acknowledged
 from broker.wire.bacnet.apdu import AbortReason
 from broker.wire.bacnet.device_errors import decode_refusal
 from broker.wire.bacnet.encoding import closing, encode_tags, opening
+from broker.wire.bacnet.places import raw_values
 from broker.wire.bacnet.references import Reference, reference_of
 from broker.wire.bacnet.replies import (
     Reported,
@@ -24,7 +25,7 @@ from broker.wire.bacnet.replies import (
 )
 from broker.wire.bacnet.services import decode_confirmed
 from broker.wire.bacnet.standard import error_text, word_of
-from broker.wire.bacnet.tags import decode_tags
+from broker.wire.bacnet.tags import Tag, decode_tags
 from broker.wire.bacnet.values import text_of_value
 
 SIMPLE_ACK, COMPLEX_ACK, ERROR, REJECT, ABORT = 0x20, 0x30, 0x50, 0x60, 0x70  # 20.1.1, first octet of a bare APDU
@@ -69,15 +70,20 @@ def judge(request: Request, reply: bytes) -> Relayed:
 
 
 def told(request: Request, reply: bytes) -> Iterator[tuple[str, str, str]]:
-    """What an accepted bare reply says of each point: its id, `value` or `error`, and which."""
+    """What an accepted bare reply says of each point: its id, `value` or `error`, and which.
+
+    Of a property that no point is it is the same under its address (`notification-class,1 priority[1]`).
+    """
     if reply[0] != COMPLEX_ACK or reply[1] not in (READ, READ_MULTIPLE):
         return
     for operation, each in zip(request.operations, _reported(reply[1], reply[2:]), strict=True):
         asked = _property(operation)
-        points = [touch.point for touch in operation.touches if _tells(asked, touch.point)]
-        word, text = _text(asked, each) if points else ("", "")
-        for point in points:
-            yield point.id, word, text
+        points = [touch.point.id for touch in operation.touches if _tells(asked, touch.point)]
+        word, text = _text(asked, each)
+        if not points and text == UNREADABLE:
+            word, text = _raw_text(each.values)
+        for name in points or (str(asked),):
+            yield name, word, text
 
 
 def _tells(asked: BacnetProperty, point: Point) -> bool:
@@ -163,6 +169,13 @@ def _text(asked: BacnetProperty, reported: Reported) -> tuple[str, str]:
         return "error", error_text(*reported.error)
     try:
         return "value", text_of_value(asked.object_type, asked.property or "", asked.index, reported.values)
+    except FrameError:
+        return "error", UNREADABLE
+
+
+def _raw_text(values: Sequence[Tag]) -> tuple[str, str]:
+    try:
+        return "value", " ".join(raw_values(values))
     except FrameError:
         return "error", UNREADABLE
 

@@ -1,6 +1,6 @@
 """Services about whole objects: creating, deleting, files, and who is and has what (14, 15.3, 15.4, 16.9, 16.10)."""
 
-from broker.wire.bacnet.items import Contents, Fact, Item
+from broker.wire.bacnet.items import Contents, Fact, Item, digest_of
 from broker.wire.bacnet.parameters import ParameterError, Parameters, out_of_range
 from broker.wire.bacnet.property_services import property_values
 from broker.wire.bacnet.references import LARGEST_INSTANCE
@@ -53,13 +53,14 @@ def atomic_write_file(taken: Parameters) -> Contents:
     taken.opening(number)
     start = taken.plain_signed()
     if number == 0:
-        octets = count = len(taken.plain_octets())
+        octets = taken.plain_octets()
+        count = len(octets)
     else:
         count = taken.plain_unsigned(MOST_FILE_RECORDS)
-        octets = sum(len(taken.plain_octets()) for _ in range(count))
+        octets = b"".join(taken.plain_octets() for _ in range(count))
     taken.closing(number)
     facts = (("access", _ACCESS[number]), ("file-start", str(start)), ("file-count", str(count)))
-    return (item,), (*facts, ("octets", str(octets)))
+    return (item,), (*facts, ("octets", str(len(octets))), ("digest", digest_of(octets)))
 
 
 _ACCESS = ("stream", "record")

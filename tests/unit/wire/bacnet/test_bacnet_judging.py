@@ -8,6 +8,7 @@ from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Relayed, Request, Touch
 from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
 from broker.model.vocabulary import Action, Result
+from broker.wire.bacnet.interpreter import interpret
 from broker.wire.bacnet.judging import judge
 from broker.wire.bacnet.meaning import compose_read, compose_write, values_of
 from broker.wire.bacnet.replies import decode_read_property_ack
@@ -50,6 +51,17 @@ def test_values_come_with_the_reply_and_the_reply_is_what_the_device_said() -> N
     relayed = judge(SEVERAL, reply := read_reply(SEVERAL, "20", "21.5", "0"))
     assert relayed == Relayed(Result.DONE, reply)
     assert values_of(DEVICE, SEVERAL, reply) == (("p1", "20"), ("p2", "21.5"), ("p3", "0"))
+
+
+def test_what_a_property_holds_that_no_point_is_comes_under_its_address_lists_and_arrays_too() -> None:
+    element = interpret(DEVICE, bytes.fromhex("000c0c03c00001195629 01".replace(" ", "")))
+    reply = b"\x30\x0c" + element.payload[2:] + bytes.fromhex("3e21073f")
+    assert values_of(DEVICE, element, reply) == (("notification-class,1 priority[1]", "7"),)
+    recipients = interpret(DEVICE, bytes.fromhex("000c0c03c000011966"))
+    listed = "820100 b400000000 b4173b3b63 0c02000009 2101 10 8205e0".replace(" ", "")
+    reply = b"\x30\x0c" + recipients.payload[2:] + bytes.fromhex(f"3e{listed}3f")
+    said = "0000000 00:00:00.00 23:59:59.99 0x0c02000009 1 false 111"
+    assert values_of(DEVICE, recipients, reply) == (("notification-class,1 recipient-list", said),)
 
 
 def test_an_error_inside_a_reply_is_the_outcome_of_its_operation_alone() -> None:
