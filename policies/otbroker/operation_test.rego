@@ -241,6 +241,15 @@ test_writes_to_high_devices_need_the_value_before if {
 	operation.decision.obligations == [] with input as given.changed(given.operation(given.view), high)
 }
 
+test_what_is_about_no_property_has_no_value_before if {
+	high := {"device": {"criticality": "high"}}
+	element := given.changed(given.commanding, {"service": "add-list-element", "action": "config"})
+	restart := given.changed(element, {"service": "reinitialize-device", "address": {"property": null}})
+	grants := [given.changed(given.grants[1], {"actions": ["config"], "points": []})]
+	operation.decision.obligations == ["before_value"] with input as given.changed(granted(element, grants), high)
+	operation.decision.obligations == [] with input as given.changed(granted(restart, grants), high)
+}
+
 test_a_write_to_a_marked_point_obliges_to_undo_it if {
 	obliged({"on_leave": "restore"}) == ["restore"]
 	obliged({"on_leave": "release"}) == ["release"]
