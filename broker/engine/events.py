@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from broker.engine.sessions import Session
 from broker.model.decision import Decision
 from broker.model.operation import Relayed, Request
+from broker.model.place import Point
 
 
 @dataclass(slots=True)
@@ -59,6 +60,29 @@ class Partly:
     finding: Finding
     denied_places: tuple[int, ...]
     decisions: tuple[Decision, ...]
+
+
+@dataclass(slots=True)
+class Listed:
+    """The operations at `places` ask for the list of a device's objects, which the broker makes of these `points`;
+    `finding` is what came of the others, None if there are none. They alone were denied or sent.
+    """
+
+    points: tuple[Point, ...]
+    places: tuple[int, ...]
+    finding: Finding | Partly | None
+
+
+@dataclass(slots=True)
+class Further:
+    """What came of a request, and of `request`: what its answer gave reason to ask as well."""
+
+    first: Finding | Partly | Listed
+    request: Request
+    finding: Finding | Partly
+
+
+Explored = Finding | Partly | Listed | Further
 
 
 @dataclass(slots=True)

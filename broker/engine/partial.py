@@ -32,6 +32,13 @@ def exchange_each(
     write. What waits for a person waits whole.
     """
     decisions = yield from decide(session, request)
+    return (yield from carry_out_each(session, request, decisions, narrowed))
+
+
+def carry_out_each(
+    session: Session, request: Request, decisions: tuple[Decision, ...], narrowed: Narrowed
+) -> Generator[Command, object, Finding | Partly]:
+    """The same once it is decided."""
     denied = tuple(place for place, decision in enumerate(decisions) if not decision.allow)
     if not denied:
         if request.writes or len(decisions) == 1:
@@ -39,14 +46,21 @@ def exchange_each(
         return (yield from _carry_out_view(session, request, decisions, narrowed))
     if request.writes or len(denied) == len(decisions) or _concerns_persons(decisions):
         return (yield from deny(session, request, decisions))
-    return (yield from _carry_out_rest(session, request, decisions, denied, narrowed))
+    return (yield from carry_out_rest(session, request, decisions, denied, narrowed))
 
 
-def _carry_out_rest(
-    session: Session, request: Request, decisions: tuple[Decision, ...], denied: Places, narrowed: Narrowed
+def carry_out_rest(
+    session: Session,
+    request: Request,
+    decisions: tuple[Decision, ...],
+    denied: Places,
+    narrowed: Narrowed,
+    answered: Places = (),
 ) -> Generator[Command, object, Partly]:
-    yield RecordDenial(session, request, decisions, places=denied)
-    left = tuple(place for place, decision in enumerate(decisions) if decision.allow)
+    """Record what of a view is denied, and carry out the rest but what is `answered` in another way."""
+    if denied:
+        yield RecordDenial(session, request, decisions, places=denied)
+    left = tuple(place for place in range(len(decisions)) if place not in denied and place not in answered)
     rest = replace(narrowed(request, left), part_of=request.digest)
     finding = yield from _carry_out_view(session, rest, tuple(decisions[place] for place in left), narrowed)
     return Partly(finding, denied, decisions)

@@ -4,9 +4,8 @@ What was allowed and could not be carried out is an Abort: a client must not tak
 for a denial. Explorers do not repeat what was aborted by themselves.
 """
 
-from broker.engine.events import Answered, Finding, Partly, Refused
+from broker.engine.events import Answered, Refused
 from broker.errors import FrameError
-from broker.model.place import Device
 from broker.model.vocabulary import Reason, Result
 from broker.wire.bacnet import refusal
 from broker.wire.bacnet.apdu import AbortReason, Kind
@@ -29,18 +28,6 @@ _RELAYED = {
 _PASSED_ON = frozenset({Result.DONE, Result.DEVICE_REFUSED})
 
 
-def finding_reply(bare: bytes, device: Device, finding: Finding | Partly) -> bytes:
-    """The bare reply for what came of a bare request to a device."""
-    denied = finding.denied_places if isinstance(finding, Partly) else ()
-    answered = finding.finding if isinstance(finding, Partly) else finding
-    if isinstance(answered, Refused):
-        return refused_reply(bare, answered)
-    failure = _failure(answered)
-    if failure is not None:
-        return _aborted(failure)
-    return refusal.composed_reply(bare, device, denied, answered.relayed.payload)
-
-
 def refused_reply(bare: bytes, refused: Refused) -> bytes:
     """The bare reply to a request of which nothing was sent."""
     allowed = bool(refused.decisions) and all(decision.allow for decision in refused.decisions)
@@ -55,6 +42,12 @@ def refused_reply(bare: bytes, refused: Refused) -> bytes:
 def frame_reply(bare: bytes, error: FrameError) -> bytes:
     """The bare reply to a request that is not acceptable."""
     return refusal.frame_reply(bare, error.code, getattr(error, "reject", "invalid-tag"))
+
+
+def failed_reply(answered: Answered) -> bytes | None:
+    """The bare reply where what the device said cannot be passed on; None if it can."""
+    failure = _failure(answered)
+    return None if failure is None else _aborted(failure)
 
 
 def _aborted(reason: AbortReason) -> bytes:

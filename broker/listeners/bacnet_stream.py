@@ -6,19 +6,22 @@ first; what one session loses, the others keep. A stream without any session end
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from functools import partial
 
 from broker.engine.bacnet_conversation import Asked, BacnetConversation, Malformed, Station, Told
-from broker.engine.events import Finding, Partly, Refused
+from broker.engine.commands import Command
+from broker.engine.events import Explored, Refused
+from broker.engine.further import exchange_further
 from broker.engine.in_force import InForce, VirtualNetwork
-from broker.engine.object_list import Seen, list_objects
+from broker.engine.object_list import list_objects
 from broker.engine.partial import exchange_each
 from broker.engine.sessions import Session
 from broker.errors import FrameError
+from broker.listeners.bacnet_answers import asks_for_more, denials, finding_reply, further_request
 from broker.listeners.bacnet_discovery import Discovery
-from broker.listeners.bacnet_refusals import finding_reply, frame_reply, refused_reply
+from broker.listeners.bacnet_refusals import frame_reply, refused_reply
 from broker.listeners.bacnet_shares import SegmentShares
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.cov_requests import SERVICES
@@ -32,7 +35,7 @@ from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
 from broker.wire.bacnet.interpreter import may_hold_password, narrowed
-from broker.wire.bacnet.object_list import asks_for_list, encode_list, reads_of
+from broker.wire.bacnet.object_list import asked_for_list, reads_of
 
 MOST_WAITING_FOR_SESSION = 64
 REFUSED_SECONDS = 2.0
@@ -294,33 +297,32 @@ class BacnetStream:
             self._refuse_frame(session.device, error.code, asked.bare)
             self._conversation.answer(asked, frame_reply(asked.bare, error), self._loop.time())
             return
-        answer = partial(self._answer, asked, session.device)
+        answer = partial(self._answer, asked, session.device, request)
         if request.operations[0].service in SERVICES:
             client = _Subscriber(self, asked.key.station, session.device)
             self._floor.cov.take(session, client, request, answer)
             return
-        if asks_for_list(request, session.device):
-            granted = self._floor.points_granted(self._subject, session.device)
-            steps = list_objects(session, request, reads_of(session.device, granted))
-            self._floor.driver.run(session, steps, partial(self._list, asked, request, session.device))
-            return
-        self._floor.driver.run(session, exchange_each(session, request, narrowed), answer)
+        self._floor.driver.run(session, self._steps(session, request, asked.bare), answer)
 
-    def _answer(self, asked: Asked, device: Device, finding: Finding | Partly) -> None:
-        if isinstance(finding, Refused):
-            self._outside.denied(device, finding)
-        elif isinstance(finding, Partly):
-            self._outside.denied(device, _of_part(finding))
-        if not self._gone:
-            self._conversation.answer(asked, finding_reply(asked.bare, device, finding), self._loop.time())
-            self._flush()
-
-    def _list(self, asked: Asked, request: Request, device: Device, found: Finding | Seen) -> None:
-        if isinstance(found, Seen):
-            self._conversation.answer(asked, encode_list(request, found.points), self._loop.time())
-            self._flush()
+    def _steps(self, session: Session, request: Request, bare: bytes) -> Generator[Command, object, Explored]:
+        """The way of this request."""
+        device = session.device
+        if places := asked_for_list(request, device):
+            granted = self._floor.points_granted(self._subject, device)
+            steps = list_objects(session, request, places, reads_of(device, granted), narrowed)
         else:
-            self._answer(asked, device, found)
+            steps = exchange_each(session, request, narrowed)
+        if not asks_for_more(bare, request):
+            return steps
+        further = partial(further_request, self._floor.interpreters.bacnet(device), bare, device, request)
+        return exchange_further(session, steps, further, narrowed)
+
+    def _answer(self, asked: Asked, device: Device, request: Request, found: Explored) -> None:
+        for refused in denials(found):
+            self._outside.denied(device, refused)
+        if not self._gone:
+            self._conversation.answer(asked, finding_reply(asked.bare, device, request, found), self._loop.time())
+            self._flush()
 
     def _refuse(self, asked: Asked, refused: Refused) -> None:
         self._outside.denied(asked.device, refused)
@@ -380,9 +382,3 @@ class BacnetStream:
         if not self._gone:
             self._conversation.tick(self._loop.time())
             self._flush()
-
-
-def _of_part(partly: Partly) -> Refused:
-    """The denied part of a request by itself."""
-    denied = tuple(partly.decisions[place] for place in partly.denied_places)
-    return Refused(tuple(dict.fromkeys(reason for each in denied for reason in each.reasons)), denied)

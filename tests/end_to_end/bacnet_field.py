@@ -2,6 +2,8 @@
 
 import asyncio
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -44,6 +46,23 @@ def rusty_devices(*instances: int, made: Callable[[Any], None] = lambda server: 
     loop.call_soon_threadsafe(loop.stop)
     thread.join(5)
     loop.close()
+
+
+@contextmanager
+def noted_device(instance: int) -> Iterator[int]:
+    """A device of bacpypes3 whose analog-input 1 has a property of its maker's (5120); its port."""
+    pytest.importorskip("bacpypes3", reason="needs bacpypes3")
+    port = free_port()
+    program = Path(__file__).parents[1] / "peers" / "noted_device.py"
+    device = subprocess.Popen(
+        [sys.executable, str(program), str(port), str(instance)], stdout=subprocess.PIPE, text=True
+    )
+    assert device.stdout is not None
+    assert device.stdout.readline() == "ready\n"
+    yield port
+    device.terminate()
+    device.wait(5)
+    device.stdout.close()
 
 
 def write_site(

@@ -28,6 +28,12 @@ POINTS = [
     },
     {"id": "wide", "table": "holding-register", "address": 30, "type": "uint32", "unit": "kWh", "action": "adjust"},
 ]
+EVERYWHERE = {"sites": ["plant"]}
+GRANTS = [
+    {"id": "ana-view", "subjects": [ANA], "scope": EVERYWHERE, "actions": ["view", "discover"]},
+    {"id": "ana-adjust", "subjects": [ANA], "scope": EVERYWHERE, "actions": ["adjust"]},
+    {"id": "bms-view", "subjects": [BMS], "scope": EVERYWHERE, "actions": ["view", "discover"]},
+]
 
 
 def honest(connection: socket.socket, asked: Reply) -> None:
@@ -133,7 +139,6 @@ def write_inventory(
     """Site `plant` with these devices; ana may view and adjust, bms may view. `others` replace whole lists."""
     folder.mkdir(parents=True, exist_ok=True)
     opened = datetime.now(UTC).replace(tzinfo=None, microsecond=0) - timedelta(seconds=1)
-    everywhere = {"sites": ["plant"]}
     document = {
         "sites": [{"id": "plant"}],
         "segments": [{"id": "hvac", "site": "plant"}],
@@ -141,17 +146,13 @@ def write_inventory(
         "windows": [
             {
                 "id": "maintenance",
-                "scope": everywhere,
+                "scope": EVERYWHERE,
                 "starts": opened.isoformat(),
                 "zone": "UTC",
                 "duration": f"PT{window_seconds + 1}S",
             }
         ],
-        "grants": [
-            {"id": "ana-view", "subjects": [ANA], "scope": everywhere, "actions": ["view", "discover"]},
-            {"id": "ana-adjust", "subjects": [ANA], "scope": everywhere, "actions": ["adjust"]},
-            {"id": "bms-view", "subjects": [BMS], "scope": everywhere, "actions": ["view", "discover"]},
-        ],
+        "grants": GRANTS,
         **others,
     }
     temporary = folder / ".plant.json"

@@ -7,17 +7,28 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from broker.wire.bacnet.services import decode_confirmed
 from broker.wire.bacnet.values import text_of_value
-from tests.end_to_end.bacnet_field import NETWORK, explorer, found_by, free_port, rusty_devices, write_site
+from tests.end_to_end.bacnet_field import (
+    NETWORK,
+    explorer,
+    found_by,
+    free_port,
+    noted_device,
+    rusty_devices,
+    write_site,
+)
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import Development
+from tests.end_to_end.devices import GRANTS
 from tests.end_to_end.next_door import NextDoor, next_door
 from tests.integration.otb.conftest import Connected, stop
 
+ELI = "eli@plant.example"
 SETPOINT, TEMPERATURE, PRESENT = "analog-value,1", "analog-input,1", "present-value"
 NODE_MODULE = Path(__file__).parents[1] / "peers" / "node_modules" / "@bacnet-js" / "client"
 NODE = """
@@ -55,8 +66,10 @@ client.on("iAm", async ({header, payload}) => {
 
 @pytest.fixture(scope="module")
 def plant(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Development]:
-    with rusty_devices(2002, 2003) as ports:
-        folder = write_site(tmp_path_factory.mktemp("inventory"), ports, 2002, 2003)
+    with rusty_devices(2002, 2003) as ports, noted_device(2004) as noted:
+        points = {"id": "eli-points", "subjects": [ELI], "points": ["zone-temp"], "actions": ["view", "discover"]}
+        grants = [*GRANTS, {**points, "scope": {"devices": ["plant/vav-2003"]}}]
+        folder = write_site(tmp_path_factory.mktemp("inventory"), [*ports, noted], 2002, 2003, 2004, grants=grants)
         yield start_shared("--inventory", str(folder))
 
 
@@ -88,7 +101,7 @@ def test_an_explorer_finds_reads_and_writes_and_each_is_recorded(plant: Developm
     async def story() -> None:
         async with explorer(door.port) as app:
             found = await found_by(app, 2002, 2003)
-            assert {str(address) for address in found.values()} == {f"{NETWORK}:0x0007d2", f"{NETWORK}:0x0007d3"}
+            assert [str(found[instance]) for instance in (2002, 2003)] == [f"{NETWORK}:0x0007d2", f"{NETWORK}:0x0007d3"]
             assert await app.read_property(found[2002], TEMPERATURE, PRESENT) == 22.5
             await app.write_property(found[2002], SETPOINT, PRESENT, 20.5, priority=10)
             assert await app.read_property(found[2002], SETPOINT, PRESENT) == 20.5
@@ -160,6 +173,48 @@ def test_a_service_that_may_only_look_finds_and_reads_and_writes_nothing(plant: 
 
     asyncio.run(story())
     assert door.link.event("denied")["device"] == "plant/vav-2003"
+
+
+def test_all_of_an_object_brings_what_its_maker_added_and_each_is_decided(plant: Development, doors: object) -> None:
+    from bacpypes3.apdu import PropertyReference, ReadAccessSpecification, ReadPropertyMultipleRequest
+    from bacpypes3.primitivedata import CharacterString
+
+    door = doors()  # type: ignore[operator]
+
+    async def story() -> dict[int, Any]:
+        async with explorer(door.port) as app:
+            wanted = ReadAccessSpecification(
+                objectIdentifier=TEMPERATURE, listOfPropertyReferences=[PropertyReference(propertyIdentifier="all")]
+            )
+            request = ReadPropertyMultipleRequest(listOfReadAccessSpecs=[wanted])
+            request.pduDestination = (await found_by(app, 2004))[2004]
+            results = (await app.request(request)).listOfReadAccessResults[0].listOfResults
+            return {int(each.propertyIdentifier): each.readResult.propertyValue for each in results}
+
+    told = asyncio.run(story())
+    assert told[5120].cast_out(CharacterString) == "calibrated"
+    assert told[85] is not None
+    assert 371 not in told
+    session = plant.records("session_opened", device="plant/vav-2004")[-1]["session"]
+    decisions = plant.records("decision", session=session, entry_point="operation.decision")
+    decided = {decision["input"]["operation"]["address"]["property"] for decision in decisions}
+    assert {"5120", "property-list", PRESENT} <= decided
+    assert len(plant.records("intent", session=session)) >= len(told)
+
+
+def test_who_may_look_at_some_points_is_shown_their_objects_among_other_properties(doors: object) -> None:
+    door = doors("operator-eli")  # type: ignore[operator]
+
+    async def story() -> dict[str, object]:
+        async with explorer(door.port) as app:
+            device = (await found_by(app, 2003))[2003]
+            names = ["object-list", "object-name", "vendor-name"]
+            told = await app.read_property_multiple(device, ["device,2003", names])
+            return {str(name): value for _, name, _, value in told}
+
+    told = asyncio.run(story())
+    assert [str(each) for each in told["object-list"]] == ["device,2003", "analog-input,1"]  # type: ignore[attr-defined]
+    assert told["object-name"] == "device 2003"
 
 
 @pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")

@@ -27,7 +27,7 @@ from broker.wire.bacnet.property_requests import (
 from broker.wire.bacnet.property_services import MOST_READ
 from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
-from broker.wire.bacnet.standard import WILDCARDS, number_of, properties_meant
+from broker.wire.bacnet.standard import PROPERTY_LIST, REQUIRED, WILDCARDS, number_of, properties_meant
 
 CONFIRMED, UNCONFIRMED = 0x00, 0x10  # 20.1.2, 20.1.3: first octet of a bare request
 READ, READ_MULTIPLE, WRITE_MULTIPLE = 12, 14, 16  # clause 21, BACnetConfirmedServiceChoice
@@ -99,11 +99,15 @@ def decode(device: Device, bare: bytes) -> Decoded:
 
 
 def expanded(items: Sequence[Item]) -> tuple[tuple[Item, bool], ...]:
-    """Every property that is read, and whether a wildcard stands for it. Raises ParameterError if they are too many."""
+    """Every property that is read, and whether a wildcard stands for it. Raises ParameterError if they are too many.
+
+    With ALL and OPTIONAL goes the device's own list of what the object has, for what is beyond the standard.
+    """
     found: list[tuple[Item, bool]] = []
     for item in items:
         if item.property in WILDCARDS:
             meant = properties_meant(item.object_type, item.property)
+            meant += () if item.property == REQUIRED else (PROPERTY_LIST,)
             found += [(Item(item.object_type, item.instance, name), True) for name in meant]
         else:
             found.append((item, False))

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from broker.model.operation import BacnetProperty, Request
+from broker.model.operation import BacnetProperty, Operation, Request
 from broker.model.place import BacnetAddress, Device, Point
 from broker.wire.bacnet.apdu import Kind
 from broker.wire.bacnet.encoding import application_enumerated, object_octets, unsigned_octets
@@ -13,17 +13,21 @@ from broker.wire.bacnet.standard import error_numbers, number_of
 from broker.wire.bacnet.tags import OBJECT, UNSIGNED, Tag
 
 _READ = 12  # clause 21, BACnetConfirmedServiceChoice
+_READS = frozenset(("read-property", "read-property-multiple"))
 _MOST_POINTS = 1024
 """Fewer than a session keeps decisions for, so that they are not asked for anew each time."""
 _INVALID_INDEX = error_numbers("property/invalid-array-index")
 
 
-def asks_for_list(request: Request, device: Device) -> bool:
-    """Whether a request reads the list of this device's objects, its size or one element of it, and nothing else."""
-    operation = request.operations[0]
+def asked_for_list(request: Request, device: Device) -> tuple[int, ...]:
+    """The places at which a request reads the list of this device's objects, its size or one element of it."""
+    return tuple(place for place, operation in enumerate(request.operations) if _is_list(operation, device))
+
+
+def _is_list(operation: Operation, device: Device) -> bool:
     at = operation.address
-    if not isinstance(at, BacnetProperty) or at.property != "object-list" or operation.service != "read-property":
-        return False  # as nearly every request
+    if not isinstance(at, BacnetProperty) or at.property != "object-list" or operation.service not in _READS:
+        return False  # as nearly every one
     return at.object_type == "device" and at.instance == getattr(device.way, "instance", None)
 
 
@@ -33,22 +37,28 @@ def reads_of(device: Device, named: frozenset[str] | None) -> Iterator[tuple[Poi
     return ((point, compose_read(device, (point,))[0]) for point in points[:_MOST_POINTS])
 
 
-def encode_list(request: Request, points: Iterable[Point]) -> bytes:
-    """The bare reply to such a request: the device, and the objects of these points, each once."""
-    at = request.operations[0].address
+def made_list(operation: Operation, points: Iterable[Point]) -> Reported:
+    """What such an operation brings: the device, and the objects of these points, each once."""
+    at = operation.address
     assert isinstance(at, BacnetProperty)
     assert at.instance is not None
     addresses = (point.address for point in points)
     objects = [(a.object_type, a.instance) for a in addresses if isinstance(a, BacnetAddress)]
     listed = list(dict.fromkeys([("device", at.instance), *objects]))
     if at.index == 0:  # 12.1.5.1: the size of the array
-        values: tuple[Tag, ...] = (Tag("application", UNSIGNED, unsigned_octets(len(listed))),)
-    elif at.index is not None and at.index > len(listed):
-        return bytes((Kind.ERROR, _READ)) + b"".join(map(application_enumerated, _INVALID_INDEX))
-    else:
-        wanted = listed if at.index is None else listed[at.index - 1 : at.index]
-        values = tuple(
-            Tag("application", OBJECT, object_octets(number_of("object-type", kind), instance))
-            for kind, instance in wanted
-        )
-    return bytes((Kind.COMPLEX_ACK, _READ)) + encode_read_property_ack(Reported(reference_of(at), values))
+        return Reported(reference_of(at), (Tag("application", UNSIGNED, unsigned_octets(len(listed))),))
+    if at.index is not None and at.index > len(listed):
+        return Reported(reference_of(at), error=_INVALID_INDEX)
+    wanted = listed if at.index is None else listed[at.index - 1 : at.index]
+    return Reported(reference_of(at), tuple(_object(kind, instance) for kind, instance in wanted))
+
+
+def encode_list(made: Reported) -> bytes:
+    """The bare reply to ReadProperty of the list."""
+    if made.error is not None:
+        return bytes((Kind.ERROR, _READ)) + b"".join(map(application_enumerated, made.error))
+    return bytes((Kind.COMPLEX_ACK, _READ)) + encode_read_property_ack(made)
+
+
+def _object(kind: str, instance: int) -> Tag:
+    return Tag("application", OBJECT, object_octets(number_of("object-type", kind), instance))

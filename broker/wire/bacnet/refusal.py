@@ -9,11 +9,9 @@ other confirmed services               services / service-request-denied
 what cannot be understood              reject
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
 from broker.errors import FrameError
-from broker.model.place import Device
 from broker.model.vocabulary import Reason
 from broker.wire.bacnet.encoding import (
     application_enumerated,
@@ -24,38 +22,28 @@ from broker.wire.bacnet.encoding import (
     opening,
 )
 from broker.wire.bacnet.interpreter import (
-    CONFIRMED,
     LIFETIME_OUT_OF_RANGE,
     NO_TIMESTAMPS,
     PASSWORD_MISSING,
-    READ_MULTIPLE,
     WRITE_MULTIPLE,
-    decode,
-    expanded,
     reference_to,
 )
 from broker.wire.bacnet.items import Decoded, Item
-from broker.wire.bacnet.replies import (
-    Reported,
-    decode_read_property_multiple_ack,
-    encode_read_property_multiple_ack,
-)
+from broker.wire.bacnet.replies import Reported, encode_read_property_multiple_ack
 from broker.wire.bacnet.services import decode_confirmed
-from broker.wire.bacnet.standard import WILDCARDS, error_numbers, number_of
+from broker.wire.bacnet.standard import error_numbers, number_of
 
 COMPLEX_ACK, ERROR, REJECT = 0x30, 0x50, 0x60  # 20.1.5, 20.1.7, 20.1.8: first octet of a bare reply
 
-_READ_DENIED = error_numbers("property/read-access-denied")
+READ_DENIED = error_numbers("property/read-access-denied")
 _WRITE_DENIED = error_numbers("property/write-access-denied")
 _REQUEST_DENIED = error_numbers("services/service-request-denied")
 _FILE_DENIED = error_numbers("services/file-access-denied")
 NO_ROOM = error_numbers("resources/no-space-to-add-list-element")
 """13.14.1.3.1, 13.15.1.3.1: the device cannot keep one more subscription."""
-_UNKNOWN_PROPERTY = error_numbers("property/unknown-property")
-_UNKNOWN_OBJECT = error_numbers("object/unknown-object")
 _DENIED = {
-    "read-property": _READ_DENIED,
-    "read-range": _READ_DENIED,
+    "read-property": READ_DENIED,
+    "read-range": READ_DENIED,
     "write-property": _WRITE_DENIED,
     "write-property-multiple": _WRITE_DENIED,
     "atomic-read-file": _FILE_DENIED,
@@ -107,7 +95,7 @@ def refused_reply(bare: bytes, place: int = 0) -> bytes:
     try:
         decoded = decode_confirmed(bare[1], bare[2:])
         if decoded.service == "read-property-multiple":
-            results = [Reported(reference_to(item), error=_READ_DENIED) for item in decoded.items]
+            results = [Reported(reference_to(item), error=READ_DENIED) for item in decoded.items]
             return bytes((COMPLEX_ACK, bare[1])) + encode_read_property_multiple_ack(results)
     except FrameError as error:
         return frame_reply(bare, error.code, getattr(error, "reject", "invalid-tag"))
@@ -166,53 +154,3 @@ def _no_details(service: int) -> bytes:
 def joined(replies: Sequence[bytes]) -> bytes:
     """Bare acknowledgements of ReadPropertyMultiple as one: their results follow each other (15.7)."""
     return replies[0] + b"".join(reply[2:] for reply in replies[1:])
-
-
-class _Asked(NamedTuple):
-    """One property or wildcard as the caller asked for it, with what was found for each property it stands for."""
-
-    item: Item
-    found: list[Reported]
-
-
-def composed_reply(bare: bytes, device: Device, denied: Collection[int], relayed: bytes) -> bytes:
-    """The answer to a request, made of the reply to the part of it that was relayed.
-
-    `denied` are the places of operations that were not. What a wildcard stands for and the device does not have, or
-    the caller may not read, is left out (15.7.3.1.2); the rest comes in the caller's order.
-    """
-    if bare[:2] != bytes((CONFIRMED, READ_MULTIPLE)) or relayed[:2] != bytes((COMPLEX_ACK, READ_MULTIPLE)):
-        return relayed
-    items = decode(device, bare).items
-    if not denied and not any(item.property in WILDCARDS for item in items):
-        return relayed  # it was judged to be about exactly these
-    asked = _filled(items, denied, iter(decode_read_property_multiple_ack(relayed[2:])))
-    results = [result for each in asked for result in _told(each)]
-    return bytes((COMPLEX_ACK, READ_MULTIPLE)) + encode_read_property_multiple_ack(results)
-
-
-def _filled(items: Sequence[Item], denied: Collection[int], reported: Iterator[Reported]) -> list[_Asked]:
-    asked: list[_Asked] = []
-    place = 0
-    for item in items:
-        each = _Asked(item, [])
-        for meant, _ in expanded((item,)):
-            found = Reported(reference_to(meant), error=_READ_DENIED) if place in denied else next(reported, None)
-            if found is None:
-                raise FrameError("reply_mismatch", "fewer properties than were asked for")
-            each.found.append(found)
-            place += 1
-        asked.append(each)
-    return asked
-
-
-def _told(asked: _Asked) -> list[Reported]:
-    """What of the results the caller is told."""
-    if asked.item.property not in WILDCARDS:
-        return asked.found
-    kept = [each for each in asked.found if each.error not in (_READ_DENIED, _UNKNOWN_PROPERTY, _UNKNOWN_OBJECT)]
-    if kept:
-        return kept
-    errors = {each.error for each in asked.found}
-    error = next((e for e in (_READ_DENIED, _UNKNOWN_OBJECT, _UNKNOWN_PROPERTY) if e in errors), _UNKNOWN_PROPERTY)
-    return [Reported(reference_to(asked.item), error=error)]

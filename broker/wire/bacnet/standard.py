@@ -28,6 +28,7 @@ ALL, REQUIRED, OPTIONAL = "all", "required", "optional"
 """The property identifiers that stand for many in ReadPropertyMultiple (15.7.3.1.2)."""
 
 WILDCARDS = frozenset((ALL, REQUIRED, OPTIONAL))
+PROPERTY_LIST = "property-list"
 UNKNOWN_INSTANCE = 0x3FFFFF
 """The instance by which a device is asked that does not know its own or whose own is not known (12.11.1)."""
 
@@ -150,8 +151,8 @@ def properties_meant(object_type: str, wildcard: str) -> tuple[str, ...]:
     required = REQUIRED_BY_OBJECT_TYPE.get(object_type, ("object-identifier", "object-name", "object-type"))
     every = PROPERTIES_BY_OBJECT_TYPE.get(object_type, dict.fromkeys(required, ""))
     # 15.7.3.1.2: Property_List is not among them.
-    needed = tuple(word for word in required if word != "property-list")
+    needed = tuple(word for word in required if word != PROPERTY_LIST)
     if wildcard == REQUIRED:
         return needed
-    others = tuple(word for word in every if word not in required)
+    others = tuple(word for word in every if word not in required and word != PROPERTY_LIST)
     return others if wildcard == OPTIONAL else needed + others

@@ -2,19 +2,15 @@
 
 import pytest
 
-from broker.errors import FrameError
 from broker.model.operation import BacnetProperty
 from broker.model.place import BacnetIpWay, Device, Protocol
 from broker.wire.bacnet.device_errors import decode_refusal
 from broker.wire.bacnet.encoding import application_enumerated
-from broker.wire.bacnet.interpreter import interpret, narrowed
-from broker.wire.bacnet.property_requests import encode_read_property, encode_read_property_multiple
+from broker.wire.bacnet.property_requests import encode_read_property_multiple
 from broker.wire.bacnet.references import Reference, reference_of, words_of
-from broker.wire.bacnet.refusal import composed_reply, error_reply, frame_reply, refused_reply
+from broker.wire.bacnet.refusal import error_reply, frame_reply, refused_reply
 from broker.wire.bacnet.replies import (
-    Reported,
     decode_read_property_multiple_ack,
-    encode_read_property_multiple_ack,
 )
 from broker.wire.bacnet.standard import error_numbers, error_text
 from broker.wire.bacnet.tags import decode_tags
@@ -31,81 +27,6 @@ def at(name: str, object_type: str = "analog-value", instance: int = 1) -> Refer
 
 def several(*names: Reference) -> bytes:
     return bytes((0, 14)) + encode_read_property_multiple(names)
-
-
-def answered(bare: bytes, denied: set[int], found: dict[str, str] | None = None) -> list[tuple[str, str]]:
-    """Names and errors of what the caller is told if a device has all properties but those in `found`."""
-    request = interpret(DEVICE, bare)
-    left = [place for place in range(len(request.operations)) if place not in denied]
-    asked = interpret(DEVICE, narrowed(request, left).payload) if left else None
-    results = []
-    for operation in asked.operations if asked else ():
-        assert isinstance(operation.address, BacnetProperty)
-        error = (found or {}).get(str(operation.address.property))
-        reference = reference_of(operation.address)
-        results.append(Reported(reference, error=error_numbers(error)) if error else Reported(reference, VALUE))
-    relayed = b"\x30\x0e" + encode_read_property_multiple_ack(results)
-    reply = composed_reply(bare, DEVICE, denied, relayed)
-    assert reply[:2] == b"\x30\x0e"
-    told = decode_read_property_multiple_ack(reply[2:])
-    return [(str(words_of(each.reference)[2]), error_text(*each.error) if each.error else "") for each in told]
-
-
-def test_what_was_denied_is_refused_in_its_place_and_the_rest_is_told() -> None:
-    bare = several(at("present-value"), at("units"), at("object-name"))
-    assert answered(bare, {1}) == [("present-value", ""), ("units", READ_DENIED), ("object-name", "")]
-    assert answered(bare, {0, 2}, {"units": UNKNOWN}) == [
-        ("present-value", READ_DENIED),
-        ("units", UNKNOWN),
-        ("object-name", READ_DENIED),
-    ]
-
-
-def test_what_a_wildcard_stands_for_is_told_only_where_it_is_there_and_allowed() -> None:
-    bare = several(at("required"), at("present-value"))
-    request = interpret(DEVICE, bare)
-    names = [o.address.property for o in request.operations if isinstance(o.address, BacnetProperty)]
-    denied = {names.index("out-of-service"), len(names) - 1}
-    told = answered(bare, denied, {"units": UNKNOWN, "event-state": "property/value-not-initialized"})
-    assert told[-1] == ("present-value", READ_DENIED)
-    assert [name for name, _ in told[:-1]] == [n for n in names[:-1] if n not in ("out-of-service", "units")]
-    assert ("event-state", "property/value-not-initialized") in told
-
-
-@pytest.mark.parametrize(
-    ("error", "expected"), [(None, READ_DENIED), (UNKNOWN, UNKNOWN), ("object/unknown-object", "object/unknown-object")]
-)
-def test_a_wildcard_that_brings_nothing_is_an_error_of_its_own(error: str | None, expected: str) -> None:
-    bare = several(at("required"))
-    request = interpret(DEVICE, bare)
-    places = set(range(len(request.operations)))
-    names = [str(o.address.property) for o in request.operations if isinstance(o.address, BacnetProperty)]
-    found = dict.fromkeys(names, error) if error else {}
-    assert answered(bare, set() if error else places, found) == [("required", expected)]
-
-
-def test_the_device_is_told_by_its_own_instance() -> None:
-    bare = several(Reference(8, 4194303, 77, None))
-    told = composed_reply(
-        bare,
-        DEVICE,
-        (),
-        b"\x30\x0e" + encode_read_property_multiple_ack([Reported(Reference(8, 1001, 77, None), VALUE)]),
-    )
-    assert decode_read_property_multiple_ack(told[2:])[0].reference.instance == 1001
-
-
-def test_a_reply_of_another_kind_goes_back_as_it_came() -> None:
-    bare = several(at("present-value"), at("units"))
-    for reply in ("500e91029120", "6004", "7001"):
-        assert composed_reply(bare, DEVICE, {0}, bytes.fromhex(reply)) == bytes.fromhex(reply)
-    single = bytes((0, 12)) + encode_read_property(at("units"))
-    assert composed_reply(single, DEVICE, (), b"\x20\x0f") == b"\x20\x0f"
-
-
-def test_a_reply_with_fewer_results_than_were_asked_for_is_not_passed_on() -> None:
-    with pytest.raises(FrameError):
-        composed_reply(several(at("present-value"), at("units")), DEVICE, {0}, b"\x30\x0e")
 
 
 @pytest.mark.parametrize(

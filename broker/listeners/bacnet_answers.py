@@ -1,0 +1,79 @@
+"""What a BACnet client is answered of what was found, from the pieces that the engine brought."""
+
+from collections.abc import Iterator
+
+from broker.engine.events import Explored, Further, Listed, Partly, Refused
+from broker.engine.further import First
+from broker.listeners.bacnet_refusals import failed_reply, refused_reply
+from broker.model.operation import Request
+from broker.model.place import Device
+from broker.wire.bacnet.composing import Pieces, composed_reply, further_read, results_of
+from broker.wire.bacnet.interpreter import READ, READ_MULTIPLE, Interpreter
+from broker.wire.bacnet.object_list import encode_list, made_list
+from broker.wire.bacnet.replies import Reported
+
+
+def finding_reply(bare: bytes, device: Device, request: Request, found: Explored) -> bytes:
+    """The bare reply for what came of a bare request to a device; `request` is what it means."""
+    first = found.first if isinstance(found, Further) else found
+    pieces = _pieces(bare, request, first)
+    if isinstance(pieces, bytes):
+        return pieces
+    if pieces.made and request.payload[1] == READ:
+        return encode_list(pieces.made[0])
+    further = _results(device, found) if isinstance(found, Further) else ()
+    return composed_reply(bare, device, pieces._replace(further=further))
+
+
+def asks_for_more(bare: bytes, request: Request) -> bool:
+    """Whether the answer may give reason to ask more: what stands for many has become many in what is sent."""
+    return bare[1] == READ_MULTIPLE and bare != request.payload
+
+
+def further_request(
+    interpreter: Interpreter, bare: bytes, device: Device, request: Request, found: First
+) -> Request | None:
+    """What the answer to a request gives reason to ask as well."""
+    pieces = _pieces(bare, request, found)
+    further = None if isinstance(pieces, bytes) else further_read(bare, device, pieces)
+    return None if further is None else interpreter.interpret(further)
+
+
+def denials(found: Explored) -> Iterator[Refused]:
+    """What was refused of all that was asked."""
+    if isinstance(found, Further):
+        yield from denials(found.first)
+        yield from denials(found.finding)
+    elif isinstance(found, Listed):
+        if found.finding is not None:
+            yield from denials(found.finding)
+    elif isinstance(found, Partly):
+        denied = tuple(found.decisions[place] for place in found.denied_places)
+        if denied:
+            yield Refused(tuple(dict.fromkeys(reason for each in denied for reason in each.reasons)), denied)
+    elif isinstance(found, Refused):
+        yield found
+
+
+def _results(device: Device, further: Further) -> tuple[Reported, ...]:
+    pieces = _pieces(further.request.payload, further.request, further.finding)
+    return () if isinstance(pieces, bytes) else results_of(further.request.payload, device, pieces)
+
+
+def _pieces(bare: bytes, request: Request, found: First) -> Pieces | bytes:
+    """What the answer is made of, or the whole answer where there is nothing to make one of."""
+    made: dict[int, Reported] = {}
+    denied: tuple[int, ...] = ()
+    inner = found
+    if isinstance(found, Listed):
+        made = {place: made_list(request.operations[place], found.points) for place in found.places}
+        if found.finding is None or isinstance(found.finding, Refused):
+            refused = () if found.finding is None else found.finding.denied_places
+            return Pieces(tuple(place for place in refused if place not in made), made=made)
+        inner = found.finding
+    if isinstance(inner, Partly):
+        denied, inner = inner.denied_places, inner.finding
+    if isinstance(inner, Refused):
+        return refused_reply(bare, inner)
+    assert not isinstance(inner, Listed | Partly)
+    return failed_reply(inner) or Pieces(denied, inner.relayed.payload, made)
