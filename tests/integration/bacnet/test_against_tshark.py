@@ -19,6 +19,7 @@ from broker.wire.bacnet.apdu import (
     dressed,
     encode_apdu,
 )
+from broker.wire.bacnet.audit_reports import AuditReport, Target, encode_audit_notification, encode_report
 from broker.wire.bacnet.bvlc import Function, encode_bvlc, place_of
 from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
 from broker.wire.bacnet.items import Item
@@ -166,3 +167,33 @@ def test_tshark_reads_what_is_said_of_several_subscriptions_to_the_end(tmp_path:
         assert shown in found
     assert "alformed" not in found
     assert "Unknown" not in found
+
+
+def test_an_audit_notification_is_dissected_to_who_did_what_to_what(tmp_path: Path) -> None:
+    item = Item("analog-value", 1, "present-value", None, (Tag("application", 4, bytes.fromhex("41ac0000")),), 8)
+    moment, source = (2026, 11, 28, 6, 21, 45, 7, 50), bytes((192, 0, 2, 9, 0xBA, 0xC0))
+    comment, was = "ana@acme.example (acme), record 4711", bytes.fromhex("4441a00000")
+    report = AuditReport(moment, source, comment, 1001, Target("write", item), was, "security/access-denied")
+    request = dressed(encode_audit_notification([encode_report(report, 1476)]), 7)
+    npdu = encode_npdu(Npdu(encode_apdu(request), expecting_reply=True))
+    file = tmp_path / "audit.pcap"
+    file.write_bytes(capture([encode_bvlc(Function.ORIGINAL_UNICAST, npdu)]))
+    command = [program("tshark"), "-r", file, "-V"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=100).stdout
+    lines = {line.strip() for line in shown.splitlines()}
+    assert lines > {
+        "Service Choice: confirmedAuditNotification (32)",
+        "Date: November 28, 2026, (Day of Week = Saturday)",
+        "IPV4: 192.0.2.9",
+        "operation:  write (1)",
+        "source-comment: UTF-8 'ana@acme.example (acme), record 4711'",
+        "DeviceIdentifier: device, 1001",
+        "ObjectIdentifier: analog-value, 1",
+        "Property Identifier: present-value (85)",
+        "target-priority: (Unsigned) 8",
+        "Present Value (real): 21.5",
+        "Present Value (real): 20",
+        "Error Class: security (4)",
+        "Error Code: access-denied (85)",
+    }
+    assert "Malformed" not in shown

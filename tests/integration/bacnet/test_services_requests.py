@@ -1,5 +1,7 @@
 """Requests that another implementation encodes are understood as meant, written down alike, and refused if changed."""
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -53,6 +55,11 @@ def cov(cls: Any) -> Any:
         timeRemaining=250,
         listOfValues=[told("present-value", Real(21.5)), told("status-flags", b.StatusFlags([0, 0, 0, 0]))],
     )
+
+
+def shown_by_digest(octets: bytes) -> dict[str, str]:
+    digest = base64.urlsafe_b64encode(hashlib.sha256(octets).digest()).rstrip(b"=").decode()
+    return {"octets": str(len(octets)), "digest": digest}
 
 
 def private(cls: Any, parameters: Any = None) -> Any:
@@ -142,7 +149,7 @@ MESSAGES: list[tuple[Any, Sequence[Item], dict[str, str]]] = [
             ),
         ),
         (Item("file", 2),),
-        {"access": "stream", "file-start": "-1", "file-count": "300", "octets": "300"},
+        {"access": "stream", "file-start": "-1", "file-count": "300"} | shown_by_digest(bytes(300)),
     ),
     (
         a.AtomicWriteFileRequest(
@@ -154,7 +161,7 @@ MESSAGES: list[tuple[Any, Sequence[Item], dict[str, str]]] = [
             ),
         ),
         (Item("file", 2),),
-        {"access": "record", "file-start": "4", "file-count": "2", "octets": "3"},
+        {"access": "record", "file-start": "4", "file-count": "2"} | shown_by_digest(b"abc"),
     ),
     (
         a.AddListElementRequest(
@@ -269,7 +276,7 @@ MESSAGES: list[tuple[Any, Sequence[Item], dict[str, str]]] = [
     (
         private(a.UnconfirmedPrivateTransferRequest, AnyValue(Real(1))),
         (),
-        PRIVATE_FACTS | {"parameters": "present"},
+        PRIVATE_FACTS | {"parameters": "present"} | shown_by_digest(bytes.fromhex("443f800000")),
     ),
     (
         message(a.ConfirmedTextMessageRequest, b.ConfirmedTextMessageRequestMessageClass(numeric=4)),
