@@ -51,11 +51,11 @@ class BacnetLink:
     def _send(self, job: Job) -> Relayed | None:
         if any(operation.priority == _RESERVED_PRIORITY for operation in job.request.operations):
             return _NOT_ALLOWED
-        way = job.lane.device.way
+        way, notices, now = job.lane.device.way, job.lane.notices, self._clock.monotonic()
         assert isinstance(way, BacnetIpWay | BacnetScWay)
         peer = self._port.peer(_whereabouts(self._place, way))
-        peer.requests = None if job.lane.notices is None else job.lane.notices.hear
-        now = self._clock.monotonic()
+        if notices is not None:
+            peer.requests, way = notices.hear, notices.said.completed(now)
         invoke = peer.take(self, now)
         if invoke is None:
             return _NO_INVOKE_ID
@@ -98,6 +98,8 @@ class BacnetLink:
             self._endpoint.faults += 1
             self._end(job, lost(job.request, "reply_invalid", Result.BAD_REPLY), answered=False)
         else:
+            if job.lane.notices is not None:
+                job.lane.notices.said.learn(job.request, relayed.payload, self._clock.monotonic())
             self._end(job, relayed)
 
     def misheard(self) -> None:

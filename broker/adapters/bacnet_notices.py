@@ -1,4 +1,7 @@
-"""What one BACnet device asks or tells of its own accord: notifications of changes (13.1); all else is refused."""
+"""What one BACnet device asks or tells of its own accord: notifications of changes (13.1), and what it is (16.10).
+
+All else is refused.
+"""
 
 from collections.abc import Callable
 
@@ -18,6 +21,7 @@ from broker.wire.bacnet.apdu import (
     encode_apdu,
 )
 from broker.wire.bacnet.cov import CONFIRMED_NOTIFICATION, CovNotification, decode_cov_notification
+from broker.wire.bacnet.device_said import DeviceSaid
 from broker.wire.bacnet.encoding import application_enumerated
 from broker.wire.bacnet.standard import error_numbers
 
@@ -28,13 +32,13 @@ _UNKNOWN_SUBSCRIPTION = b"".join(map(application_enumerated, error_numbers("serv
 class BacnetNotices:
     """Hands notifications of one device on, and acknowledges the confirmed ones; without anybody to hand them to, none.
 
-    `instance` is the device's: what it tells in another's name is nobody's. `passed` and `refused` count.
+    `said` is what is known of the device: what it tells in another's name is nobody's. `passed` and `refused` count.
     """
 
-    def __init__(self, instance: int, port: Port) -> None:
+    def __init__(self, said: DeviceSaid, port: Port) -> None:
+        self.said = said
         self.passed = 0
         self.refused = 0
-        self._instance = instance
         self.port = port
         self._told: Told | None = None
 
@@ -54,7 +58,8 @@ class BacnetNotices:
 
     def _answer(self, apdu: ConfirmedRequest | UnconfirmedRequest) -> Apdu | None:
         if isinstance(apdu, UnconfirmedRequest):
-            self._tell(bare(apdu))
+            if not self._is_i_am(bare(apdu)):
+                self._tell(bare(apdu))
             return None
         if apdu.segmented:
             return Abort(apdu.invoke, AbortReason.SEGMENTATION_NOT_SUPPORTED, from_server=True)
@@ -65,6 +70,12 @@ class BacnetNotices:
             return ErrorPdu(apdu.invoke, CONFIRMED_NOTIFICATION, _UNKNOWN_SUBSCRIPTION)
         return SimpleAck(apdu.invoke, CONFIRMED_NOTIFICATION)
 
+    def _is_i_am(self, request: bytes) -> bool:
+        try:
+            return self.said.learn_i_am(request, self.port.clock.monotonic())
+        except FrameError:
+            return False
+
     def _tell(self, request: bytes) -> bool | None:
         """Whether somebody wanted a notification; None if it is none that can be read."""
         try:
@@ -74,7 +85,7 @@ class BacnetNotices:
         if notification is None:
             self.refused += 1
             return None
-        own = notification.device_instance == self._instance
+        own = notification.device_instance == self.said.way.instance
         taken = own and self._told is not None and self._told(notification)
         self.passed += taken
         self.refused += not taken

@@ -89,6 +89,8 @@ class Peer:
 class Port(Protocol):
     """What carries the messages of all devices, a UDP port or a connection to a hub."""
 
+    clock: Clock
+
     def open(self) -> None:
         """One more needs it. Raises OSError."""
 

@@ -76,11 +76,11 @@ class DevicePlaces:
             return
         try:
             npdu = decode_npdu(octets)
-            instance = decode_i_am(npdu.payload) if npdu.message is None else None
+            told = decode_i_am(npdu.payload) if npdu.message is None else None
         except FrameError:
             return
-        if instance is not None:
-            self._said(Wanted(instance, npdu.source), origin)
+        if told is not None:
+            self._said(Wanted(told.instance, npdu.source), origin)
 
     def _said(self, wanted: Wanted, origin: bytes) -> None:
         search, bound = self._searches.get(wanted), self._bound.get(wanted)

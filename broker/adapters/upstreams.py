@@ -33,6 +33,7 @@ from broker.model.place import (
     network_place,
     place_name,
 )
+from broker.wire.bacnet.device_said import LiveDevices
 
 _LAST_RTU_UNIT = 247  # MODBUS over Serial Line v1.02, 2.2
 
@@ -99,6 +100,7 @@ class Upstreams:
         self._sc_identity = sc_identity
         self._sc_ports: dict[tuple[str, ...], BacnetScPort] = {}
         self.disputed: Callable[[str, tuple[bytes, ...]], None] | None = None
+        self.live = LiveDevices()
         self._leaving: set[asyncio.Task[None]] = set()
         self._bacnet_port = BacnetIpPort(clock, bacnet)
         self._registrations = BacnetRegistrations(self._bacnet_port)
@@ -160,7 +162,8 @@ class Upstreams:
         for key, device in wanted.items():
             if key not in self._lanes:
                 way = device.way
-                self._lanes[key] = self._endpoint(way).add(device, self._notices(way), self._network(way))
+                self._lanes[key] = self._endpoint(way).add(device, self._notices(device), self._network(way))
+        self.live.keep(wanted)
         self._bear({(endpoint.at, endpoint.network): endpoint.budget for endpoint in endpoints})
         for hubs in self._sc_ports.keys() - wanted_hubs:
             task = asyncio.get_running_loop().create_task(self._sc_ports.pop(hubs).close())
@@ -204,10 +207,11 @@ class Upstreams:
             self._endpoints[place] = endpoint
         return endpoint
 
-    def _notices(self, way: Way) -> BacnetNotices | None:
-        if isinstance(way, BacnetScWay):
-            return BacnetNotices(way.instance, self._sc_ports[_hubs(way)])
-        return BacnetNotices(way.instance, self._bacnet_port) if isinstance(way, BacnetIpWay) else None
+    def _notices(self, device: Device) -> BacnetNotices | None:
+        said, way = self.live.of(device), device.way
+        if said is None:
+            return None
+        return BacnetNotices(said, self._sc_ports[_hubs(way)] if isinstance(way, BacnetScWay) else self._bacnet_port)
 
     def _opener(self, way: Way) -> OpenLink:
         if isinstance(way, ModbusTcpWay):

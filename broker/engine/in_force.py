@@ -17,10 +17,14 @@ ITSELF = Organisation("broker.itself", (), (), owner=True)
 
 @dataclass(frozen=True, slots=True)
 class VirtualNetwork:
-    """What BACnet tools see behind the broker: a network number, and a site's devices by their address on it."""
+    """What BACnet tools see behind the broker: a network number, and a site's devices by their address on it.
+
+    `asks_devices`: what their I-Am has to say and the inventory leaves out is read from them.
+    """
 
     number: int
     devices: dict[bytes, Device] = field(default_factory=dict)
+    asks_devices: bool = False
 
 
 NO_NETWORK = VirtualNetwork(0)
@@ -43,7 +47,8 @@ class InForce:
         self._organisations = {organisation.id: organisation for organisation in (*inventory.organisations, ITSELF)}
         self._devices = {device.key: device for device in inventory.devices}
         self._audit_logs = {n.site: f"{n.site}/{n.audit_log}" for n in inventory.bacnet_networks if n.audit_log}
-        self._networks = {network.site: VirtualNetwork(network.number) for network in inventory.bacnet_networks}
+        networks = inventory.bacnet_networks
+        self._networks = {each.site: VirtualNetwork(each.number, {}, each.ask_devices) for each in networks}
         for device in inventory.devices:
             if device.site in self._networks and device.bacnet_address:
                 self._networks[device.site].devices[device.bacnet_address] = device

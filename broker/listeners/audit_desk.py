@@ -78,7 +78,7 @@ class AuditDesk:
             assert isinstance(way, BacnetIpWay | BacnetScWay)
             teller = Teller(self._origin, self._upstream_of(device.key).own_mac(), _moment(self._clock.now()))
             for report in reports(session, request, told, before, teller):
-                outbox.offer(encode_report(report, way.max_apdu), now)
+                outbox.offer(encode_report(report, way.longest_apdu), now)
         except Exception:  # no fault here may cost anybody the operation, or its record
             log.exception("an audit log cannot be told of an operation", extra={"session": session.id})
             outbox.lose(len(told), FAULT, now)
@@ -170,7 +170,7 @@ class AuditDesk:
 
 def _fitting(device: Device) -> Callable[[Iterable[bytes]], int]:
     way = device.way
-    return lambda waiting: fitting(waiting, way.max_apdu if isinstance(way, BacnetIpWay | BacnetScWay) else 0)
+    return lambda waiting: fitting(waiting, way.longest_apdu if isinstance(way, BacnetIpWay | BacnetScWay) else 0)
 
 
 def _notification(taken: Iterable[bytes]) -> Request:

@@ -34,6 +34,7 @@ from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
+from broker.wire.bacnet.device_said import LiveDevices
 from broker.wire.bacnet.interpreter import may_hold_password, narrowed
 from broker.wire.bacnet.object_list import asked_for_list, reads_of
 
@@ -64,6 +65,7 @@ class BacnetFloor:
     has_grants: Callable[[Subject, Device], bool]
     points_granted: Callable[[Subject, Device], frozenset[str] | None]
     shares: SegmentShares = field(default_factory=SegmentShares)
+    live: LiveDevices = field(default_factory=LiveDevices)
 
 
 @dataclass(slots=True)
@@ -126,7 +128,14 @@ class BacnetStream:
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._conversation = BacnetConversation(self._network, partial(floor.shares.has_room, subject))
-        self._discovery = Discovery(floor.driver, self._candidates, self.admit, self._announce)
+        self._discovery = Discovery(
+            floor.driver,
+            self._candidates,
+            self.admit,
+            self._announce,
+            floor.live,
+            lambda: self._network().asks_devices,
+        )
 
     @property
     def sessions(self) -> tuple[Session, ...]:

@@ -30,6 +30,7 @@ from broker.model.place import Device, Grant, Inventory, Organisation
 from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason
+from broker.wire.bacnet.device_said import LiveDevices
 
 MAX_SESSIONS_PER_CONNECTION = 256
 
@@ -47,6 +48,7 @@ class Parts:
     frame_refusals: FrameRefusals
     supervision: Supervision
     cov: CovDesk
+    live: LiveDevices
 
 
 class Gate:
@@ -271,6 +273,7 @@ class Gate:
             self._has_grants,
             self._points_granted,
             self._shares,
+            parts.live,
         )
 
     def _has_grants(self, subject: Subject, device: Device) -> bool:

@@ -142,6 +142,10 @@ class SerialWay:
     stop_bits: int = 1
 
 
+LONGEST_APDU = 1476
+"""Octets that fit BACnet/IP and BACnet/SC (20.1.2.5), and what a device takes of which nobody has said anything."""
+
+
 class Segmentation(StrEnum):
     """Which segmented messages a BACnet device can handle (20.1.2.8, BACnetSegmentation in clause 21)."""
 
@@ -156,7 +160,8 @@ class BacnetIpWay:
     """BACnet/IP unicast to `host:port`; `instance` is the device's object instance.
 
     With a `network` there is a router at that place, and the device has the MAC `address` on that network behind it
-    (DNET and DADR, 6.2.2). `max_apdu` (octets) and `segmentation` are what the device can take.
+    (DNET and DADR, 6.2.2). `max_apdu` (octets) and `segmentation` are what the device can take; None: to be
+    learned from it.
     """
 
     host: str
@@ -164,8 +169,18 @@ class BacnetIpWay:
     instance: int
     network: int | None = None
     address: bytes = b""
-    max_apdu: int = 1476
-    segmentation: Segmentation = Segmentation.BOTH
+    max_apdu: int | None = None
+    segmentation: Segmentation | None = None
+
+    @property
+    def longest_apdu(self) -> int:
+        """Octets of an APDU that it takes, as far as anybody has said."""
+        return self.max_apdu or LONGEST_APDU
+
+    @property
+    def takes_segments(self) -> bool:
+        """Whether it takes messages in segments, unless somebody has said that it does not."""
+        return self.segmentation in (None, Segmentation.BOTH, Segmentation.RECEIVE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +197,18 @@ class BacnetScWay:
     vmac: bytes = b""
     network: int | None = None
     address: bytes = b""
-    max_apdu: int = 1476
-    segmentation: Segmentation = Segmentation.BOTH
+    max_apdu: int | None = None
+    segmentation: Segmentation | None = None
+
+    @property
+    def longest_apdu(self) -> int:
+        """Octets of an APDU that it takes, as far as anybody has said."""
+        return self.max_apdu or LONGEST_APDU
+
+    @property
+    def takes_segments(self) -> bool:
+        """Whether it takes messages in segments, unless somebody has said that it does not."""
+        return self.segmentation in (None, Segmentation.BOTH, Segmentation.RECEIVE)
 
 
 BacnetWay = BacnetIpWay | BacnetScWay
@@ -264,13 +289,15 @@ class BacnetNetwork:
     """The network number under which BACnet tools see a site: to them the broker is a router with this behind it.
 
     At its `bbmds` the broker hears what devices of the site broadcast; none of it goes on. `audit_log` is the device of
-    the site that is told who did what (empty: none is).
+    the site that is told who did what (empty: none is). `ask_devices`: what a device's I-Am has to say and the
+    inventory leaves out is read from it.
     """
 
     site: str
     number: int
     bbmds: tuple[Bbmd, ...] = ()
     audit_log: str = ""
+    ask_devices: bool = False
 
 
 @dataclass(frozen=True, slots=True)

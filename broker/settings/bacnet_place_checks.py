@@ -44,8 +44,8 @@ def audit_log_findings(
         for way in ways.get(key, ()):
             if not isinstance(way, BacnetIpWay | BacnetScWay):
                 yield Finding(path, f"'{name}' does not speak BACnet, and so cannot hold an audit log")
-            elif way.max_apdu < LEAST_AUDITED_APDU:
-                message = f"'{name}' takes {way.max_apdu} octets at a time, too few for an audit notification"
+            elif way.longest_apdu < LEAST_AUDITED_APDU:
+                message = f"'{name}' takes {way.longest_apdu} octets at a time, too few for an audit notification"
                 yield Finding(path, message, f"a device with max_apdu {LEAST_AUDITED_APDU} or more")
 
 

@@ -28,10 +28,10 @@ class BacnetScEntry(Section):
     """Number of the network behind a router, if the device is behind one (MS/TP, BACnet/IP); `vmac` is the router's."""
     address: Mac | None = None
     """The device's address on that network: an MS/TP address such as 12, or octets such as 0x0c."""
-    max_apdu: MaxApdu = 1476
-    """Longest APDU that it takes, in octets."""
-    segmentation: Segmentation = Segmentation.BOTH
-    """Which messages in several segments it can handle."""
+    max_apdu: MaxApdu | None = None
+    """Longest APDU that it takes, in octets; default is what it says itself, and 1476 until it does."""
+    segmentation: Segmentation | None = None
+    """Which messages in several segments it can handle; default is what it says itself, and both until it does."""
 
     def to_model(self) -> BacnetScWay:
         """The way as the rest of the broker knows it."""

@@ -73,6 +73,8 @@ class SiteBacnetEntry(Section):
     """BBMDs in OT at which the broker registers as a foreign device, to hear notifications that devices broadcast."""
     audit_log: DnsLabel | None = None
     """BACnet device of the site with an audit log, which is told who did what; without it none is."""
+    ask_devices: bool = False
+    """Read what an I-Am says and a device's entry leaves out from the device, as far as whoever looks for it may."""
 
 
 class SiteEntry(Section):
@@ -90,7 +92,8 @@ class SiteEntry(Section):
         if self.bacnet is None:
             return ()
         bbmds = tuple(sorted((bbmd.to_model() for bbmd in self.bacnet.bbmds), key=lambda b: (b.host, b.port)))
-        return (BacnetNetwork(self.id, self.bacnet.network, bbmds, self.bacnet.audit_log or ""),)
+        told, asks = self.bacnet.audit_log or "", self.bacnet.ask_devices
+        return (BacnetNetwork(self.id, self.bacnet.network, bbmds, told, asks),)
 
 
 class SegmentEntry(Section):
@@ -152,10 +155,10 @@ class BacnetIpEntry(Section):
     """Number of the network behind the router at `host`, if the device is behind one (MS/TP, another IP network)."""
     address: Mac | None = None
     """The device's address on that network: an MS/TP address such as 12, or octets such as 0x0c."""
-    max_apdu: MaxApdu = 1476
-    """Longest APDU that it takes, in octets."""
-    segmentation: Segmentation = Segmentation.BOTH
-    """Which messages in several segments it can handle."""
+    max_apdu: MaxApdu | None = None
+    """Longest APDU that it takes, in octets; default is what it says itself, and 1476 until it does."""
+    segmentation: Segmentation | None = None
+    """Which messages in several segments it can handle; default is what it says itself, and both until it does."""
 
     def to_model(self) -> BacnetIpWay:
         """The way as the rest of the broker knows it."""
@@ -307,7 +310,7 @@ class ModbusDeviceEntry(_DeviceEntry):
 
 
 class DeviceBacnetEntry(Section):
-    """What BACnet tools are told of a device; what is left out, the device itself is asked."""
+    """What BACnet tools are told of a device; instead of what is left out, what the device has said itself."""
 
     virtual_address: VirtualMac | None = None
     """Its address on the network of the site, such as 12 or 0x00000c; default is its instance in three octets."""

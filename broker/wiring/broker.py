@@ -245,6 +245,7 @@ class Broker:
                 _first_cov_process,
                 self.leaves,
             ),
+            self.upstreams.live,
         )
         books = (self.locks, self.leaves, self.break_glass, self.people, self.requests)
         gate = Gate(parts, RunningLedgerView(self.ledger), self.readiness, *books)

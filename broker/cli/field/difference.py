@@ -139,10 +139,11 @@ def _ways(before: Device, now: Device) -> Iterator[tuple[str, str, str]]:
     yield "upstream", place_name(before.way), place_name(now.way)
     if isinstance(before.way, BacnetIpWay) and isinstance(now.way, BacnetIpWay):
         yield "network", _behind(before.way), _behind(now.way)
-        if before.way.max_apdu > now.way.max_apdu:
-            yield "max_apdu", str(before.way.max_apdu), str(now.way.max_apdu)
-        if before.way.segmentation not in (Segmentation.NONE, now.way.segmentation):
-            yield "segmentation", before.way.segmentation, now.way.segmentation
+        if before.way.longest_apdu > now.way.longest_apdu:
+            yield "max_apdu", str(before.way.longest_apdu), str(now.way.longest_apdu)
+        known, found = (way.segmentation or Segmentation.BOTH for way in (before.way, now.way))
+        if known not in (Segmentation.NONE, found):
+            yield "segmentation", known, found
 
 
 def _behind(way: BacnetIpWay) -> str:

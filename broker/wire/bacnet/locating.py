@@ -1,12 +1,25 @@
 """Finding a device on a network of ours by its instance: the Who-Is for it alone, and its I-Am (16.10)."""
 
+from typing import NamedTuple
+
 from broker.wire.bacnet.apdu import Kind
-from broker.wire.bacnet.discovery import I_AM, WHO_IS
 from broker.wire.bacnet.encoding import context_unsigned
 from broker.wire.bacnet.standard import number_of
-from broker.wire.bacnet.tags import OBJECT, decode_tags, malformed
+from broker.wire.bacnet.tags import ENUMERATED, OBJECT, UNSIGNED, decode_tags, malformed
 
+WHO_HAS, WHO_IS, I_AM, I_HAVE = 7, 8, 0, 1  # 21, BACnetUnconfirmedServiceChoice
 _INSTANCE = 0x3FFFFF
+_PARAMETERS = [("application", number) for number in (OBJECT, UNSIGNED, ENUMERATED, UNSIGNED)]
+_MOST_OCTETS = 4
+
+
+class IAm(NamedTuple):
+    """What a device says of itself (16.10.1.1)."""
+
+    instance: int
+    max_apdu: int
+    segmentation: int
+    vendor_identifier: int
 
 
 def encode_who_is(instance: int) -> bytes:
@@ -14,14 +27,14 @@ def encode_who_is(instance: int) -> bytes:
     return bytes((Kind.UNCONFIRMED_REQUEST, WHO_IS)) + context_unsigned(0, instance) + context_unsigned(1, instance)
 
 
-def decode_i_am(bare: bytes) -> int | None:
-    """The instance of whoever says I-Am; None if it is another request. Raises FrameError."""
+def decode_i_am(bare: bytes) -> IAm | None:
+    """What whoever says I-Am tells; None if it is another request. Raises FrameError."""
     if bare[:2] != bytes((Kind.UNCONFIRMED_REQUEST, I_AM)):
         return None
     tags = decode_tags(bare[2:])
-    if len(tags) != 4 or (tags[0].kind, tags[0].number) != ("application", OBJECT):
+    if [tag[:2] for tag in tags] != _PARAMETERS or any(not 1 <= len(tag.content) <= _MOST_OCTETS for tag in tags):
         raise malformed("an I-Am without its four parameters")
-    identifier = int.from_bytes(tags[0].content, "big")
+    identifier, *numbers = (int.from_bytes(tag.content, "big") for tag in tags)
     if identifier >> 22 != number_of("object-type", "device"):
         raise malformed("an I-Am of something that is no device")
-    return identifier & _INSTANCE
+    return IAm(identifier & _INSTANCE, *numbers)

@@ -112,8 +112,12 @@ def _request(
     operations: tuple[Operation, ...], choice: int, parameters: bytes, before: Request | None = None
 ) -> Request:
     payload = bytes((_CONFIRMED, choice)) + parameters
-    digest = base64.urlsafe_b64encode(hashlib.sha256(payload).digest()).rstrip(b"=").decode()
-    return Request(operations, payload, digest, before=before)
+    return Request(operations, payload, digest_of(payload), before=before)
+
+
+def digest_of(payload: bytes) -> str:
+    """What the ledger keeps of a bare request."""
+    return base64.urlsafe_b64encode(hashlib.sha256(payload).digest()).rstrip(b"=").decode()
 
 
 def _address(point: Point) -> BacnetAddress:

@@ -5,7 +5,7 @@ a device tells a repetition (5.4.5.3). Of what goes in segments, those that were
 bounded number of times: the device carries nothing out before it has all of them.
 """
 
-from broker.model.place import BacnetWay, Segmentation
+from broker.model.place import BacnetWay
 from broker.wire.bacnet.apdu import (
     LARGEST_MAX_APDU,
     Abort,
@@ -27,7 +27,6 @@ _WINDOW = 16
 _RETRIES = 2
 _PATIENCE = 4.0
 """A message in segments may take so many times as long as one reply."""
-_TAKES_SEGMENTS = frozenset((Segmentation.BOTH, Segmentation.RECEIVE))
 
 
 class Transaction:
@@ -69,16 +68,16 @@ class Transaction:
         self.wake_at = now + self._timeout
         request = dressed(payload, invoke, max_segments=MOST_SEGMENTS, accepts_segments=True)
         assert isinstance(request, ConfirmedRequest)
-        if fits(request, way.max_apdu):
+        if fits(request, way.longest_apdu):
             self.all_sent = True
             self._ends_at, self.wake_at = self.wake_at, now + self._step
             self._octets = encode_apdu(request)
             return [self._octets]
-        if way.segmentation not in _TAKES_SEGMENTS:
+        if not way.takes_segments:
             self.failed = "request_too_long"
             return []
         limits = SegmentLimits(_WINDOW, self._timeout, _RETRIES, _PATIENCE * self._timeout)
-        self._sender = SegmentSender(request, way.max_apdu, limits=limits)
+        self._sender = SegmentSender(request, way.longest_apdu, limits=limits)
         return self._sent(self._sender, self._sender.start(now), now)
 
     def heard(self, apdu: Apdu, now: float) -> list[bytes]:

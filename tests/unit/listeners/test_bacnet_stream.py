@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -73,7 +74,7 @@ class Stage:
         self.reply: Callable[[Relay], Relayed] = lambda relay: Relayed(Result.DONE, b"\x30\x0c" + VALUE_20)
         self.refuse_session: Refused | None = None
         self.held_back: list[Callable[[], None]] = []
-        self.hold = False
+        self.hold = self.hold_reads = False
         self.network = VirtualNetwork(SITE_NETWORK, {device.bacnet_address: device for device in (ONE, TWO, HIDDEN)})
         self.outside = Outside(
             write=lambda mac, npdu: self.sent.append((mac, decode_npdu(npdu))),
@@ -132,11 +133,11 @@ class Stage:
                 command = steps.send(answer)
                 answer = self._answer(command)
         except StopIteration as stop:
-            if self.hold:
-                self.held_back.append(lambda: done(stop_value))
-            stop_value = stop.value
-            if not self.hold:
-                done(stop_value)
+            finish = partial(done, stop.value)
+            if self.hold or (self.hold_reads and isinstance(stop.value, bool)):
+                self.held_back.append(finish)
+            else:
+                finish()
 
     def _answer(self, command: Any) -> Any:
         if isinstance(command, Decide):
