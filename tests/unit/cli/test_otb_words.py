@@ -358,3 +358,10 @@ def test_what_a_person_refused_is_not_said_to_wait(code: str, word: str) -> None
     problem = DENIED | {"reasons": [{"code": code, "text": "A person."}], "approvals": ["arm-1"]}
     lines = [line for line, _ in sentences(problem)]
     assert f"{word}: arm-1 (see `otb approvals show arm-1`)" in lines
+
+
+def test_what_was_read_before_and_after_stands_beside_the_operation() -> None:
+    intent = {"kind": "intent", "service": "write-property", "decision": 5, "session": "s", "before": {"zone": "20"}}
+    assert record_sentence(intent).endswith("session s, before zone = 20")
+    outcome = {"kind": "outcome", "intent": 6, "result": "done", "after": {"zone": "21.5"}}
+    assert record_sentence(outcome) == "intent 6: done, after zone = 21.5"

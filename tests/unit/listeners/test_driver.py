@@ -102,6 +102,20 @@ def test_a_write_that_was_done_keeps_its_outcome_though_its_read_back_cannot_be_
     assert outcomes == [(0, Result.DONE)]
 
 
+def test_a_denial_of_what_was_allowed_says_why_in_its_outcome():
+    class Obliging(Desk):
+        def operation(self, session, request, place, decided):
+            return allow(Obligation.BEFORE_VALUE)
+
+    ledger, findings = Ledger(-1, ""), []
+    driver = Driver(Clock(), ledger, Obliging(), lambda key: None, lambda session, reason: None, NoDebts())
+    driver.run(session(), exchange(session(), request(Action.ADJUST)), findings.append)
+    assert [(r["kind"], r.get("code")) for r in ledger.records] == [
+        ("intent", None),
+        ("outcome", Reason.OBLIGATION_UNMET),
+    ]
+
+
 def test_after_a_bug_of_ours_a_write_that_was_sent_is_not_told_to_be_refused():
     class Faulty(Ledger):
         def settle(self, durable, settled):
