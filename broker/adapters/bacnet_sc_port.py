@@ -30,7 +30,7 @@ from broker.wire.bacnet.sc_payloads import Connect
 HUB_PROTOCOL = "hub.bsc.bacnet.org"  # AB.7.1
 MAX_NPDU, MAX_BVLC = 1_497, 1_600
 _DIAL_SECONDS = 10.0
-_FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 60.0
+_LONGEST_PAUSE_SECONDS = 60.0
 _LASTED_SECONDS = 30.0
 """After so long a connection the next pause is a short one; dialling alone never takes that long."""
 _LEAVE_SECONDS = 1.0
@@ -158,13 +158,13 @@ class BacnetScPort(Peers):
 
     async def _keep(self) -> None:
         """Connected, or on the way to it, until it is cancelled."""
-        pause = _FIRST_PAUSE_SECONDS
+        least = pause = self._identity.times.reconnect_seconds
         async with _session() as session:
             while True:
                 if await self._turn_to_hubs(session):
-                    pause = _FIRST_PAUSE_SECONDS
+                    pause = least
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+                pause = min(2 * pause, max(least, _LONGEST_PAUSE_SECONDS))
 
     async def _turn_to_hubs(self, session: aiohttp.ClientSession) -> bool:
         """One hub after the other, each for as long as it serves; whether one did for long."""

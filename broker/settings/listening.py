@@ -104,6 +104,8 @@ class BacnetScNode(Section):
     """PEM certificates of the field's BACnet/SC authority: a hub is believed if its certificate chains to them."""
     heartbeat_seconds: Annotated[float, Field(ge=1, le=3600)] = 60.0
     """Silence after which the hub is asked whether it is there; it has as long again to answer."""
+    reconnect_seconds: Annotated[float, Field(ge=2, le=300)] = 2.0
+    """Least time before hubs are dialled again; it doubles up to a minute as long as no connection lasts."""
 
 
 class HttpsLimits(Section):

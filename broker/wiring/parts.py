@@ -124,7 +124,7 @@ def upstreams(settings: Settings, inventory: Inventory, clock: Clock) -> Upstrea
     node, identity = settings.bacnet_sc_node, None
     if node is not None:
         files = Path(node.certificate_file), Path(node.key_file), Path(node.ca_file)
-        times = NodeTimes(heartbeat_seconds=node.heartbeat_seconds)
+        times = NodeTimes(heartbeat_seconds=node.heartbeat_seconds, reconnect_seconds=node.reconnect_seconds)
         identity = ScIdentity(*sc_names(settings, "bacnet_sc_node"), *files, times)
     bacnet = OwnPlace(**settings.bacnet_ip.model_dump())
     return Upstreams(inventory.devices, clock, bacnet, endpoints=inventory.endpoints, sc_identity=identity)

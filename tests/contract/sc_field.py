@@ -22,7 +22,8 @@ def field_pki() -> Pki:
 
 
 def identity(pki: Pki, vmac: bytes = BROKER_VMAC, **times: float) -> ScIdentity:
-    return ScIdentity(b"o" * 16, vmac, pki.client.certificate, pki.client.key, pki.root_file, NodeTimes(**times))
+    node = NodeTimes(**{"reconnect_seconds": 0.5, **times})
+    return ScIdentity(b"o" * 16, vmac, pki.client.certificate, pki.client.key, pki.root_file, node)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 from broker.errors import FrameError
 
 COMMUNICATION: Final = 7  # error class of all that Annex AB refuses
-MAX_NPDU_OCTETS: Final = 61_327  # AB.6.1
+MAX_NPDU_OCTETS: Final = 61_327
 MAX_BVLC_OCTETS: Final = 65_535
 VMAC_OCTETS: Final = 6
 BROADCAST: Final = b"\xff" * VMAC_OCTETS  # AB.1.5.2

@@ -20,10 +20,14 @@ from broker.wire.bacnet.sc_payloads import (
 
 @dataclass(frozen=True, slots=True)
 class NodeTimes:
-    """How long a hub may take to accept, and to be silent before it is asked and, once more as long, given up."""
+    """How long a hub may take to accept, and to be silent before it is asked and, once more as long, given up.
+
+    `reconnect_seconds` is the least time before hubs are dialled again (AB.6.1).
+    """
 
     connect_seconds: float = 10.0
     heartbeat_seconds: float = 60.0
+    reconnect_seconds: float = 2.0
 
 
 class Send(NamedTuple):
@@ -95,7 +99,7 @@ class HubConnection:
         return [Send(octets)] if fits and self.is_connected else []
 
     def disconnect(self) -> list[Event]:
-        """Leave in order; the hub's word on that is not waited for (AB.6.2.2 lets either side close)."""
+        """Leave in order; the hub's word on that is not waited for (AB.6.2: how long it is, is a local matter)."""
         if not self.is_connected:
             return self._hang_up("left")
         return [self._message(Function.DISCONNECT_REQUEST), *self._hang_up("left")]
@@ -160,8 +164,10 @@ class HubConnection:
         return []
 
     def _take_npdu(self, message: ScMessage) -> list[Event]:
-        """AB.5.3: what a hub passes on bears the name of its sender, and ours only by the connection."""
-        if not message.origin or message.destination not in (b"", BROADCAST):
+        """What a hub passes on bears the name of its sender (AB.5.3); what is for another node is dropped (AB.5.4)."""
+        if message.destination not in (b"", BROADCAST):
+            return []
+        if not message.origin:
             return self._nak(message, Nak(ErrorCode.HEADER_ENCODING_ERROR))
         return [Arrived(message.origin, message.payload, message.destination == BROADCAST)]
 

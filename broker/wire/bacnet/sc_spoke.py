@@ -137,7 +137,7 @@ class Spokes:
 class Spoke:
     """One connection. `subject` is whose it is; `peer` what the spoke said of itself, once it is admitted.
 
-    `due` is when `tick` wants to be called. With `direct`, the messages carry no addresses (AB.2.5, AB.5.1).
+    `due` is when `tick` wants to be called. With `direct`, the messages carry no addresses (AB.2.5).
     """
 
     __slots__ = (
@@ -282,7 +282,8 @@ class Spoke:
         return self._take_addressed(message, octets)
 
     def _take_addressed(self, message: ScMessage, octets: bytes) -> list[Event]:
-        if message.origin not in (b"", self.peer.vmac) or (self._direct and message.destination):  # AB.5.3, AB.5.1
+        # AB.5.4: a node does not name itself to its hub; in another's name it must not speak.
+        if message.origin not in (b"", self.peer.vmac) or (self._direct and message.destination):
             nak = Nak(ErrorCode.HEADER_ENCODING_ERROR, details="not your address")
             return [*self._nak(message, nak), Refused("sc_origin_foreign", octets)]
         if message.destination not in (b"", BROADCAST, self.hub.vmac):

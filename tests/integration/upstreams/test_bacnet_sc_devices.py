@@ -12,7 +12,7 @@ from broker.model.place import BacnetAddress, BacnetScWay, Budget, Device, Point
 from broker.model.vocabulary import Result
 from broker.wire.bacnet.meaning import compose_read
 from broker.wire.bacnet.npdu import Address, Npdu
-from tests.contract.sc_field import identity
+from tests.contract.sc_field import DEVICE_VMAC, foreign_device, foreign_hub, identity
 from tests.integration.upstreams.asking import asked, upstreams
 from tests.integration.upstreams.sc_network import PKI, ScNetwork, i_am, play, reads, sc_network, temperature
 from tests.ports import free_port
@@ -211,6 +211,34 @@ def test_a_device_behind_a_router_is_asked_and_heard_by_its_address_there(vmac: 
         async with sc_network(answer) as network:
             at = device(network.port, vmac=vmac, network=20, address=b"\x0c")
             async with upstreams(at, sc_identity=identity(PKI)) as ways:
+                await done(ways, at)
+
+    play(story)
+
+
+def test_hubs_and_devices_in_rust_are_left_and_come_back_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bacnet_sc_port, "_PRIMARY_AGAIN_SECONDS", 0.2)
+    monkeypatch.setattr(bacnet_sc_port, "_STEADY_SECONDS", 0.1)
+
+    async def story() -> None:
+        port = free_port()
+        async with foreign_hub(PKI) as failover, foreign_device(PKI, await failover.url(), 1001):
+            way = BacnetScWay(f"wss://127.0.0.1:{port}", 1001, await failover.url())
+            at = Device("plant", "vav-1", "hvac", Protocol.BACNET, way, points=(TEMPERATURE,), budget=PATIENT)
+            async with upstreams(at, sc_identity=identity(PKI)) as ways:
+                await done(ways, at)  # found by its instance, through the failover hub
+                hubs = next(iter(ways._sc_ports.values()))
+                standing_in = hubs._link
+                async with (
+                    foreign_hub(PKI, f"127.0.0.1:{port}") as primary,
+                    foreign_device(PKI, await primary.url(), 1001, DEVICE_VMAC),
+                ):
+                    while hubs._link is standing_in:
+                        await asyncio.sleep(0.05)
+                    await done(ways, at)
+                back_again = hubs._link
+                while hubs._link is back_again or hubs._link is None:
+                    await asyncio.sleep(0.05)
                 await done(ways, at)
 
     play(story)

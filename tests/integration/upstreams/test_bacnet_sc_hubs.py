@@ -71,10 +71,10 @@ def say(writer: asyncio.StreamWriter, message: bytes) -> None:
 
 @asynccontextmanager
 async def rough_hub(
-    story: Story, kind: type[BacnetScPort] = BacnetScPort, **times: float
+    story: Story, kind: type[BacnetScPort] = BacnetScPort, made: type[RoughHub] = RoughHub, **times: float
 ) -> AsyncIterator[tuple[RoughHub, BacnetScPort]]:
     """A hub and the broker's connection to it; no callback may have failed by the end."""
-    hub = RoughHub(story)
+    hub = made(story)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(PKI.server.certificate, PKI.server.key)
     place = socket.socket()
@@ -164,11 +164,45 @@ def test_a_hub_that_lets_us_in_and_drops_us_is_dialled_more_and_more_slowly() ->
 
 
 def test_after_a_connection_that_lasted_the_pause_is_a_short_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bacnet_sc_port, "_FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setattr(bacnet_sc_port, "_LASTED_SECONDS", 0.0)
 
     async def play() -> None:
-        async with rough_hub(drop) as (hub, _):
+        async with rough_hub(drop, reconnect_seconds=0.01) as (hub, _):
             await hub.until(15)  # pauses that grew would take minutes
+
+    asyncio.run(play())
+
+
+def test_the_least_pause_is_that_of_the_settings() -> None:
+    async def play() -> None:
+        async with rough_hub(drop, reconnect_seconds=2.0) as (hub, _):
+            await hub.until(2)
+            first, second = hub.accepted[:2]
+            assert second - first >= 2.0
+
+    asyncio.run(play())
+
+
+def test_a_hub_that_speaks_in_text_is_left_with_the_code_for_that() -> None:
+    closed: list[bytes] = []
+
+    class Listening(RoughHub):
+        async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self.reader = reader
+            await super().serve(reader, writer)
+
+    async def play() -> None:
+        async def text(writer: asyncio.StreamWriter) -> None:
+            writer.write(encode_frame(Opcode.TEXT, b"hello"))
+            octets = b""
+            with contextlib.suppress(OSError):
+                while more := await hub.reader.read(4096):  # type: ignore[attr-defined]
+                    octets += more
+            decoder = FrameDecoder(bacnet_sc_port.MAX_BVLC)
+            closed.extend(m.payload for m in decoder.receive(octets) if m.opcode is Opcode.CLOSE)
+
+        async with rough_hub(text, made=Listening) as (hub, _):
+            await hub.until(2)
+            assert [int.from_bytes(each[:2], "big") for each in closed] == [1003]
 
     asyncio.run(play())

@@ -86,11 +86,11 @@ def test_an_npdu_bears_the_name_of_who_sent_it() -> None:
     assert connection.receive(encode_npdu_message(1, WHO_IS, origin=OTHER), 1.0) == [Arrived(OTHER, WHO_IS)]
     to_all = encode_npdu_message(1, WHO_IS, origin=OTHER, destination=BROADCAST)
     assert connection.receive(to_all, 1.0) == [Arrived(OTHER, WHO_IS, broadcast=True)]
-    for odd in (encode_npdu_message(1, WHO_IS), encode_npdu_message(1, WHO_IS, origin=OTHER, destination=HUB.vmac)):
-        (answer,) = sent(connection.receive(odd, 1.0))
-        nak = decode_result(answer.payload).nak
-        assert nak is not None
-        assert nak.code == ErrorCode.HEADER_ENCODING_ERROR
+    (answer,) = sent(connection.receive(encode_npdu_message(1, WHO_IS), 1.0))
+    nak = decode_result(answer.payload).nak
+    assert nak is not None
+    assert nak.code == ErrorCode.HEADER_ENCODING_ERROR
+    assert connection.receive(encode_npdu_message(1, WHO_IS, origin=OTHER, destination=HUB.vmac), 1.0) == []
 
 
 def test_what_the_hub_cannot_take_is_not_sent() -> None:
