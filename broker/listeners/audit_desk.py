@@ -64,14 +64,20 @@ class AuditDesk:
 
     def tell(self, session: Session, request: Request, fared: Iterable[Fared], before: Pairs = ()) -> None:
         """Operations came out so, or were denied; that is on record. Returns at once, whatever happens."""
-        site = session.device.site
-        device = self._in_force().audit_log(site)
-        if device is None:
+        site, told = session.device.site, tuple(fared)
+        if not self._stopped:
+            # Composing takes longer than recording, and whoever asked has his reply first.
+            asyncio.get_running_loop().call_soon(self._compose, session, request, told, before)
             return
-        outbox, now, told = self._outbox(site), self._clock.monotonic(), tuple(fared)
-        if self._stopped:
-            outbox.lose(len(told), STOPPED, now)
-            self._count(site)
+        self._outbox(site).lose(len(told), STOPPED, self._clock.monotonic())
+        self._count(site)
+
+    def _compose(self, session: Session, request: Request, told: tuple[Fared, ...], before: Pairs) -> None:
+        site = session.device.site
+        device, outbox, now = self._in_force().audit_log(site), self._outbox(site), self._clock.monotonic()
+        if device is None:
+            outbox.lose(len(told), NO_LOG, now)
+            self._look_later(site)
             return
         try:
             way = device.way
@@ -86,6 +92,7 @@ class AuditDesk:
 
     async def stop(self) -> None:
         """Tell what waits, for a moment, unless a log is down; the rest is lost and counted."""
+        await asyncio.sleep(0)  # what is to be told is composed
         if self._busy:
             self._idle.clear()
             with suppress(TimeoutError):

@@ -199,7 +199,7 @@ def _date_time(moment: Moment) -> bytes:
 
 def _cut(text: str, most: int) -> bytes:
     """At most so many octets of a text, whole characters, and none that could be read as something else."""
-    shown = "".join(character if character.isprintable() else "\ufffd" for character in text)
+    shown = text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
     octets = shown.encode(errors="replace")
     if len(octets) <= most:
         return octets

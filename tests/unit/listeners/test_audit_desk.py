@@ -173,8 +173,10 @@ def test_the_last_ones_are_told_before_the_broker_stops_and_what_comes_later_is_
 def test_a_fault_here_costs_a_report_and_nothing_else() -> None:
     async def test(stage: Stage) -> None:
         stage.desk.tell(session(PLC), WRITE, [Fared(0, 41, Result.DONE)])
+        await turn()
         assert stage.desk.outboxes["plant"].lost == 1
         stage.tell()
+        await asyncio.sleep(0)
         stage.in_force = inventory("")
         await turn()
         assert (stage.desk.outboxes["plant"].lost, stage.sent) == (2, [])
