@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 MOST_WAITING = 1000
+MOST_DENIALS_WAITING = 500
 ATTEMPTS = 4
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 60.0
@@ -63,9 +64,11 @@ class AuditOutbox:
         """When something may be sent; `NEVER` while nothing waits or a message is under way."""
         return self._ready_at if self._waiting and not self._under_way else NEVER
 
-    def offer(self, report: bytes, now: float) -> None:
-        """One more report; if too many wait it is lost, so that nobody can push out what was told of him before."""
-        if len(self._waiting) < MOST_WAITING:
+    def offer(self, report: bytes, now: float, *, denial: bool = False) -> None:
+        """One more report; if too many wait it is lost, so that nobody can push out what was told of him before, nor
+        by being denied again and again what others do.
+        """
+        if len(self._waiting) < (MOST_DENIALS_WAITING if denial else MOST_WAITING):
             self._waiting.append(report)
         else:
             self.lose(1, TOO_MANY, now)

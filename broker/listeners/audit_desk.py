@@ -83,8 +83,8 @@ class AuditDesk:
             way = device.way
             assert isinstance(way, BacnetIpWay | BacnetScWay)
             teller = Teller(self._origin, self._upstream_of(device.key).own_mac(), _moment(self._clock.now()))
-            for report in reports(session, request, told, before, teller):
-                outbox.offer(encode_report(report, way.longest_apdu), now)
+            for each, report in zip(told, reports(session, request, told, before, teller), strict=True):
+                outbox.offer(encode_report(report, way.longest_apdu), now, denial=each.result == Result.DENIED)
         except Exception:  # no fault here may cost anybody the operation, or its record
             log.exception("an audit log cannot be told of an operation", extra={"session": session.id})
             outbox.lose(len(told), FAULT, now)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from broker.engine.audit_outbox import (
     ATTEMPTS,
     LONGEST_PAUSE_SECONDS,
+    MOST_DENIALS_WAITING,
     MOST_WAITING,
     NEVER,
     TOO_MANY,
@@ -74,6 +75,14 @@ def test_nobody_can_push_out_what_was_told_of_him_before():
     assert (outbox.waiting, outbox.lost) == (MOST_WAITING, 7)
     assert outbox.take(three, 10.0)[0] == b"0"
     assert outbox.count(10.0) == AuditCount(0, 7, TOO_MANY, 0.0)
+
+
+def test_denials_leave_room_for_what_is_done():
+    outbox = AuditOutbox()
+    for _ in range(MOST_DENIALS_WAITING + 3):
+        outbox.offer(b"denied", 10.0, denial=True)
+    outbox.offer(b"done", 10.0)
+    assert (outbox.waiting, outbox.lost) == (MOST_DENIALS_WAITING + 1, 3)
 
 
 def test_each_is_counted_once():
