@@ -129,11 +129,10 @@ class EmbeddedPolicyEngine:
         loop = asyncio.get_running_loop()
         now = loop.time()
         active = self._active
-        for questions in (active.in_flight if active is not None else (), self._waiting):
-            for question in questions:
-                if now - question.asked < self._patience_seconds:
-                    break
-                question.answer(PolicyUnavailableError("policy_late", "The policy took too long to decide."))
+        waited = (*(active.in_flight if active is not None else ()), *self._waiting)
+        # Gathered first: whoever gets an answer may ask the next question in the same call.
+        for question in [each for each in waited if now - each.asked >= self._patience_seconds]:
+            question.answer(PolicyUnavailableError("policy_late", "The policy took too long to decide."))
         while self._waiting and self._waiting[0].answered is None:
             self._waiting.popleft()
         if active is not None and active.in_flight and now - active.progressed >= self._wait_seconds:

@@ -12,7 +12,8 @@ import pytest
 
 from broker.adapters.rego_channel import check_policy
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
-from broker.errors import ConfigError
+from broker.authz.question import encode
+from broker.errors import ConfigError, PolicyUnavailableError
 from broker.model.decision import EntryPoint
 from tests.integration.policy import stubborn
 from tests.integration.policy.asking import allowed, ask, code, run, submit, until_allowed
@@ -206,6 +207,29 @@ def test_a_question_whose_turn_does_not_come_in_time_is_late() -> None:
             held = submit(engine, OPERATION, stubborn.looping_question())
             assert code(await ask(engine, OPERATION, given.operation_question())) == "policy_late"
             assert code(await held) == "policy_late"
+
+    run(scenario)
+
+
+def test_who_asks_again_in_the_answer_that_was_late_does_not_stop_the_watch_over_the_worker() -> None:
+    async def scenario() -> None:
+        async with engine_with(wait_seconds=0.2, patience_seconds=0.1) as engine:
+            assert engine.worker_pid is not None
+            os.kill(engine.worker_pid, signal.SIGSTOP)
+            answers: list[bytes | PolicyUnavailableError] = []
+            allowed_at_last = asyncio.Event()
+
+            def answered(answer: bytes | PolicyUnavailableError) -> None:
+                answers.append(answer)
+                if isinstance(answer, bytes):
+                    allowed_at_last.set()
+                else:
+                    engine.decide(OPERATION, encode(given.operation_question()), answered)
+
+            for _ in range(2):
+                engine.decide(OPERATION, encode(given.operation_question()), answered)
+            await asyncio.wait_for(allowed_at_last.wait(), GENEROUS)
+            assert code(answers[0]) == "policy_late"
 
     run(scenario)
 
