@@ -128,6 +128,11 @@ class Lane:
         way = self.device.way
         return b"" if self.notices is None else self.notices.port.own_mac(getattr(way, "host", ""))
 
+    def longest_apdu(self) -> int:
+        """Octets that a BACnet device takes at a time, as far as the inventory or the device itself has said."""
+        now = self.endpoint.clock.monotonic()
+        return 0 if self.notices is None else self.notices.said.completed(now).longest_apdu
+
     async def close(self) -> None:
         """Fail what is queued (`NOT_SENT`), end what is in flight (`UNKNOWN` or `NO_REPLY`) and disconnect."""
         self.endpoint.remove(self)

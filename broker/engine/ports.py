@@ -151,6 +151,9 @@ class Upstream(Protocol):
     def own_mac(self) -> bytes:
         """The MAC by which a BACnet device hears the broker on its network, zero as far as that is not known."""
 
+    def longest_apdu(self) -> int:
+        """Octets that a BACnet device takes at a time, as far as the inventory or the device itself has said."""
+
     async def close(self) -> None:
         """Fail what is queued (`NOT_SENT`), end what is in flight (`UNKNOWN` or `NO_REPLY`) and disconnect."""
 

@@ -23,8 +23,9 @@ from broker.engine.sessions import Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import records
 from broker.model.operation import Relayed, Request
-from broker.model.place import BacnetIpWay, BacnetScWay, Device
+from broker.model.place import Device
 from broker.model.vocabulary import Result
+from broker.settings.bacnet_place_checks import LEAST_AUDITED_APDU
 from broker.wire.bacnet.audit_reports import Moment, encode_audit_notification, encode_report, fitting
 
 log = logging.getLogger(__name__)
@@ -80,11 +81,10 @@ class AuditDesk:
             self._look_later(site)
             return
         try:
-            way = device.way
-            assert isinstance(way, BacnetIpWay | BacnetScWay)
-            teller = Teller(self._origin, self._upstream_of(device.key).own_mac(), _moment(self._clock.now()))
+            upstream = self._upstream_of(device.key)
+            teller, longest = Teller(self._origin, upstream.own_mac(), _moment(self._clock.now())), _longest(upstream)
             for each, report in zip(told, reports(session, request, told, before, teller), strict=True):
-                outbox.offer(encode_report(report, way.longest_apdu), now, denial=each.result == Result.DENIED)
+                outbox.offer(encode_report(report, longest), now, denial=each.result == Result.DENIED)
         except Exception:  # no fault here may cost anybody the operation, or its record
             log.exception("an audit log cannot be told of an operation", extra={"session": session.id})
             outbox.lose(len(told), FAULT, now)
@@ -132,14 +132,23 @@ class AuditDesk:
         outbox, device, now = self.outboxes[site], self._in_force().audit_log(site), self._clock.monotonic()
         if device is None:
             outbox.give_up(NO_LOG, now)
-        elif taken := outbox.take(_fitting(device), now):
-            request = _notification(taken)
-            try:
-                self._upstream_of(device.key).relay(request, partial(self._answered, site))
-            except DeviceUnavailableError as error:
-                self._answered(site, Relayed(Result.NOT_SENT, code=error.code))
+        elif self._send(outbox, device, partial(self._answered, site), now):
             return
         self._settled(site)
+
+    def _send(self, outbox: AuditOutbox, device: Device, answered: Callable[[Relayed], None], now: float) -> bool:
+        """Whether there was something to be sent; a timer may go off a moment early."""
+        try:
+            upstream = self._upstream_of(device.key)
+        except DeviceUnavailableError as error:
+            taken = outbox.take(partial(fitting, max_apdu=0), now)
+            if taken:
+                answered(Relayed(Result.NOT_SENT, code=error.code))
+            return bool(taken)
+        taken = outbox.take(partial(fitting, max_apdu=_longest(upstream)), now)
+        if taken:
+            upstream.relay(_notification(taken), answered)
+        return bool(taken)
 
     def _answered(self, site: str, relayed: Relayed) -> None:
         outbox, now = self.outboxes[site], self._clock.monotonic()
@@ -175,9 +184,9 @@ class AuditDesk:
             log.error("counts of audit notifications were not recorded: the ledger is closed")
 
 
-def _fitting(device: Device) -> Callable[[Iterable[bytes]], int]:
-    way = device.way
-    return lambda waiting: fitting(waiting, way.longest_apdu if isinstance(way, BacnetIpWay | BacnetScWay) else 0)
+def _longest(upstream: Upstream) -> int:
+    """Octets of one message to a log; what takes fewer than are needed may still take them in segments."""
+    return max(upstream.longest_apdu(), LEAST_AUDITED_APDU)
 
 
 def _notification(taken: Iterable[bytes]) -> Request:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from broker.engine.audit_outbox import AuditOutbox
 from broker.engine.audit_reporting import Fared, Teller, reports
 from broker.engine.exchange import exchange
 from broker.engine.in_force import InForce
@@ -62,7 +63,7 @@ class Stage:
     """Clock, ledger and the way to the log: what was sent there, and how it answers."""
 
     def __init__(self) -> None:
-        self.time = 100.0
+        self.time, self.longest = 100.0, 1476
         self.in_force = inventory()
         self.records: list[dict[str, Any]] = []
         self.sent: list[Request] = []
@@ -84,6 +85,9 @@ class Stage:
 
     def own_mac(self) -> bytes:
         return MAC
+
+    def longest_apdu(self) -> int:
+        return self.longest
 
     def relay(self, request: Request, relayed: Callable[[Relayed], None], still_allowed: object = None) -> None:
         self.sent.append(request)
@@ -123,6 +127,19 @@ def test_what_is_told_in_one_turn_goes_in_one_message_and_the_next_when_that_was
     play(test)
 
 
+def test_a_log_that_says_it_takes_little_is_told_in_as_many_messages_as_that_takes() -> None:
+    async def test(stage: Stage) -> None:
+        stage.longest = 206
+        stage.tell(*[Result.DONE] * 3)
+        for _ in range(3):
+            await turn()
+            assert len(stage.sent.pop().payload) + 2 <= 206
+            stage.answers.pop()(DONE)
+        assert stage.desk.outboxes["plant"].told == 3
+
+    play(test)
+
+
 def test_nothing_is_sent_to_a_log_that_failed_before_its_pause_is_over_and_an_abort_is_tried_again() -> None:
     async def test(stage: Stage) -> None:
         stage.tell()
@@ -131,6 +148,33 @@ def test_nothing_is_sent_to_a_log_that_failed_before_its_pause_is_over_and_an_ab
         stage.tell()
         await turn()
         assert (len(stage.sent), stage.desk.outboxes["plant"].waiting) == (1, 2)
+
+    play(test)
+
+
+def test_a_timer_that_goes_off_early_is_set_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.engine.audit_outbox.FIRST_PAUSE_SECONDS", 0.01)
+
+    async def test(stage: Stage) -> None:
+        looked, original = asyncio.Event(), AuditOutbox.take
+
+        def take(outbox: AuditOutbox, fitting: Any, now: float) -> tuple[bytes, ...]:
+            taken = original(outbox, fitting, now)
+            looked.set()
+            return taken
+
+        monkeypatch.setattr(AuditOutbox, "take", take)
+        stage.tell()
+        await turn()
+        stage.answers.pop()(Relayed(Result.NO_REPLY, code="timeout"))
+        looked.clear()
+        await looked.wait()
+        assert len(stage.sent) == 1, "it was too early by this clock"
+        stage.time += 1
+        while len(stage.sent) == 1:
+            looked.clear()
+            await looked.wait()
+        assert stage.sent[1].payload == stage.sent[0].payload
 
     play(test)
 
