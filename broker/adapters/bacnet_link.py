@@ -69,13 +69,16 @@ class BacnetLink:
         return None
 
     def _refuse(self, job: Job, refused: Relayed) -> None:
-        """Nothing was sent; from a place where the device is not any more, nothing else will be."""
+        """Nothing was sent. Where the device is not any more nothing will be: another link looks for it anew."""
         way = job.lane.device.way
         assert isinstance(way, BacnetIpWay | BacnetScWay)
         if self._port.peer(_whereabouts(self._place, way)).believed:
             self._end(job, refused)
-        else:
-            self._lose("device_down", refused)
+        elif self.job is job:
+            self.job, self._gone = None, True
+            self._alarm.stop()
+            self._port.leave()
+            self._endpoint.returned(self, job)
 
     def heard(self, apdu: Apdu) -> None:
         """The device says this about the request."""
@@ -166,13 +169,13 @@ class BacnetLink:
         """Give the slot up at once; an outstanding request ends as lost with this code."""
         self._lose(code)
 
-    def _lose(self, code: str, refused: Relayed | None = None) -> None:
+    def _lose(self, code: str) -> None:
         if self._gone:
             return
         self._gone = True
         self._alarm.stop()
         job, self.job = self.job, None
-        relayed = None if job is None else refused or lost(job.request, code)
+        relayed = None if job is None else lost(job.request, code)
         if job is not None and self._under_way is not None:
             peer, _, transaction = self._under_way
             relayed = _ended(job, transaction, code, Result.NO_REPLY)

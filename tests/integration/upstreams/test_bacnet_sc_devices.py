@@ -179,6 +179,24 @@ def test_a_node_that_later_says_it_is_the_device_ends_the_belief_until_the_dispu
     play(story)
 
 
+def test_a_device_that_has_moved_is_found_at_its_new_place_and_no_request_is_lost_over_that() -> None:
+    async def story() -> None:
+        async with sc_network(nodes(REAL)) as network:
+            at = device(network.port)
+            async with upstreams(at, sc_identity=identity(PKI)) as ways:
+                await done(ways, at)
+                network.answer = nodes(OTHER)
+                network.say(OTHER, Npdu(i_am(1001)), to_all=True)
+                port = next(iter(ways._sc_ports.values()))
+                while port._places._bound:
+                    await asyncio.sleep(0.01)
+                reading = [read(ways, at) for _ in range(3)]
+                assert {relayed.result for relayed in await asyncio.gather(*reading)} == {Result.DONE}
+                assert [place for place, npdu in network.heard if reads(npdu)] == [REAL, OTHER, OTHER, OTHER]
+
+    play(story)
+
+
 def test_what_a_node_tells_everybody_is_no_reply() -> None:
     def answer(network: ScNetwork, destination: bytes, npdu: Npdu) -> None:
         network.say(REAL, temperature(npdu), to_all=True)
