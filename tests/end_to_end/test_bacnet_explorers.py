@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,9 @@ from tests.integration.otb.conftest import Connected, stop
 
 ELI = "eli@plant.example"
 SETPOINT, TEMPERATURE, PRESENT = "analog-value,1", "analog-input,1", "present-value"
-NODE_MODULE = Path(__file__).parents[1] / "peers" / "node_modules" / "@bacnet-js" / "client"
+PEERS = Path(__file__).parents[1] / "peers"
+NODE_MODULE = PEERS / "node_modules" / "@bacnet-js" / "client"
+NODE_BACNET = PEERS / "node_modules" / "node-bacnet"
 NODE = """
 const Bacnet = require(process.argv[1]).default;
 const bbmd = {address: "127.0.0.1:" + process.argv[2]};
@@ -64,12 +66,29 @@ client.on("iAm", async ({header, payload}) => {
 """
 
 
+@contextmanager
+def node_device() -> Iterator[int]:
+    """A device of node-bacnet, if it is installed; its port in any case."""
+    port = free_port()
+    if shutil.which("node") is None or not NODE_BACNET.is_dir():
+        yield port
+        return
+    command = ["node", str(PEERS / "bacnet_device.mjs"), str(port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as device:
+        assert device.stdout is not None
+        assert device.stdout.readline() == "ready\n"
+        yield port
+        device.terminate()
+
+
 @pytest.fixture(scope="module")
 def plant(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Development]:
-    with rusty_devices(2002, 2003) as ports, noted_device(2004) as noted:
+    with rusty_devices(2002, 2003) as ports, noted_device(2004) as noted, node_device() as node:
         points = {"id": "eli-points", "subjects": [ELI], "points": ["zone-temp"], "actions": ["view", "discover"]}
         grants = [*GRANTS, {**points, "scope": {"devices": ["plant/vav-2003"]}}]
-        folder = write_site(tmp_path_factory.mktemp("inventory"), [*ports, noted], 2002, 2003, 2004, grants=grants)
+        folder = write_site(
+            tmp_path_factory.mktemp("inventory"), [*ports, noted, node], 2002, 2003, 2004, 2005, grants=grants
+        )
         yield start_shared("--inventory", str(folder))
 
 
@@ -241,6 +260,24 @@ def test_an_explorer_in_node_reads_everything_and_is_told_of_changes(plant: Deve
     assert sorted(each["service"] for each in cancelling) == ["subscribe-cov", "subscribe-cov-property"]
     for each in cancelling:
         assert plant.eventually("outcome", intent=each["index"])["result"] == "done"
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.skipif(not NODE_BACNET.is_dir(), reason="npm node-bacnet is not in tests/peers")
+def test_a_client_that_knows_no_bbmd_reads_and_writes_behind_the_router(doors: object) -> None:
+    door = doors()  # type: ignore[operator]
+    ended = subprocess.run(
+        ["node", str(PEERS / "bacnet_explorer.mjs"), str(door.port), str(NETWORK), str(free_port())],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    assert (said["own"], said["setpoint"]) == (19.25, 22.25)
+    assert {75, 77, 85} <= set(said["all"])
+    assert said["written"] == said["released"] == "done"
+    assert "WRITE_ACCESS_DENIED" in said["denied"]
 
 
 def test_an_explorer_that_watches_is_told_and_cancels_at_the_device_when_it_stops(
