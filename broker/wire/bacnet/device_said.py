@@ -43,11 +43,12 @@ class DeviceSaid:
     `asked_until` is for whoever asks a device of its own accord: until then, not again.
     """
 
-    __slots__ = ("_names", "_objects", "_takes", "asked_until", "way")
+    __slots__ = ("_completed", "_completed_until", "_names", "_objects", "_takes", "asked_until", "way")
 
     def __init__(self, way: BacnetWay) -> None:
         self.way = way
         self.asked_until = 0.0
+        self._completed, self._completed_until = way, 0.0
         self._takes: dict[str, _Told] = {}
         self._names: dict[ObjectId, tuple[str, float]] = {}
         self._objects: dict[str, ObjectId] = {}
@@ -56,6 +57,13 @@ class DeviceSaid:
         """The way to it, with what the inventory leaves out as far as the device has said it."""
         if not self._takes:
             return self.way
+        if now >= self._completed_until:
+            self._completed = self._complete(now)
+            ends = [told.until for told in self._takes.values() if now < told.until]
+            self._completed_until = min(ends, default=float("inf"))
+        return self._completed
+
+    def _complete(self, now: float) -> BacnetWay:
         max_apdu, segmentation = self._told("max-apdu-length-accepted", now), self._told("segmentation-supported", now)
         way = self.way
         if way.max_apdu is None and max_apdu is not None:
@@ -127,6 +135,7 @@ class DeviceSaid:
             possible = number <= 0xFFFF
         if possible:
             self._takes[word] = _Told(number, now + LASTS_SECONDS)
+            self._completed_until = 0.0
 
     def _take_name(self, which: ObjectId, name: str, now: float) -> None:
         self._forget(which)
