@@ -96,34 +96,35 @@ class Discovery:
             self._looping = False
 
     def _ask(self, told: Told, device: Device, sought: Sought) -> None:
-        said, now = self._live.of(device), self._loop.time()
-
-        def done(session: Session | None, found: Refused | tuple[Decision, ...]) -> None:
+        def done(session: Session | None, bare: bytes, found: Refused | tuple[Decision, ...]) -> None:
             self._asking -= 1
             self._queued.discard((told.station, device.key, sought))
             if session is not None and not isinstance(found, Refused):
-                self._know(session, sought, partial(self._tell, told, device, sought))
+                if sought.service == "who-is":
+                    self._know(session, partial(self._introduce, told, sought, device))
+                else:
+                    self._announce(told, device, bare)
             self._go_on()
 
         def admitted(result: Session | Refused) -> None:
-            if isinstance(result, Session):
-                question = compose_question(sought, device, said, now)
-                self._driver.run(result, inquire_at_large(result, question), partial(done, result))
+            said, now = self._live.of(device), self._loop.time()
+            if isinstance(result, Session) and fits(sought, device, said, now):
+                # What is announced is the object that was decided, whatever the device says meanwhile.
+                question, bare = compose_question(sought, device, said, now), announcement(sought, device, said, now)
+                self._driver.run(result, inquire_at_large(result, question), partial(done, result, bare))
             else:
-                done(None, result)
+                done(None, b"", result if isinstance(result, Refused) else ())
 
         self._admit(device, admitted)
 
-    def _tell(self, told: Told, device: Device, sought: Sought) -> None:
-        said, now = self._live.of(device), self._loop.time()
-        if fits(sought, device, said, now):
-            self._announce(told, device, announcement(sought, device, said, now))
+    def _introduce(self, told: Told, sought: Sought, device: Device) -> None:
+        self._announce(told, device, announcement(sought, device, self._live.of(device), self._loop.time()))
 
-    def _know(self, session: Session, sought: Sought, tell: Callable[[], None]) -> None:
+    def _know(self, session: Session, tell: Callable[[], None]) -> None:
         """Tell once what an I-Am says is known, or will not be for now."""
         device, now = session.device, self._loop.time()
         said, waiting = self._live.of(device), self._reading.get(device.key)
-        if said is None or sought.service != "who-is":
+        if said is None:
             tell()
         elif waiting is not None:
             waiting.append(tell)

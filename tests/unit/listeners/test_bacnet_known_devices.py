@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.engine.commands import Relay
+from broker.engine.commands import Decide, Relay
 from broker.listeners import bacnet_discovery
 from broker.model.operation import BacnetProperty, Relayed
 from broker.model.vocabulary import Result
@@ -109,6 +109,52 @@ def test_an_object_is_found_by_the_name_its_device_gave_it_by_whoever_may_read_i
             decide.request.operations[0].address != BacnetProperty("analog-input", 9, "object-name")
         )
         stage.ask(who_has, None)
+        assert (stage.sent, stage.asked) == ([], [])
+
+    play(test)
+
+
+def test_what_is_announced_is_the_object_that_was_decided_though_its_name_moves_meanwhile() -> None:
+    def test(stage: Stage) -> None:
+        said = stage.floor.live.of(ONE)
+        assert said is not None
+
+        def called(instance: int, name: bytes) -> None:
+            told = Reported(Reference(0, instance, 77, None), (Tag("application", TEXT, b"\x00" + name),))
+            read = compose_name_read(ONE, ("analog-input", instance))
+            said.learn(read, b"\x30\x0c" + encode_read_property_ack(told), asyncio.get_running_loop().time())
+
+        def move(decide: Decide) -> bool:
+            called(8, b"Zone 9")
+            decided.append(decide.request.operations[0].address)
+            return True
+
+        decided: list[object] = []
+        called(9, b"Zone 9")
+        stage.allow = move
+        stage.ask(UnconfirmedRequest(7, b"\x3d\x07\x00Zone 9"), None)
+        assert decided == [BacnetProperty("analog-input", 9, "object-name")]
+        ((_, npdu),) = stage.sent
+        assert npdu.payload[7:12] == b"\xc4" + (9).to_bytes(4, "big")
+
+    play(test)
+
+
+def test_a_device_whose_name_is_not_known_any_more_when_its_session_is_there_says_nothing() -> None:
+    def test(stage: Stage) -> None:
+        said = stage.floor.live.of(ONE)
+        assert said is not None
+        told = Reported(Reference(0, 9, 77, None), (Tag("application", TEXT, b"\x00Zone 9"),))
+        read = compose_name_read(ONE, ("analog-input", 9))
+        said.learn(read, b"\x30\x0c" + encode_read_property_ack(told), asyncio.get_running_loop().time())
+        opening = stage.open
+
+        def forget_and_open(*given: object) -> None:
+            stage.floor.live.keep(())
+            opening(*given)  # type: ignore[arg-type]
+
+        stage.open = forget_and_open  # type: ignore[method-assign]
+        stage.ask(UnconfirmedRequest(7, b"\x3d\x07\x00Zone 9"), None)
         assert (stage.sent, stage.asked) == ([], [])
 
     play(test)
