@@ -2,8 +2,8 @@
 
 Nothing of it reaches a device. A device is shown once the policy gave a session with it and allows to discover it; how
 often a client may ask is limited, and so is how many sessions its asking opens at a time. Where the inventory wants it,
-what an I-Am has to say and the inventory leaves out is read from the device, in the client's session and as far as the
-client may; now and then, and for no longer than a moment: then the I-Am says what is known.
+what an I-Am has to say and the inventory leaves out is read from the device first, and when a name is looked for that
+nobody has told, the names of the objects of its points (`bacnet_device_reads`).
 """
 
 import asyncio
@@ -14,31 +14,24 @@ from functools import partial
 from broker.engine.bacnet_conversation import Told
 from broker.engine.events import Refused
 from broker.engine.inquiry import inquire_at_large
-from broker.engine.self_reads import look_at_itself
 from broker.engine.sessions import Session
+from broker.listeners.bacnet_device_reads import DeviceReads
 from broker.listeners.driver import Driver
 from broker.listeners.rate import Rate
 from broker.model.decision import Decision
 from broker.model.place import Device
-from broker.wire.bacnet.device_said import DeviceSaid, LiveDevices
-from broker.wire.bacnet.discovery import Sought, announcement, compose_question, decode_sought, fits, left_out
-from broker.wire.bacnet.name_reads import compose_self_reads
+from broker.wire.bacnet.device_said import LiveDevices
+from broker.wire.bacnet.discovery import Sought, announcement, compose_question, decode_sought, fits
 
 BURST = 20.0
 PER_SECOND = 5.0
 MOST_ASKED_AT_ONCE = 4
 MOST_QUEUED = 4096
-MOST_READ_AT_ONCE = 16
-READ_AGAIN_SECONDS = 600.0
-MOMENT_SECONDS = 1.0
 Admit = Callable[[Device, Callable[[Session | Refused], None]], None]
 
 
 class Discovery:
-    """`announce(told, device, bare)` sends an I-Am or I-Have to whoever asked; `live` is what devices have said.
-
-    `asks` is whether devices are asked what they have not said yet.
-    """
+    """`announce(told, device, bare)` sends an I-Am or I-Have to whoever asked; `live` is what devices have said."""
 
     def __init__(
         self,
@@ -47,7 +40,7 @@ class Discovery:
         admit: Admit,
         announce: Callable[[Told, Device, bytes], None],
         live: LiveDevices,
-        asks: Callable[[], bool],
+        reads: DeviceReads,
     ) -> None:
         self._driver = driver
         self._candidates = candidates
@@ -56,9 +49,8 @@ class Discovery:
         self._queue: deque[tuple[Told, Device, Sought]] = deque()
         self._queued: set[tuple[object, ...]] = set()
         self._live = live
-        self._asks = asks
+        self._reads = reads
         self._loop = asyncio.get_running_loop()
-        self._reading: dict[str, list[Callable[[], None]]] = {}
         self._asking = 0
         self._looping = False
         self._rate = Rate(PER_SECOND, BURST)
@@ -71,10 +63,15 @@ class Discovery:
         if self._rate.admits(now):
             devices = self._candidates() if told.to_all else [told.device] if told.device else []
             for device in devices:
-                if fits(sought, device, self._live.of(device), now):
+                if fits(sought, device, self._live.of(device), now) or self._may_have(sought, device, now):
                     self._look_for(told, device, sought)
             self._go_on()
         return True
+
+    def _may_have(self, sought: Sought, device: Device, now: float) -> bool:
+        """Whether a device may turn out to have an object of that name."""
+        possible = bool(sought.name) and fits(sought._replace(service="who-is"), device)
+        return possible and self._reads.may_name(device, now)
 
     def _look_for(self, told: Told, device: Device, sought: Sought) -> None:
         key = (told.station, device.key, sought)
@@ -101,7 +98,7 @@ class Discovery:
             self._queued.discard((told.station, device.key, sought))
             if session is not None and not isinstance(found, Refused):
                 if sought.service == "who-is":
-                    self._know(session, partial(self._introduce, told, sought, device))
+                    self._reads.when_known(session, partial(self._introduce, told, sought, device))
                 else:
                     self._announce(told, device, bare)
             self._go_on()
@@ -112,45 +109,19 @@ class Discovery:
                 # What is announced is the object that was decided, whatever the device says meanwhile.
                 question, bare = compose_question(sought, device, said, now), announcement(sought, device, said, now)
                 self._driver.run(result, inquire_at_large(result, question), partial(done, result, bare))
+            elif isinstance(result, Session) and self._may_have(sought, device, now):
+                done(None, b"", ())
+                self._reads.when_named(result, partial(self._named, told, device, sought))
             else:
                 done(None, b"", result if isinstance(result, Refused) else ())
 
         self._admit(device, admitted)
 
+    def _named(self, told: Told, device: Device, sought: Sought) -> None:
+        """The device has told names: perhaps it is the one."""
+        if fits(sought, device, self._live.of(device), self._loop.time()):
+            self._look_for(told, device, sought)
+            self._go_on()
+
     def _introduce(self, told: Told, sought: Sought, device: Device) -> None:
         self._announce(told, device, announcement(sought, device, self._live.of(device), self._loop.time()))
-
-    def _know(self, session: Session, tell: Callable[[], None]) -> None:
-        """Tell once what an I-Am says is known, or will not be for now."""
-        device, now = session.device, self._loop.time()
-        said, waiting = self._live.of(device), self._reading.get(device.key)
-        if said is None:
-            tell()
-        elif waiting is not None:
-            waiting.append(tell)
-        elif self._worth_reading(device, said, now):
-            self._read(session, said, tell)
-        else:
-            tell()
-
-    def _worth_reading(self, device: Device, said: DeviceSaid, now: float) -> bool:
-        wanted = self._asks() and left_out(device) and said.lacks_any(now)
-        return wanted and now >= said.asked_until and len(self._reading) < MOST_READ_AT_ONCE
-
-    def _read(self, session: Session, said: DeviceSaid, tell: Callable[[], None]) -> None:
-        device = session.device
-        said.asked_until = self._loop.time() + READ_AGAIN_SECONDS
-        self._reading[device.key] = [tell]
-        late = self._loop.call_later(MOMENT_SECONDS, self._known, device.key)
-
-        def over(asked: bool) -> None:
-            late.cancel()
-            if not asked:  # another client may be allowed to
-                said.asked_until = 0.0
-            self._known(device.key)
-
-        self._driver.run(session, look_at_itself(session, compose_self_reads(device)), over)
-
-    def _known(self, key: str) -> None:
-        for tell in self._reading.pop(key, ()):
-            tell()

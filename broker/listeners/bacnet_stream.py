@@ -20,6 +20,7 @@ from broker.engine.partial import exchange_each
 from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.listeners.bacnet_answers import asks_for_more, denials, finding_reply, further_request
+from broker.listeners.bacnet_device_reads import DeviceReads
 from broker.listeners.bacnet_discovery import Discovery
 from broker.listeners.bacnet_refusals import frame_reply, refused_reply
 from broker.listeners.bacnet_shares import SegmentShares
@@ -134,7 +135,12 @@ class BacnetStream:
             self.admit,
             self._announce,
             floor.live,
-            lambda: self._network().asks_devices,
+            DeviceReads(
+                floor.driver,
+                floor.live,
+                lambda: self._network().asks_devices,
+                lambda device: floor.points_granted(self._subject, device),
+            ),
         )
 
     @property

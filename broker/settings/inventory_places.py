@@ -74,7 +74,9 @@ class SiteBacnetEntry(Section):
     audit_log: DnsLabel | None = None
     """BACnet device of the site with an audit log, which is told who did what; without it none is."""
     ask_devices: bool = False
-    """Read what an I-Am says and a device's entry leaves out from the device, as far as whoever looks for it may."""
+    """Read from devices what an I-Am says and their entry leaves out, and names that are looked for, as far as whoever
+    looks may.
+    """
 
 
 class SiteEntry(Section):

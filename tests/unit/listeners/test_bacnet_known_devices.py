@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from broker.engine.commands import Decide, Relay
-from broker.listeners import bacnet_discovery
+from broker.listeners import bacnet_device_reads
 from broker.model.operation import BacnetProperty, Relayed
 from broker.model.vocabulary import Result
 from broker.wire.bacnet.apdu import UnconfirmedRequest
@@ -71,7 +71,7 @@ def test_who_may_not_read_a_device_teaches_nothing_and_is_told_what_is_known() -
 def test_a_device_that_does_not_answer_is_announced_all_the_same_and_not_asked_again_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bacnet_discovery, "MOMENT_SECONDS", 0.01)
+    monkeypatch.setattr(bacnet_device_reads, "MOMENT_SECONDS", 0.01)
 
     async def story(stage: Stage) -> None:
         asking(stage)
@@ -156,5 +156,58 @@ def test_a_device_whose_name_is_not_known_any_more_when_its_session_is_there_say
         stage.open = forget_and_open  # type: ignore[method-assign]
         stage.ask(UnconfirmedRequest(7, b"\x3d\x07\x00Zone 9"), None)
         assert (stage.sent, stage.asked) == ([], [])
+
+    play(test)
+
+
+def naming(stage: Stage, name: bytes) -> None:
+    """Devices answer what their points are called, and the inventory wants them to be asked."""
+    stage.network = replace(stage.network, asks_devices=True)
+
+    def reply(relay: Relay) -> Relayed:
+        said = stage.floor.live.of(relay.session.device)
+        assert said is not None
+        told = Reported(Reference(2, 1, 77, None), (Tag("application", TEXT, b"\x00" + name),))
+        octets = b"\x30\x0e" + encode_read_property_multiple_ack((told,))
+        said.learn(relay.request, octets, asyncio.get_running_loop().time())
+        return Relayed(Result.DONE, octets)
+
+    stage.reply = reply
+
+
+def test_a_name_that_nobody_has_told_is_asked_for_once_where_that_is_wanted_and_then_found() -> None:
+    def test(stage: Stage) -> None:
+        naming(stage, b"Zone 1")
+        who_has = UnconfirmedRequest(7, b"\x3d\x07\x00Zone 1")
+        for _ in range(3):
+            stage.ask(who_has, None)
+            assert [npdu.payload[-6:] for _, npdu in stage.sent] == [b"Zone 1"] * 2
+            stage.sent.clear()
+            stage.ask(UnconfirmedRequest(7, b"\x3d\x06\x00Other"), None)
+            assert stage.sent == []
+        assert [key for key, _ in stage.asked] == ["plant/vav-1", "plant/vav-2"]
+
+    play(test)
+
+
+def test_names_are_not_asked_for_by_whoever_may_not_read_the_points_nor_outside_the_range_that_is_looked_in() -> None:
+    def test(stage: Stage) -> None:
+        naming(stage, b"Zone 1")
+        stage.ask(UnconfirmedRequest(7, b"\x0a\x07\xd0\x1a\x07\xd1\x3d\x07\x00Zone 1"), None)
+        assert stage.asked == []
+        stage.allow = lambda decide: False
+        stage.ask(UnconfirmedRequest(7, b"\x3d\x07\x00Zone 1"), None)
+        assert (stage.asked, stage.sent) == ([], [])
+
+    play(test)
+
+
+def test_without_the_inventorys_wish_no_device_is_asked_for_anything() -> None:
+    def test(stage: Stage) -> None:
+        naming(stage, b"Zone 1")
+        stage.network = replace(stage.network, asks_devices=False)
+        stage.ask(UnconfirmedRequest(7, b"\x3d\x07\x00Zone 1"), None)
+        stage.ask(UnconfirmedRequest(8, b""), None)
+        assert stage.asked == []
 
     play(test)
