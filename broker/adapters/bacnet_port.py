@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import select
 import socket
 from collections.abc import Callable
 from typing import NamedTuple
@@ -47,6 +48,7 @@ class BacnetIpPort(Peers):
         self._own = own
         self._users = 0
         self._socket: socket.socket | None = None
+        self._watch: select.epoll
 
     @property
     def address(self) -> UdpPlace:
@@ -57,14 +59,16 @@ class BacnetIpPort(Peers):
         """One more needs the socket. Raises OSError."""
         if self._socket is None:
             self._socket = _own_socket(self._own)
-            asyncio.get_running_loop().add_reader(self._socket, self._readable)
+            self._watch = _watching(self._socket)
+            asyncio.get_running_loop().add_reader(self._watch, self._readable)
         self._users += 1
 
     def leave(self) -> None:
         """One less needs the socket; the last one closes it."""
         self._users -= 1
         if not self._users and self._socket is not None:
-            asyncio.get_running_loop().remove_reader(self._socket)
+            asyncio.get_running_loop().remove_reader(self._watch)
+            self._watch.close()
             self._socket.close()
             self._socket = None
 
@@ -132,6 +136,16 @@ class BacnetIpPort(Peers):
             except OSError:
                 return
             self.unreachable(place)
+
+
+def _watching(own: socket.socket) -> select.epoll:
+    """What the event loop watches in the socket's stead: libuv never looks again at a descriptor with an error.
+
+    It is readable whenever the socket is, or has an error to tell (epoll(7)), and has no errors of its own.
+    """
+    watch = select.epoll()
+    watch.register(own, select.EPOLLIN)
+    return watch
 
 
 def _routed_from(host: str) -> str:

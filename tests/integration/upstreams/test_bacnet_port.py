@@ -231,6 +231,22 @@ def test_nobody_listening_at_one_place_ends_nothing_elsewhere() -> None:
     asyncio.run(play())
 
 
+def test_what_the_network_reports_of_one_place_makes_nobody_deaf_for_others() -> None:
+    """A loop may stop watching a socket about which there is an error, whoever takes that error first."""
+
+    async def play() -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as gone:
+            gone.bind(("127.0.0.1", 0))
+            down = device(gone.getsockname()[1], "down")
+        async with station(honest(7)) as good:
+            up = device(good.port, "up")
+            async with upstreams(up, down) as ways:
+                for of, code in ((up, ""), (down, "device_down"), (up, "")):
+                    assert (await asked(ways.upstream(of.key), reading(of))).code == code
+
+    asyncio.run(play())
+
+
 def test_each_device_has_no_more_outstanding_than_its_budget_allows() -> None:
     async def play() -> None:
         most: dict[int, int] = {}
