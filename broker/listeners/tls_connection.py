@@ -25,9 +25,10 @@ _GONE: Final = 3
 
 CIPHERTEXT_OCTETS: Final = 65_536
 RECORD_OCTETS: Final = 16_384
-# Octets in a row that bring no plaintext: a handshake, key updates, one partial record. A legal chain fits well.
-MAXIMUM_BARREN_OCTETS: Final = 98_304
+MAXIMUM_BARREN_OCTETS: Final = 98_304  # in a row without plaintext: a handshake with a legal chain fits well
 MAXIMUM_INTERMEDIATES: Final = 8
+TURN_OCTETS: Final = 8_192  # of one connection in one turn of the loop
+_RECORD_COST: Final = 64  # small records cost as much as large ones
 
 
 class SharedBuffers(threading.local):
@@ -302,8 +303,8 @@ class TlsConnection(asyncio.BufferedProtocol):
         self._read()
 
     def _read(self) -> None:
-        """Decrypt and hand over all that has arrived, then send all that was written meanwhile."""
-        incoming, host = self._incoming, self._host
+        """Decrypt and hand over what is due in one turn, then send all that was written meanwhile."""
+        incoming, host, left = self._incoming, self._host, TURN_OCTETS
         read, received = self._tls.read, self._consumer.received  # type: ignore[union-attr]
         self._corked = True
         try:
@@ -317,6 +318,10 @@ class TlsConnection(asyncio.BufferedProtocol):
                 # OpenSSL keeps nothing back when the buffer takes a whole record: spare the want-read exception.
                 if not incoming.pending:
                     break
+                left -= count + _RECORD_COST
+                if left <= 0:
+                    self._read_later()
+                    break
         except ssl.SSLWantReadError:
             pass
         except ssl.SSLZeroReturnError:
@@ -328,6 +333,14 @@ class TlsConnection(asyncio.BufferedProtocol):
             self._corked = False
         if self._pending or self._outgoing.pending:
             self.flush()
+
+    def _read_later(self) -> None:
+        """Let the others of the loop come first: whoever sends without pause would keep them all waiting."""
+        if self._paused or self._state != _OPEN:
+            return
+        if not self._eof:
+            self._transport.pause_reading()
+        self._host.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
         if self._paused or self._state != _OPEN:

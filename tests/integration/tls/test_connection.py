@@ -173,6 +173,37 @@ def test_a_paused_consumer_receives_nothing_until_it_resumes(run, pki):
     run(story())
 
 
+def test_whoever_sends_much_at_once_lets_the_others_of_the_loop_come_in_between(run, pki):
+    records = [count.to_bytes(8, "big") for count in range(600)]
+    turns = []
+
+    class Counting(Echo):
+        def received(self, data):
+            if not turns or turns[-1] is not None:
+                turns.append(None)
+                asyncio.get_running_loop().call_soon(self.turned)
+            super().received(data)
+
+        def turned(self):
+            turns[-1] = len(self.data)
+
+    async def story():
+        async with serving(pki, consumer=Counting) as stage:
+            client = await Client.connect(stage, client_context(pki, pki.client))
+            for record in records:
+                client.tls.write(record)
+            await client.send_pending()
+            client.writer.write_eof()
+            assert await client.read(8 * len(records)) == b"".join(records)
+            consumer = await stage.consumer()
+            await stage.until(lambda: "ended" in consumer.events)
+            assert len(turns) > 3
+            assert turns[0] < 2000
+            await client.close()
+
+    run(story())
+
+
 @pytest.mark.parametrize("reason", ["aborted", "window"])
 def test_abort_cuts_at_once(run, pki, reason):
     async def story():
