@@ -345,8 +345,10 @@ def with_notifications(
     asyncio.run(play())
 
 
-def subscribing(process: int, confirmed: bool, lifetime: int | None) -> Request:
-    at = BacnetProperty("analog-value", 1, None)
+def subscribing(
+    process: int, confirmed: bool, lifetime: int | None, place: tuple[str, int] = ("analog-value", 1)
+) -> Request:
+    at = BacnetProperty(*place, None)
     payload = encode_cov_subscription(process, at, confirmed=confirmed, lifetime_seconds=lifetime)
     return Request((Operation("bacnet", Action.VIEW, "subscribe-cov", at),), payload, "")
 
@@ -382,3 +384,33 @@ def test_what_is_subscribed_is_told_until_it_is_cancelled(name: str, confirmed: 
         notifications(None)
 
     with_notifications(name, test)
+
+
+def test_who_subscribed_to_each_object_of_the_simulator_is_told_without_reading_and_can_still_read() -> None:
+    """What is measured follows the setpoint by itself, and a subscription to it is no burden to who reads."""
+
+    async def test(ask: Ask, device: Device, notifications: Callable[[Told | None], None]) -> None:
+        told: dict[tuple[str, int], asyncio.Queue[str]] = {}
+        for place in (("analog-value", 1), ("binary-value", 1), ("analog-input", 1), ("analog-input", 2)):
+            told[place] = asyncio.Queue()
+
+        def tell(notification: CovNotification) -> bool:
+            told[notification.object_type, notification.instance].put_nowait(present_value(notification))
+            return True
+
+        async def hear(*place: str | int) -> str:
+            return await asyncio.wait_for(told[place].get(), 20)  # type: ignore[index]
+
+        notifications(tell)
+        for process, place in enumerate(told, 1):
+            assert (await ask(subscribing(process, False, 300, place))).result == Result.DONE
+        assert [await hear(*place) for place in told] == ["21", "active", "21", "120.5"]
+        assert (await ask(compose_write(device, SETPOINT, "23.5", 9))).result == Result.DONE
+        assert (await ask(compose_write(device, OCCUPIED, "inactive", 9))).result == Result.DONE
+        assert (await hear("analog-value", 1), await hear("binary-value", 1)) == ("23.5", "inactive")
+        assert 21 < float(await hear("analog-input", 1)) <= 23.5
+        assert float((await read(ask, device, TEMPERATURE))["temperature"]) > 21
+        assert await read(ask, device, SETPOINT, OCCUPIED) == {"setpoint": "23.5", "occupied": "inactive"}
+        notifications(None)
+
+    with_notifications("BacnetDeviceSimulator", test)

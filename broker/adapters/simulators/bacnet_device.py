@@ -10,7 +10,8 @@ from bacpypes3.apdu import WritePropertyRequest
 from bacpypes3.errors import ExecutionError
 from bacpypes3.ipv4.app import NormalApplication
 from bacpypes3.local.analog import AnalogInputObject, AnalogValueObjectCmd
-from bacpypes3.local.binary import BinaryValueObjectCmd
+from bacpypes3.local.binary import BinaryValueObject
+from bacpypes3.local.cmd import Commandable
 from bacpypes3.local.device import DeviceObject
 from bacpypes3.pdu import IPv4Address
 
@@ -18,7 +19,9 @@ from broker.adapters.simulators.plant_behaviour import Temperature
 
 _FIRST_SETPOINT = 21.0
 _VENDOR = 999
-_STATE = {"outOfService": False, "eventState": "normal"}
+_TICK_SECONDS = 1.0
+_STATE = {"outOfService": False, "eventState": "normal", "statusFlags": [0, 0, 0, 0]}
+"""What each object has beside its value; without status flags the stack refuses subscriptions (13.1, table 13-1)."""
 _MEASURED = ("analog-input", "present-value")
 
 
@@ -31,11 +34,21 @@ class PropertyWrite(NamedTuple):
     priority: int | None
 
 
+class _CommandableBinaryValue(Commandable, BinaryValueObject):  # type: ignore[misc]
+    """One that can be subscribed to, which bacpypes3's own is not."""
+
+
 class _Application(NormalApplication):  # type: ignore[misc]
-    """Measures before every read, and notes every write before the stack carries it out."""
+    """Measures before every read and once a second, and notes every write before the stack carries it out."""
 
     write_log: list[PropertyWrite]
     measure: Callable[[], None]
+    ticking: asyncio.TimerHandle
+
+    def tick(self) -> None:
+        """Measure without being asked, as who subscribed asks nothing."""
+        self.measure()
+        self.ticking = asyncio.get_running_loop().call_later(_TICK_SECONDS, self.tick)
 
     async def do_ReadPropertyRequest(self, apdu: Any) -> None:  # noqa: N802 - named by bacpypes3
         self.measure()
@@ -79,11 +92,13 @@ class BacnetDeviceSimulator:
         self._add_objects(application)
         self._application = application
         await asyncio.gather(*application.normal.server._transport_tasks)
+        application.tick()
         return port
 
     async def stop(self) -> None:
         """Close the socket."""
         if self._application is not None:
+            self._application.ticking.cancel()
             self._application.close()
             self._application = None
 
@@ -103,6 +118,7 @@ class BacnetDeviceSimulator:
             **_STATE,
             presentValue=_FIRST_SETPOINT,
             units="degrees-celsius",
+            covIncrement=0.1,
         )
         flow = AnalogInputObject(
             objectIdentifier=("analog-input", 2),
@@ -110,8 +126,9 @@ class BacnetDeviceSimulator:
             **_STATE,
             presentValue=120.5,
             units="liters-per-second",
+            covIncrement=1.0,
         )
-        occupied = BinaryValueObjectCmd(
+        occupied = _CommandableBinaryValue(
             objectIdentifier=("binary-value", 1),
             objectName="occupied",
             **_STATE,
