@@ -49,10 +49,11 @@ def _cited(view: LedgerView, record: Record, name: str) -> Record:
 
 
 async def record(call: Call) -> dict[str, Any]:
-    """One record."""
-    index = int(call.parameters["index"])
+    """One record, with what it is about."""
+    index, view = int(call.parameters["index"]), call.gate.ledger_view
     _note(call, "record", {"index": index})
-    return {"index": index, "record": await _one(call, index)}
+    found = await _one(call, index)
+    return await call.aside(lambda: _found(view, index, found))
 
 
 async def checkpoint(call: Call) -> dict[str, Any]:

@@ -38,7 +38,7 @@ EVIDENCE_ROUTES: tuple[Route, ...] = (
         effect=Effect.EVIDENCE,
         summary="One record",
         handler=evidence.record,
-        answer=models.LedgerRecord,
+        answer=models.FoundRecord,
         resource="record",
         problems=("record_unknown", "ledger_closed"),
     ),

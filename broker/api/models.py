@@ -216,9 +216,12 @@ class ReadAnswer(Told):
 
 
 class Outcome(Told):
-    """What became of one write. `unattempted`: one before it failed, so it was not tried."""
+    """What became of one write, and the BACnet priority at which it is one. `unattempted`: one before it failed, so it
+    was not tried.
+    """
 
     outcome: Literal["done", "device_refused", "not_sent", "unknown", "unattempted", "denied", "allowed"]
+    priority: int | None = None
     error: Failure | None = None
 
 
@@ -348,7 +351,7 @@ class About(Told):
 
 
 class FoundRecord(LedgerRecord):
-    """A record that matches; of an intent or outcome also what it is about, which its decision says."""
+    """A record; of an intent or outcome also what it is about, which its decision says."""
 
     about: About | None = None
 

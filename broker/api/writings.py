@@ -84,7 +84,11 @@ class Writing:
     def _document(self, told: list[tuple[str, Why | None]]) -> dict[str, Any]:
         entries = [{"outcome": outcome} | ({"error": why.document()} if why else {}) for outcome, why in told]
         if self._raw is None:
-            return {"device": self._device.key, "points": dict(zip(self._names, entries, strict=True))}
+            points = [
+                entry | ({} if (at := request.operations[0].priority) is None else {"priority": at})
+                for request, entry in zip(self.requests, entries, strict=True)
+            ]
+            return {"device": self._device.key, "points": dict(zip(self._names, points, strict=True))}
         places = [{"table": asked.table.value, "address": asked.address} for asked in self._raw]
         return {"device": self._device.key, "raw": [p | e for p, e in zip(places, entries, strict=True)]}
 

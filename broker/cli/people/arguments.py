@@ -179,7 +179,13 @@ def _add_values(commands: Commands) -> None:
     write.add_argument(
         "--raw", action="append", metavar="TABLE:ADDRESS:VALUE,…", help="zero-based, as on the wire; repeatable"
     )
-    write.add_argument("--priority", type=int, choices=range(1, 17), metavar="N", help="BACnet priority, 1 to 16")
+    write.add_argument(
+        "--priority",
+        type=int,
+        choices=range(1, 17),
+        metavar="N",
+        help="BACnet priority, 1 to 16; without it, the least urgent one that the inventory allows for the point",
+    )
     write.add_argument("--release", action="store_true", help="give points (without values) back at that priority")
     write.add_argument(
         "--wait", type=_wait, default=0, metavar="TIME", help="wait for a person if it takes one: up to 90s"

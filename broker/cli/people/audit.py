@@ -49,7 +49,7 @@ async def show(arguments: argparse.Namespace, client: Client, screen: Screen) ->
         return Exit.DONE
     record = answer.get("record")
     if isinstance(record, dict):
-        screen.say(f"{moment(record.get('time'))}: {record_sentence(record)}", "bold")
+        screen.say(f"{moment(record.get('time'))}: {_sentence(record, answer.get('about'))}", "bold")
         for line in encode_document(record).splitlines():
             screen.say(line)
     return Exit.DONE

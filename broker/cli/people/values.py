@@ -56,9 +56,10 @@ async def write(arguments: argparse.Namespace, client: Client, screen: Screen) -
         names = [] if arguments.raw else list(body["points"])
         raise await with_suggestion(client, problem, device, names) from None
     screen.document(answer)
-    done = [name for name, _ in named(answer.get("points"))] + [place_name(e) for e in entries(answer.get("raw"))]
-    for name in done:
-        screen.say(f"{name}: {'released' if arguments.release else 'written'}", "green")
+    done = named(answer.get("points")) + [(place_name(entry), entry) for entry in entries(answer.get("raw"))]
+    for name, entry in done:
+        at = "" if entry.get("priority") is None else f" at priority {entry['priority']}"
+        screen.say(f"{name}: {'released' if arguments.release else 'written'}{at}", "green")
     return Exit.DONE
 
 

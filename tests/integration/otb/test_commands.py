@@ -49,7 +49,24 @@ def test_a_bacnet_point_is_written_at_a_priority_and_released(otb, plant):
     assert otb("write", "vav-1", "zone-setpoint=22.5", "--priority", "12", *plant.options()).status == 0
     assert otb("read", "vav-1", "zone-setpoint", *plant.options()).out.split()[1].startswith("22.5")
     said = otb("write", "vav-1", "zone-setpoint", "--release", "--priority", "12", *plant.options())
-    assert (said.status, said.out) == (0, "zone-setpoint: released\n")
+    assert (said.status, said.out) == (0, "zone-setpoint: released at priority 12\n")
+
+
+def test_a_write_without_a_priority_says_at_which_it_was_written(otb, plant):
+    said = otb("write", "vav-1", "zone-setpoint=22", *plant.options())
+    assert (said.status, said.out) == (0, "zone-setpoint: written at priority 16\n")
+    told = otb("write", "vav-1", "zone-setpoint", "--release", "--format", "json", *plant.options()).document
+    assert told["points"]["zone-setpoint"] == {"outcome": "done", "priority": 16}
+
+
+def test_an_intent_is_shown_with_who_did_what_where_as_it_is_found(otb, plant):
+    otb("write", "ahu-1", "supply-temp-setpoint=19", *plant.options())
+    query = ("audit", "search", "--kind", "intent", "--limit", "1")
+    (found,) = otb(*query, "--format", "json", *plant.options("auditor-cy")).document["records"]
+    sentence = otb("audit", "search", "--kind", "intent", "--limit", "1", *plant.options("auditor-cy")).out
+    shown = otb("audit", "show", found["index"], *plant.options("auditor-cy")).out.splitlines()[0]
+    assert shown.endswith("ana@acme.example adjust supply-temp-setpoint = 19 on plant/ahu-1")
+    assert shown.partition(" UTC: ")[2] in sentence
 
 
 def test_an_idempotency_key_repeats_the_answer(otb, plant):
