@@ -50,7 +50,7 @@ def load(modules: dict[str, str], data: dict[str, Any]) -> Any:
     except (RuntimeError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise RefusedError(_first_lines(error)) from error
     if found:
-        raise RefusedError("\n".join(map(str, found)))
+        raise RefusedError(_told(list(map(str, found))))
     for rule in RULES:
         _try_out(engine, rule, needed=rule not in NEED_NOT_BE_THERE)
     return engine
@@ -74,6 +74,18 @@ def evaluate(engine: Any, rule: str, question: bytes) -> bytes:
     except (RuntimeError, ValueError):
         return b""
     return b"" if answer == UNDEFINED else answer.encode()[: MAX_ANSWER_OCTETS + 1]
+
+
+def _told(problems: list[str]) -> str:
+    """Problems line by line, as many as one message to the broker holds."""
+    told: list[str] = []
+    room = MAX_ANSWER_OCTETS // 2
+    for place, problem in enumerate(problems):
+        room -= len(problem.encode(errors="replace")) + 1
+        if room < 0 and told:
+            return "\n".join([*told, f"policy: there are {len(problems) - place} more problems"])
+        told.append(problem)
+    return "\n".join(told)
 
 
 def _first_lines(error: Exception) -> str:

@@ -1,9 +1,11 @@
 """Strict reading of what a policy answered: anything unexpected is a denial, and says so."""
 
+from dataclasses import replace
 from typing import Any
 
 import orjson
 
+from broker.authz.reason_words import known_reason
 from broker.model.decision import Answer, Obligation
 from broker.model.vocabulary import Reason
 
@@ -21,12 +23,15 @@ def read_answer(raw: bytes) -> Answer:
     if not raw:
         return UNDEFINED
     if len(raw) > MAX_ANSWER_OCTETS:
-        return ODD
+        return replace(ODD, fault="the answer is too long")
     try:
         document = orjson.loads(raw)
+    except ValueError:
+        return replace(ODD, fault="the answer is not JSON")
+    try:
         return _read(document)
-    except (ValueError, TypeError):
-        return ODD
+    except (ValueError, TypeError) as error:
+        return replace(ODD, fault=str(error))
 
 
 def as_document(answer: Answer) -> dict[str, Any]:
@@ -39,38 +44,46 @@ def as_document(answer: Answer) -> dict[str, Any]:
     }
     if answer.valid_until is not None:
         document["valid_until"] = int(answer.valid_until)
+    if answer.fault:
+        document["fault"] = answer.fault
     return document
 
 
 def _read(document: Any) -> Answer:
     """Raises ValueError or TypeError for what is not an answer."""
     if not isinstance(document, dict) or not REQUIRED <= document.keys() <= KNOWN:
-        raise ValueError("keys")
+        raise ValueError("the answer has other keys than it must have")
     allow = document["allow"]
-    reasons = tuple(Reason(word) for word in distinct_words(document["reasons"]))
-    obligations = tuple(Obligation(word) for word in distinct_words(document["obligations"]))
+    reasons = tuple(known_reason(word) for word in distinct_words(document["reasons"]))
+    obligations = tuple(_obligation(word) for word in distinct_words(document["obligations"]))
     if not isinstance(allow, bool) or allow is bool(reasons) or (obligations and not allow):
-        raise ValueError("allow and its reasons")
+        raise ValueError("`allow` and its reasons or obligations contradict each other")
     return Answer(allow, reasons, obligations, _time(document.get("valid_until")), rule_text(document["rule"]))
 
 
 def distinct_words(words: Any) -> list[str]:
     """A list of texts without doubles. Raises ValueError."""
     if not isinstance(words, list) or not all(isinstance(word, str) for word in words) or len(set(words)) != len(words):
-        raise ValueError("words")
+        raise ValueError("reasons, or what else is a list, are no list of different texts")
     return words
+
+
+def _obligation(word: str) -> Obligation:
+    if word not in list(Obligation):
+        raise ValueError("there is an unknown obligation")
+    return Obligation(word)
 
 
 def _time(time: Any) -> float | None:
     if time is None:
         return None
     if type(time) is not int or not 0 < time < MAX_EPOCH_SECONDS:
-        raise ValueError("valid_until")
+        raise ValueError("`valid_until` is no time")
     return float(time)
 
 
 def rule_text(rule: Any) -> str:
     """The name of a rule. Raises ValueError."""
     if not isinstance(rule, str) or len(rule) > MAX_RULE_CHARACTERS or not rule.isprintable():
-        raise ValueError("rule")
+        raise ValueError("`rule` is no short text")
     return rule

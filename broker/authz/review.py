@@ -1,12 +1,13 @@
 """What is asked of a policy about somebody who reviews an access request, and the strict reading of its answer."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import orjson
 
 from broker.authz.answer import MAX_ANSWER_OCTETS, distinct_words, rule_text
 from broker.authz.question import Document, compose, device_part, organisation_part
+from broker.authz.reason_words import known_reason
 from broker.model.access_request import Reviewer, Terms
 from broker.model.decision import ReviewAnswer
 from broker.model.place import Device, Organisation
@@ -51,15 +52,16 @@ def read_review_answer(raw: bytes) -> ReviewAnswer:
     if not raw:
         return UNDEFINED
     if len(raw) > MAX_ANSWER_OCTETS:
-        return ODD
+        return replace(ODD, fault="the answer is too long")
     try:
         return _read(orjson.loads(raw))
-    except (ValueError, TypeError):
-        return ODD
+    except (ValueError, TypeError) as error:
+        return replace(ODD, fault="the answer is not JSON" if isinstance(error, orjson.JSONDecodeError) else str(error))
 
 
 def review_document(answer: ReviewAnswer) -> dict[str, Any]:
     """The answer as it goes into a record."""
+    told = {"fault": answer.fault} if answer.fault else {}
     return {
         "allow": answer.allow,
         "reasons": list(answer.reasons),
@@ -67,23 +69,24 @@ def review_document(answer: ReviewAnswer) -> dict[str, Any]:
         "needed": answer.needed,
         "rule": answer.rule,
         APPROVERS: list(answer.approvers),
+        **told,
     }
 
 
 def _read(document: Any) -> ReviewAnswer:
     """Raises ValueError or TypeError for what is not an answer."""
     if not isinstance(document, dict) or document.keys() - {APPROVERS} != KEYS:
-        raise ValueError("keys")
+        raise ValueError("the answer has other keys than it must have")
     allow, needed = document["allow"], document["needed"]
-    reasons = tuple(Reason(word) for word in distinct_words(document["reasons"]))
+    reasons = tuple(known_reason(word) for word in distinct_words(document["reasons"]))
     groups = tuple(distinct_words(document["groups"]))
     approvers = tuple(distinct_words(document.get(APPROVERS, [])))
     if not isinstance(allow, bool) or allow is bool(reasons) or allow is not bool(groups):
-        raise ValueError("allow, reasons and groups")
+        raise ValueError("`allow`, its reasons and its groups contradict each other")
     if type(needed) is not int or not 1 <= needed <= MOST_GROUPS or max(len(groups), len(approvers)) > MOST_GROUPS:
-        raise ValueError("needed")
+        raise ValueError("`needed` is no number from 1 to 8, or there are too many groups")
     if not all(0 < len(group) <= LONGEST_GROUP and group.isprintable() for group in (*groups, *approvers)):
-        raise ValueError("groups")
+        raise ValueError("a group is no short text")
     return ReviewAnswer(allow, reasons, groups, needed, rule_text(document["rule"]), approvers)
 
 

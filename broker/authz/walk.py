@@ -3,8 +3,8 @@
 Refused, each with file and line: builtins that are not on the allow-list (clock, chance, network, runtime, and
 whatever the embedded engine lacks), unknown functions (the engine would find out only while deciding), `with`,
 recursion (it would end the worker), `not` where the engines differ, imports, names that hide a builtin, foreign
-packages, and a policy without one of the entry points. The walk knows the syntax tree of the embedded engine's parser
-and looks into every node of it, also into kinds it has no name for.
+packages, reasons that are no words of the vocabulary, and a policy without one of the entry points. The walk knows the
+syntax tree of the embedded engine's parser and looks into every node of it, also into kinds it has no name for.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.authz.capabilities import ALLOWED_BUILTINS, RESERVED_NAMES
+from broker.authz.reason_words import foreign_words
 from broker.model.decision import EntryPoint
 
 PACKAGE_ROOTS = ("otbroker", "site")
@@ -25,14 +26,16 @@ Node = dict[str, Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """Why a policy is refused, and where; line 0 stands for the policy as a whole."""
+    """Why a policy is refused, and where; line 0 stands for the policy as a whole, column 0 for the line."""
 
     file: str
     line: int
     text: str
+    column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file or 'policy'}: {self.text}"
+        places = (str(place) for place in (self.line, self.column) if place)
+        return f"{':'.join((self.file or 'policy', *places))}: {self.text}"
 
 
 @dataclass(slots=True)
@@ -81,6 +84,7 @@ def _module(tree: Node, found: list[Problem]) -> _Module:
     for node in ast["rules"]:
         rule = _rule(package, node)
         module.rules.append(rule)
+        found.extend(Problem(file, line, text, column) for line, column, text in foreign_words(rule.path, node))
         if _hides_builtin(rule.path[len(package)]):
             found.append(Problem(file, rule.line, f"rule {rule.path[len(package)]} hides a builtin"))
     return module

@@ -12,7 +12,7 @@ from broker.settings.broker_file import Settings
 
 # The engine names a place either in front of what it says, or above a drawing of the line and its last words.
 _DRAWN = re.compile(r"--> ([^\n]+\.rego):([0-9]+):([0-9]+)\n(?:.*\n)*?error: ([^\n]+)")
-_NAMED = re.compile(r"([^:\n]+\.rego):([0-9]+): ([^\n]+)")
+_NAMED = re.compile(r"([^:\n]+\.rego):([0-9]+):(?:([0-9]+):)? ([^\n]+)")
 
 
 def policy_folder(settings: Settings) -> Path:
@@ -44,6 +44,6 @@ def refusal_problems(folder: Path, refusal: str) -> Iterator[Problem]:
     for line_text in filter(None, _DRAWN.sub("", refusal).splitlines()):
         named = _NAMED.fullmatch(line_text)
         if named:
-            yield Problem(str(folder / named[1]), int(named[2]), 1, named[3])
+            yield Problem(str(folder / named[1]), int(named[2]), int(named[3] or 1), named[4])
         else:
             yield Problem(str(folder), 0, 0, line_text.removeprefix("policy: "))

@@ -48,7 +48,8 @@ class Arming:
 class Answer:
     """A policy's answer after strict reading; anything else is a denial with a reason of the broker's own.
 
-    `valid_until` (epoch seconds) is absent if the decision may not be reused; `rule` names the rule that allowed.
+    `valid_until` (epoch seconds) is absent if the decision may not be reused; `rule` names the rule that allowed;
+    `fault` says what was wrong with an answer that cannot be used.
     """
 
     allow: bool
@@ -56,6 +57,7 @@ class Answer:
     obligations: tuple[Obligation, ...] = ()
     valid_until: float | None = None
     rule: str = ""
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class ReviewAnswer:
     """What a policy says of one reviewer of one request: for which `groups` he may stand, and how many are `needed`.
 
     Each group counts once, so that so many reviewers of different groups must approve. `approvers` are all groups that
-    can be stood for, so that people are told who is missing; nothing is decided by it.
+    can be stood for, so that people are told who is missing; nothing is decided by it. `fault` as in `Answer`.
     """
 
     allow: bool
@@ -72,6 +74,7 @@ class ReviewAnswer:
     needed: int = 1
     rule: str = ""
     approvers: tuple[str, ...] = ()
+    fault: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,8 @@ def explanation(answer: Document) -> Iterator[tuple[str, Cell]]:
     yield "rule", str(reply.get("rule") or "none")
     for line in reason_lines(answer.get("reasons")):
         yield "missing", (line, "red")
+    if reply.get("fault"):
+        yield "", str(reply["fault"])
     for line in conditions(question, _codes(answer)):
         yield "", line
     yield from surroundings(question)

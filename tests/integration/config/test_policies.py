@@ -55,6 +55,19 @@ def test_a_call_that_is_not_allowed_fails_the_check_by_file_and_line(
     assert any(line.startswith(f"{calling}:{lines + 1}:1: ") and "http.send" in line for line in said)
 
 
+def test_own_words_for_reasons_fail_the_check_by_file_line_and_column_however_many(
+    site: Path, policies: Path, capsys: Captured
+) -> None:
+    own = policies / "site" / "operation.rego"
+    own.parent.mkdir()
+    words = [f"zz_{number}" for number in range(40)]
+    own.write_text("package site.operation\n" + "".join(f'reasons contains "{w}" if input.x\n' for w in words))
+    status, said = check(site, capsys)
+    assert status == 1
+    assert said[0].startswith(f'{own}:2:19: unknown reason "zz_0": ')
+    assert said[-2].endswith("more problems")
+
+
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [('{"a": }', ":1:7: ", "not JSON"), ("[]", ":1:1: ", "not an object"), ("\udcff", ": ", "not UTF-8")],

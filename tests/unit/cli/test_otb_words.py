@@ -72,6 +72,12 @@ EXPLAINED = {
 }
 
 
+def test_why_names_what_was_wrong_with_an_answer_that_cannot_be_used():
+    fault = 'unknown reason "contractor_priority"'
+    record = EXPLAINED["record"] | {"answer": {"rule": "", "fault": fault}}
+    assert ("", fault) in list(explanation(EXPLAINED | {"record": record}))
+
+
 BACNET = {
     "action": "override",
     "service": "write-property",
