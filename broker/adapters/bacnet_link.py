@@ -13,12 +13,12 @@ from broker.errors import FrameError
 from broker.model.operation import Relayed
 from broker.model.place import BacnetIpWay, BacnetScWay, BacnetWay
 from broker.model.vocabulary import Reason, Result
+from broker.wire.bacnet.action_classes import never_written
 from broker.wire.bacnet.apdu import Apdu, Kind
 from broker.wire.bacnet.judging import judge
 from broker.wire.bacnet.npdu import Address
 from broker.wire.bacnet.transaction import VIEW_REPEATS, Transaction
 
-_RESERVED_PRIORITY = 6  # 19.2.3: minimum on/off time, never writable
 _NOT_ALLOWED = Relayed(Result.NOT_SENT, code=Reason.PRIORITY_NOT_ALLOWED)
 _NO_INVOKE_ID = Relayed(Result.NOT_SENT, code=Reason.BUDGET_EXHAUSTED)
 
@@ -49,7 +49,7 @@ class BacnetLink:
             asyncio.get_running_loop().call_soon(self._refuse, job, refused)
 
     def _send(self, job: Job) -> Relayed | None:
-        if any(operation.priority == _RESERVED_PRIORITY for operation in job.request.operations):
+        if any(map(never_written, job.request.operations)):  # 19.2.3: denied before, and not to be relied on
             return _NOT_ALLOWED
         way, notices, now = job.lane.device.way, job.lane.notices, self._clock.monotonic()
         assert isinstance(way, BacnetIpWay | BacnetScWay)

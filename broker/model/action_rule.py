@@ -44,8 +44,8 @@ class ActionRule:
     """What fits all of its conditions is that action; an empty condition fits everything.
 
     `action` None is the class that the inventory gives the point (`config` if it gives none). `priorities` are the
-    least and greatest number: what has no priority does not fit. `points` are classes of points, or NO_POINT. `facts`
-    are names with the values that fit.
+    least and greatest number; what names none has 16 where there may be priorities, and fits nothing elsewhere.
+    `points` are classes of points, or NO_POINT. `facts` are names with the values that fit.
     """
 
     action: Action | None

@@ -35,7 +35,8 @@ class ActionRuleEntry(Section):
     properties: tuple[Word, ...] = ()
     """Properties in the standard's words; a number from 512 for proprietary ones."""
     priorities: Annotated[tuple[Priority, Priority], BeforeValidator(pair)] | None = None
-    """Priorities, least and greatest number, such as `[9, 16]`; what has no priority does not fit."""
+    """Priorities, least and greatest number, such as `[9, 16]`; a write that names none has 16 where there may be
+    priorities, and what has none does not fit."""
     points: tuple[PointWord, ...] = ()
     """Classes that the inventory gives to points; `none` is what it does not describe, or describes as read-only."""
     facts: dict[FactName, tuple[Word, ...]] = Field(default_factory=dict, max_length=16)

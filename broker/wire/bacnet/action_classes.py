@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from broker.model.action_rule import CHANGING_SERVICES, LOOKING, LOOKING_SERVICES, NO_POINT, ActionRule
-from broker.model.operation import BacnetProperty, Operation
+from broker.model.operation import LEAST_URGENT, BacnetProperty, Operation, commandable
 from broker.model.vocabulary import Action
+from broker.settings.bacnet_words import COMMANDABLE, OBJECT_TYPES
 
 MINIMUM_ON_OFF_PRIORITY = 6
 """Kept for the device's own minimum on and off times (19.2.3): nobody writes or releases it."""
@@ -131,7 +132,7 @@ def classed(table: ActionTable, operation: Operation) -> Operation:
     place = operation.address
     if not table.rules or not isinstance(place, BacnetProperty):
         return operation
-    action = table.action_of(operation.service, place, operation.priority, _point_class(operation), operation.facts)
+    action = table.action_of(operation.service, place, _acts_at(operation), _point_class(operation), operation.facts)
     if action is None or (action in LOOKING) is not (operation.service in LOOKING_SERVICES):
         return operation
     return replace(operation, action=action)
@@ -144,6 +145,23 @@ def never_written(operation: Operation) -> bool:
         return False
     slot = place.property == "priority-array" and place.index in (None, 0, MINIMUM_ON_OFF_PRIORITY)
     return slot or operation.priority == MINIMUM_ON_OFF_PRIORITY
+
+
+def maybe_commandable(place: BacnetProperty) -> bool:
+    """Whether the standard lets a device have priorities for it (19.2); a vendor's object types may have them too."""
+    kind = place.object_type
+    return place.property == "present-value" and (kind in COMMANDABLE or kind not in OBJECT_TYPES)
+
+
+def _acts_at(operation: Operation) -> int | None:
+    """The priority that rules are about. Left out it is the least urgent one (19.2), also where the inventory gives the
+    point none: the device may know better, and a rule is not to be passed by leaving something out.
+    """
+    place = operation.address
+    if operation.priority is not None or operation.service not in _WRITE or not isinstance(place, BacnetProperty):
+        return operation.priority
+    numbered = maybe_commandable(place) or any(touch.whole and commandable(touch.point) for touch in operation.touches)
+    return LEAST_URGENT if numbered else None
 
 
 def _point_class(operation: Operation) -> Action | None:

@@ -13,7 +13,6 @@ from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
 from broker.model.place import Device
 from broker.model.vocabulary import Reason
-from broker.wire.bacnet.action_classes import MINIMUM_ON_OFF_PRIORITY, never_written
 from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.items import Decoded, Item
 from broker.wire.bacnet.parameters import ParameterError
@@ -154,19 +153,15 @@ def _subscriptions(places: Places, decoded: Decoded) -> tuple[Operation, ...]:
 
 
 def _check_whole(items: Sequence[Item]) -> None:
-    """Refuse what as one operation would hide some of what it is about."""
-    slots = (item.property == _PRIORITY_ARRAY and item.value is not None for item in items)
-    if any(item.priority == MINIMUM_ON_OFF_PRIORITY for item in items) or any(slots):
-        raise FrameError(Reason.PRIORITY_NOT_ALLOWED, "priority 6 is the device's own")
+    """Refuse what as one operation would hide some of what it is about: which priorities lists or new objects set."""
+    if any(item.property == _PRIORITY_ARRAY and item.value is not None for item in items):
+        raise FrameError(Reason.PRIORITY_NOT_ALLOWED, "priority 6 is the device's own")  # 19.2.3
 
 
 def _of_property(places: Places, service: str, item: Item) -> Operation:
     if item.value is None:
         return places.read(service, item)
-    operation = places.written(service, item)
-    if never_written(operation):
-        raise FrameError(Reason.PRIORITY_NOT_ALLOWED, "priority 6 is the device's own")
-    return operation
+    return places.written(service, item)
 
 
 def _at(device: Device, items: Sequence[Item]) -> BacnetProperty:

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from broker.errors import FrameError
-from broker.model.operation import BacnetProperty, Operation, Request, Touch
+from broker.model.operation import LEAST_URGENT, BacnetProperty, Operation, Request, Touch, commandable
 from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.vocabulary import Action
 from broker.settings.bacnet_words import COMMANDABLE
-from broker.wire.bacnet.action_classes import action_of
+from broker.wire.bacnet.action_classes import action_of, maybe_commandable
 from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.items import Decoded, Item
 from broker.wire.bacnet.parameters import ParameterError
@@ -35,7 +35,7 @@ _FormKey = tuple[str, str, int | None, str | None, int | None, int | None]
 class _Form(NamedTuple):
     """A write but for its value: the points that it is exactly, and those that it touches in part.
 
-    `action` is its class if it writes points wholly, `other_action` if it does not.
+    `action` is its class if it writes points wholly, `other_action` if it does not; `priority` is where it acts.
     """
 
     at: BacnetProperty
@@ -44,6 +44,7 @@ class _Form(NamedTuple):
     described: bool
     action: Action
     other_action: Action
+    priority: int | None
 
 
 class Places:
@@ -110,7 +111,7 @@ class Places:
         described = form.described and all(touch.whole for touch in touches)
         raw = () if described else raw_values(item.value or ())
         action = form.action if described else form.other_action
-        return Operation(_BACNET, action, service, form.at, touches, raw, described, priority=item.priority)
+        return Operation(_BACNET, action, service, form.at, touches, raw, described, priority=form.priority)
 
     def _form(self, key: _FormKey, item: Item) -> _Form:
         """What all writes of one property at one priority have in common, kept because they come again and again."""
@@ -119,9 +120,10 @@ class Places:
         points = tuple(point for index, point in under if _names(point, item) and index == item.index)
         parts = tuple(Touch(point, whole=False) for _, point in under if point not in points)
         classes = {point.action for point in points}
-        action = action_of(key[0], at, item.priority, classes.pop() if len(classes) == 1 else None)
-        other = action_of(key[0], at, item.priority)
-        form = _Form(at, points, parts, bool(points) and not parts, action, other)
+        priority = _acts_at(item.priority, at, points)
+        action = action_of(key[0], at, priority, classes.pop() if len(classes) == 1 else None)
+        other = action_of(key[0], at, priority)
+        form = _Form(at, points, parts, bool(points) and not parts, action, other, priority)
         if len(self._forms) >= _MOST_FORMS:
             del self._forms[next(iter(self._forms))]
         self._forms[key] = form
@@ -176,6 +178,14 @@ def _names(point: Point, item: Item) -> bool:
     return isinstance(point.address, BacnetAddress) and point.address.property == item.property
 
 
+def _acts_at(named: int | None, at: BacnetProperty, points: Sequence[Point]) -> int | None:
+    """The priority at which a write acts; None where there are none, by the inventory or else by the standard."""
+    if named is not None:
+        return named
+    numbered = any(map(commandable, points)) if points else maybe_commandable(at)
+    return LEAST_URGENT if numbered else None  # 19.2: what names no priority
+
+
 def _touch(point: Point, item: Item) -> Touch:
     """The touch of a write to exactly this point; whole if its value can be said in words."""
     value = item.value or ()
@@ -205,8 +215,7 @@ def _require_datatype(point: Point, item: Item, value: Sequence[Tag]) -> None:
 
 def _released(point: Point, item: Item) -> bool:
     """Whether null gives a priority back (19.2.1)."""
-    named = isinstance(point.address, BacnetAddress) and point.address.priority_lowest is not None
-    return named or (item.property == _PRESENT_VALUE and item.object_type in COMMANDABLE)
+    return commandable(point) or (item.property == _PRESENT_VALUE and item.object_type in COMMANDABLE)
 
 
 def raw_values(tags: Sequence[Tag]) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from broker.model.decision import Decision
 from broker.model.operation import BacnetProperty, Operation, Request, Touch
 from broker.model.place import BacnetAddress, BacnetIpWay, Point, Protocol
 from broker.model.vocabulary import Action, Reason
+from broker.wire.bacnet.interpreter import interpret
 from tests.unit.listeners.test_locked_decisions import AHU, ANA, NOW, Story
 
 ZONE = Point("zone", BacnetAddress("analog-value", 1, priority_lowest=5, priority_highest=16), Action.ADJUST)
@@ -44,6 +45,15 @@ def test_new_rules_end_every_lease() -> None:
     story.desk.classify((ActionRule(Action.CONTROL, ("write-property",)),))
     ask(story, WRITE, session)
     assert (len(story.records), asked_action(story)) == (2, "control")
+
+
+def test_a_native_write_without_priority_is_asked_about_at_16_and_classed_so() -> None:
+    story = Story()
+    story.desk.classify((ActionRule(Action.CONTROL, ("write-property",), priorities=(9, 16), points=("adjust",)),))
+    request = interpret(VAV, bytes.fromhex("000f 0c00800001 1955 3e 4441a80000 3f".replace(" ", "")))
+    assert ask(story, *request.operations).allow
+    asked = story.records[-1]["input"]["operation"]
+    assert (asked["action"], asked["priority"]) == ("control", 16)
 
 
 @pytest.mark.parametrize(

@@ -341,9 +341,18 @@ def test_of_what_may_hold_a_password_not_even_a_digest_is_kept() -> None:
 
 def test_priority_6_is_never_written() -> None:
     def test(stage: Stage) -> None:
+        seen: list[int | None] = []
+        stage.denial = Reason.PRIORITY_NOT_ALLOWED
+
+        def allow(decide: Decide) -> bool:
+            seen.append(decide.request.operations[decide.place].priority)
+            return False
+
+        stage.allow = allow
         stage.ask(ConfirmedRequest(2, WRITE, SETPOINT_20[:-1] + b"\x06"))
         assert stage.told() == [ErrorPdu(2, WRITE, bytes.fromhex("91029128"))]
-        assert stage.asked == []
+        assert (seen, stage.asked, stage.refusals) == ([6], [], [])
+        assert [refused.reasons for refused in stage.denied] == [(Reason.PRIORITY_NOT_ALLOWED,)]
 
     play(test)
 

@@ -94,6 +94,23 @@ def test_the_first_rule_of_policy_authors_that_fits_decides_and_otherwise_the_cl
     assert classed(table, write(Action.OVERRIDE, priority=8)).action is Action.OVERRIDE
 
 
+@pytest.mark.parametrize("service", WRITES)
+def test_a_rule_about_priorities_is_not_passed_by_leaving_the_priority_out(service: str) -> None:
+    table = ActionTable((ActionRule(Action.CONTROL, WRITES, priorities=(9, 16)),))
+
+    def action(place: BacnetProperty, *points: Point) -> Action:
+        touches = tuple(Touch(point, True, "1") for point in points)
+        return classed(table, Operation("bacnet", Action.ADJUST, service, place, touches)).action
+
+    unnumbered = Point("zone", BacnetAddress("analog-value", 1), Action.ADJUST)
+    assert action(VALUE, ZONE) is action(VALUE, unnumbered) is action(VALUE) is Action.CONTROL
+    assert action(BacnetProperty("600", 1, "present-value")) is Action.CONTROL
+    own = Point("own", BacnetAddress("600", 1, "4000", priority_lowest=9, priority_highest=16), Action.ADJUST)
+    assert action(BacnetProperty("600", 1, "4000"), own) is Action.CONTROL
+    for place in (BacnetProperty("analog-value", 1, "units"), BacnetProperty("analog-input", 1, "present-value")):
+        assert action(place) is Action.ADJUST
+
+
 def test_no_rule_makes_a_look_of_a_change_or_a_change_of_a_look() -> None:
     table = ActionTable((ActionRule(Action.VIEW, WRITES), ActionRule(Action.CONFIG, ("read-property",))))
     read = Operation("bacnet", Action.VIEW, "read-property", VALUE)

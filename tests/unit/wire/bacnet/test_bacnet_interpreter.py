@@ -12,6 +12,7 @@ from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
 from broker.model.place import BacnetAddress, BacnetIpWay, Confidential, Device, Point, Protocol
 from broker.model.vocabulary import Action
+from broker.wire.bacnet.action_classes import never_written
 from broker.wire.bacnet.interpreter import Interpreter, interpret, narrowed
 from broker.wire.bacnet.property_requests import (
     Write,
@@ -163,10 +164,39 @@ def test_a_write_touches_its_point_with_its_value(
     request = written(write(text, at(*where), priority))
     (operation,) = request.operations
     assert touched(operation) == [point]
-    assert (operation.action, operation.priority, operation.service) == (action, priority, "write-property")
+    acts_at = 16 if priority is None and touched(operation)[0][0] == "setpoint" and len(where) == 2 else priority
+    assert (operation.action, operation.priority, operation.service) == (action, acts_at, "write-property")
     assert operation.writes
     assert request.before is not None
     assert request.before.payload == bare(12, encode_read_property(at(*where)))
+
+
+def test_a_write_that_names_no_priority_acts_at_16_and_is_sent_as_it_was_asked() -> None:
+    one, other = (write("21.5", at("analog-value", n)) for n in (1, 2))
+    single, several = written(one), written(one, other)
+    assert [each.priority for each in (*single.operations, *several.operations)] == [16, 16, 16]
+    assert single.payload == bare(15, encode_write_property(one))
+    assert several.payload == bare(16, encode_write_property_multiple((one, other)))
+
+
+@pytest.mark.parametrize(
+    ("where", "priority"),
+    [
+        (("binary-output", 77), 16),  # no point describes it
+        (("analog-value", 1, "priority-array", 9), None),
+        (("analog-value", 1, "units"), None),
+        (("analog-input", 1), None),
+    ],
+)
+def test_only_what_may_have_priorities_acts_at_one(where: tuple[str, int], priority: int | None) -> None:
+    text = {"binary-output": "active"}.get(where[0], "degrees-celsius" if where[2:] == ("units",) else "21.5")
+    assert written(write(text, at(*where))).operations[0].priority == priority
+
+
+def test_a_value_to_which_the_inventory_gives_no_priorities_has_none() -> None:
+    plain = replace(PLANT, points=(Point("setpoint", BacnetAddress("analog-value", 1), Action.ADJUST),))
+    (operation,) = interpret(plain, bare(15, encode_write_property(write("21.5", at("analog-value", 1))))).operations
+    assert operation.priority is None
 
 
 def test_a_write_that_no_point_describes_is_configuration_and_tells_its_values() -> None:
@@ -190,12 +220,15 @@ def test_several_writes_are_operations_in_their_order_and_what_they_write_can_be
 
 
 @pytest.mark.parametrize(("name", "index", "priority"), [("present-value", None, 6), ("priority-array", 6, None)])
-def test_priority_6_is_never_written(name: str, index: int | None, priority: int | None) -> None:
-    with pytest.raises(FrameError) as refused:
-        written(write("21.5", at("analog-value", 1, name, index), priority))
-    assert refused.value.code == "priority_not_allowed"
-    with pytest.raises(FrameError):
-        written(write("21.5", at("analog-value", 2), 9), write("null", at("analog-value", 1), 6))
+def test_a_write_of_priority_6_is_told_whole_so_that_it_can_be_denied(
+    name: str, index: int | None, priority: int | None
+) -> None:
+    (operation,) = written(write("21.5", at("analog-value", 1, name, index), priority)).operations
+    assert (operation.address, operation.priority) == (BacnetProperty("analog-value", 1, name, index), priority)
+    assert [point for point, *_ in touched(operation)] == ["setpoint"]
+    assert never_written(operation)
+    several = written(write("21.5", at("analog-value", 2), 9), write("null", at("analog-value", 1), 6)).operations
+    assert [never_written(each) for each in several] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -349,7 +382,6 @@ def test_what_is_sent_asks_the_same_operations_as_what_was_decided(octets: bytes
         at_ = operation.address
         assert isinstance(at_, BacnetProperty)
         assert (at_.object_type, at_.instance) != ("device", 4194303)
-        assert (operation.priority != 6 and (at_.property, at_.index) != ("priority-array", 6)) or not operation.writes
         assert operation.writes is (octets[1] in (15, 16))
         if operation.writes and operation.described:
             assert all(touch.whole and touch.value is not None for touch in operation.touches)
@@ -357,9 +389,17 @@ def test_what_is_sent_asks_the_same_operations_as_what_was_decided(octets: bytes
 
 @pytest.mark.parametrize("index", [None, 0, 6])
 def test_a_priority_array_is_not_written_where_that_would_write_priority_6(index: int | None) -> None:
-    twenty = bytes.fromhex("4441a00000")
+    octets = {None: "4441a00000" * 16, 0: "2110", 6: "4441a00000"}[index]
+    request = written(Write(at("analog-value", 1, "priority-array", index), bytes.fromhex(octets)))
+    assert all(map(never_written, request.operations))
+
+
+@pytest.mark.parametrize(
+    "octets", ["0008 0c00800001 1957 3e 4441a00000 3f", "000a 0e 1c00800001 0f 1e 0957 2e 00 2f 1f"]
+)
+def test_priorities_in_lists_and_new_objects_are_refused_before_any_decision(octets: str) -> None:
     with pytest.raises(FrameError) as caught:
-        written(Write(at("analog-value", 1, "priority-array", index), twenty * (16 if index is None else 1)))
+        interpret(PLANT, bytes.fromhex(octets.replace(" ", "")))
     assert caught.value.code == "priority_not_allowed"
 
 
