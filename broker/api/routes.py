@@ -175,7 +175,11 @@ ROUTES: tuple[Route, ...] = (
             "requests and replies a second are taken, or 800 of what nobody replies to; what is too much or is not "
             "read is dropped, as datagrams are. "
             "Control messages are those of a Modbus tunnel; `denied`, `warning` and `ending` name the `device`, and "
-            "an `ending` that does so ends the access to that device alone."
+            "an `ending` that does so ends the access to that device alone. `denied` also says `what` was denied "
+            "(`write-property analog-value,1 present-value = 99 @12`, of several the first and how many more; never "
+            "the value of a confidential point), unless the device as a whole is refused. What was allowed and not "
+            'answered is told as `{"type":"failed","device":…,"what":…,"result":…,"code":…,"text":…,"what_to_do":…}`, '
+            "with `result` `unknown` for a write that may have taken effect, `no_reply`, `bad_reply` or `not_sent`."
         ),
         certificate_alone=CertificateAlone.IN_EMERGENCY,
     ),

@@ -1,7 +1,5 @@
 """What a BACnet client is answered of what was found, from the pieces that the engine brought."""
 
-from collections.abc import Iterator
-
 from broker.engine.events import Explored, Further, Listed, Partly, Refused
 from broker.engine.further import First
 from broker.listeners.bacnet_refusals import failed_reply, refused_reply
@@ -37,22 +35,6 @@ def further_request(
     pieces = _pieces(bare, request, found)
     further = None if isinstance(pieces, bytes) else further_read(bare, device, pieces)
     return None if further is None else interpreter.interpret(further)
-
-
-def denials(found: Explored) -> Iterator[Refused]:
-    """What was refused of all that was asked."""
-    if isinstance(found, Further):
-        yield from denials(found.first)
-        yield from denials(found.finding)
-    elif isinstance(found, Listed):
-        if found.finding is not None:
-            yield from denials(found.finding)
-    elif isinstance(found, Partly):
-        denied = tuple(found.decisions[place] for place in found.denied_places)
-        if denied:
-            yield Refused(tuple(dict.fromkeys(reason for each in denied for reason in each.reasons)), denied)
-    elif isinstance(found, Refused):
-        yield found
 
 
 def _results(device: Device, further: Further) -> tuple[Reported, ...]:

@@ -19,9 +19,10 @@ from broker.engine.object_list import list_objects
 from broker.engine.partial import exchange_each
 from broker.engine.sessions import Session
 from broker.errors import FrameError
-from broker.listeners.bacnet_answers import asks_for_more, denials, finding_reply, further_request
+from broker.listeners.bacnet_answers import asks_for_more, finding_reply, further_request
 from broker.listeners.bacnet_device_reads import DeviceReads
 from broker.listeners.bacnet_discovery import Discovery
+from broker.listeners.bacnet_outside import Outside
 from broker.listeners.bacnet_refusals import frame_reply, refused_reply
 from broker.listeners.bacnet_shares import SegmentShares
 from broker.listeners.bacnet_subscriptions import CovDesk
@@ -67,21 +68,6 @@ class BacnetFloor:
     points_granted: Callable[[Subject, Device], frozenset[str] | None]
     shares: SegmentShares = field(default_factory=SegmentShares)
     live: LiveDevices = field(default_factory=LiveDevices)
-
-
-@dataclass(slots=True)
-class Outside:
-    """What a stream calls of the way in that carries it.
-
-    `write(mac, npdu)` reaches a client (`BROADCAST`: all of its side); `close` ends the way; `denied` tells in words
-    what was denied, `ended` that the session with one device has ended while others go on, `warned` that it soon will.
-    """
-
-    write: Callable[[bytes, bytes], None]
-    close: Callable[[EndReason], None]
-    denied: Callable[[Device | None, Refused], None]
-    ended: Callable[[Device, EndReason], None]
-    warned: Callable[[Device, float, EndReason], None]
 
 
 class _Way:
@@ -333,14 +319,13 @@ class BacnetStream:
         return exchange_further(session, steps, further, narrowed)
 
     def _answer(self, asked: Asked, device: Device, request: Request, found: Explored) -> None:
-        for refused in denials(found):
-            self._outside.denied(device, refused)
+        self._outside.came(device, request, found)
         if not self._gone:
             self._conversation.answer(asked, finding_reply(asked.bare, device, request, found), self._loop.time())
             self._flush()
 
     def _refuse(self, asked: Asked, refused: Refused) -> None:
-        self._outside.denied(asked.device, refused)
+        self._outside.denied(asked.device, refused, "")
         self._conversation.answer(asked, refused_reply(asked.bare, refused), self._loop.time())
 
     def _take_unconfirmed(self, told: Told) -> None:

@@ -14,8 +14,10 @@ from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
 from broker.listeners.approvals import Approvals
+from broker.listeners.bacnet_notices import Failed
+from broker.listeners.bacnet_outside import Outside
 from broker.listeners.bacnet_shares import SegmentShares
-from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream, Outside
+from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
@@ -247,12 +249,13 @@ class Gate:
         *,
         write: Callable[[bytes, bytes], None],
         close: Callable[[EndReason], None],
-        denied: Callable[[Device | None, Refused], None],
+        denied: Callable[[Device | None, Refused, str], None],
+        failed: Callable[[Device, Failed], None],
         ended: Callable[[Device, EndReason], None],
         warned: Callable[[Device, float, EndReason], None],
     ) -> BacnetStream:
         """The stream of one client side of a site's BACnet network; nothing is open before its `start`."""
-        outside = Outside(write=write, close=close, denied=denied, ended=ended, warned=warned)
+        outside = Outside(write=write, close=close, denied=denied, failed=failed, ended=ended, warned=warned)
         return BacnetStream(self.bacnet_floor, subject, site, listener, peer, outside)
 
     def emergency_of(self, subject: Subject, site: str) -> str:

@@ -16,6 +16,7 @@ from aiohttp import web
 from broker.engine.events import Refused
 from broker.errors import BindingError, FrameError, LimitError, PeerError
 from broker.listeners import tunnel_messages
+from broker.listeners.bacnet_notices import Failed
 from broker.listeners.takeover import Takeover, switching_protocols, take_over, transport_of
 from broker.listeners.tunnel_loads import LISTENER, BacnetLoad, ModbusLoad, TunnelGate
 from broker.listeners.websocket import (
@@ -232,10 +233,15 @@ class Tunnel(asyncio.Protocol):
         if not self._ended and self._begun:
             self._transport.write(encode_frame(Opcode.TEXT, orjson.dumps(document)))
 
-    def denied(self, refused: Refused, device: str = "") -> None:
+    def denied(self, refused: Refused, device: str = "", what: str = "") -> None:
         """Say in words what was refused in the tool's own protocol; not to a caller who does not read."""
-        if self._begun and not self._ended and self.unread_octets() <= MAX_UNREAD_NOTICES_OCTETS:
-            self.tell(tunnel_messages.denied(refused, device))
+        if self._reads():
+            self.tell(tunnel_messages.denied(refused, device, what))
+
+    def failed(self, failed: Failed, device: str) -> None:
+        """Say in words what the tool was told as a fault; not to a caller who does not read."""
+        if self._reads():
+            self.tell(tunnel_messages.failed(failed, device))
 
     def warn(self, when: float, why: EndReason) -> None:
         """Access ends soon."""
@@ -250,6 +256,9 @@ class Tunnel(asyncio.Protocol):
         self._end(reason, CloseCode.GOING_AWAY if reason is EndReason.BROKER_STOPPED else CloseCode.POLICY)
 
     # Within
+
+    def _reads(self) -> bool:
+        return self._begun and not self._ended and self.unread_octets() <= MAX_UNREAD_NOTICES_OCTETS
 
     def _take(self, message: Message) -> None:
         if self._ended:

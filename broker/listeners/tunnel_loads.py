@@ -8,6 +8,7 @@ from broker.engine.events import Refused
 from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.listeners import tunnel_messages
+from broker.listeners.bacnet_notices import Failed
 from broker.listeners.rate import Rate
 from broker.listeners.tunnel_messages import Document
 from broker.model.place import Device
@@ -87,7 +88,8 @@ class TunnelGate(Protocol):
         *,
         write: Callable[[bytes, bytes], None],
         close: Callable[[EndReason], None],
-        denied: Callable[[Device | None, Refused], None],
+        denied: Callable[[Device | None, Refused, str], None],
+        failed: Callable[[Device, Failed], None],
         ended: Callable[[Device, EndReason], None],
         warned: Callable[[Device, float, EndReason], None],
     ) -> BacnetStream:
@@ -112,8 +114,11 @@ class Tunnel(Protocol):
     def tell(self, document: Document) -> None:
         """Say something in words."""
 
-    def denied(self, refused: Refused, device: str = "") -> None:
+    def denied(self, refused: Refused, device: str = "", what: str = "") -> None:
         """Say in words what was refused."""
+
+    def failed(self, failed: Failed, device: str) -> None:
+        """Say in words what was allowed and came to nothing, or nobody knows what."""
 
     def warn(self, when: float, why: EndReason) -> None:
         """Access ends soon."""
@@ -219,7 +224,8 @@ class BacnetLoad:
             peer,
             write=self._write,
             close=self._cut,
-            denied=lambda device, refused: tunnel.denied(refused, device.key if device else ""),
+            denied=lambda device, refused, what: tunnel.denied(refused, device.key if device else "", what),
+            failed=lambda device, failed: tunnel.failed(failed, device.key),
             ended=lambda device, reason: tunnel.tell(tunnel_messages.ending(reason, device.key)),
             warned=lambda device, when, why: tunnel.tell(tunnel_messages.warning(when, why, device.key)),
         )

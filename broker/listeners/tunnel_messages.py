@@ -5,25 +5,34 @@ from datetime import UTC, datetime
 from typing import Any
 
 from broker.engine.events import Refused
+from broker.listeners.bacnet_notices import Failed
 from broker.model.vocabulary import EndReason
-from broker.model.words import END_REASONS, reason_text, what_to_do
+from broker.model.words import END_REASONS, RESULTS, reason_text, what_to_do
 
 Document = dict[str, Any]
 
 
-def denied(refused: Refused, device: str = "") -> Document:
-    """A denial; it names the device where the tunnel leads to several."""
+def denied(refused: Refused, device: str = "", what: str = "") -> Document:
+    """A denial; it names the device where the tunnel leads to several, and what was denied there if not all is."""
     decision = next((d for d in refused.decisions if not d.allow), None)
     window = decision.next_window if decision else None
     return {
         "type": "denied",
         **_of(device),
+        **({"what": what} if what else {}),
         "reasons": [{"code": str(word), "text": reason_text(word)} for word in refused.reasons],
         "what_to_do": what_to_do(refused.reasons),
         "decision_id": decision.id if decision and decision.id else None,
         "approval": refused.approval or None,
         "next_window": {"id": window[0], "opens": _stamp(window[1]), "closes": _stamp(window[2])} if window else None,
     }
+
+
+def failed(failed: Failed, device: str) -> Document:
+    """What was allowed and not answered; of a write whose outcome nobody knows it is told as `unknown`."""
+    words = RESULTS[failed.result]
+    told = {"what": failed.what, "result": failed.result.value, "code": failed.code or None}
+    return {"type": "failed", **_of(device), **told, "text": words.text, "what_to_do": words.what_to_do}
 
 
 def warning(when: float, why: EndReason, device: str = "") -> Document:

@@ -116,7 +116,8 @@ class BacnetHubs:
             peer,
             write=write,
             close=close,
-            denied=lambda device, refused: None,
+            denied=lambda device, refused, what: None,
+            failed=lambda device, failed: None,
             ended=lambda device, reason: None,
             warned=lambda device, when, why: None,
         )

@@ -14,6 +14,7 @@ _COUNTED = (
     ("received", "message received"),
     ("dropped", "message dropped"),
     ("denials", "denial"),
+    ("failures", "failure"),
 )
 _PLURALS = {"sent": "messages sent", "received": "messages received", "dropped": "messages dropped"}
 
@@ -32,6 +33,8 @@ def event_lines(event: Document) -> list[tuple[str, str]]:
         return [_open_line(event)]
     if kind == "denied":
         return _denied_lines(event)
+    if kind == "failed":
+        return _failed_lines(event)
     if kind == "ending":
         what = f"Access to {event['device']}" if event.get("device") else "The session"
         told = f"{what} ends: {text} ({event.get('reason', '')}) {event.get('what_to_do', '')}"
@@ -62,11 +65,29 @@ def _counts(event: Document) -> str:
 
 
 def _denied_lines(event: Document) -> list[tuple[str, str]]:
-    at = f" at {event['device']}" if event.get("device") else ""
-    lines = [f"Denied{at}: {line}" for line in reason_lines(event.get("reasons"))] or [f"Denied{at}."]
+    where = _where(event)
+    lines = [f"Denied{where}: {line}" for line in reason_lines(event.get("reasons"))] or [f"Denied{where}."]
     hints = [str(event["what_to_do"])] if event.get("what_to_do") else []
     hints += window_lines(event.get("next_window"))
     hints += [f"Approval: {event['approval']}."] if event.get("approval") else []
     hints += [f"More with `otb why {event['decision_id']}`."] if event.get("decision_id") else []
-    hints += [f"The same {event['repeated']} more times since."] if event.get("repeated") else []
-    return [(line, "red") for line in lines] + [(f"  {hint}", "") for hint in hints]
+    return [(line, "red") for line in lines] + [(f"  {hint}", "") for hint in hints + _more(event)]
+
+
+def _failed_lines(event: Document) -> list[tuple[str, str]]:
+    word = "Outcome unknown" if event.get("result") == "unknown" else "Not answered"
+    why = ", ".join(str(event[name]) for name in ("result", "code") if event.get(name))
+    hints = [str(event["what_to_do"])] if event.get("what_to_do") else []
+    told = f"{word}{_where(event)}: {event.get('text', '')} ({why})"
+    return [(told, "red"), *((f"  {hint}", "") for hint in hints + _more(event))]
+
+
+def _where(event: Document) -> str:
+    """The device, and what was asked of it."""
+    at = f" at {event['device']}" if event.get("device") else ""
+    return f"{at}: {event['what']}" if event.get("what") else at
+
+
+def _more(event: Document) -> list[str]:
+    told = [f"The same {event['repeated']} more times since."] if event.get("repeated") else []
+    return told + ([f"{event['left_out']} others before it were not shown."] if event.get("left_out") else [])

@@ -69,6 +69,10 @@ class TunnelLink:
         self.denials += 1
         self.tell(told)
 
+    def failed(self, told: Document) -> None:
+        """What the broker allowed came to nothing, or nobody knows what."""
+        self.tell(told)
+
     def _control(self, text: str) -> None:
         try:
             told = decode_document(text)
@@ -77,8 +81,8 @@ class TunnelLink:
         if not isinstance(told, dict):
             return
         kind = told.get("type")
-        if kind == "denied":
-            self.denied(told)
+        if kind in {"denied", "failed"}:
+            (self.denied if kind == "denied" else self.failed)(told)
             return
         if kind == "ending" and "device" not in told:
             self._ending = Ending(str(told.get("reason", "")), str(told.get("text", "")))

@@ -8,8 +8,9 @@ import pytest
 
 from broker.engine.events import Refused
 from broker.listeners import tunnel_loads
+from broker.listeners.bacnet_notices import Failed
 from broker.model.decision import Decision
-from broker.model.vocabulary import EndReason, Reason
+from broker.model.vocabulary import EndReason, Reason, Result
 from broker.wire.bacnet.tunnelled import ALL_CLIENTS, LONGEST_MESSAGE, decode_datagrams, encode_datagram
 from tests.integration.api.stage import serving
 from tests.integration.api.test_calls import told
@@ -132,11 +133,22 @@ def test_denials_warnings_and_ends_name_the_device_and_the_tunnel_stays(pki, run
         async with serving(pki) as stage, stage.client() as client, connected(client) as socket:
             (stream,) = stage.gate.bacnet_streams
             denied = Decision("dec-7", 7, False, (Reason.WINDOW_CLOSED,))
-            stream.denied(VAV, Refused(denied.reasons, (denied,)))
+            stream.denied(VAV, Refused(denied.reasons, (denied,)), "read-property analog-value,1 present-value")
             notice = await message(socket)
             assert (notice["type"], notice["device"], notice["decision_id"]) == ("denied", "plant/vav-1", "dec-7")
-            stream.denied(None, Refused((Reason.DEVICE_UNKNOWN,)))
-            assert "device" not in await message(socket)
+            assert notice["what"] == "read-property analog-value,1 present-value"
+            stream.denied(None, Refused((Reason.DEVICE_UNKNOWN,)), "")
+            assert {"device", "what"}.isdisjoint(await message(socket))
+            stream.failed(
+                VAV, Failed("write-property analog-value,1 present-value = 20 @12", Result.UNKNOWN, "timeout")
+            )
+            notice = await message(socket)
+            assert (notice["type"], notice["device"], notice["result"]) == ("failed", "plant/vav-1", "unknown")
+            assert (notice["what"], notice["code"]) == (
+                "write-property analog-value,1 present-value = 20 @12",
+                "timeout",
+            )
+            assert "read the point first" in notice["what_to_do"]
             stream.warned(VAV, 1_795_852_800.0, EndReason.GRANT_ENDED)
             notice = await message(socket)
             assert (notice["type"], notice["device"]) == ("warning", "plant/vav-1")

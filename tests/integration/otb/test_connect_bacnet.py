@@ -179,7 +179,7 @@ def test_denials_ends_of_single_devices_and_the_end_are_told(site, link):
         explorer.receive()
         (stream,) = site.streams
         for _ in range(3):
-            site.call(stream.denied, VAV, Refused((Reason.NO_GRANT,)))
+            site.call(stream.denied, VAV, Refused((Reason.NO_GRANT,)), "")
         denied = link.event("denied")
         assert (denied["device"], denied["reasons"][0]["code"]) == ("plant/vav-1", "no_grant")
         site.call(stream.ended, VAV, EndReason.GRANT_ENDED)

@@ -396,6 +396,7 @@ class BacnetStreamDouble:
         self.refusal = refusal
         self.subject, self.site, self.listener, self.peer = subject, site, listener, peer
         self.write, self.close, self.denied = calls["write"], calls["close"], calls["denied"]
+        self.failed = calls["failed"]
         self.ended, self.warned = calls["ended"], calls["warned"]
         self.npdus = []
         self.lost_for = None

@@ -1,14 +1,16 @@
 """The local BACnet/IP port where systems differ: what a datagram socket may say there, and what is dropped."""
 
 import asyncio
+import json
 import socket
 
 import pytest
 
 from broker.cli.people import connect_bacnet
-from broker.cli.people.bacnet_link import BacnetLink
+from broker.cli.people.bacnet_link import MOST_TOLD, BacnetLink
 from broker.cli.people.connect_bacnet import BacnetSide
 from broker.cli.people.exits import CommandError
+from broker.cli.people.tunnel_events import event_lines
 from broker.wire.bacnet.bvlc import Function, encode_bvlc
 
 WHO_IS = encode_bvlc(Function.ORIGINAL_UNICAST, bytes.fromhex("0120ffff00ff1008"))
@@ -86,3 +88,39 @@ def test_the_same_denial_is_told_once_in_a_while_with_its_number(monkeypatch):
         ("plant/vav-1", 3),
     ]
     assert link.denials == 6
+
+
+def test_denials_of_different_objects_and_failures_are_each_told_with_what_was_asked(monkeypatch):
+    told = []
+    now = 100.0
+    monkeypatch.setattr("broker.cli.people.bacnet_link.time.monotonic", lambda: now)
+    link = BacnetLink(None, told.append)
+    denial = {
+        "type": "denied",
+        "device": "plant/vav-1",
+        "reasons": [{"code": "value_above_limit", "text": "Too high."}],
+    }
+    failure = {"type": "failed", "device": "plant/vav-1", "result": "unknown", "code": "timeout", "text": "Who knows."}
+    for value in (98, 99, 99):
+        link._control(json.dumps({**denial, "what": f"write-property analog-value,1 present-value = {value} @12"}))
+    link._control(json.dumps({**failure, "what": "write-property analog-value,1 present-value = 20 @12"}))
+    assert [line for event in told for line, _ in event_lines(event)] == [
+        "Denied at plant/vav-1: write-property analog-value,1 present-value = 98 @12: Too high. (value_above_limit)",
+        "Denied at plant/vav-1: write-property analog-value,1 present-value = 99 @12: Too high. (value_above_limit)",
+        "Outcome unknown at plant/vav-1: write-property analog-value,1 present-value = 20 @12: "
+        "Who knows. (unknown, timeout)",
+    ]
+    assert (link.counts()["denials"], link.counts()["failures"]) == (3, 1)
+
+
+def test_a_walk_over_all_that_is_denied_does_not_drown_the_rest(monkeypatch):
+    told = []
+    now = 100.0
+    monkeypatch.setattr("broker.cli.people.bacnet_link.time.monotonic", lambda: now)
+    link = BacnetLink(None, told.append)
+    for number in range(500):
+        link.denied({"type": "denied", "what": f"read-property analog-input,{number} present-value"})
+    assert len(told) == MOST_TOLD
+    now = 111.0
+    link.denied({"type": "denied", "what": "read-property analog-input,1 present-value"})
+    assert told[-1]["left_out"] == 500 - MOST_TOLD

@@ -13,7 +13,9 @@ from broker.engine.commands import Decide, LastLook, RecordIntents, RecordOutcom
 from broker.engine.events import Refused
 from broker.engine.in_force import VirtualNetwork
 from broker.engine.sessions import Session
-from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream, Outside
+from broker.listeners.bacnet_notices import Failed
+from broker.listeners.bacnet_outside import Outside
+from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream
 from broker.listeners.interpreters import Interpreters
 from broker.model.decision import Decision
 from broker.model.operation import Relayed
@@ -63,6 +65,8 @@ class Stage:
         self.refusals: list[str] = []
         self.secrets: list[bool] = []
         self.denied: list[Refused] = []
+        self.what: list[str] = []
+        self.failed: list[Failed] = []
         self.ended: list[tuple[str, EndReason]] = []
         self.closed: list[EndReason] = []
         self.sessions: dict[str, Session] = {}
@@ -79,7 +83,8 @@ class Stage:
         self.outside = Outside(
             write=lambda mac, npdu: self.sent.append((mac, decode_npdu(npdu))),
             close=self.closed.append,
-            denied=lambda device, refused: self.denied.append(refused),
+            denied=self.deny,
+            failed=lambda device, failed: self.failed.append(failed),
             ended=lambda device, reason: self.ended.append((device.key, reason)),
             warned=lambda device, when, why: None,
         )
@@ -100,6 +105,10 @@ class Stage:
         return BacnetStream(self.floor, subject, "plant", "tunnel", "127.0.0.1:1", self.outside)
 
     # What a stream calls
+
+    def deny(self, device: Device | None, refused: Refused, what: str) -> None:
+        self.denied.append(refused)
+        self.what.append(what)
 
     def virtual_network(self, site: str) -> VirtualNetwork:
         assert site == "plant"
@@ -211,6 +220,24 @@ def test_a_denied_read_is_denied_in_bacnets_words_and_nothing_is_sent() -> None:
         assert stage.asked == []
         assert stage.told() == [ErrorPdu(3, READ, bytes.fromhex("9102911b"))]
         assert [refused.reasons for refused in stage.denied] == [(Reason.NO_GRANT,)]
+        assert stage.what == ["read-property analog-value,1 present-value"]
+
+    play(test)
+
+
+def test_a_denial_says_what_was_to_be_written_at_which_priority() -> None:
+    def test(stage: Stage) -> None:
+        stage.allow = lambda decide: False
+        stage.ask(ConfirmedRequest(4, WRITE, SETPOINT_20))
+        assert stage.what == ["write-property analog-value,1 present-value = 20 @12"]
+
+    play(test)
+
+
+def test_what_is_denied_for_the_device_as_a_whole_names_no_object() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(reading(), HIDDEN)
+        assert stage.what == [""]
 
     play(test)
 
@@ -294,6 +321,10 @@ def test_a_write_of_several_is_denied_whole_and_names_the_first_that_was_denied(
         (error,) = stage.told()
         assert isinstance(error, ErrorPdu)
         assert error.parameters == bytes.fromhex("0e 9102 9128 0f 1e 0c00800002 1955 1f".replace(" ", ""))
+        assert stage.what == ["write-property-multiple analog-value,2 present-value = 20 @12"]
+        stage.allow = lambda decide: False
+        stage.ask(ConfirmedRequest(5, WRITE_MULTIPLE, one + two))
+        assert stage.what[1:] == ["write-property-multiple analog-value,1 present-value = 20 @12 and 1 more"]
 
     play(test)
 
@@ -312,6 +343,9 @@ def test_what_was_not_answered_is_aborted_and_never_a_denial(relayed: Relayed, e
         stage.reply = lambda relay: relayed
         stage.ask(ConfirmedRequest(2, WRITE, SETPOINT_20))
         assert stage.told() == [Abort(2, expected, from_server=True)]
+        what = "write-property analog-value,1 present-value = 20 @12"
+        assert stage.failed == [Failed(what, relayed.result, relayed.code)]
+        assert stage.denied == []
 
     play(test)
 

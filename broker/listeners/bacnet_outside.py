@@ -1,0 +1,34 @@
+"""What a stream of native BACnet calls of the way in that carries it: a tunnel, or a spoke of our hub."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from broker.engine.events import Explored, Refused
+from broker.listeners.bacnet_notices import Failed, denials, failures
+from broker.model.operation import Request
+from broker.model.place import Device
+from broker.model.vocabulary import EndReason
+
+
+@dataclass(slots=True)
+class Outside:
+    """`write(mac, npdu)` reaches a client (`BROADCAST`: all of its side); `close` ends the way.
+
+    In words: `denied` tells what was denied (the text is empty where it is the device as a whole) and why, `failed`
+    what was allowed and came to nothing, or nobody knows what; `ended` that the session with one device has ended while
+    others go on, `warned` that it soon will.
+    """
+
+    write: Callable[[bytes, bytes], None]
+    close: Callable[[EndReason], None]
+    denied: Callable[[Device | None, Refused, str], None]
+    failed: Callable[[Device, Failed], None]
+    ended: Callable[[Device, EndReason], None]
+    warned: Callable[[Device, float, EndReason], None]
+
+    def came(self, device: Device, request: Request, found: Explored) -> None:
+        """Tell in words what came of a request that the reply says in BACnet's."""
+        for refused, what in denials(request, found):
+            self.denied(device, refused, what)
+        for failed in failures(request, found):
+            self.failed(device, failed)
