@@ -11,7 +11,7 @@ from pathlib import Path
 from broker.adapters.clock import SystemClock, random_id
 from broker.adapters.jwks import KeyCache
 from broker.adapters.ledger_disclosures import DisclosureWriter
-from broker.adapters.ledger_files import FileLedger, State
+from broker.adapters.ledger_files import State
 from broker.adapters.notice_positions import NoticePositions
 from broker.adapters.state_database import StateDatabase
 from broker.adapters.state_leaves import DebtJournal, LeaveFile
@@ -20,7 +20,6 @@ from broker.engine.in_force import InForce
 from broker.errors import LedgerUnavailableError
 from broker.identity.certificate import Trust, fingerprint
 from broker.ledger import records
-from broker.ledger.notes import verifier_of
 from broker.listeners.approvers import Approvers
 from broker.listeners.audit_desk import AuditDesk
 from broker.listeners.authentication import Authenticator
@@ -56,7 +55,7 @@ from broker.wiring.locks import lock_keeper
 from broker.wiring.logouts import LogoutKeeper
 from broker.wiring.modbus_listeners import ModbusListeners
 from broker.wiring.notices import Notices
-from broker.wiring.parts import Addresses, command_places, ledger_key, policy_engine, state_place, tunnels, upstreams
+from broker.wiring.parts import Addresses, command_places, file_ledger, policy_engine, state_place, tunnels, upstreams
 from broker.wiring.people.parts import people
 from broker.wiring.policy_review import PolicyReview
 from broker.wiring.proposals import proposal_book
@@ -82,7 +81,7 @@ class Broker:
         self.addresses = Addresses()
         self._sources = sources
         self.clock = SystemClock()
-        self.ledger = self._new_ledger()
+        self.ledger = file_ledger(settings, self.clock, self._ledger_state, self._checkpoint, self._recorded)
         self.export = checkpoint_export(settings.ledger.exports)
         self.notices = self._new_notices()
         self.policy = policy_engine(settings)
@@ -137,20 +136,6 @@ class Broker:
         self._checkpoint_at, self._started, self._stopped = 0.0, False, False
         self._ops = OpsListener(self.readiness, self.figures)
         self._tasks: list[asyncio.Task[None]] = []
-
-    def _new_ledger(self) -> FileLedger:
-        settings = self.settings.ledger
-        return FileLedger(
-            Path(self.settings.ledger_folder),
-            settings.origin,
-            ledger_key(settings),
-            self.clock.now,
-            durability=settings.durability,
-            segment_octets=settings.segment_octets,
-            on_state=self._ledger_state,
-            on_checkpoint=self._checkpoint,
-            on_record=self._recorded if self.settings.notifications else None,
-        )
 
     def _new_notices(self) -> Notices:
         return Notices(
@@ -210,7 +195,6 @@ class Broker:
         )
 
     def _new_leaves(self) -> LeaveKeeper:
-        key = verifier_of(self.settings.ledger.origin, ledger_key(self.settings.ledger)).vkey
         return LeaveKeeper(
             self.clock,
             self.ledger,
@@ -222,7 +206,7 @@ class Broker:
             random_id,
             self.settings.leave,
             self.settings.ledger.origin,
-            fingerprint(key.encode()),
+            fingerprint(self.ledger.vkey.encode()),
             alone=not self.settings.state.brokers,
         )
 

@@ -14,6 +14,7 @@ from sqlalchemy import make_url
 
 from broker.adapters.bacnet_port import OwnPlace
 from broker.adapters.bacnet_sc_port import ScIdentity
+from broker.adapters.ledger_files import FileLedger, State
 from broker.adapters.opa import OpaPolicyEngine
 from broker.adapters.opa_connection import OpaServer
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
@@ -103,6 +104,28 @@ def ledger_key(settings: LedgerSection) -> Ed25519PrivateKey:
         detail = f"{settings.public_key_file} is not the public key of {path} for the origin {settings.origin}: {vkey}"
         raise ConfigError("ledger_key", "The ledger's two keys do not belong together.", detail)
     return key
+
+
+def file_ledger(
+    settings: Settings,
+    clock: Clock,
+    on_state: Callable[[State, str], None],
+    on_checkpoint: Callable[[str], None],
+    on_record: Callable[[int, bytes], None],
+) -> FileLedger:
+    """The ledger; records are told only where somebody is notified of them. Raises ConfigError."""
+    ledger = settings.ledger
+    return FileLedger(
+        Path(settings.ledger_folder),
+        ledger.origin,
+        ledger_key(ledger),
+        clock.now,
+        durability=ledger.durability,
+        segment_octets=ledger.segment_octets,
+        on_state=on_state,
+        on_checkpoint=on_checkpoint,
+        on_record=on_record if settings.notifications else None,
+    )
 
 
 def command_places(settings: Settings) -> list[Path]:
