@@ -7,13 +7,14 @@ a flood costs the callee nothing; the others are reported as they happen.
 import asyncio
 import socket
 import ssl
+import threading
 from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
 from broker.errors import BrokerError
 from broker.identity.source import source_of
-from broker.listeners.tls_connection import SharedBuffers, TlsConnection
+from broker.listeners.tls_connection import RECORD_OCTETS, TlsConnection
 from broker.listeners.tls_context import (
     Examine,
     HandshakeObject,
@@ -26,7 +27,7 @@ from broker.listeners.tls_roles import Consumer
 
 __all__ = ["Consumer", "TlsConnection", "TlsListener", "certificate_error_alert", "server_context"]
 
-_BUFFERS: Final = SharedBuffers()
+CIPHERTEXT_OCTETS: Final = 65_536
 _SWEEP_SECONDS: Final = 1.0
 _BACKLOG: Final = 1024
 _FLOOD_SOURCES: Final = 256
@@ -36,6 +37,21 @@ _KEEPALIVE: Final = ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROT
     if hasattr(socket, "TCP_KEEPIDLE")
     else ()
 )
+
+
+class SharedBuffers(threading.local):
+    """Of one event loop, that is, of one thread: receive buffers, since every read is consumed before the next one
+    begins, and the connections of which something that has arrived waits for its turn.
+    """
+
+    def __init__(self) -> None:
+        self.ciphertext = memoryview(bytearray(CIPHERTEXT_OCTETS))
+        self.plaintext_octets = bytearray(RECORD_OCTETS)
+        self.plaintext = memoryview(self.plaintext_octets)
+        self.behind: set[TlsConnection] = set()
+
+
+_BUFFERS: Final = SharedBuffers()
 
 
 class TlsListener:
@@ -77,6 +93,7 @@ class TlsListener:
         self.write_limit = write_limit
         self.linger_seconds = linger_seconds
         self.clock = 0.0
+        self.behind = _BUFFERS.behind
         self.ciphertext = _BUFFERS.ciphertext
         self.plaintext = _BUFFERS.plaintext
         self.plaintext_octets = _BUFFERS.plaintext_octets
@@ -182,6 +199,7 @@ class TlsListener:
 
     def forget(self, connection: TlsConnection) -> None:
         """Uncount a connection that is gone."""
+        self.behind.discard(connection)
         self._handshakes.pop(connection, None)
         if connection not in self._connections:
             return

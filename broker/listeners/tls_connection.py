@@ -6,7 +6,6 @@ asyncio's and uvloop's own TLS close the socket before a fatal alert has left, a
 import asyncio
 import contextlib
 import ssl
-import threading
 from typing import Final, cast
 
 from broker.errors import BrokerError
@@ -23,21 +22,11 @@ _OPEN: Final = 1
 _CLOSING: Final = 2
 _GONE: Final = 3
 
-CIPHERTEXT_OCTETS: Final = 65_536
 RECORD_OCTETS: Final = 16_384
 MAXIMUM_BARREN_OCTETS: Final = 98_304  # in a row without plaintext: a handshake with a legal chain fits well
 MAXIMUM_INTERMEDIATES: Final = 8
-TURN_OCTETS: Final = 8_192  # of one connection in one turn of the loop
+TURN_OCTETS: Final = 8_192  # in one turn of the loop, of all connections that are behind together
 _RECORD_COST: Final = 64  # small records cost as much as large ones
-
-
-class SharedBuffers(threading.local):
-    """Receive buffers of one event loop, that is, of one thread: every read is consumed before the next one begins."""
-
-    def __init__(self) -> None:
-        self.ciphertext = memoryview(bytearray(CIPHERTEXT_OCTETS))
-        self.plaintext_octets = bytearray(RECORD_OCTETS)
-        self.plaintext = memoryview(self.plaintext_octets)
 
 
 class TlsConnection(asyncio.BufferedProtocol):
@@ -304,7 +293,8 @@ class TlsConnection(asyncio.BufferedProtocol):
 
     def _read(self) -> None:
         """Decrypt and hand over what is due in one turn, then send all that was written meanwhile."""
-        incoming, host, left = self._incoming, self._host, TURN_OCTETS
+        incoming, host = self._incoming, self._host
+        left = TURN_OCTETS // (1 + len(host.behind))
         read, received = self._tls.read, self._consumer.received  # type: ignore[union-attr]
         self._corked = True
         try:
@@ -338,11 +328,13 @@ class TlsConnection(asyncio.BufferedProtocol):
         """Let the others of the loop come first: whoever sends without pause would keep them all waiting."""
         if self._paused or self._state != _OPEN:
             return
+        self._host.behind.add(self)
         if not self._eof:
             self._transport.pause_reading()
         self._host.loop.call_soon(self._read_on)
 
     def _read_on(self) -> None:
+        self._host.behind.discard(self)
         if self._paused or self._state != _OPEN:
             return
         if not self._eof:

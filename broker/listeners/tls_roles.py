@@ -30,8 +30,9 @@ class Consumer(Protocol):
 
 
 class Host(Protocol):
-    """What a connection needs of its listener."""
+    """What a connection needs of its listener; `behind` are the connections that wait for a turn to be read on."""
 
+    behind: "set[TlsConnection]"
     ciphertext: memoryview
     plaintext_octets: bytearray
     plaintext: memoryview
