@@ -17,7 +17,6 @@ from broker.listeners.frame_refusals import FrameRefusals
 from broker.listeners.rate import Rate
 from broker.listeners.takeover import switching_protocols
 from broker.listeners.tls import Consumer, TlsConnection
-from broker.listeners.tunnel_loads import DATAGRAMS_PER_SECOND
 from broker.listeners.upgrade import Upgrade, UpgradeReader, refusal
 from broker.listeners.websocket import CloseCode, FrameDecoder, Message, Opcode, encode_close, encode_frame
 from broker.model.subject import Subject
@@ -40,7 +39,9 @@ _CODES = {
 
 
 class Stream(Protocol):
-    """What inspects the NPDUs of one spoke."""
+    """What inspects the NPDUs of one spoke; how fast they may come is `rate`."""
+
+    rate: Rate
 
     @property
     def sessions(self) -> tuple[Session, ...]:
@@ -84,7 +85,6 @@ class ScCaller:
         "_floor",
         "_gone",
         "_loop",
-        "_rate",
         "_reader",
         "_reason",
         "_spoke",
@@ -104,7 +104,6 @@ class ScCaller:
         self._stream: Stream | None = None
         self._reason: EndReason | None = None
         self._gone = False
-        self._rate = Rate(DATAGRAMS_PER_SECOND)
         self._timer = self._loop.call_later(floor.upgrade_seconds, self._woken)
 
     # The connection's calls
@@ -228,7 +227,7 @@ class ScCaller:
 
     def _arrived(self, npdu: bytes) -> None:
         assert self._spoke is not None
-        if self._stream is not None and self._rate.admits(self._loop.time(), weight_of(npdu)):
+        if self._stream is not None and self._stream.rate.admits(self._loop.time(), weight_of(npdu)):
             self._stream.received(self._spoke.peer.vmac, npdu)
 
     def _wanted(self) -> None:

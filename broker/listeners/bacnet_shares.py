@@ -1,16 +1,22 @@
 """What the BACnet streams of one subject may keep together, however many of them it opens."""
 
 from broker.engine.bacnet_conversation import BacnetConversation
+from broker.listeners.rate import Rate
 from broker.model.subject import Subject
 
 MOST_IN_SEGMENTS_OF_SUBJECT = 64
 """Requests that are half-sent, each of as many octets at most as one may have."""
 
+DATAGRAMS_PER_SECOND = 8000.0
+"""As the tunnels and nodes of one subject may send together; `wire/bacnet/weight` says what counts for more."""
+MOST_RATES = 4096
 
-class SegmentShares:
-    """Who has how many requests in segments under way."""
+
+class SubjectShares:
+    """Who has how many requests in segments under way, and how fast each may send."""
 
     def __init__(self) -> None:
+        self._rates: dict[tuple[str, str], Rate] = {}
         self._of: dict[tuple[str, str], set[BacnetConversation]] = {}
 
     def join(self, subject: Subject, conversation: BacnetConversation) -> None:
@@ -28,6 +34,13 @@ class SegmentShares:
         """Whether one more request of the subject may come in segments."""
         streams = self._of.get(_whose(subject), ())
         return sum(stream.in_segments for stream in streams) < MOST_IN_SEGMENTS_OF_SUBJECT
+
+    def rate_of(self, subject: Subject) -> Rate:
+        """What all streams of the subject send counts against this."""
+        whose = _whose(subject)
+        if whose not in self._rates and len(self._rates) >= MOST_RATES:
+            del self._rates[next(iter(self._rates))]
+        return self._rates.setdefault(whose, Rate(DATAGRAMS_PER_SECOND))
 
 
 def _whose(subject: Subject) -> tuple[str, str]:

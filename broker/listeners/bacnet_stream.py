@@ -24,7 +24,7 @@ from broker.listeners.bacnet_device_reads import DeviceReads
 from broker.listeners.bacnet_discovery import Discovery
 from broker.listeners.bacnet_outside import Outside
 from broker.listeners.bacnet_refusals import frame_reply, refused_reply
-from broker.listeners.bacnet_shares import SegmentShares
+from broker.listeners.bacnet_shares import SubjectShares
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.cov_requests import SERVICES
 from broker.listeners.driver import Driver
@@ -66,7 +66,7 @@ class BacnetFloor:
     in_force: Callable[[], InForce]
     has_grants: Callable[[Subject, Device], bool]
     points_granted: Callable[[Subject, Device], frozenset[str] | None]
-    shares: SegmentShares = field(default_factory=SegmentShares)
+    shares: SubjectShares = field(default_factory=SubjectShares)
     live: LiveDevices = field(default_factory=LiveDevices)
 
 
@@ -115,6 +115,7 @@ class BacnetStream:
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
         self._conversation = BacnetConversation(self._network, partial(floor.shares.has_room, subject))
+        self.rate = floor.shares.rate_of(subject)
         self._discovery = Discovery(
             floor.driver,
             self._candidates,

@@ -16,7 +16,7 @@ from broker.ledger import records
 from broker.listeners.approvals import Approvals
 from broker.listeners.bacnet_notices import Failed
 from broker.listeners.bacnet_outside import Outside
-from broker.listeners.bacnet_shares import SegmentShares
+from broker.listeners.bacnet_shares import SubjectShares
 from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.decision_desk import DecisionDesk
@@ -78,7 +78,7 @@ class Gate:
         self.policies: Any = None
         self.proposals: Any = None
         self._admitted: dict[object, dict[tuple[str, ...], Session]] = {}
-        self._shares = SegmentShares()
+        self._shares = SubjectShares()
 
     @property
     def supervision(self) -> Supervision:

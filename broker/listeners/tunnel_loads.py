@@ -9,6 +9,7 @@ from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.listeners import tunnel_messages
 from broker.listeners.bacnet_notices import Failed
+from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
 from broker.listeners.rate import Rate
 from broker.listeners.tunnel_messages import Document
 from broker.model.place import Device
@@ -21,7 +22,6 @@ LISTENER = "tunnel"
 MODBUS_SUBPROTOCOL = "otb.modbus.v1"
 BACNET_SUBPROTOCOL = "otb.bacnet.v1"
 MAX_UNREAD_OCTETS = 262_144
-DATAGRAMS_PER_SECOND = 8000.0
 TOLD_GAP_SECONDS = 1.0
 
 
@@ -39,7 +39,11 @@ class ModbusStream(Protocol):
 
 
 class BacnetStream(Protocol):
-    """What inspects the NPDUs of one client side, with a session for each device that it asks for."""
+    """What inspects the NPDUs of one client side, with a session for each device that it asks for; how fast they may
+    come is `rate`.
+    """
+
+    rate: Rate
 
     def start(self, opened: Callable[[Refused | None], None]) -> None:
         """Open a first session; `opened` gets None, or why there is none."""
@@ -194,7 +198,6 @@ class BacnetLoad:
         "_loop",
         "_octets",
         "_over",
-        "_rate",
         "_site",
         "_stream",
         "_told_at",
@@ -211,7 +214,6 @@ class BacnetLoad:
         self.subject = subject
         self._emergency = gate.emergency_of(subject, site)
         self._over: EndReason | None = None
-        self._rate = Rate(DATAGRAMS_PER_SECOND)
         self._dropped = 0
         self._told_at = 0.0
         self._loop = asyncio.get_running_loop()
@@ -256,7 +258,7 @@ class BacnetLoad:
         if self._emergency and self._gate.emergency_of(self.subject, self._site) != self._emergency:
             self._cut(EndReason.GRANT_ENDED)
             return
-        admits, now = self._rate.admits, self._loop.time()
+        admits, now = self._stream.rate.admits, self._loop.time()
         for mac, npdu in datagrams:
             if admits(now, weight_of(npdu)):
                 self._stream.received(mac, npdu)

@@ -9,12 +9,14 @@ import pytest
 from broker.engine.events import Refused
 from broker.listeners import tunnel_loads
 from broker.listeners.bacnet_notices import Failed
+from broker.listeners.rate import Rate
 from broker.model.decision import Decision
 from broker.model.vocabulary import EndReason, Reason, Result
 from broker.wire.bacnet.tunnelled import ALL_CLIENTS, LONGEST_MESSAGE, decode_datagrams, encode_datagram
 from tests.integration.api.stage import serving
 from tests.integration.api.test_calls import told
 from tests.integration.api.test_tunnel import message, until
+from tests.unit.api import gate_double
 from tests.unit.api.gate_double import BO, VAV
 from tests.unit.api.test_websocket import client_frame
 
@@ -273,7 +275,7 @@ def test_more_than_a_message_takes_goes_in_several_in_order(pki, run):
 
 
 def test_what_comes_too_fast_is_dropped_and_said(pki, run, monkeypatch):
-    monkeypatch.setattr(tunnel_loads, "Rate", lambda per_second: FixedRoom(3))
+    monkeypatch.setattr(gate_double, "Rate", lambda per_second: FixedRoom(3))
 
     async def story():
         async with serving(pki) as stage, stage.client() as client, connected(client) as socket:
@@ -305,7 +307,7 @@ class FixedRoom:
 
 
 def test_a_rate_admits_as_many_as_it_says_in_a_second():
-    rate = tunnel_loads.Rate(10.0)
+    rate = Rate(10.0)
     assert sum(rate.admits(100.0) for _ in range(30)) == 10
     assert sum(rate.admits(100.5) for _ in range(30)) == 5
     assert sum(rate.admits(200.0) for _ in range(30)) == 10

@@ -8,6 +8,8 @@ from functools import partial
 
 from broker.errors import CertificateError
 from broker.listeners.bacnet_sc import HUB_PROTOCOL, Floor, established
+from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
+from broker.listeners.rate import Rate
 from broker.listeners.tls import TlsListener, server_context
 from broker.listeners.websocket import Opcode
 from broker.model.subject import Subject, SubjectKind
@@ -31,6 +33,7 @@ class RecordedStream:
         self.npdus = []
         self.ended = None
         self.sessions = ()
+        self.rate = Rate(DATAGRAMS_PER_SECOND)
 
     def start(self, opened):
         opened(self.stage.denied)

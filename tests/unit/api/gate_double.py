@@ -12,6 +12,8 @@ from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.identity.enrolment_codes import enrolment_error
 from broker.listeners.approvals import Approvals
+from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
+from broker.listeners.rate import Rate
 from broker.model.decision import Decision
 from broker.model.enrolment import ProvenFactor
 from broker.model.leave import Debt, Leave, PointLeft, Undone
@@ -393,6 +395,7 @@ class BacnetStreamDouble:
     """Echoes what it receives; refuses to start with `refusal`."""
 
     def __init__(self, refusal, subject, site, listener, peer, calls):
+        self.rate = Rate(DATAGRAMS_PER_SECOND)
         self.refusal = refusal
         self.subject, self.site, self.listener, self.peer = subject, site, listener, peer
         self.write, self.close, self.denied = calls["write"], calls["close"], calls["denied"]

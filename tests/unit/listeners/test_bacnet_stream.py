@@ -15,6 +15,7 @@ from broker.engine.in_force import VirtualNetwork
 from broker.engine.sessions import Session
 from broker.listeners.bacnet_notices import Failed
 from broker.listeners.bacnet_outside import Outside
+from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
 from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream
 from broker.listeners.interpreters import Interpreters
 from broker.model.decision import Decision
@@ -567,5 +568,15 @@ def test_what_a_subject_sends_by_halves_is_bounded_over_all_of_its_streams() -> 
         assert isinstance(begin_in_segments(stage, streams[2], 1)[0], SegmentAck)
         other.lost()
         streams[2].lost()
+
+    play(test)
+
+
+def test_how_fast_a_subject_may_send_holds_for_all_of_its_streams_together() -> None:
+    def test(stage: Stage) -> None:
+        one, two = stage.stream, stage.another()
+        assert one.rate.admits(0.0, DATAGRAMS_PER_SECOND)
+        assert not two.rate.admits(0.0)
+        assert stage.another(replace(ANA, id="bo@acme.example")).rate.admits(0.0)
 
     play(test)
