@@ -26,6 +26,12 @@ _TEMPORARY = frozenset(
 )
 _REFUSED_PROOFS = frozenset({"credentials_refused", "certificate_refused"})
 _UNREACHED = frozenset({"broker_silent", "broker_unreachable", "connection_failed"})
+_START_AGAIN = {
+    "locked": "when the lock is lifted or has ended",
+    "site_isolated": "when the site is no longer isolated",
+    "window_closed": "when a window is open",
+    "freeze_active": "when the freeze has ended",
+}
 Link = TypeVar("Link", bound=TunnelLink)
 
 
@@ -64,7 +70,10 @@ class Reconnecting:
         pause = FIRST_PAUSE_SECONDS
         again = False
         while True:
-            link, presented = await self._opened(side)
+            try:
+                link, presented = await self._opened(side)
+            except ProblemError as problem:
+                raise _over(problem) if again else problem from None
             self._tell({"type": "open", **side.names, "again": again})
             again = True
             began = time.monotonic()
@@ -110,6 +119,15 @@ class Reconnecting:
             await _stop(incoming)
             await link.close()
             side.left()
+
+
+def _over(problem: ProblemError) -> ProblemError:
+    """A refusal after which nothing is tried any more, with what that means for whoever was connected."""
+    codes = [str(reason.get("code")) for reason in entries(problem.document.get("reasons"))]
+    when = next((_START_AGAIN[code] for code in codes if code in _START_AGAIN), "when you have access again")
+    told = f"`otb connect` has ended for good and does not try again by itself: start it again {when}."
+    what_to_do = f"{problem.document.get('what_to_do') or ''} {told}".strip()
+    return ProblemError(problem.document | {"what_to_do": what_to_do})
 
 
 async def open_windows(client: Client, device: str) -> list[tuple[str, float]]:
