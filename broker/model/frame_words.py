@@ -8,7 +8,7 @@ FRAME_REFUSALS: dict[str, str] = {
     "invalid_datatype": "A value is not of the type that the property has.",
     "unrecognized_service": "The service is not one that the standard has, or is not decoded and so not relayed.",
     "service_not_allowed": "The service is known and never relayed.",
-    "priority_not_allowed": "Priority 6 is the device's own, for minimum on and off times, and never written.",
+    "priority_not_allowed": "Lists and new objects bring no priorities along: one of them is the device's own.",
     "password_missing": "The service needs a password, and there was none.",
     "lifetime_out_of_range": "A COV subscription was to last for no time, or may be told of later than it lasts.",
     "no_timestamps": "Time stamps of changes were asked for, and the broker does not know when a value changed.",

@@ -28,8 +28,14 @@ from broker.model.place import (
 from broker.model.vocabulary import Action, Reason, Result
 from broker.wire.bacnet.bvlc import mac_of
 from broker.wire.bacnet.cov import CovNotification, encode_cov_subscription
+from broker.wire.bacnet.interpreter import interpret
 from broker.wire.bacnet.meaning import compose_read, compose_write, errors_of
-from broker.wire.bacnet.property_requests import Write, encode_read_property_multiple, encode_write_property_multiple
+from broker.wire.bacnet.property_requests import (
+    Write,
+    encode_read_property_multiple,
+    encode_write_property,
+    encode_write_property_multiple,
+)
 from broker.wire.bacnet.references import reference_of
 from broker.wire.bacnet.values import encode_value, text_of_value
 from broker.wire.meaning import compose_look, compose_undo, values_of
@@ -243,6 +249,10 @@ def test_priority_6_is_never_sent(name: str) -> None:
     async def test(ask: Ask, device: Device) -> None:
         reserved = await ask(compose_write(device, SETPOINT, "19.5", 6))
         assert (reserved.result, reserved.code) == (Result.NOT_SENT, Reason.PRIORITY_NOT_ALLOWED)
+        at = reference_of(BacnetProperty("analog-value", 1, "priority-array", 6))
+        slot = interpret(device, bytes((0x00, 15)) + encode_write_property(Write(at, bytes.fromhex("4441a00000"))))
+        element = await ask(slot)
+        assert (element.result, element.code) == (Result.NOT_SENT, Reason.PRIORITY_NOT_ALLOWED)
         assert await read(ask, device, TEMPERATURE) == {"temperature": "21"}
 
     with_device(name, test)

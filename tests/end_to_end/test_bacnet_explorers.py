@@ -158,6 +158,35 @@ def test_what_is_denied_is_denied_in_bacnet_and_said_in_words(plant: Development
     asyncio.run(story())
     denied = door.link.event("denied")
     assert (denied["device"], denied["reasons"][0]["code"]) == ("plant/vav-2002", "value_above_limit")
+    denied = door.link.event("denied")
+    assert (denied["device"], denied["reasons"][0]["code"]) == ("plant/vav-2002", "priority_not_allowed")
+    (decision,) = (each for each in plant.records("decision") if each["reasons"] == ["priority_not_allowed"])
+    operation = decision["input"]["operation"]
+    assert (decision["input"]["subject"]["id"], operation["priority"]) == ("ana@acme.example", 6)
+    assert operation["values"] == {"zone-setpoint": "20"}
+    assert not plant.records("frame_refused", code="priority_not_allowed")
+
+
+def test_a_write_without_priority_is_decided_on_as_one_at_16(plant: Development, doors: object) -> None:
+    from bacpypes3.primitivedata import Null
+
+    door = doors()  # type: ignore[operator]
+
+    async def story() -> None:
+        async with explorer(door.port) as app:
+            device = (await found_by(app, 2003))[2003]
+            await app.write_property(device, SETPOINT, PRESENT, 19.5)
+            assert await app.read_property(device, SETPOINT, PRESENT) == 19.5
+            await app.write_property(device, SETPOINT, PRESENT, Null(()), priority=16)
+
+    asyncio.run(story())
+    session = plant.records("session_opened", device="plant/vav-2003")[-1]["session"]
+    asked = [
+        each["input"]["operation"]
+        for each in plant.records("decision", session=session)
+        if "operation" in each["input"]
+    ]
+    assert [each["priority"] for each in asked if each["writes"]] == [16, 16]
 
 
 def test_many_properties_at_once_and_two_explorers_at_once(doors: object) -> None:
