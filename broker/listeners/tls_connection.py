@@ -25,7 +25,7 @@ _GONE: Final = 3
 RECORD_OCTETS: Final = 16_384
 MAXIMUM_BARREN_OCTETS: Final = 98_304  # in a row without plaintext: a handshake with a legal chain fits well
 MAXIMUM_INTERMEDIATES: Final = 8
-TURN_OCTETS: Final = 8_192  # in one turn of the loop, of all connections that are behind together
+TURN_OCTETS: Final = 2_048  # in one turn of the loop, of all connections that are behind together
 _RECORD_COST: Final = 64  # small records cost as much as large ones
 
 
