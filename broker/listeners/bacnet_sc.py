@@ -14,7 +14,7 @@ from broker.engine.sessions import Session
 from broker.errors import CertificateError, FrameError, LimitError
 from broker.listeners.authentication import Authenticator
 from broker.listeners.frame_refusals import FrameRefusals
-from broker.listeners.rate import Rate
+from broker.listeners.rate import Rates
 from broker.listeners.takeover import switching_protocols
 from broker.listeners.tls import Consumer, TlsConnection
 from broker.listeners.upgrade import Upgrade, UpgradeReader, refusal
@@ -41,7 +41,7 @@ _CODES = {
 class Stream(Protocol):
     """What inspects the NPDUs of one spoke; how fast they may come is `rate`."""
 
-    rate: Rate
+    rate: Rates
 
     @property
     def sessions(self) -> tuple[Session, ...]:

@@ -19,3 +19,16 @@ class Rate:
             return False
         self._room -= weight
         return True
+
+
+class Rates:
+    """Admits what each of several admits, asked in their order."""
+
+    __slots__ = ("_rates",)
+
+    def __init__(self, *rates: Rate) -> None:
+        self._rates = rates
+
+    def admits(self, now: float, weight: float = 1.0) -> bool:
+        """Whether one more of that weight may pass; the first that refuses it is not counted in those behind it."""
+        return all(rate.admits(now, weight) for rate in self._rates)

@@ -10,7 +10,7 @@ from broker.errors import FrameError
 from broker.listeners import tunnel_messages
 from broker.listeners.bacnet_notices import Failed
 from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
-from broker.listeners.rate import Rate
+from broker.listeners.rate import Rates
 from broker.listeners.tunnel_messages import Document
 from broker.model.place import Device
 from broker.model.subject import Subject
@@ -43,7 +43,7 @@ class BacnetStream(Protocol):
     come is `rate`.
     """
 
-    rate: Rate
+    rate: Rates
 
     def start(self, opened: Callable[[Refused | None], None]) -> None:
         """Open a first session; `opened` gets None, or why there is none."""

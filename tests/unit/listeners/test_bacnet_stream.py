@@ -572,11 +572,13 @@ def test_what_a_subject_sends_by_halves_is_bounded_over_all_of_its_streams() -> 
     play(test)
 
 
-def test_how_fast_a_subject_may_send_holds_for_all_of_its_streams_together() -> None:
+def test_a_stream_that_floods_leaves_another_its_rate_and_a_subject_no_more_than_twice_that() -> None:
     def test(stage: Stage) -> None:
-        one, two = stage.stream, stage.another()
+        one, two, three = stage.stream, stage.another(), stage.another()
         assert one.rate.admits(0.0, DATAGRAMS_PER_SECOND)
-        assert not two.rate.admits(0.0)
+        assert not one.rate.admits(0.0)
+        assert two.rate.admits(0.0, DATAGRAMS_PER_SECOND)
+        assert not three.rate.admits(0.0)
         assert stage.another(replace(ANA, id="bo@acme.example")).rate.admits(0.0)
 
     play(test)
