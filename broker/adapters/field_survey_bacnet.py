@@ -126,7 +126,7 @@ class BacnetFieldSurvey:
         return heard
 
     def _chosen(self, heard: list[Announced]) -> list[Announced]:
-        self._tell(f"{len(heard)} devices answered")
+        self._tell(f"{len(heard)} device{'' if len(heard) == 1 else 's'} answered")
         counts = Counter(announced.instance for announced in heard)
         for instance in sorted(number for number, count in counts.items() if count > 1)[:_MOST_DOUBLES_TOLD]:
             self.trouble.append(f"several devices say that they are device {instance}")
@@ -174,10 +174,11 @@ class _Reading:
         self.said = Said(DEVICE, device, await self._read([Reference(DEVICE, device, p, None) for p in _OF_DEVICE]))
         listed = await self._listed()
         for place, (object_type, instance) in enumerate(listed):
-            if place % 100 == 0:
-                self.tell(f"device {device}: object {place} of {len(listed)}")
+            if place and place % 100 == 0:
+                self.tell(f"device {device}: {place} of {len(listed)} objects")
             if object_type != DEVICE:
                 self.objects.append(await self._object(object_type, instance))
+        self.tell(f"device {device}: {len(listed)} of {len(listed)} objects")
 
     def device(self) -> FoundDevice:
         """What there is so far."""

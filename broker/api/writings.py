@@ -11,11 +11,12 @@ from broker.api.problems import Problem, refusal
 from broker.api.readings import WAITS_FOR_PERSON, Why, why_failed, why_refused
 from broker.engine.events import Answered, Finding, Refused
 from broker.engine.sessions import Session
-from broker.model.operation import Request
-from broker.model.place import BacnetAddress, Device
+from broker.model.operation import LEAST_URGENT, Request
+from broker.model.place import BacnetAddress, Device, Point
 from broker.model.vocabulary import Reason, Result
 from broker.model.words import chief_reason
 
+_BY_THE_SITE = "The point takes this priority, but a rule of this site denies it: ask the owner of the site."
 _SENT = frozenset({"done", "unknown", "device_refused"})
 
 
@@ -72,14 +73,25 @@ class Writing:
         return refusal(reasons, decisions, **document)
 
     def _priorities(self) -> str:
-        """Which priorities the points take, in words; empty if none of them takes any."""
-        named = (point for point in codecs.points_named(self._device, self._names).values() if point is not None)
+        """Which priorities the points take that were to be written at others; empty if none of them takes any."""
+        named = codecs.points_named(self._device, self._names).values()
+        bounded = [(p, p.address) for p in named if p is not None and isinstance(p.address, BacnetAddress)]
         ranges = [
-            f"{point.address.priority_lowest} to {point.address.priority_highest} for {point.id}"
-            for point in named
-            if isinstance(point.address, BacnetAddress) and point.address.priority_lowest is not None
+            (f"{where.priority_lowest} to {where.priority_highest} for {point.id}", self._within(point, where))
+            for point, where in bounded
+            if where.priority_lowest is not None
         ]
-        return f"Use a priority of {', '.join(ranges)}." if ranges else ""
+        missed = [told for told, within in ranges if not within]
+        if missed:
+            return f"Use a priority of {', '.join(missed)}."
+        return _BY_THE_SITE if ranges else ""
+
+    def _within(self, point: Point, where: BacnetAddress) -> bool:
+        """Whether the point is to be written at priorities that it takes."""
+        operations = [operation for request in self.requests for operation in request.operations]
+        asked = [o.priority for o in operations if any(touch.point == point for touch in o.touches)]
+        lowest, highest = where.priority_lowest or 1, where.priority_highest or LEAST_URGENT
+        return all(priority is not None and lowest <= priority <= highest for priority in asked)
 
     def _document(self, told: list[tuple[str, Why | None]]) -> dict[str, Any]:
         entries = [{"outcome": outcome} | ({"error": why.document()} if why else {}) for outcome, why in told]

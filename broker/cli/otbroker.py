@@ -122,10 +122,10 @@ def _dev(arguments: argparse.Namespace) -> int:
     from broker.cli.serving import run_loop, run_until_signal, set_up_logging
     from broker.cli.walkthrough import OWN_FOLDER, emptied, walk_through
     from broker.settings.broker_file import LoggingSection
-    from broker.wiring import inventory_changes, reload
+    from broker.wiring import inventory_changes, policy_review, reload
 
     set_up_logging(LoggingSection(level="warning"))
-    for telling in (reload, inventory_changes):  # what comes into force, one line each
+    for telling in (reload, inventory_changes, policy_review):  # what comes into force, one line each
         logging.getLogger(telling.__name__).setLevel(logging.INFO)
     if arguments.walkthrough and (arguments.inventory or arguments.window_seconds is not None):
         public = "The walkthrough tells of the simulated building: leave --inventory and --window-seconds out."

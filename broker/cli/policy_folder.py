@@ -7,7 +7,13 @@ from pydantic import ValidationError
 from broker.adapters.policy_files import PolicyFiles, policy_of, read_policies
 from broker.cli.yaml_documents import Document, read_file
 from broker.errors import ConfigError, Problem
-from broker.settings.action_class_file import DATA_NAME, FILE_NAME, ActionClassFile, action_class_findings
+from broker.settings.action_class_file import (
+    DATA_NAME,
+    FILE_NAME,
+    ActionClassFile,
+    action_class_findings,
+    findings_besides,
+)
 from broker.settings.words import findings_of
 
 
@@ -32,7 +38,7 @@ def _rules(document: Document, path: Path) -> ActionClassFile:
             file = ActionClassFile.model_validate({} if document.value is None else document.value)
         except ValidationError as error:
             found = findings_of(error.errors(), ActionClassFile.model_json_schema())
-            problems += [document.problem(finding) for finding in found]
+            problems += [document.problem(finding) for finding in (*found, *findings_besides(document.value))]
     problems += [document.problem(finding) for finding in action_class_findings(file)]
     if problems:
         raise _refused(path, tuple(problems))

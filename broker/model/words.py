@@ -51,8 +51,9 @@ REASONS: dict[Reason, Words] = {
     Reason.VALUE_ABOVE_LIMIT: Words("The value is above the highest that the point takes.", _WITHIN_LIMITS),
     Reason.VALUE_NOT_ALLOWED: Words("The value is not one that the point takes.", _WITHIN_LIMITS),
     Reason.PRIORITY_NOT_ALLOWED: Words(
-        "The write priority is outside the range of this point.",
-        "Use a priority within the range that the list of points shows.",
+        "The write priority is not allowed for this point.",
+        "Use a priority within the range that the list of points shows; if it was in it, a rule of the site denies it: "
+        "ask the owner of the site.",
     ),
     Reason.SERVICE_NOT_ALLOWED: Words(
         "This service of the protocol is not allowed here.",

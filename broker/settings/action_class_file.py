@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, ValidationError
 
 from broker.model.action_rule import LOOKING, LOOKING_SERVICES, SERVICES, ActionRule
 from broker.model.vocabulary import Action
@@ -79,8 +79,26 @@ def action_rules(data: Mapping[str, object]) -> tuple[ActionRule, ...]:
 def action_class_findings(file: ActionClassFile) -> Iterator[Finding]:
     """What is wrong with rules that are well-formed."""
     for place, rule in enumerate(file.rules):
-        found = (*_word_findings(rule), *_action_findings(rule), *_priority_findings(rule))
-        yield from (finding.under(("rules", place)) for finding in found)
+        yield from _rule_findings(place, rule)
+
+
+def findings_besides(value: Any) -> Iterator[Finding]:
+    """Of a file that is not well-formed: what is wrong with those of its rules that are, but for unknown keys."""
+    rules = value.get("rules") if isinstance(value, dict) else None
+    for place, rule in enumerate(rules[:MOST_RULES] if isinstance(rules, list) else ()):
+        known = (
+            {key: rule[key] for key in rule if key in ActionRuleEntry.model_fields} if isinstance(rule, dict) else {}
+        )
+        try:
+            entry = ActionRuleEntry.model_validate(known)
+        except ValidationError:
+            continue
+        yield from _rule_findings(place, entry)
+
+
+def _rule_findings(place: int, rule: ActionRuleEntry) -> Iterator[Finding]:
+    found = (*_word_findings(rule), *_action_findings(rule), *_priority_findings(rule))
+    yield from (finding.under(("rules", place)) for finding in found)
 
 
 def _word_findings(rule: ActionRuleEntry) -> Iterator[Finding]:

@@ -63,7 +63,7 @@ class HostCommands:
             return
         now = self._clock.now()
         for command in taken.commands:
-            log.warning("%s %s by %s", command.command, command.outcome, dict(command.claimed_by))
+            log.warning("%s %s by %s", command.command, command.outcome, _claimed(command))
             self._ledger.append(_record(command, now))
         if taken.unreadable:
             self._ledger.append(records.host_lines_unreadable(now, count=taken.unreadable))
@@ -74,6 +74,11 @@ class HostCommands:
         if journal not in self._untaken:
             log.error("what commands on this host did cannot be taken into the ledger: %s", error)
         self._untaken[journal] = str(error)
+
+
+def _claimed(command: HostCommand) -> str:
+    """Who ran it, as the host knew him."""
+    return ", ".join(f"{name} {value}" for name, value in command.claimed_by.items()) or "somebody"
 
 
 def _record(command: HostCommand, now: float) -> bytes:

@@ -66,7 +66,7 @@ def _describe_bacnet(command: argparse.ArgumentParser) -> None:
         type=_device,
         default=[],
         metavar="ADDRESS:PORT",
-        help="BACnet: ask only these devices and routers, without a broadcast",
+        help="BACnet: ask only these devices and routers, one or more, without a broadcast",
     )
     add(
         "--network",

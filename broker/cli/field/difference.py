@@ -140,7 +140,8 @@ def _ways(before: Device, now: Device) -> Iterator[tuple[str, str, str]]:
     if isinstance(before.way, BacnetIpWay) and isinstance(now.way, BacnetIpWay):
         yield "network", _behind(before.way), _behind(now.way)
         if before.way.longest_apdu > now.way.longest_apdu:
-            yield "max_apdu", str(before.way.longest_apdu), str(now.way.longest_apdu)
+            stated = "" if before.way.max_apdu else " (default)"
+            yield "max_apdu", f"{before.way.longest_apdu}{stated}", str(now.way.longest_apdu)
         known, found = (way.segmentation or Segmentation.BOTH for way in (before.way, now.way))
         if known not in (Segmentation.NONE, found):
             yield "segmentation", known, found

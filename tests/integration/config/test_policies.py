@@ -142,6 +142,21 @@ def test_a_rule_that_cannot_be_meant_is_a_problem_with_its_place(
     assert any(line.startswith(f"{path}:{place}: ") and words in line and hint in line for line in said), said
 
 
+def test_what_is_wrong_with_rules_is_told_all_at_once_also_beside_an_unknown_key(
+    site: Path, policies: Path, capsys: Captured
+) -> None:
+    (policies / "bacnet_action_classes.yaml").write_text(
+        "rules:\n"
+        "  - {services: [write-propety], prioritys: [9, 16], action: config}\n"
+        "  - {services: [write-property], action: view}\n"
+        "  - {services: [write-property], objects: [analog-valve]}\n"
+    )
+    status, said = check(site, capsys)
+    assert status == 1
+    told = ("'write-propety' is no BACnet service", "unknown key", "changes something", "'action' is missing")
+    assert [sum(words in line for line in said) for words in told] == [1, 1, 1, 1]
+
+
 def test_the_place_of_the_rules_in_the_data_is_kept_for_them(site: Path, policies: Path, capsys: Captured) -> None:
     (policies / "data.json").write_text('{"bacnet_action_classes": []}')
     status, said = check(site, capsys)

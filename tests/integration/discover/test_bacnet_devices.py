@@ -174,7 +174,7 @@ def test_a_device_that_does_not_answer_leaves_the_rest(discover: Run) -> None:
     with running(watched(bacpypes_device(1001, "AHU 1", sensors(2)))) as (device,):
         ran = discover("--devices", "127.0.0.1:9", f"127.0.0.1:{device.port}")
     assert ran.status == 0
-    assert "1 devices answered" in ran.err
+    assert "1 device answered" in ran.err
 
 
 def test_a_foreign_device_of_a_bbmd_hears_who_is_behind_it_and_leaves_it(discover: Run) -> None:

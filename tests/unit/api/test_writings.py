@@ -151,6 +151,14 @@ def test_a_priority_that_is_denied_is_answered_with_those_the_point_takes():
     assert told.document()["what_to_do"] == "Use a priority of 10 to 16 for zone-setpoint."
 
 
+def test_a_priority_that_the_point_takes_and_the_site_denies_is_not_answered_with_the_points_bounds():
+    gate = GateDouble()
+    gate.denied["zone-setpoint"] = (Reason.PRIORITY_NOT_ALLOWED,)
+    told, _ = ask(gate, VAV, points={"zone-setpoint": {"value": 21.0, "priority": 11}})
+    assert "a rule of this site denies it" in told.document()["what_to_do"]
+    assert "10" not in told.document()["what_to_do"]
+
+
 def test_a_value_that_does_not_fit_names_its_point_once():
     with pytest.raises(Problem) as caught:
         ask(GateDouble(), points={SETPOINT: "18,5"})

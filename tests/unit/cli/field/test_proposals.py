@@ -245,6 +245,13 @@ def test_a_device_that_takes_less_than_the_inventory_says_is_told_and_one_that_t
     ]
 
 
+def test_what_the_inventory_does_not_state_is_told_as_its_default(tmp_path: Path) -> None:
+    small = FoundDevice(1001, HERE, 999, 480, "none", name="x", objects=(SAME, OLD))
+    (inventory,) = _present(tmp_path)
+    first = proposed(small, inventory=inventory).differences[0]
+    assert first.sentence() == "changed plant/air-handler: max_apdu 1476 (default) -> 480"
+
+
 def test_a_device_behind_a_router_is_proposed_with_its_network_and_address(tmp_path: Path) -> None:
     behind = FoundDevice(7, FieldAddress("192.0.2.1", 47808, 2001, b"\x0c"), 999, 501, "transmit", name="VAV 7")
     (found,) = loaded(tmp_path, proposed(behind).yaml()).devices
