@@ -88,7 +88,7 @@ def names() -> set[str]:
 def module() -> str:
     """One rule for each builtin, asked for by name; its result is among the reasons of the answer."""
     rules = [
-        f'reasons contains ["{name}", x] if {{ input.sample == "{name}"; x := {_call(name, form)} }}'
+        f'reasons contains [asked, x] if {{ asked := input.sample; asked == "{name}"; x := {_call(name, form)} }}'
         for name, (form, _) in SAMPLES.items()
     ]
     return "\n\n".join(["package site.admin", *rules])
