@@ -1,6 +1,7 @@
 """What tunnels carry: the Modbus/TCP stream of one device, or the BACnet network of one site."""
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Protocol, Self
 
@@ -23,6 +24,7 @@ MODBUS_SUBPROTOCOL = "otb.modbus.v1"
 BACNET_SUBPROTOCOL = "otb.bacnet.v1"
 MAX_UNREAD_OCTETS = 262_144
 TOLD_GAP_SECONDS = 1.0
+DATAGRAMS_AT_ONCE = 16
 
 
 class ModbusStream(Protocol):
@@ -202,6 +204,8 @@ class BacnetLoad:
         "_stream",
         "_told_at",
         "_tunnel",
+        "_waiting",
+        "_working",
         "subject",
     )
     subprotocol = BACNET_SUBPROTOCOL
@@ -217,6 +221,8 @@ class BacnetLoad:
         self._dropped = 0
         self._told_at = 0.0
         self._loop = asyncio.get_running_loop()
+        self._waiting: deque[tuple[bytes, bytes]] = deque()
+        self._working = False
         self._gathered: list[bytes] = []
         self._octets = 0
         self._stream = gate.bacnet(
@@ -259,11 +265,23 @@ class BacnetLoad:
             self._cut(EndReason.GRANT_ENDED)
             return
         admits, now = self._stream.rate.admits, self._loop.time()
-        for mac, npdu in datagrams:
-            if admits(now, weight_of(npdu)):
-                self._stream.received(mac, npdu)
+        for datagram in datagrams:
+            if admits(now, weight_of(datagram[1])):
+                self._waiting.append(datagram)
             else:
                 self._drop()
+        if not self._working:
+            self._work()
+
+    def _work(self) -> None:
+        """Some of what has come; a message full of datagrams must not keep the others of the loop waiting."""
+        for _ in range(min(len(self._waiting), DATAGRAMS_AT_ONCE)):
+            self._stream.received(*self._waiting.popleft())
+        if bool(self._waiting) is not self._working:
+            self._working = not self._working
+            self._tunnel.hold(self._working)
+        if self._working:
+            self._loop.call_soon(self._work)
 
     def ended(self) -> None:
         """The client side has left; nobody is there for an answer."""
@@ -276,6 +294,7 @@ class BacnetLoad:
 
     def lost(self, reason: EndReason) -> None:
         """End the sessions."""
+        self._waiting.clear()
         self._stream.lost(reason)
 
     def _write(self, mac: bytes, npdu: bytes) -> None:

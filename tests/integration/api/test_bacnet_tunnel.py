@@ -274,6 +274,30 @@ def test_more_than_a_message_takes_goes_in_several_in_order(pki, run):
     run(story())
 
 
+def test_a_message_full_of_datagrams_lets_the_others_of_the_loop_come_in_between(pki, run):
+    clients = [bytes((10, 0, 0, 1, 0, number)) for number in range(100)]
+
+    async def story():
+        async with serving(pki) as stage, stage.client() as client, connected(client) as socket:
+            (stream,) = stage.gate.bacnet_streams
+            turns, took = [], stream.received
+
+            def received(mac, npdu):
+                if not stream.npdus:
+                    asyncio.get_running_loop().call_soon(lambda: turns.append(len(stream.npdus)))
+                took(mac, npdu)
+
+            stream.received = received
+            await socket.send_bytes(b"".join(encode_datagram(mac, NPDU) for mac in clients))
+            answered = []
+            while len(answered) < len(clients):
+                answered += [mac for mac, _ in decode_datagrams((await asyncio.wait_for(socket.receive(), 5)).data)]
+            assert answered == [mac for mac, _ in stream.npdus] == clients
+            assert 0 < turns[0] < len(clients) // 2
+
+    run(story())
+
+
 def test_what_comes_too_fast_is_dropped_and_said(pki, run, monkeypatch):
     monkeypatch.setattr(gate_double, "Rate", lambda per_second: FixedRoom(3))
 
