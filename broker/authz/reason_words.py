@@ -49,7 +49,7 @@ def _literals(spec: Node) -> Iterator[Node]:
     ((kind, head),) = spec["head"].items()
     bodies = spec["bodies"]
     if kind == "Set":
-        yield from _texts(head["key"])
+        yield from _text(head["key"])
         if "Var" in head["key"]:
             yield from _bound(head["key"]["Var"]["value"], bodies)
         return
@@ -61,11 +61,15 @@ def _literals(spec: Node) -> Iterator[Node]:
 def _texts(term: Node) -> Iterator[Node]:
     """A literal text, or those of a literal set or list."""
     ((kind, inner),) = term.items()
+    for each in inner["items"] if kind in {"Set", "Array"} else [term]:
+        yield from _text(each)
+
+
+def _text(term: Node) -> Iterator[Node]:
+    """A literal text; what is nested deeper is no word but part of something else."""
+    ((kind, inner),) = term.items()
     if kind in _STRINGS:
         yield inner
-    elif kind in {"Set", "Array"}:
-        for item in inner["items"]:
-            yield from _texts(item)
 
 
 def _bound(name: str, bodies: list[Node]) -> Iterator[Node]:

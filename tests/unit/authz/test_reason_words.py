@@ -50,6 +50,7 @@ def test_a_word_is_found_however_the_rule_writes_it_out(rule: str) -> None:
         "reasons contains word if some word in input.words",
         "reasons := {word | some word in input.words}",
         'needed contains "own"',
+        'reasons contains ["own", x] if x := input.x',
     ],
 )
 def test_words_of_the_vocabulary_and_texts_that_are_no_reasons_are_accepted(rule: str) -> None:
