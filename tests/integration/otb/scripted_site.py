@@ -1,5 +1,8 @@
 """The broker's end of a BACnet tunnel, scripted octet by octet: a router to network 2001 with one device, 1001."""
 
+from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
+from broker.listeners.rate import Rate
+
 DEVICE_MAC = bytes.fromhex("0003e9")
 NETWORK = 2001
 ALL = b"\xff" * 6
@@ -16,6 +19,7 @@ class ScriptedSite:
         self.write, self.close, self.denied, self.ended = (
             calls[name] for name in ("write", "close", "denied", "ended")
         )
+        self.rate = Rate(DATAGRAMS_PER_SECOND)
         self.heard = []
         self.written = []
         self.lost_for = None
