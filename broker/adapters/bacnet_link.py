@@ -11,8 +11,8 @@ from broker.adapters.endpoint import Endpoint
 from broker.adapters.lane import DEVICE_DOWN, Job, lost
 from broker.errors import FrameError
 from broker.model.operation import Relayed
-from broker.model.place import BacnetIpWay, BacnetScWay, BacnetWay
 from broker.model.vocabulary import Reason, Result
+from broker.model.way import BacnetIpWay, BacnetScWay, BacnetWay
 from broker.wire.bacnet.action_classes import never_written
 from broker.wire.bacnet.apdu import Apdu, Kind
 from broker.wire.bacnet.judging import judge

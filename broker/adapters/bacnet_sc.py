@@ -5,7 +5,7 @@ from broker.adapters.bacnet_sc_places import Wanted
 from broker.adapters.bacnet_sc_port import BacnetScPort
 from broker.adapters.endpoint import Endpoint, OpenLink
 from broker.adapters.lane import Link
-from broker.model.place import BacnetScWay
+from broker.model.way import BacnetScWay
 from broker.wire.bacnet.npdu import Address
 
 

@@ -9,7 +9,7 @@ from broker.adapters.endpoint import Endpoint, OpenLink
 from broker.adapters.lane import Link
 from broker.adapters.modbus_line import RtuLink
 from broker.errors import ConfigError
-from broker.model.place import SerialWay
+from broker.model.way import SerialWay
 
 _READ_OCTETS = 1024
 _FASTEST_COUNTED_BAUD = 19200

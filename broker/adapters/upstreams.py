@@ -19,13 +19,10 @@ from broker.adapters.modbus_serial import check_serial, serial_opener, silence_s
 from broker.adapters.modbus_tcp import modbus_tcp_opener
 from broker.engine.ports import Clock
 from broker.errors import ConfigError, DeviceUnavailableError
-from broker.model.place import (
+from broker.model.place import BacnetNetwork, Budget, Device, EndpointBudget
+from broker.model.way import (
     BacnetIpWay,
-    BacnetNetwork,
     BacnetScWay,
-    Budget,
-    Device,
-    EndpointBudget,
     ModbusTcpWay,
     RtuOverTcpWay,
     SerialWay,

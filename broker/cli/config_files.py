@@ -12,7 +12,8 @@ from pydantic import BaseModel, ValidationError
 from broker.cli.inventory_files import read_inventory
 from broker.cli.yaml_documents import Document, read_file
 from broker.errors import ConfigError, Problem
-from broker.model.place import BacnetScWay, Inventory, Organisation
+from broker.model.place import Inventory, Organisation
+from broker.model.way import BacnetScWay
 from broker.settings.broker_file import Settings
 from broker.settings.fields import PathKind
 from broker.settings.findings import Finding

@@ -45,16 +45,8 @@ from broker.cli.serving import prepare
 from broker.cli.yaml_documents import read_file
 from broker.errors import UnavailableError
 from broker.ledger.notes import verifier_of
-from broker.model.place import (
-    BacnetIpWay,
-    BacnetScWay,
-    Device,
-    Inventory,
-    ModbusTcpWay,
-    Organisation,
-    Protocol,
-    RtuOverTcpWay,
-)
+from broker.model.place import Device, Inventory, Organisation, Protocol
+from broker.model.way import BacnetIpWay, BacnetScWay, ModbusTcpWay, RtuOverTcpWay
 from broker.wiring.broker import Broker
 
 ISSUERS = {OWNER: "https://issuer.plant.example", VENDOR: "https://issuer.acme.example"}

@@ -5,8 +5,9 @@ from typing import NamedTuple
 from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.model.operation import Request
-from broker.model.place import BacnetAddress, BacnetIpWay, BacnetScWay
+from broker.model.place import BacnetAddress
 from broker.model.vocabulary import Result
+from broker.model.way import BacnetIpWay, BacnetScWay
 from broker.wire.bacnet.audit_reports import (
     NO_REPLY,
     NOT_ALLOWED,

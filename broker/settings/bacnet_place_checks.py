@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from broker.model.place import BacnetIpWay, BacnetScWay, virtual_mac
+from broker.model.way import BacnetIpWay, BacnetScWay, virtual_mac
 from broker.settings.bacnet_sc_way import BacnetScEntry
 from broker.settings.findings import Finding, Path, did_you_mean
 from broker.settings.inventory_places import BacnetDeviceEntry, BacnetIpEntry, BbmdEntry, DeviceEntry, SiteEntry

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import StringConstraints
 
-from broker.model.place import BacnetScWay, Segmentation
+from broker.model.way import BacnetScWay, Segmentation
 from broker.settings.bacnet_fields import Instance, Mac, MaxApdu, NetworkNumber
 from broker.settings.fields import Section, WssUri
 

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from broker.model.place import BacnetIpWay, BacnetScWay, RtuOverTcpWay, SerialWay, Way, network_place, place_name
+from broker.model.way import BacnetIpWay, BacnetScWay, RtuOverTcpWay, SerialWay, Way, network_place, place_name
 from broker.settings.bacnet_place_checks import (
     audit_log_findings,
     bacnet_device_findings,

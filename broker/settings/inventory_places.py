@@ -4,22 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
-from broker.model.place import (
-    BacnetFace,
-    BacnetIpWay,
-    BacnetNetwork,
-    Bbmd,
-    Budget,
-    Device,
-    EndpointBudget,
-    ModbusTcpWay,
-    Protocol,
-    RtuOverTcpWay,
-    Segment,
-    Segmentation,
-    SerialWay,
-    Way,
-)
+from broker.model.place import BacnetFace, BacnetNetwork, Bbmd, Budget, Device, EndpointBudget, Protocol, Segment
+from broker.model.way import BacnetIpWay, ModbusTcpWay, RtuOverTcpWay, Segmentation, SerialWay, Way
 from broker.settings.bacnet_fields import Instance, Mac, MaxApdu, NetworkNumber, VirtualMac
 from broker.settings.bacnet_sc_way import BacnetScEntry
 from broker.settings.fields import LABEL, DnsLabel, Host, IpAddress, Port, Section, Text

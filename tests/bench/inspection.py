@@ -3,8 +3,9 @@
 import struct
 from time import perf_counter_ns
 
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.interpreter import Interpreter
 from broker.wire.bacnet.property_requests import Write, encode_read_property, encode_write_property
 from broker.wire.bacnet.references import Reference

@@ -10,7 +10,7 @@ from pymodbus.simulator import DataType, SimData, SimDevice
 
 from broker.adapters.simulators.plc import PlcSimulator
 from broker.adapters.simulators.pseudo_line import PseudoLine
-from broker.model.place import ModbusTcpWay, RtuOverTcpWay, SerialWay, Way
+from broker.model.way import ModbusTcpWay, RtuOverTcpWay, SerialWay, Way
 from tests.end_to_end.peers import libmodbus_program
 from tests.ports import free_port
 

@@ -14,18 +14,9 @@ from bacpypes3.pdu import IPv4Address
 
 from broker.adapters.simulators.bacnet_device import BacnetDeviceSimulator
 from broker.model.operation import BacnetProperty, Operation, Relayed, Request
-from broker.model.place import (
-    BacnetAddress,
-    BacnetIpWay,
-    BacnetScWay,
-    BacnetWay,
-    Budget,
-    Device,
-    Point,
-    Protocol,
-    Segmentation,
-)
+from broker.model.place import BacnetAddress, Budget, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import BacnetIpWay, BacnetScWay, BacnetWay, Segmentation
 from broker.wire.bacnet.bvlc import mac_of
 from broker.wire.bacnet.cov import CovNotification, encode_cov_subscription
 from broker.wire.bacnet.interpreter import interpret

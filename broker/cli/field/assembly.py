@@ -14,7 +14,8 @@ from broker.cli.field.names import labels
 from broker.cli.field.proposal import ProposedDevice, ProposedPoint, bacnet_device, modbus_device, plain
 from broker.cli.field.yaml_text import inventory_yaml, point_lines
 from broker.cli.people.safe_text import encode_document
-from broker.model.place import BacnetAddress, BacnetIpWay, BacnetScWay, Device, Inventory, ModbusTcpWay, place_name
+from broker.model.place import BacnetAddress, Device, Inventory
+from broker.model.way import BacnetIpWay, BacnetScWay, ModbusTcpWay, place_name
 
 DEFAULT_SEGMENT = "field"
 

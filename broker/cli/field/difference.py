@@ -10,7 +10,8 @@ from decimal import Decimal
 from typing import Any
 
 from broker.cli.field.proposal import ProposedDevice
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, ModbusAddress, Point, Segmentation, place_name
+from broker.model.place import BacnetAddress, Device, ModbusAddress, Point
+from broker.model.way import BacnetIpWay, Segmentation, place_name
 from broker.settings.inventory_places import BacnetDeviceEntry, ModbusDeviceEntry, device_model
 from broker.settings.inventory_points import decimal_text
 

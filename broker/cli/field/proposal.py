@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from broker.cli.field.names import labels
 from broker.cli.people.safe_text import escape
 from broker.model.field import FoundDevice, FoundObject, FoundUnit
-from broker.model.place import Segmentation
+from broker.model.way import Segmentation
 from broker.settings.bacnet_words import COMMANDABLE
 from broker.settings.inventory_points import BacnetPointEntry, decimal_text
 from broker.settings.point_checks import bacnet_point_findings

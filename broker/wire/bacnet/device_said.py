@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Request
-from broker.model.place import BacnetIpWay, BacnetScWay, BacnetWay, Device, Segmentation
+from broker.model.place import Device
+from broker.model.way import BacnetIpWay, BacnetScWay, BacnetWay, Segmentation
 from broker.wire.bacnet.apdu import LARGEST_MAX_APDU, Kind
 from broker.wire.bacnet.locating import IAm, decode_i_am
 from broker.wire.bacnet.references import words_of

@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
-from broker.model.place import BacnetAddress, BacnetIpWay, BacnetScWay, Device, Point, Segmentation
+from broker.model.place import BacnetAddress, Device, Point
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay, BacnetScWay, Segmentation
 from broker.wire.bacnet.apdu import Kind
 from broker.wire.bacnet.device_said import SEGMENTATIONS, DeviceSaid, ObjectId
 from broker.wire.bacnet.encoding import (

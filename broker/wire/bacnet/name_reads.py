@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from broker.model.operation import Request
-from broker.model.place import BacnetAddress, BacnetIpWay, BacnetScWay, Device
+from broker.model.place import BacnetAddress, Device
+from broker.model.way import BacnetIpWay, BacnetScWay
 from broker.wire.bacnet.device_said import DeviceSaid, ObjectId
 from broker.wire.bacnet.interpreter import CONFIRMED, READ, READ_MULTIPLE, interpret
 from broker.wire.bacnet.property_requests import encode_read_property, encode_read_property_multiple

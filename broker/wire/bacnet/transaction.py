@@ -5,7 +5,7 @@ a device tells a repetition (5.4.5.3). Of what goes in segments, those that were
 bounded number of times: the device carries nothing out before it has all of them.
 """
 
-from broker.model.place import BacnetWay
+from broker.model.way import BacnetWay
 from broker.wire.bacnet.apdu import (
     LARGEST_MAX_APDU,
     Abort,

@@ -7,7 +7,8 @@ import pytest
 from broker.cli.config_files import describe, load_inventory
 from broker.cli.inventory_files import read_inventory
 from broker.errors import ConfigError
-from broker.model.place import BacnetFace, BacnetIpWay, BacnetNetwork, Bbmd, Device, Segmentation
+from broker.model.place import BacnetFace, BacnetNetwork, Bbmd, Device
+from broker.model.way import BacnetIpWay, Segmentation
 
 SITE = "sites:\n  - {id: plant, bacnet: {network: 2001}}\n  - {id: annex%s}\nsegments:\n  - {id: hvac, site: plant}\n"
 DEVICE = (

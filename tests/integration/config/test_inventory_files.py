@@ -9,8 +9,9 @@ import pytest
 from broker.cli.config_files import describe, load_inventory
 from broker.cli.inventory_files import read_inventory
 from broker.errors import ConfigError, Problem
-from broker.model.place import Budget, EndpointBudget, Inventory, ModbusAddress, ModbusTcpWay, Organisation, SerialWay
+from broker.model.place import Budget, EndpointBudget, Inventory, ModbusAddress, Organisation
 from broker.model.vocabulary import Action
+from broker.model.way import ModbusTcpWay, SerialWay
 from tests.integration.config.conftest import Authority, example
 
 SITE = """\

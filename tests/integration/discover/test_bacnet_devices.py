@@ -13,8 +13,9 @@ from bacpypes3.local.multistate import MultiStateValueObject
 
 from broker.adapters.simulators.bacnet_device import BacnetDeviceSimulator
 from broker.cli.config_files import load_inventory
-from broker.model.place import BacnetIpWay, Inventory
+from broker.model.place import Inventory
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay
 from tests.integration.discover.conftest import Run
 from tests.integration.discover.field_devices import bacpypes_device, bbmd, only_reads, running, rusty_device, watched
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from broker.cli.config_files import load_inventory
-from broker.model.place import BacnetIpWay
+from broker.model.way import BacnetIpWay
 
 pytestmark = pytest.mark.skipif(
     os.geteuid() != 0 or shutil.which("ip") is None, reason="needs root and ip(8), for network namespaces"

@@ -11,7 +11,7 @@ from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from broker.cli.config_files import load_inventory
-from broker.model.place import ModbusTcpWay
+from broker.model.way import ModbusTcpWay
 from tests.end_to_end.modbus_caller import frame
 from tests.integration.discover.conftest import Run
 from tests.integration.discover.field_devices import running

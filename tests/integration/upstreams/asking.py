@@ -10,7 +10,8 @@ from broker.adapters.clock import SystemClock
 from broker.adapters.lane import Lane
 from broker.adapters.upstreams import Upstreams
 from broker.model.operation import Relayed, Request
-from broker.model.place import Budget, Device, EndpointBudget, ModbusTcpWay, Protocol, Way
+from broker.model.place import Budget, Device, EndpointBudget, Protocol
+from broker.model.way import ModbusTcpWay, Way
 from broker.wire.bacnet.judging import told
 from broker.wire.modbus.meaning import interpret
 

@@ -9,8 +9,9 @@ from itertools import pairwise
 import pytest
 
 from broker.model.operation import Relayed
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.meaning import compose_read, compose_write, errors_of
 from broker.wire.bacnet.transaction import VIEW_REPEATS
 from tests.integration.upstreams.asking import QUICK, asked, said, upstreams

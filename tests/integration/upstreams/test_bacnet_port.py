@@ -13,8 +13,9 @@ from broker.adapters.bacnet_peers import Peer, Whereabouts
 from broker.adapters.bacnet_port import BacnetIpPort, OwnPlace
 from broker.adapters.clock import SystemClock
 from broker.model.operation import Request
-from broker.model.place import BacnetAddress, BacnetIpWay, Budget, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Budget, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.apdu import ConfirmedRequest, decode_apdu, dressed, encode_apdu
 from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc
 from broker.wire.bacnet.cov import CovNotification, encode_cov_notification

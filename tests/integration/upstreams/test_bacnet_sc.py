@@ -11,8 +11,9 @@ from broker.adapters.bacnet_sc_port import ScIdentity
 from broker.adapters.upstreams import Upstreams
 from broker.errors import ConfigError
 from broker.model.operation import Relayed
-from broker.model.place import BacnetAddress, BacnetScWay, Budget, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Budget, Device, Point, Protocol
 from broker.model.vocabulary import Action, EndReason, Result
+from broker.model.way import BacnetScWay
 from broker.wire.bacnet.meaning import compose_read, compose_write
 from broker.wire.meaning import values_of
 from tests.contract.sc_field import field_pki, identity

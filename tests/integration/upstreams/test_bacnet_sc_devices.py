@@ -8,8 +8,9 @@ import pytest
 from broker.adapters import bacnet_sc_port
 from broker.adapters.upstreams import Upstreams
 from broker.model.operation import Relayed
-from broker.model.place import BacnetAddress, BacnetScWay, Budget, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Budget, Device, Point, Protocol
 from broker.model.vocabulary import Result
+from broker.model.way import BacnetScWay
 from broker.wire.bacnet.meaning import compose_read
 from broker.wire.bacnet.npdu import Address, Npdu
 from tests.contract.sc_field import DEVICE_VMAC, foreign_device, foreign_hub, identity

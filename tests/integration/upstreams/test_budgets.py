@@ -9,8 +9,9 @@ import pytest
 
 from broker.errors import ConfigError, DeviceUnavailableError
 from broker.model.operation import Relayed
-from broker.model.place import Budget, RtuOverTcpWay, SerialWay
+from broker.model.place import Budget
 from broker.model.vocabulary import Reason, Result
+from broker.model.way import RtuOverTcpWay, SerialWay
 from tests.end_to_end.modbus_caller import frame
 from tests.integration.upstreams.asking import QUICK, VIEW, WRITE, asked, modbus_device, pdu, tcp_device, upstreams
 from tests.integration.upstreams.scripted_device import ScriptedDevice, Seen, good_reply, honest, scripted

@@ -6,8 +6,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from broker.model.operation import Relayed
-from broker.model.place import BacnetIpWay, BacnetScWay, Budget, Device, EndpointBudget, Protocol
+from broker.model.place import Budget, Device, EndpointBudget, Protocol
 from broker.model.vocabulary import Result
+from broker.model.way import BacnetIpWay, BacnetScWay
 from broker.wire.bacnet.apdu import ConfirmedRequest
 from broker.wire.bacnet.meaning import compose_read
 from broker.wire.bacnet.npdu import Address, Npdu

@@ -5,8 +5,9 @@ from dataclasses import replace
 
 from broker.adapters.upstreams import Upstreams
 from broker.model.operation import Relayed, Request
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.vocabulary import Action, Result
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.apdu import ConfirmedRequest
 from broker.wire.bacnet.meaning import compose_read, compose_write
 from broker.wire.bacnet.name_reads import compose_name_read, compose_self_reads

@@ -11,8 +11,8 @@ from itertools import pairwise
 import pytest
 
 from broker.adapters.simulators.pseudo_line import PseudoLine
-from broker.model.place import RtuOverTcpWay, SerialWay, Way
 from broker.model.vocabulary import Reason, Result
+from broker.model.way import RtuOverTcpWay, SerialWay, Way
 from broker.wire.modbus.rtu import decode_rtu_request, encode_rtu
 from tests.integration.upstreams.asking import QUICK, VIEW, WRITE, asked, modbus_device, pdu, upstreams
 from tests.integration.upstreams.scripted_device import good_reply

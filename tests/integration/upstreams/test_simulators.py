@@ -9,8 +9,9 @@ import pytest
 
 from broker.adapters.simulators.plant_behaviour import Temperature
 from broker.adapters.simulators.plc import Fault, PlcSimulator, Write
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol, SerialWay
+from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.vocabulary import Result
+from broker.model.way import BacnetIpWay, SerialWay
 from broker.wire.bacnet.meaning import compose_read
 from tests.integration.upstreams.asking import VIEW, WRITE, asked, modbus_device, pdu, said, tcp_device, upstreams
 

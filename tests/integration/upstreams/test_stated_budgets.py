@@ -7,8 +7,9 @@ from itertools import pairwise
 
 import pytest
 
-from broker.model.place import Budget, EndpointBudget, SerialWay
+from broker.model.place import Budget, EndpointBudget
 from broker.model.vocabulary import Result
+from broker.model.way import SerialWay
 from tests.integration.upstreams.asking import QUICK, VIEW, WRITE, asked, modbus_device, pdu, tcp_device, upstreams
 from tests.integration.upstreams.scripted_device import ScriptedDevice, Seen, frame, good_reply, honest, scripted
 

@@ -9,7 +9,6 @@ from broker.model.place import (
     Grant,
     Inventory,
     ModbusAddress,
-    ModbusTcpWay,
     OnLeave,
     Organisation,
     Point,
@@ -19,6 +18,7 @@ from broker.model.place import (
 )
 from broker.model.schedule import Freeze, Occurrence, Scope, Window
 from broker.model.vocabulary import Action
+from broker.model.way import ModbusTcpWay
 from broker.settings.canonical import with_revision
 
 WRITES = (Action.ADJUST, Action.CONTROL, Action.CONFIG)

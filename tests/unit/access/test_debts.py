@@ -17,7 +17,6 @@ from broker.model.place import (
     Device,
     Grant,
     ModbusAddress,
-    ModbusTcpWay,
     OnLeave,
     Point,
     Protocol,
@@ -27,6 +26,7 @@ from broker.model.place import (
 from broker.model.schedule import Scope
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Action, EndReason, Result
+from broker.model.way import ModbusTcpWay
 
 ANA = Subject("ana@acme.example", SubjectKind.PERSON, "acme", ("fitter",))
 BO = replace(ANA, id="bo@plant.example")

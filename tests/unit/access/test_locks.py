@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from broker.access.locks import LocksInForce, merged
 from broker.model.lock import Lock, LockKind
-from broker.model.place import Device, ModbusTcpWay, Protocol
+from broker.model.place import Device, Protocol
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
+from broker.model.way import ModbusTcpWay
 
 NOW = 1_800_000_000.0
 PROOF = Proof(ProofKind.CERTIFICATE, "CN=root", "ana@acme.example", "f" * 43, NOW, NOW + 3600)

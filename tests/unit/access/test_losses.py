@@ -12,12 +12,10 @@ from broker.access.losses import losses_only
 from broker.access.rights import Rights
 from broker.model.place import (
     BacnetAddress,
-    BacnetIpWay,
     Budget,
     Device,
     EndpointBudget,
     Inventory,
-    ModbusTcpWay,
     OnLeave,
     Organisation,
     Point,
@@ -25,6 +23,7 @@ from broker.model.place import (
 )
 from broker.model.schedule import Freeze, Occurrence, Scope, Window
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay, ModbusTcpWay
 from tests.unit.access.inventories import device, grant, inventories, inventory, point, window
 
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink)

@@ -4,10 +4,11 @@ import pytest
 
 from broker.access import standing
 from broker.access.standing import StandingGrants
-from broker.model.place import Device, Grant, ModbusTcpWay, Protocol
+from broker.model.place import Device, Grant, Protocol
 from broker.model.schedule import Scope
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Action
+from broker.model.way import ModbusTcpWay
 
 AHU = Device("plant", "ahu-1", "hvac", Protocol.MODBUS, ModbusTcpWay("127.0.0.1", 502), labels=(("system", "hvac"),))
 ANA = Subject("ana@acme.example", SubjectKind.PERSON, "acme", ("technician",))

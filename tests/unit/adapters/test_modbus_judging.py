@@ -7,8 +7,9 @@ from broker.adapters.modbus_line import judge_reply
 from broker.adapters.modbus_serial import seconds_per_octet, silence_seconds
 from broker.errors import FrameError
 from broker.model.operation import Relayed, Request
-from broker.model.place import Device, ModbusTcpWay, Protocol, SerialWay
+from broker.model.place import Device, Protocol
 from broker.model.vocabulary import Result
+from broker.model.way import ModbusTcpWay, SerialWay
 from broker.wire.modbus.meaning import interpret
 from broker.wire.modbus.pdu import decode_reply, decode_request, encode_reply
 

@@ -21,12 +21,10 @@ from broker.model.lock import Lock, LockKind, LockTaken
 from broker.model.operation import Relayed
 from broker.model.place import (
     BacnetAddress,
-    BacnetIpWay,
     BacnetNetwork,
     Device,
     Inventory,
     ModbusAddress,
-    ModbusTcpWay,
     OnLeave,
     Point,
     Protocol,
@@ -36,6 +34,7 @@ from broker.model.place import (
 from broker.model.schedule import CalendarState, Interval, Occurrence, Scope, Window
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import BacnetIpWay, ModbusTcpWay
 from broker.wire.modbus.pdu import decode_request
 from tests.bacnet_replies import read_reply, write_reply
 from tests.unit.api.break_glass_double import BreakGlassDouble

@@ -15,7 +15,6 @@ from broker.model.place import (
     Device,
     Grant,
     ModbusAddress,
-    ModbusTcpWay,
     OnLeave,
     Organisation,
     PlannedWrite,
@@ -27,6 +26,7 @@ from broker.model.place import (
 from broker.model.schedule import CalendarState, Interval, Scope
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action
+from broker.model.way import ModbusTcpWay
 
 ROOT = Path(__file__).resolve().parents[3]
 NOW = 1_790_000_000.25

@@ -7,8 +7,9 @@ import pytest
 
 from broker.calendar import calendar as calendar_module
 from broker.calendar.calendar import HORIZON_SECONDS, Calendar
-from broker.model.place import Device, ModbusTcpWay, Protocol
+from broker.model.place import Device, Protocol
 from broker.model.schedule import Freeze, Occurrence, Scope, Window
+from broker.model.way import ModbusTcpWay
 
 HOUR, DAY = 3600.0, 86400.0
 

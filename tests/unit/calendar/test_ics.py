@@ -12,9 +12,10 @@ from broker.calendar.ics_export import Agenda, Entry, EntryKind, agenda, encode_
 from broker.calendar.ics_import import import_windows
 from broker.calendar.spans import merged_spans
 from broker.calendar.zones import zone
-from broker.model.place import Device, Grant, ModbusTcpWay, Protocol
+from broker.model.place import Device, Grant, Protocol
 from broker.model.schedule import Freeze, Occurrence, Scope, Window
 from broker.model.vocabulary import Action
+from broker.model.way import ModbusTcpWay
 
 NOW = datetime(2026, 10, 1, tzinfo=UTC).timestamp()
 DAY = 86_400.0

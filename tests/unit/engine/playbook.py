@@ -23,9 +23,10 @@ from broker.engine.commands import (
 from broker.engine.sessions import Session
 from broker.model.decision import Arming, Decision, Obligation
 from broker.model.operation import ModbusRange, Operation, Relayed, Request
-from broker.model.place import Device, ModbusTcpWay, Protocol, Table
+from broker.model.place import Device, Protocol, Table
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import ModbusTcpWay
 
 DEVICE = Device("plant", "ahu-1", "hvac", Protocol.MODBUS, ModbusTcpWay("127.0.0.1", 502))
 SUBJECT = Subject("ana@acme.example", SubjectKind.PERSON, "acme")

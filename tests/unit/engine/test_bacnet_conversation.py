@@ -12,7 +12,8 @@ from broker.engine.bacnet_conversation import (
     Told,
 )
 from broker.engine.in_force import VirtualNetwork
-from broker.model.place import BacnetIpWay, Device, Protocol
+from broker.model.place import Device, Protocol
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.apdu import (
     Abort,
     AbortReason,

@@ -10,8 +10,9 @@ from broker.engine.exchange import exchange, exchange_whole
 from broker.engine.sessions import Session
 from broker.model.decision import Obligation
 from broker.model.operation import Relayed
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.meaning import compose_write
 from tests.unit.engine.playbook import DONE, READ, SUBJECT, Playbook, allow, deny, request, session
 

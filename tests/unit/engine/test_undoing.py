@@ -15,19 +15,9 @@ from broker.engine.undoing import undo
 from broker.model.decision import Obligation
 from broker.model.leave import Debt, Errand, Undone
 from broker.model.operation import Relayed
-from broker.model.place import (
-    BacnetAddress,
-    BacnetIpWay,
-    Device,
-    ModbusAddress,
-    ModbusTcpWay,
-    OnLeave,
-    Point,
-    Protocol,
-    Table,
-    ValueType,
-)
+from broker.model.place import BacnetAddress, Device, ModbusAddress, OnLeave, Point, Protocol, Table, ValueType
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import BacnetIpWay, ModbusTcpWay
 from tests.bacnet_replies import read_reply
 from tests.unit.engine.playbook import DONE, READ, SUBJECT, Playbook, allow, deny, request, session
 

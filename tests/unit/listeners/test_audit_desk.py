@@ -18,20 +18,10 @@ from broker.listeners.driver import Driver
 from broker.model.decision import Decision, Obligation
 from broker.model.leave import Debt, Errand
 from broker.model.operation import Relayed, Request
-from broker.model.place import (
-    BacnetAddress,
-    BacnetIpWay,
-    BacnetNetwork,
-    Confidential,
-    Device,
-    Inventory,
-    ModbusTcpWay,
-    OnLeave,
-    Point,
-    Protocol,
-)
+from broker.model.place import BacnetAddress, BacnetNetwork, Confidential, Device, Inventory, OnLeave, Point, Protocol
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import BacnetIpWay, ModbusTcpWay
 from broker.wire.bacnet.interpreter import interpret
 from broker.wire.bacnet.meaning import compose_read, compose_write
 from broker.wire.bacnet.services import decode_confirmed

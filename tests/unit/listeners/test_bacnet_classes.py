@@ -8,8 +8,9 @@ from broker.engine.sessions import Session
 from broker.model.action_rule import ActionRule
 from broker.model.decision import Decision
 from broker.model.operation import BacnetProperty, Operation, Request, Touch
-from broker.model.place import BacnetAddress, BacnetIpWay, Point, Protocol
+from broker.model.place import BacnetAddress, Point, Protocol
 from broker.model.vocabulary import Action, Reason
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.interpreter import interpret
 from tests.unit.listeners.test_locked_decisions import AHU, ANA, NOW, Story
 

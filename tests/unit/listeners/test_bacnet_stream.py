@@ -20,9 +20,10 @@ from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream
 from broker.listeners.interpreters import Interpreters
 from broker.model.decision import Decision
 from broker.model.operation import Relayed
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Action, EndReason, Reason, Result
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.apdu import (
     Abort,
     AbortReason,

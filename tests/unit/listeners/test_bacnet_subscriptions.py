@@ -18,9 +18,10 @@ from broker.listeners.interpreters import Interpreters
 from broker.model.decision import Decision
 from broker.model.leave import SUBSCRIPTION_OVER, Errand
 from broker.model.operation import BacnetProperty, Relayed, Request
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import EndReason, Reason, Result
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.cov import CovNotification, encode_cov_subscription
 from broker.wire.bacnet.items import Item
 from broker.wire.bacnet.services import decode_confirmed

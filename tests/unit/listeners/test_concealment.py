@@ -14,8 +14,9 @@ from broker.listeners.concealment import Concealment
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
 from broker.model.operation import Relayed
-from broker.model.place import BacnetAddress, BacnetIpWay, Confidential, Inventory, Point, Protocol, ValueType
+from broker.model.place import BacnetAddress, Confidential, Inventory, Point, Protocol, ValueType
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.meaning import compose_write
 from broker.wire.modbus.meaning import interpret
 from tests.unit.authz.given import NOW, ORGANISATION, SUBJECT

@@ -16,10 +16,11 @@ from broker.listeners.session_register import FILES_INVALID, LOGOUTS_UNREAD, STA
 from broker.model.decision import EntryPoint
 from broker.model.emergency import Emergency
 from broker.model.lock import Lock, LockKind
-from broker.model.place import Device, ModbusTcpWay, Organisation, Protocol
+from broker.model.place import Device, Organisation, Protocol
 from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, EndReason
+from broker.model.way import ModbusTcpWay
 
 NOW = 1_800_000_000.0
 PROOF = Proof(ProofKind.CERTIFICATE, "CN=root", "di@plant.example", "a" * 43, NOW, NOW + 7200)

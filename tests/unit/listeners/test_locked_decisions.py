@@ -12,10 +12,11 @@ from broker.errors import PolicyUnavailableError
 from broker.listeners.decision_desk import DecisionDesk
 from broker.model.decision import Decision, EntryPoint
 from broker.model.lock import Lock, LockKind
-from broker.model.place import Device, Grant, GrantKind, ModbusTcpWay, Organisation, Protocol
+from broker.model.place import Device, Grant, GrantKind, Organisation, Protocol
 from broker.model.schedule import CalendarState, Scope
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action
+from broker.model.way import ModbusTcpWay
 
 NOW = 1_800_000_000.0
 PROOF = Proof(ProofKind.CERTIFICATE, "CN=root", "ana@acme.example", "a" * 43, NOW, NOW + 3600)

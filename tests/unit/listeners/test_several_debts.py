@@ -12,8 +12,9 @@ from broker.listeners.driver import Driver
 from broker.listeners.writes_under_way import WritesUnderWay
 from broker.model.decision import Obligation
 from broker.model.operation import ModbusRange, Operation, Relayed, Request, Touch
-from broker.model.place import Device, ModbusAddress, ModbusTcpWay, OnLeave, Point, Protocol, Table, ValueType
+from broker.model.place import Device, ModbusAddress, OnLeave, Point, Protocol, Table, ValueType
 from broker.model.vocabulary import Action, Reason, Result
+from broker.model.way import ModbusTcpWay
 from broker.wire.modbus.meaning import compose_read
 from tests.unit.engine.playbook import SUBJECT, allow, session
 from tests.unit.listeners.test_driver import Clock, Plain, Unhurried

@@ -22,21 +22,11 @@ from broker.listeners.supervision import MARK_SECONDS, Supervision
 from broker.listeners.watchers import MAX_WAITING_EVENTS
 from broker.model.decision import EntryPoint
 from broker.model.operation import Relayed
-from broker.model.place import (
-    Device,
-    Grant,
-    Inventory,
-    ModbusAddress,
-    ModbusTcpWay,
-    Organisation,
-    Point,
-    Protocol,
-    Table,
-    ValueType,
-)
+from broker.model.place import Device, Grant, Inventory, ModbusAddress, Organisation, Point, Protocol, Table, ValueType
 from broker.model.schedule import Scope
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, EndReason, Reason, Result
+from broker.model.way import ModbusTcpWay
 from broker.wire.modbus.meaning import interpret
 from tests.unit.listeners.no_debts import NoDebts
 

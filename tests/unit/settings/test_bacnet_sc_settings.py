@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from broker.model.place import BacnetScWay, Segmentation, place_name
+from broker.model.way import BacnetScWay, Segmentation, place_name
 from broker.settings.bacnet_place_checks import bacnet_way_findings
 from broker.settings.bacnet_sc_way import BacnetScEntry
 from broker.settings.inventory_places import BacnetUpstreamEntry

@@ -10,7 +10,6 @@ from hypothesis import HealthCheck, given, settings
 from broker.model.place import (
     BacnetAddress,
     BacnetFace,
-    BacnetIpWay,
     BacnetNetwork,
     Budget,
     EndpointBudget,
@@ -18,9 +17,8 @@ from broker.model.place import (
     Organisation,
     Point,
     Protocol,
-    Segmentation,
-    SerialWay,
 )
+from broker.model.way import BacnetIpWay, Segmentation, SerialWay
 from broker.settings.canonical import decode_inventory, encode_inventory, with_revision
 from broker.settings.inventory_points import decimal_text
 from tests.unit.access.inventories import device, grant, inventories, inventory, point

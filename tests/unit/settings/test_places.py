@@ -3,7 +3,8 @@
 import dataclasses
 
 from broker.model.operation import BacnetProperty
-from broker.model.place import BacnetFace, BacnetIpWay, BacnetNetwork, Protocol
+from broker.model.place import BacnetFace, BacnetNetwork, Protocol
+from broker.model.way import BacnetIpWay
 from tests.unit.access.inventories import device, inventory
 
 WAY = BacnetIpWay("127.0.0.1", 47808, 1001)

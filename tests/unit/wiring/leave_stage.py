@@ -27,7 +27,6 @@ from broker.model.place import (
     Grant,
     Inventory,
     ModbusAddress,
-    ModbusTcpWay,
     OnLeave,
     Organisation,
     Point,
@@ -38,6 +37,7 @@ from broker.model.place import (
 from broker.model.schedule import Freeze, Occurrence, Scope, Window
 from broker.model.subject import Proof, ProofKind, Subject, SubjectKind
 from broker.model.vocabulary import Action, EndReason, Result
+from broker.model.way import ModbusTcpWay
 from broker.settings.broker_file import LeaveSection
 from broker.wire.modbus.meaning import compose_write
 from broker.wiring import leaves

@@ -12,8 +12,9 @@ from broker.listeners.interpreters import Interpreters
 from broker.model.decision import EntryPoint
 from broker.model.lock import Lock, LockKind
 from broker.model.operation import BacnetProperty, Relayed
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.vocabulary import EndReason, Result
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.cov import encode_cov_subscription
 from broker.wire.bacnet.services import decode_confirmed
 from tests.unit.wiring.leave_stage import ANA, HOLIDAYS, NOW, Stage

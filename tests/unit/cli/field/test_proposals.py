@@ -17,8 +17,9 @@ from broker.cli.field.looking import BacnetLook, Looked
 from broker.cli.field.names import label, labels
 from broker.cli.inventory_files import read_inventory
 from broker.model.field import Bounds, FieldAddress, FoundDevice, FoundObject
-from broker.model.place import BacnetIpWay, BacnetScWay, Inventory, Point, Segmentation
+from broker.model.place import Inventory, Point
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay, BacnetScWay, Segmentation
 
 LOOK = BacnetLook("192.0.2.1/24", 47808, 0, 4194302, (), (), "", Bounds())
 HERE = FieldAddress("192.0.2.9", 47808)

@@ -10,8 +10,9 @@ from bacpypes3.primitivedata import Real, TagList
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.model.place import BacnetAddress, BacnetIpWay, Confidential, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Confidential, Device, Point, Protocol
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay
 from broker.settings.bacnet_place_checks import LEAST_AUDITED_APDU
 from broker.wire.bacnet.audit_reports import (
     AuditReport,

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
-from broker.model.place import BacnetAddress, BacnetIpWay, Confidential, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Confidential, Device, Point, Protocol
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.action_classes import never_written
 from broker.wire.bacnet.interpreter import Interpreter, interpret, narrowed
 from broker.wire.bacnet.property_requests import (

@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Relayed, Request, Touch
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, Point, Protocol
+from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.vocabulary import Action, Result
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.interpreter import interpret
 from broker.wire.bacnet.judging import judge
 from broker.wire.bacnet.meaning import compose_read, compose_write, values_of

@@ -7,8 +7,9 @@ import pytest
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty
-from broker.model.place import BacnetAddress, BacnetIpWay, Device, ModbusAddress, Point, Protocol, Table, ValueType
+from broker.model.place import BacnetAddress, Device, ModbusAddress, Point, Protocol, Table, ValueType
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.meaning import MOST_READ_AT_ONCE, compose_read, compose_write, errors_of, values_of
 from tests.bacnet_replies import read_reply
 

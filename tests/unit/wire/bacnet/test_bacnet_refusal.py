@@ -3,7 +3,8 @@
 import pytest
 
 from broker.model.operation import BacnetProperty
-from broker.model.place import BacnetIpWay, Device, Protocol
+from broker.model.place import Device, Protocol
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.device_errors import decode_refusal
 from broker.wire.bacnet.encoding import application_enumerated
 from broker.wire.bacnet.property_requests import encode_read_property_multiple

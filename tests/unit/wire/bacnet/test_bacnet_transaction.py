@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import FrameError
-from broker.model.place import BacnetIpWay, Segmentation
+from broker.model.way import BacnetIpWay, Segmentation
 from broker.wire.bacnet.apdu import (
     Abort,
     AbortReason,

@@ -4,7 +4,8 @@ import pytest
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty
-from broker.model.place import BacnetIpWay, Device, Protocol
+from broker.model.place import Device, Protocol
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.composing import Pieces, composed_reply, further_read, results_of
 from broker.wire.bacnet.interpreter import interpret, narrowed
 from broker.wire.bacnet.property_requests import encode_read_property, encode_read_property_multiple

@@ -9,17 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import FrameError
-from broker.model.place import (
-    BacnetAddress,
-    BacnetFace,
-    BacnetIpWay,
-    Device,
-    ModbusTcpWay,
-    Point,
-    Protocol,
-    Segmentation,
-)
+from broker.model.place import BacnetAddress, BacnetFace, Device, Point, Protocol
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay, ModbusTcpWay, Segmentation
 from broker.wire.bacnet.apdu import ConfirmedRequest, decode_apdu, dressed
 from broker.wire.bacnet.device_said import LASTS_SECONDS, MOST_NAMES, DeviceSaid, LiveDevices
 from broker.wire.bacnet.discovery import announcement, compose_question, decode_sought, fits, left_out

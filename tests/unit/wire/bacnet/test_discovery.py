@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.errors import FrameError
-from broker.model.place import BacnetAddress, BacnetFace, BacnetIpWay, Device, ModbusTcpWay, Point, Protocol
+from broker.model.place import BacnetAddress, BacnetFace, Device, Point, Protocol
 from broker.model.vocabulary import Action
+from broker.model.way import BacnetIpWay, ModbusTcpWay
 from broker.wire.bacnet.discovery import Sought, announcement, compose_question, decode_sought, fits
 
 SETPOINT = Point("setpoint", BacnetAddress("analog-value", 1))

@@ -2,8 +2,9 @@
 
 from decimal import Decimal
 
-from broker.model.place import Device, ModbusAddress, ModbusTcpWay, Order, Point, Protocol, Table, ValueType
+from broker.model.place import Device, ModbusAddress, Order, Point, Protocol, Table, ValueType
 from broker.model.vocabulary import Action
+from broker.model.way import ModbusTcpWay
 
 HOLDING, INPUT, COIL, DISCRETE = (
     Table.HOLDING_REGISTER,
