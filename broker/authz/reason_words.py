@@ -23,8 +23,8 @@ def known_reason(word: str) -> Reason:
 
 def unknown_reason(word: str) -> str:
     """That a word is no reason; whatever it holds, the text is short and printable."""
-    shown = word[:LONGEST_SHOWN].encode("unicode_escape").decode()
-    return f'unknown reason "{shown}{"…" if len(word) > LONGEST_SHOWN else ""}"'
+    shown = word[: LONGEST_SHOWN + 1].encode("unicode_escape").decode()
+    return f'unknown reason "{shown[:LONGEST_SHOWN]}{"…" if len(shown) > LONGEST_SHOWN else ""}"'
 
 
 def foreign_words(path: tuple[str, ...], rule: Node) -> Iterator[tuple[int, int, str]]:

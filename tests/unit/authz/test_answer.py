@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
+from hypothesis import example
 from hypothesis import given as property_of
 from hypothesis import strategies as st
 
@@ -109,6 +110,7 @@ def test_an_unknown_reason_is_named_in_the_record() -> None:
 
 
 @property_of(st.text(min_size=1))
+@example("\U00010000" * 61)
 def test_whatever_word_is_given_as_a_reason_what_is_said_of_it_is_short_and_printable(word: str) -> None:
     if word not in list(Reason):
         assert odd(orjson.dumps({**DENIED, "reasons": [word]}))
