@@ -43,8 +43,26 @@ class Segmentation(StrEnum):
     NONE = "none"
 
 
+class _BacnetTakes:
+    """What a BACnet device takes, whichever way leads to it."""
+
+    __slots__ = ()
+    max_apdu: int | None
+    segmentation: Segmentation | None
+
+    @property
+    def longest_apdu(self) -> int:
+        """Octets of an APDU that it takes, as far as anybody has said."""
+        return self.max_apdu or LONGEST_APDU
+
+    @property
+    def takes_segments(self) -> bool:
+        """Whether it takes messages in segments, unless somebody has said that it does not."""
+        return self.segmentation in (None, Segmentation.BOTH, Segmentation.RECEIVE)
+
+
 @dataclass(frozen=True, slots=True)
-class BacnetIpWay:
+class BacnetIpWay(_BacnetTakes):
     """BACnet/IP unicast to `host:port`; `instance` is the device's object instance.
 
     With a `network` there is a router at that place, and the device has the MAC `address` on that network behind it
@@ -60,19 +78,9 @@ class BacnetIpWay:
     max_apdu: int | None = None
     segmentation: Segmentation | None = None
 
-    @property
-    def longest_apdu(self) -> int:
-        """Octets of an APDU that it takes, as far as anybody has said."""
-        return self.max_apdu or LONGEST_APDU
-
-    @property
-    def takes_segments(self) -> bool:
-        """Whether it takes messages in segments, unless somebody has said that it does not."""
-        return self.segmentation in (None, Segmentation.BOTH, Segmentation.RECEIVE)
-
 
 @dataclass(frozen=True, slots=True)
-class BacnetScWay:
+class BacnetScWay(_BacnetTakes):
     """BACnet/SC through the hub at that URI, or through the failover hub; `instance` is the device's object instance.
 
     `vmac` is the device's, or that of the router in front of it (then `network` and `address` are as with BACnet/IP);
@@ -87,16 +95,6 @@ class BacnetScWay:
     address: bytes = b""
     max_apdu: int | None = None
     segmentation: Segmentation | None = None
-
-    @property
-    def longest_apdu(self) -> int:
-        """Octets of an APDU that it takes, as far as anybody has said."""
-        return self.max_apdu or LONGEST_APDU
-
-    @property
-    def takes_segments(self) -> bool:
-        """Whether it takes messages in segments, unless somebody has said that it does not."""
-        return self.segmentation in (None, Segmentation.BOTH, Segmentation.RECEIVE)
 
 
 BacnetWay = BacnetIpWay | BacnetScWay
