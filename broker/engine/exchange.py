@@ -2,7 +2,7 @@
 
     request -> Decide (each operation) -> [a person is missing: AskApproval, refused] -> [before-value, Owe] ->
     [what persons armed: UseArming] -> RecordIntents -> LastLook -> Relay -> [a write: SettleDebts] ->
-    RecordOutcomes -> answer
+    RecordOutcomes -> [a read that a change overtook: decided again, once] -> answer
 
 A generator yields commands and is sent their answers; one driver performs them. Whatever goes wrong at any step,
 nothing is relayed without a recorded intent, and every recorded intent gets exactly one outcome.
@@ -79,11 +79,22 @@ def exchange_whole(session: Session, requests: tuple[Request, ...]) -> Generator
     return tuple(findings)
 
 
-def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...], *, claimed: bool = False) -> Steps:
+def carry_out(session: Session, request: Request, decisions: tuple[Decision, ...]) -> Steps:
     """Record, look once more, relay, record: for a request whose operations are all allowed.
 
-    `claimed`: what it uses of a grant for single use has been taken up.
+    What writes nothing and was overtaken by a change before it was sent is decided by what holds now, once.
     """
+    finding = yield from _carry_out(session, request, decisions)
+    if request.writes or not _overtaken(finding):
+        return finding
+    decisions = yield from decide(session, request)
+    if not all(decision.allow for decision in decisions):
+        return (yield from deny(session, request, decisions))
+    return (yield from _carry_out(session, request, decisions))
+
+
+def _carry_out(session: Session, request: Request, decisions: tuple[Decision, ...], *, claimed: bool = False) -> Steps:
+    """`claimed`: what it uses of a grant for single use has been taken up."""
     before: Values | None = ()
     owed: Owed = ()
     obliged: tuple[Obligation, ...] = ()
@@ -190,7 +201,7 @@ def _spend(session: Session, request: Request, decisions: tuple[Decision, ...]) 
             yield RecordDenial(session, request, decisions, (str(word),))
             return Refused((str(word),), decisions)
         taken[grant] = places
-    finding = yield from carry_out(session, request, decisions, claimed=True)
+    finding = yield from _carry_out(session, request, decisions, claimed=True)
     yield from _give_back(session, request, taken, None if isinstance(finding, Refused) else finding.relayed)
     return finding
 
@@ -211,6 +222,13 @@ def _at(request: Request, places: tuple[int, ...]) -> tuple[Operation, ...]:
 
 def _lacks(decisions: tuple[Decision, ...]) -> tuple[Obligation, ...]:
     return tuple(dict.fromkeys(kind for decision in decisions for kind in decision.lacks))
+
+
+def _overtaken(finding: Finding) -> bool:
+    """Whether a request was allowed, and not sent because what its decisions rest on changed meanwhile."""
+    if isinstance(finding, Answered):
+        return finding.relayed.result == Result.NOT_SENT and finding.relayed.code == Reason.ACCESS_CHANGED
+    return finding.reasons == (Reason.ACCESS_CHANGED,)
 
 
 def _done(finding: Finding) -> bool:

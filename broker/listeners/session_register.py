@@ -96,11 +96,14 @@ class SessionRegister:
             opened(Refused((Reason.BUDGET_EXHAUSTED,)))
             return
 
-        def decided(decision: Decision) -> None:
+        def decided(decision: Decision, *, overtaken: bool = False) -> None:
             try:
+                holds = self._desk.still_holds((decision,))
                 if not decision.allow:
                     opened(Refused(decision.reasons, (decision,)))
-                elif self._shut_for(session) or not self._desk.still_holds((decision,)) or self._is_old(session):
+                elif not holds and not overtaken:
+                    self._desk.session(session, partial(decided, overtaken=True))
+                elif self._shut_for(session) or not holds or self._is_old(session):
                     opened(Refused((Reason.ACCESS_CHANGED,), (decision,)))
                 else:
                     self._enter(session, decision, cut, opened)

@@ -56,6 +56,43 @@ def test_what_changed_before_the_last_look_is_not_sent_and_recorded_as_not_sent(
     assert isinstance(finding, Refused) and finding.reasons == (reason,)
 
 
+_HELD_BACK = Relayed(Result.NOT_SENT, code=Reason.ACCESS_CHANGED)
+
+
+@pytest.mark.parametrize("overtaken_at", ["LastLook", "Relay"])
+def test_a_read_that_was_overtaken_is_decided_by_what_holds_now_once(overtaken_at):
+    words = {"LastLook": (Reason.ACCESS_CHANGED, ""), "Relay": (_HELD_BACK, READ)}
+    at_each_turn = iter(words[overtaken_at])
+    book = Playbook(**{"Relay": lambda c: READ, overtaken_at: lambda c: next(at_each_turn)})
+    finding = book.play(exchange(session(), request(Action.VIEW)))
+    assert [name for name in book.names() if name in ("Decide", "RecordIntents", "RecordOutcomes")] == [
+        *("Decide", "RecordIntents", "RecordOutcomes"),
+        *("Decide", "RecordIntents", "RecordOutcomes"),
+    ]
+    assert isinstance(finding, Answered) and finding.relayed is READ
+
+
+def test_a_read_that_is_overtaken_twice_is_refused():
+    book = Playbook(LastLook=lambda c: Reason.ACCESS_CHANGED)
+    finding = book.play(exchange(session(), request(Action.VIEW)))
+    assert book.names().count("Decide") == 2 and "Relay" not in book.names()
+    assert isinstance(finding, Refused) and finding.reasons == (Reason.ACCESS_CHANGED,)
+
+
+def test_a_read_that_may_not_be_any_more_is_denied_the_second_time():
+    decisions = iter([allow(), deny(Reason.WINDOW_CLOSED)])
+    book = Playbook(Decide=lambda c: next(decisions), LastLook=lambda c: Reason.ACCESS_CHANGED)
+    finding = book.play(exchange(session(), request(Action.VIEW)))
+    assert isinstance(finding, Refused) and finding.reasons == (Reason.WINDOW_CLOSED,)
+
+
+@pytest.mark.parametrize("held_back", [{"LastLook": lambda c: Reason.ACCESS_CHANGED}, {"Relay": lambda c: _HELD_BACK}])
+def test_a_write_that_was_overtaken_is_left_to_whoever_asked(held_back):
+    book = Playbook(**held_back)
+    book.play(exchange(session(), request(Action.ADJUST)))
+    assert book.names().count("Decide") == 1
+
+
 @pytest.mark.parametrize("result", [r for r in Result if r is not Result.DENIED])
 def test_whatever_the_relay_gives_is_recorded_as_it_is(result):
     book = Playbook(Relay=lambda c: Relayed(result))

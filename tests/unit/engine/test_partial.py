@@ -87,13 +87,21 @@ def test_what_persons_arm_is_not_narrowed(concerned):
     ("failing", "reasons"),
     [
         ({"RecordIntents": lambda c: Reason.LEDGER_CLOSED}, (Reason.LEDGER_CLOSED,)),
-        ({"LastLook": lambda c: Reason.ACCESS_CHANGED}, (Reason.ACCESS_CHANGED,)),
+        ({"LastLook": lambda c: Reason.SESSION_ENDED}, (Reason.SESSION_ENDED,)),
     ],
 )
 def test_what_is_left_can_still_be_refused(failing, reasons):
     book, finding = play(VIEWS, 1, **failing)
     assert isinstance(finding, Partly) and isinstance(finding.finding, Refused)
     assert finding.finding.reasons == reasons and not of_kind(book, Relay)
+
+
+def test_what_is_left_and_was_overtaken_is_decided_again_without_what_was_denied():
+    words = iter((Reason.ACCESS_CHANGED, ""))
+    decisions = iter((allow(), deny(), allow(), allow(), allow()))
+    book, finding = play(VIEWS, Decide=lambda c: next(decisions), LastLook=lambda c: next(words))
+    assert isinstance(finding, Partly) and isinstance(finding.finding, Answered)
+    assert [len(c.request.operations) for c in of_kind(book, Decide)] == [3, 3, 3, 2, 2]
 
 
 _DECISIONS = st.sampled_from([allow(), deny(), deny(Reason.LOCKED), allow(Obligation.STEP_UP)])

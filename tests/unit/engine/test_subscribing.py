@@ -85,7 +85,7 @@ def test_the_device_s_error_about_one_is_told_as_one_about_several_and_the_rest_
 
 @pytest.mark.parametrize("nth", range(3))
 @pytest.mark.parametrize(
-    ("step", "answer"), [("RecordIntents", Reason.LEDGER_CLOSED), ("LastLook", Reason.ACCESS_CHANGED)]
+    ("step", "answer"), [("RecordIntents", Reason.LEDGER_CLOSED), ("LastLook", Reason.SESSION_ENDED)]
 )
 def test_what_comes_between_keeps_back_the_rest_and_says_why(step: str, answer: Reason, nth: int) -> None:
     # The first last look is at what was asked.
