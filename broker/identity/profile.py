@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
 
 from broker.identity.rsa_keys import sound_rsa_key
@@ -95,7 +96,13 @@ def binds_policies(certificate: x509.Certificate) -> bool:
 
 
 def read_whole(certificate: x509.Certificate) -> x509.Certificate:
-    """Force the parts that are read lazily; each raises one of `X509_ERRORS` here or never."""
+    """Force the parts that are read lazily; each raises one of `X509_ERRORS` here or never.
+
+    A signature is whole octets: a certificate that says otherwise would be another file of the same content.
+    """
+    unused_bits = certificate.public_bytes(Encoding.DER)[-len(certificate.signature) - 1]  # X.690, 8.6.2.2
+    if unused_bits:
+        raise ValueError(f"the signature leaves {unused_bits} bits of its last octet unused")
     certificate.issuer.rfc4514_string()
     certificate.subject.rfc4514_string()
     len(certificate.extensions)

@@ -394,6 +394,13 @@ def verified_or_refused(der, others=(ISSUING.der,)):
         return None
 
 
+def test_a_signature_that_leaves_bits_unused_makes_no_second_certificate_of_the_same_content():
+    even = next(der for der in (leaf(ISSUING, ANA).der for _ in range(64)) if der[-1] % 2 == 0)
+    unused = len(even) - len(x509.load_der_x509_certificate(even).signature) - 1
+    assert isinstance(verified_or_refused(even), Subject)
+    assert verified_or_refused(even[:unused] + b"\1" + even[unused + 1 :]) is None
+
+
 @given(st.binary(max_size=200))
 @example(b"")
 def test_any_octets_for_a_leaf_give_a_certificate_error(octets):
