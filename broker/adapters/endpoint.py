@@ -108,10 +108,8 @@ class Endpoint:
     def _settle_limits(self) -> None:
         limit = self._stated or shared_budget([lane.budget for lane in self.lanes] or [Budget()])
         self.limit = replace(limit, gap_seconds=max(self._least_gap, limit.gap_seconds))
-        ready_at = self._pace.ready_at
-        self._pace = Pace(self.limit.operations_per_second, self.limit.gap_seconds)
-        latest = self.clock.monotonic() + max(self._pace.interval, self._pace.gap)
-        self._pace.ready_at = min(ready_at, latest)
+        now = self.clock.monotonic()
+        self._pace = self._pace.changed(self.limit.operations_per_second, self.limit.gap_seconds, now)
         self._settle_directness()
 
     def _settle_directness(self) -> None:

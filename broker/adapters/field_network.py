@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from broker.adapters.lane import Lane, Pace
+from broker.engine.ports import Clock
 from broker.model.place import Budget
 
 if TYPE_CHECKING:
@@ -17,7 +18,8 @@ class FieldNetwork:
     Without that, to as many as the most capable device on it bears.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self.in_flight = 0
         self.lanes: list[Lane] = []
         self._limit = Budget()
@@ -48,9 +50,8 @@ class FieldNetwork:
 
     def _settle(self) -> None:
         self._limit = self._stated or shared_budget([lane.budget for lane in self.lanes] or [Budget()])
-        ready_at = self._pace.ready_at
-        self._pace = Pace(self._limit.operations_per_second, self._limit.gap_seconds)
-        self._pace.ready_at = ready_at
+        now = self._clock.monotonic()
+        self._pace = self._pace.changed(self._limit.operations_per_second, self._limit.gap_seconds, now)
 
     def ready_at(self) -> float:
         """When one more request may go out; infinity: after a reply."""

@@ -58,6 +58,12 @@ class Pace:
         self.gap = gap
         self.ready_at = 0.0
 
+    def changed(self, operations_per_second: float, gap: float, now: float) -> "Pace":
+        """Another pace from now on; nobody waits longer for its first turn than that one makes anybody wait."""
+        pace = Pace(operations_per_second, gap)
+        pace.ready_at = min(self.ready_at, now + max(pace.interval, gap))
+        return pace
+
     @property
     def free(self) -> bool:
         """Whether it never holds anything back."""

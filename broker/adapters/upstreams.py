@@ -177,7 +177,7 @@ class Upstreams:
 
     def _network(self, way: Way) -> FieldNetwork | None:
         place = network_place(way)
-        return None if place is None else self._networks.setdefault(place, FieldNetwork())
+        return None if place is None else self._networks.setdefault(place, FieldNetwork(self._clock))
 
     def _dial(self, hubs: set[tuple[str, ...]]) -> None:
         """Have a way to each of these hubs. Raises ConfigError."""
