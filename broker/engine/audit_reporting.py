@@ -1,7 +1,9 @@
 """Composes what an audit log in OT is told of an operation: who it really was, and where the evidence of it is."""
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from broker.engine.commands import RecordDenial
 from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.model.operation import Request
@@ -46,6 +48,16 @@ class Teller(NamedTuple):
     origin: str
     source: bytes
     moment: Moment
+
+
+def denied(command: RecordDenial, recorded: Iterable[tuple[int, int]]) -> list[Fared]:
+    """How operations that are denied fared; each is told by its place and the record of its intent."""
+    fared = []
+    for place, index in recorded:
+        decision = command.decisions[place]
+        why = (*command.reasons, *(() if decision.allow else decision.reasons))
+        fared.append(Fared(place, index, Result.DENIED, " ".join(why), decision.id))
+    return fared
 
 
 def reported(request: Request) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from broker.access.debts import debts_of
-from broker.engine.audit_reporting import Fared
+from broker.engine.audit_reporting import Fared, denied
 from broker.engine.commands import (
     AskApproval,
     ClaimUse,
@@ -172,20 +172,18 @@ class Driver:
         if session.ended is not None:
             self._desk.quota.suppress(session.subject.id, now)
             return None
-        fared: list[Fared] = []
+        intents: list[int] = []
+        code = command.code or next(iter(command.reasons), "")
         try:
             for place in places:
                 record = intent_of(self._desk.concealment, now, session, request, place, decisions[place])
-                index = self._ledger.append(record, intent=True)
-                why = " ".join((*command.reasons, *(() if decisions[place].allow else decisions[place].reasons)))
-                fared.append(Fared(place, index, Result.DENIED, why, decisions[place].id))
-                code = command.code or next(iter(command.reasons), "")
-                self._ledger.append(operation_records.outcome(now, intent=index, result=Result.DENIED, code=code))
+                intents.append(self._ledger.append(record, intent=True))
+                self._ledger.append(operation_records.outcome(now, intent=intents[-1], result=Result.DENIED, code=code))
         except LedgerUnavailableError:
             self._desk.quota.suppress(session.subject.id, now)
             return None
         if self.audits is not None and self.audits.wants(session, request):
-            self.audits.tell(session, request, fared)
+            self.audits.tell(session, request, denied(command, zip(places, intents, strict=True)))
         return None if self._ledger.settle(False, run.denial_settled) else PENDING
 
     def _count_denial(self, command: CountDenial, run: "_Run") -> None:
