@@ -178,4 +178,5 @@ def test_the_end_entities_as_they_are_are_no_clients(suite: Suite) -> None:
             continue
         said[verdict(domain, vector.leaf.public_bytes(Encoding.DER), vector.presented).partition(":")[0]] += 1
     assert BELIEVED not in said
-    assert (said["certificate_not_for_clients"], said.total()) == (218, 223)
+    # Two of its invalid signatures are valid ones that leave a bit of their last octet unused.
+    assert (said["certificate_not_for_clients"], said["certificate_malformed"], said.total()) == (217, 2, 223)
