@@ -61,7 +61,20 @@ async def bacnet(call: Call) -> web.StreamResponse:
     verify_handshake(call.request, BACNET_SUBPROTOCOL)
     if call.gate.inventory.bacnet_network(site) is None:
         raise Problem("site_has_no_bacnet")
-    taken = await call.shared.tunnels.serve_bacnet(call.request, call.subject, site)
+    return await _bacnet(call, site)
+
+
+async def bacnet_device(call: Call) -> web.StreamResponse:
+    """Turn the connection into a client's side of one BACnet device, without a router in between."""
+    device = call.device()
+    verify_handshake(call.request, BACNET_SUBPROTOCOL)
+    if device.protocol is not Protocol.BACNET:
+        raise Problem("tunnel_needs_bacnet")
+    return await _bacnet(call, device.key)
+
+
+async def _bacnet(call: Call, where: str) -> web.StreamResponse:
+    taken = await call.shared.tunnels.serve_bacnet(call.request, call.subject, where)
     if isinstance(taken, Refused):
         raise refusal(taken.reasons, taken.decisions)
     return taken

@@ -393,8 +393,10 @@ class Tunnels(Protocol):
     async def serve(self, request: web.BaseRequest, subject: Subject, device: Device) -> web.StreamResponse | Refused:
         """Open a session and take the connection over, or say why not. The handshake has been checked."""
 
-    async def serve_bacnet(self, request: web.BaseRequest, subject: Subject, site: str) -> web.StreamResponse | Refused:
-        """The same for the BACnet network of a site."""
+    async def serve_bacnet(
+        self, request: web.BaseRequest, subject: Subject, where: str
+    ) -> web.StreamResponse | Refused:
+        """The same for the BACnet network of a site, or for a device (`site/device`) as on a network of its own."""
 
 
 IdentityRefused = Callable[[str, str, str], None]

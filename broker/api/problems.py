@@ -41,8 +41,11 @@ KINDS: dict[str, Kind] = {
     ),
     "tunnel_needs_modbus": Kind(
         400,
-        "Only Modbus devices have tunnels of their own.",
-        "Use the BACnet network of its site, or read and write this device's points by name.",
+        "This is no Modbus device.",
+        "Use its BACnet tunnel or the BACnet network of its site, or read and write its points by name.",
+    ),
+    "tunnel_needs_bacnet": Kind(
+        400, "This is no BACnet device.", "Use the Modbus tunnel of the device, or read and write its points by name."
     ),
     "site_has_no_bacnet": Kind(
         400,

@@ -184,6 +184,23 @@ ROUTES: tuple[Route, ...] = (
         certificate_alone=CertificateAlone.IN_EMERGENCY,
     ),
     Route(
+        name="bacnet_device",
+        method="GET",
+        path="/v1/devices/{site}/{device}/bacnet",
+        permission="device.bacnet",
+        decided_by=DecidedBy.OPERATION,
+        effect=Effect.OPERATES,
+        summary="A WebSocket that carries the BACnet of one device",
+        handler=operations.bacnet_device,
+        subprotocol=operations.BACNET_SUBPROTOCOL,
+        problems=(*_DEVICE_PROBLEMS, "handshake_invalid", "tunnel_needs_bacnet", "origin_refused", "upgrade_required"),
+        description=(
+            "As the BACnet network of a site, for tools that cannot address a device behind a router: there is no "
+            "router and no network number, and what comes without a destination, or for all, is for this device."
+        ),
+        certificate_alone=CertificateAlone.IN_EMERGENCY,
+    ),
+    Route(
         name="windows",
         method="GET",
         path="/v1/windows",

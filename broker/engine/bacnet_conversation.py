@@ -161,7 +161,7 @@ class BacnetConversation:
         if npdu.message is not None:
             return self._take_message(mac, npdu, network, octets)
         destination = npdu.destination
-        if destination is not None and destination.network not in (network.number, GLOBAL_NETWORK):
+        if destination is not None and not _leads_here(network, destination.network):
             self._reject(mac, npdu.source, NotRouted.NO_SUCH_NETWORK, destination.network)
             return None
         # Nothing is routed on from here, so nothing can go in circles: a hop count of 0, as npm's @bacnet-js/client
@@ -172,7 +172,7 @@ class BacnetConversation:
         self, station: Station, npdu: Npdu, network: VirtualNetwork, octets: bytes, now: float
     ) -> Event | None:
         destination = npdu.destination
-        device_mac = b"" if destination is None else destination.mac
+        device_mac = network.alone or (b"" if destination is None else destination.mac)
         device = network.devices.get(device_mac) if device_mac else None
         try:
             apdu = decode_apdu(npdu.payload)
@@ -181,7 +181,7 @@ class BacnetConversation:
         if isinstance(apdu, UnconfirmedRequest):
             return Told(station, device, not device_mac, bare(apdu))
         if isinstance(apdu, ConfirmedRequest):
-            if destination is not None and not device_mac:
+            if destination is not None and not destination.mac:
                 return Malformed("confirmed_broadcast", octets)  # 5.4: a confirmed request has one recipient
             return self._take_request(Key(station, device_mac, apdu.invoke), device, apdu, now)
         self._take_reply(Key(station, device_mac, apdu.invoke), apdu, now)
@@ -350,6 +350,8 @@ class BacnetConversation:
 
     def _take_message(self, mac: bytes, npdu: Npdu, network: VirtualNetwork, octets: bytes) -> Malformed | None:
         """The router's own messages (6.4, 6.5): it says which network it leads to, and lets nobody change that."""
+        if network.alone:
+            return None  # 6.4: for routers; a device passes them over
         if npdu.message == Message.WHO_IS_ROUTER:
             asked = decode_networks(npdu.payload)
             if network.number and (not asked or network.number in asked):
@@ -376,5 +378,10 @@ class BacnetConversation:
         self._send_all(key, (Abort(key.invoke, reason, from_server=True),))
 
     def _send(self, station: Station, device_mac: bytes, apdu: bytes, *, expecting_reply: bool = False) -> None:
-        source = Address(self._network().number, device_mac) if device_mac else None
+        network = self._network()
+        source = Address(network.number, device_mac) if device_mac and not network.alone else None
         self.outgoing.append((station.mac, npci(station.beyond, source, expecting_reply) + apdu))
+
+
+def _leads_here(network: VirtualNetwork, number: int) -> bool:
+    return number == GLOBAL_NETWORK or (number == network.number and not network.alone)

@@ -19,12 +19,14 @@ ITSELF = Organisation("broker.itself", (), (), owner=True)
 class VirtualNetwork:
     """What BACnet tools see behind the broker: a network number, and a site's devices by their address on it.
 
-    `asks_devices`: what their I-Am has to say and the inventory leaves out is read from them.
+    `asks_devices`: what their I-Am has to say and the inventory leaves out is read from them. With `alone`, the address
+    of its only device, there is no router in between: the tool speaks with that device as with one on its own network.
     """
 
     number: int
     devices: dict[bytes, Device] = field(default_factory=dict)
     asks_devices: bool = False
+    alone: bytes = b""
 
 
 NO_NETWORK = VirtualNetwork(0)
@@ -50,8 +52,8 @@ class InForce:
         networks = inventory.bacnet_networks
         self._networks = {each.site: VirtualNetwork(each.number, {}, each.ask_devices) for each in networks}
         for device in inventory.devices:
-            if device.site in self._networks and device.bacnet_address:
-                self._networks[device.site].devices[device.bacnet_address] = device
+            if device.bacnet_address:
+                self._add_to_networks(device, device.bacnet_address)
         named = [d for d in inventory.devices if d.sni and d.protocol is Protocol.MODBUS]
         self._names = {device.sni: device.key for device in named}
         self._zones = {device.sni.partition(".")[2] for device in named} - {""}
@@ -77,9 +79,15 @@ class InForce:
         """The device `site/device`."""
         return self._devices.get(key)
 
-    def virtual_network(self, site: str) -> VirtualNetwork:
-        """What BACnet tools see of a site; `NO_NETWORK` if they see nothing of it."""
-        return self._networks.get(site, NO_NETWORK)
+    def virtual_network(self, where: str) -> VirtualNetwork:
+        """What BACnet tools see of a site, or of a device (`site/device`) alone; `NO_NETWORK` if it is nothing."""
+        return self._networks.get(where, NO_NETWORK)
+
+    def _add_to_networks(self, device: Device, mac: bytes) -> None:
+        whole = self._networks.get(device.site, NO_NETWORK)
+        if whole is not NO_NETWORK:
+            whole.devices[mac] = device
+        self._networks[device.key] = VirtualNetwork(whole.number, {mac: device}, whole.asks_devices, mac)
 
     def audit_log(self, site: str) -> Device | None:
         """The device that is told who did what at a site, if there is one."""

@@ -101,11 +101,12 @@ class BacnetStream:
     """Requests of one client side, many under way at a time; each is answered in the client's own ids."""
 
     def __init__(
-        self, floor: BacnetFloor, subject: Subject, site: str, listener: str, peer: str, outside: Outside
+        self, floor: BacnetFloor, subject: Subject, where: str, listener: str, peer: str, outside: Outside
     ) -> None:
+        """`where` is a site, or a device (`site/device`) that is shown alone."""
         self._floor = floor
         self._subject = subject
-        self._site = site
+        self._where = where
         self._listener = listener
         self._peer = peer
         self._outside = outside
@@ -259,10 +260,10 @@ class BacnetStream:
             self._outside.close(reason)
 
     def _network(self) -> VirtualNetwork:
-        return self._floor.in_force().virtual_network(self._site)
+        return self._floor.in_force().virtual_network(self._where)
 
     def _candidates(self) -> list[Device]:
-        """The devices of the site that any grant of the subject names."""
+        """The devices there that any grant of the subject names."""
         return [d for d in self._network().devices.values() if self._floor.has_grants(self._subject, d)]
 
     def _take(self, event: Asked | Told | Malformed) -> None:

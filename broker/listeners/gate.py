@@ -243,7 +243,7 @@ class Gate:
     def bacnet(
         self,
         subject: Subject,
-        site: str,
+        where: str,
         listener: str,
         peer: str,
         *,
@@ -254,9 +254,12 @@ class Gate:
         ended: Callable[[Device, EndReason], None],
         warned: Callable[[Device, float, EndReason], None],
     ) -> BacnetStream:
-        """The stream of one client side of a site's BACnet network; nothing is open before its `start`."""
+        """The stream of one client side of a site's BACnet network, or of a device (`site/device`) alone.
+
+        Nothing is open before its `start`.
+        """
         outside = Outside(write=write, close=close, denied=denied, failed=failed, ended=ended, warned=warned)
-        return BacnetStream(self.bacnet_floor, subject, site, listener, peer, outside)
+        return BacnetStream(self.bacnet_floor, subject, where, listener, peer, outside)
 
     def emergency_of(self, subject: Subject, site: str) -> str:
         """The emergency in which a subject acts at a site, "" for none."""

@@ -94,9 +94,11 @@ class TunnelListener:
         """Open a session with a Modbus device and take the connection over for it; or say why not."""
         return await self._serve(request, partial(ModbusLoad.opened, self._gate, subject, device))
 
-    async def serve_bacnet(self, request: web.BaseRequest, subject: Subject, site: str) -> web.StreamResponse | Refused:
-        """Open the BACnet network of a site and take the connection over for it; or say why not."""
-        return await self._serve(request, partial(BacnetLoad.opened, self._gate, subject, site))
+    async def serve_bacnet(
+        self, request: web.BaseRequest, subject: Subject, where: str
+    ) -> web.StreamResponse | Refused:
+        """Open the BACnet network of a site, or a device of it, and take the connection over; or say why not."""
+        return await self._serve(request, partial(BacnetLoad.opened, self._gate, subject, where))
 
     async def _serve(self, request: web.BaseRequest, opened: OpenLoad) -> web.StreamResponse | Refused:
         if len(self.tunnels) + self._opening >= self._max_tunnels:

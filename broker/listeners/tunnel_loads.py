@@ -88,7 +88,7 @@ class TunnelGate(Protocol):
     def bacnet(
         self,
         subject: Subject,
-        site: str,
+        where: str,
         listener: str,
         peer: str,
         *,
@@ -186,10 +186,11 @@ class ModbusLoad:
 
 
 class BacnetLoad:
-    """The BACnet network of a site, as one subject sees it: datagrams of a client's address and an NPDU, both ways.
+    """The BACnet network of a site, or a device of it alone, as one subject sees it.
 
-    What comes for clients in one turn of the loop goes in one message. As with any datagrams, what comes too fast or is
-    not read is dropped. A tunnel that was opened in an emergency ends with it: that alone may have stood for a token.
+    It carries datagrams of a client's address and an NPDU, both ways. What comes for clients in one turn of the loop
+    goes in one message. As with any datagrams, what comes too fast or is not read is dropped. A tunnel that was opened
+    in an emergency ends with it: that alone may have stood for a token.
     """
 
     __slots__ = (
@@ -211,12 +212,12 @@ class BacnetLoad:
     subprotocol = BACNET_SUBPROTOCOL
     whole_octets = LONGEST_MESSAGE
 
-    def __init__(self, gate: TunnelGate, subject: Subject, site: str, tunnel: Tunnel, peer: str) -> None:
+    def __init__(self, gate: TunnelGate, subject: Subject, where: str, tunnel: Tunnel, peer: str) -> None:
         self._gate = gate
-        self._site = site
+        self._site = where.partition("/")[0]
         self._tunnel = tunnel
         self.subject = subject
-        self._emergency = gate.emergency_of(subject, site)
+        self._emergency = gate.emergency_of(subject, self._site)
         self._over: EndReason | None = None
         self._dropped = 0
         self._told_at = 0.0
@@ -227,7 +228,7 @@ class BacnetLoad:
         self._octets = 0
         self._stream = gate.bacnet(
             subject,
-            site,
+            where,
             LISTENER,
             peer,
             write=self._write,
@@ -239,9 +240,9 @@ class BacnetLoad:
         )
 
     @classmethod
-    async def opened(cls, gate: TunnelGate, subject: Subject, site: str, tunnel: Tunnel, peer: str) -> Self | Refused:
+    async def opened(cls, gate: TunnelGate, subject: Subject, where: str, tunnel: Tunnel, peer: str) -> Self | Refused:
         """With a first session open, or why there is none."""
-        load = cls(gate, subject, site, tunnel, peer)
+        load = cls(gate, subject, where, tunnel, peer)
         started: asyncio.Future[Refused | None] = asyncio.get_running_loop().create_future()
         load._stream.start(lambda refused: None if started.done() else started.set_result(refused))
         try:

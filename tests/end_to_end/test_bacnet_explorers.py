@@ -93,10 +93,10 @@ def plant(start_shared: Start, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 class Door:
-    """`otb connect plant --bacnet` of a persona."""
+    """`otb connect plant --bacnet` of a persona, or of one device."""
 
-    def __init__(self, plant: Development, who: str) -> None:
-        self.link = Connected(["plant", "--bacnet", "--dev", plant.folder, "--as", who])
+    def __init__(self, plant: Development, who: str, where: str) -> None:
+        self.link = Connected([where, "--bacnet", "--dev", plant.folder, "--as", who])
         self.port = self.link.port
 
 
@@ -104,8 +104,8 @@ class Door:
 def doors(plant: Development) -> Iterator[object]:
     with ExitStack() as stack:
 
-        def door(who: str = "vendor-ana") -> Door:
-            opened = Door(plant, who)
+        def door(who: str = "vendor-ana", where: str = "plant") -> Door:
+            opened = Door(plant, who, where)
             stack.callback(stop, opened.link.process, 2)
             return opened
 
@@ -307,6 +307,26 @@ def test_a_client_that_knows_no_bbmd_reads_and_writes_behind_the_router(doors: o
     assert {75, 77, 85} <= set(said["all"])
     assert said["written"] == said["released"] == "done"
     assert "WRITE_ACCESS_DENIED" in said["denied"]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="node is not installed")
+@pytest.mark.skipif(not NODE_BACNET.is_dir(), reason="npm node-bacnet is not in tests/peers")
+def test_a_client_that_knows_no_router_has_one_device_at_a_port_of_its_own(plant: Development, doors: object) -> None:
+    door = doors(where="plant/vav-2002")  # type: ignore[operator]
+    ended = subprocess.run(
+        ["node", str(PEERS / "bacnet_unrouted.mjs"), str(door.port), str(free_port())],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    said = json.loads(ended.stdout)
+    assert (said["device"], said["network"], said["setpoint"]) == (2002, None, 22.25)
+    assert said["objects"] > 1
+    assert said["written"] == said["released"] == "done"
+    assert "WRITE_ACCESS_DENIED" in said["denied"]
+    opened = plant.records("session_opened")[-1]
+    assert opened["device"] == "plant/vav-2002"
 
 
 def test_an_explorer_that_watches_is_told_and_cancels_at_the_device_when_it_stops(

@@ -205,11 +205,14 @@ def _add_connect(commands: Commands) -> None:
         "open a local port for an ordinary Modbus master, or for BACnet explorers",
         description="Every request through the port is decided and recorded. Denials and ends are shown as they come. "
         "Ends with the reason when access is refused for good; else it reconnects. A Modbus device takes one master "
-        "at a time; with --bacnet all BACnet devices of a site that you may see are reached through one UDP port.",
+        "at a time; with --bacnet all BACnet devices of a site that you may see are reached through one UDP port, or "
+        "one device, as if it were at that port.",
     )
-    connect.add_argument("device", metavar="DEVICE", help=f"{_DEVICE}; with --bacnet a SITE")
+    connect.add_argument("device", metavar="DEVICE", help=f"{_DEVICE}; with --bacnet a SITE, or SITE/DEVICE")
     connect.add_argument(
-        "--bacnet", action="store_true", help="be a BACnet/IP port and BBMD for the BACnet devices of a site"
+        "--bacnet",
+        action="store_true",
+        help="be a BACnet/IP port and BBMD for the BACnet devices of a site, or for one",
     )
     connect.add_argument(
         "--listen",

@@ -52,7 +52,8 @@ async def connect(arguments: argparse.Namespace, client: Client, screen: Screen)
 
 def _needs_bacnet(device: str) -> CommandError:
     site = device.partition("/")[0]
-    hint = f"Use `otb connect {site} --bacnet`, or `otb read {device} POINT` and `otb write {device} POINT=VALUE`."
+    ways = f"`otb connect {site} --bacnet`, `otb connect {device} --bacnet`"
+    hint = f"Use {ways}, or `otb read {device} POINT` and `otb write {device} POINT=VALUE`."
     return CommandError("tunnel_needs_modbus", f"{device} is no Modbus device.", hint)
 
 

@@ -1,4 +1,7 @@
-"""`connect SITE --bacnet`: a local BACnet/IP port for ordinary explorers, tunnelled to the BACnet network of a site."""
+"""`connect SITE --bacnet`: a local BACnet/IP port for ordinary explorers, tunnelled to the BACnet network of a site.
+
+`connect SITE/DEVICE --bacnet`: the same to one device, for tools that know nothing of routers.
+"""
 
 import argparse
 import asyncio
@@ -13,7 +16,7 @@ import aiohttp
 from broker.cli.people.bacnet_link import SUBPROTOCOL, BacnetLink
 from broker.cli.people.bbmd import Bbmd, Heard, Place
 from broker.cli.people.client import Client
-from broker.cli.people.devices import site_path, with_site_suggestion
+from broker.cli.people.devices import path_of, site_path, with_site_suggestion, with_suggestion
 from broker.cli.people.exits import CommandError, Document, Exit, ProblemError
 from broker.cli.people.local_address import listen_address, listening_failed
 from broker.cli.people.reconnecting import Reconnecting, open_windows
@@ -42,10 +45,11 @@ _DROPPED = {
 
 async def connect(arguments: argparse.Namespace, client: Client, screen: Screen) -> Exit:
     """Serve explorers until Ctrl-C, or until access is refused for good."""
-    site, path = arguments.device, site_path(arguments.device)
+    where, site = arguments.device, arguments.device.partition("/")[0]
+    path = path_of(where) if "/" in where else site_path(where)
     tell = partial(show_event, screen)
     with _local_port(arguments.listen or DEFAULT_LISTEN, arguments.allow_remote) as port:
-        side = BacnetSide(client, tell, site, f"{path}/bacnet", port)
+        side = BacnetSide(client, tell, where, f"{path}/bacnet", port)
         running = [asyncio.ensure_future(work) for work in (Reconnecting(client, tell).run(side), side.listen())]
         try:
             await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -53,6 +57,8 @@ async def connect(arguments: argparse.Namespace, client: Client, screen: Screen)
                 if work.done():
                     work.result()
         except ProblemError as problem:
+            if problem.code == "device_unknown":
+                raise await with_suggestion(client, problem, where, []) from None
             raise await with_site_suggestion(client, problem, site) from None
         finally:
             for work in running:
@@ -83,17 +89,21 @@ def _local_port(listen: str, allow_remote: bool) -> socket.socket:
 
 
 class BacnetSide:
-    """The explorers in front of the tunnel: heard all the time, whether there is a tunnel or not."""
+    """The explorers in front of the tunnel: heard all the time, whether there is a tunnel or not.
+
+    `where` is what they reach: a site, or a device (`SITE/DEVICE`).
+    """
 
     subprotocol = SUBPROTOCOL
 
-    def __init__(self, client: Client, tell: Tell, site: str, path: str, port: socket.socket) -> None:
+    def __init__(self, client: Client, tell: Tell, where: str, path: str, port: socket.socket) -> None:
         host, number = port.getsockname()
         self.path = path
-        self.names: Document = {"site": site, "listen": f"{host}:{number}"}
+        kind = "device" if "/" in where else "site"
+        self.names: Document = {kind: where, "listen": f"{host}:{number}"}
         self._client = client
         self._tell = tell
-        self._site = site
+        self._where = where
         self._port = port
         self._bbmd = Bbmd((host, number))
         self._link: BacnetLink | None = None
@@ -113,8 +123,8 @@ class BacnetSide:
         raise AssertionError
 
     async def warn(self, link: BacnetLink) -> None:
-        """Warn before a window at the site or the certificate ends."""
-        windows = await open_windows(self._client, f"{self._site}/")
+        """Warn before a window there or the certificate ends."""
+        windows = await open_windows(self._client, self._where if "/" in self._where else f"{self._where}/")
         await warn_before(link, known_ends(self._client.access, windows))
 
     def left(self) -> None:

@@ -23,9 +23,8 @@ def path_of(key: str) -> str:
 
 def site_path(site: str) -> str:
     """The path of a site. Raises CommandError if it is none's name."""
-    if not site or "/" in site:
-        hint = f"Perhaps {site.partition('/')[0]} was meant." if "/" in site else ""
-        raise CommandError("usage", f"{site or 'Nothing'} is not a site.", hint, Exit.USAGE)
+    if not site:
+        raise CommandError("usage", "Nothing is not a site.", status=Exit.USAGE)
     return f"/v1/sites/{quote(site, safe='')}"
 
 

@@ -53,7 +53,9 @@ def _references(taken: Parameters, object_type: str, instance: int) -> list[Item
     while not items or taken.comes(0, "opening"):
         reference = _reference(taken, 0)
         increment = (("cov-increment", taken.real(1)),) if taken.comes(1) else ()
-        facts = (*increment, ("timestamped", str(taken.boolean(2)).lower()))
+        # PyPI's bac-py leaves it out, which cannot mean yes.
+        stamped = taken.boolean(2) if taken.comes(2) else False
+        facts = (*increment, ("timestamped", str(stamped).lower()))
         items.append(Item(object_type, instance, *reference, facts=facts))
     taken.closing(1)
     return items

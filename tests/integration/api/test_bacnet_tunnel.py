@@ -116,6 +116,34 @@ def test_a_site_without_a_bacnet_network_says_what_is_missing(pki, run):
     run(story())
 
 
+def test_a_device_has_a_tunnel_of_its_own_with_or_without_a_network_of_its_site(pki, run):
+    async def story():
+        async with serving(pki) as stage, stage.client() as client:
+            stage.gate.inventory = stage.gate.inventory_without_bacnet
+            async with client.ws_connect("/v1/devices/plant/vav-1/bacnet", protocols=[PROTOCOL]) as socket:
+                (stream,) = stage.gate.bacnet_streams
+                assert stream.site == "plant/vav-1"
+                await socket.send_bytes(DATAGRAM)
+                assert await socket.receive_bytes() == DATAGRAM
+
+    run(story())
+
+
+@pytest.mark.parametrize(
+    ("device", "status", "code"), [("ahu-1", 400, "tunnel_needs_bacnet"), ("vav-9", 404, "device_unknown")]
+)
+def test_a_device_without_bacnet_is_refused_as_a_problem(device, status, code, pki, run):
+    async def story():
+        async with serving(pki) as stage:
+            asked = HANDSHAKE.replace(b"sites/plant", f"devices/plant/{device}".encode())
+            said = await stage.raw(asked + b"\r\n")
+            assert said.startswith(f"HTTP/1.1 {status} ".encode())
+            assert json.loads(said.partition(b"\r\n\r\n")[2])["code"] == code
+            assert stage.gate.bacnet_streams == []
+
+    run(story())
+
+
 def test_who_gets_no_session_gets_no_tunnel_and_the_connection_goes_on(pki, run):
     async def story():
         async with serving(pki) as stage, stage.client() as client:

@@ -26,6 +26,7 @@ from tests.unit.api.gate_double import VAV
 
 MODULES = ROOT / "tests" / "peers" / "node_modules"
 WHO_IS = bytes.fromhex("0120ffff00ff1008")
+ANYWHERE = ("--listen", "127.0.0.1:0")
 I_AM_NPDU = b"\x01\x08" + SOURCE + I_AM
 NODE_CLIENT = """
 const Bacnet = require(process.argv[1]).default || require(process.argv[1]);
@@ -59,6 +60,7 @@ class Site:
         self.token.touch(0o600)
         self.token.write_text("token-ana")
         self.streams = []
+        self.where = []
         self._loop = asyncio.new_event_loop()
         self._ready, self._over = threading.Event(), asyncio.Event()
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(self._serve(),), daemon=True)
@@ -72,7 +74,8 @@ class Site:
             self._ready.set()
             await self._over.wait()
 
-    def _stream(self, *_, **calls):
+    def _stream(self, subject, where, *_, **calls):
+        self.where.append(where)
         self.streams.append(ScriptedSite(calls))
         return self.streams[-1]
 
@@ -105,6 +108,7 @@ def shared_site(tmp_path_factory):
 @pytest.fixture
 def site(shared_site):
     shared_site.streams.clear()
+    shared_site.where.clear()
     shared_site.stage.gate.admission = None
     return shared_site
 
@@ -172,6 +176,16 @@ def test_what_is_for_one_explorer_reaches_no_other(site, link):
         assert other.receive().function == Function.READ_FDT_ACK
 
 
+def test_a_device_is_at_a_port_of_its_own(site, connected):
+    link = connected("plant/vav-1", *site.options)
+    port = link.port
+    assert link.seen[0]["device"] == "plant/vav-1"
+    with Explorer(port) as explorer:
+        explorer.send(encode_bvlc(Function.ORIGINAL_UNICAST, b"\x01\x04" + bytes.fromhex("0245070c0c000000011955")))
+        assert explorer.receive().payload[-7:] == bytes.fromhex("3e4441ac00003f")
+    assert site.where == ["plant/vav-1"]
+
+
 def test_denials_ends_of_single_devices_and_the_end_are_told(site, link):
     port = link.port
     with Explorer(port) as explorer:
@@ -230,8 +244,10 @@ class Refusing(ScriptedSite):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["plnt"], "Did you mean plant?"),
-        (["plant/vav-1"], "Perhaps plant was meant."),
+        (["plnt", *ANYWHERE], "Did you mean plant?"),
+        (["plant/vav-9", *ANYWHERE], "Did you mean plant/vav-1"),
+        (["plant/ahu-1", *ANYWHERE], "no BACnet device"),
+        ([""], "not a site"),
         (["plant", "--listen", "0.0.0.0:0", "--allow-remote"], "one IPv4 address"),
         (["plant", "--listen", "[::1]:0"], "one IPv4 address"),
         (["plant", "--listen", "192.0.2.1:0"], "--allow-remote"),

@@ -285,3 +285,49 @@ def test_an_unknown_network_message_is_rejected_and_recorded() -> None:
 def test_octets_that_are_no_npdu_are_refused() -> None:
     event = conversation().receive(CLIENT, b"\x02\x00\x00", 0.0)
     assert isinstance(event, Malformed)
+
+
+def alone() -> BacnetConversation:
+    return BacnetConversation(lambda: VirtualNetwork(SITE_NETWORK, {VAV_MAC: VAV}, alone=VAV_MAC))
+
+
+def test_a_device_that_is_shown_alone_is_asked_and_answers_without_any_network() -> None:
+    talk = alone()
+    asked = talk.receive(CLIENT, sent(None, request()), 0.0)
+    assert isinstance(asked, Asked)
+    assert (asked.device, asked.bare) == (VAV, b"\x00\x0c" + READ)
+    talk.answer(asked, b"\x30\x0c" + READ, 0.0)
+    ((mac, npdu),) = taken(talk)
+    assert (mac, npdu.source, npdu.destination) == (CLIENT, None, None)
+    assert decode_apdu(npdu.payload) == ComplexAck(7, 12, READ)
+
+
+@pytest.mark.parametrize("to", [None, Address(0xFFFF, b"")])
+def test_what_is_for_all_is_for_the_device_that_is_shown_alone(to: Address | None) -> None:
+    told = alone().receive(CLIENT, sent(to, UnconfirmedRequest(8, b"")), 0.0)
+    assert isinstance(told, Told)
+    assert (told.device, told.to_all) == (VAV, False)
+
+
+def test_a_device_that_is_shown_alone_is_no_router() -> None:
+    talk = alone()
+    who_is_router = encode_npdu(Npdu(b"", message=Message.WHO_IS_ROUTER))
+    assert talk.receive(CLIENT, who_is_router, 0.0) is None
+    assert taken(talk) == []
+    assert talk.receive(CLIENT, sent(TO_VAV, request()), 0.0) is None
+    ((_, npdu),) = taken(talk)
+    assert (npdu.message, npdu.payload) == (Message.REJECT, encode_reject(NotRouted.NO_SUCH_NETWORK, SITE_NETWORK))
+    assert isinstance(talk.receive(CLIENT, sent(Address(0xFFFF, b""), request()), 0.0), Malformed)
+
+
+def test_a_device_that_is_shown_alone_notifies_and_is_acknowledged_without_any_network() -> None:
+    talk = alone()
+    told = talk.receive(CLIENT, sent(None, UnconfirmedRequest(8, b"")), 0.0)
+    assert isinstance(told, Told)
+    assert talk.notify(told.station, VAV, b"\x00\x01" + READ, 0.0)
+    ((_, npdu),) = taken(talk)
+    notification = decode_apdu(npdu.payload)
+    assert npdu.source is None
+    assert isinstance(notification, ConfirmedRequest)
+    talk.receive(CLIENT, sent(None, SimpleAck(notification.invoke, 1)), 1.0)
+    assert talk.wake_at() is None
