@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from broker.model.place import BacnetAddress, Point, Table
 from broker.model.vocabulary import Action, Result
 
+_VIEW, _DISCOVER = Action.VIEW, Action.DISCOVER  # looked up by name once, not for every operation
 LEAST_URGENT = 16  # ASHRAE 135, 19.2: a write without priority acts at 16
 
 
@@ -74,7 +75,7 @@ class Operation:
     @property
     def writes(self) -> bool:
         """Whether it changes anything; only `view` and `discover` do not."""
-        return self.action is not Action.VIEW and self.action is not Action.DISCOVER
+        return self.action is not _VIEW and self.action is not _DISCOVER
 
     def acts_at(self, point: Point) -> int | None:
         """The BACnet priority at which it writes the point; None if it names none and the point has none."""
@@ -108,14 +109,18 @@ class Request:
 
     def __post_init__(self) -> None:
         """Look once at what is asked on every way."""
-        writes = any(operation.writes for operation in self.operations)
+        writes = True in [operation.writes for operation in self.operations]
         back = () if self.before is None else self.before.operations
         object.__setattr__(self, "writes", writes)
         object.__setattr__(self, "conceals", writes and _confidential((*self.operations, *back)))
 
 
 def _confidential(operations: Iterable[Operation]) -> bool:
-    return any(touch.point.confidential is not None for operation in operations for touch in operation.touches)
+    for operation in operations:
+        for touch in operation.touches:
+            if touch.point.confidential is not None:
+                return True
+    return False
 
 
 @dataclass(slots=True)

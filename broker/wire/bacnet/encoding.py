@@ -16,6 +16,18 @@ _TWO_OCTETS = 254
 _FOUR_OCTETS = 255
 _INSTANCE_BITS = 22
 _SHORT = tuple(bytes((octet,)) for octet in range(0x100))
+_HEADERS = {
+    (kind, number, length): _SHORT[number << 4 | bits | length]
+    for kind, bits in (("application", 0), ("context", _CONTEXT))
+    for number in range(_EXTENDED_NUMBER)
+    for length in range(_EXTENDED_LENGTH)
+    if (kind, number) != ("application", BOOLEAN)
+} | {
+    (kind, number, 0): _SHORT[number << 4 | _CONTEXT | bits]
+    for kind, bits in (("opening", _OPENING), ("closing", _CLOSING))
+    for number in range(_EXTENDED_NUMBER)
+}
+"""Initial octets of tags by kind, number and octets of content, where that is all that stands before the content."""
 
 
 def opening(number: int) -> bytes:
@@ -62,7 +74,12 @@ def _tagged(number: int, kind: int, content: bytes) -> bytes:
 
 def encode_tags(tags: Iterable[Tag]) -> bytes:
     """Decoded tags as octets again."""
-    return b"".join([_octets(tag) for tag in tags])
+    parts = []
+    for tag in tags:
+        kind, number, content = tag
+        header = _HEADERS.get((kind, number, len(content)))
+        parts.append(_octets(tag) if header is None else header + content)
+    return b"".join(parts)
 
 
 def _octets(tag: Tag) -> bytes:

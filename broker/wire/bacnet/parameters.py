@@ -1,18 +1,11 @@
 """The parameters of one message, taken one by one as the standard says they come (20.2), and written down again.
 
-What is taken is decoded, and its canonical octets are kept beside, so that what is sent on is made of what was decoded.
+What is taken is decoded, and what came in other than its canonical octets is put back in these, so that what is sent on
+is made of what was decoded.
 """
 
 from broker.errors import FrameError
-from broker.wire.bacnet.encoding import (
-    application,
-    closing,
-    context,
-    encode_tags,
-    opening,
-    signed_octets,
-    unsigned_octets,
-)
+from broker.wire.bacnet.encoding import context, encode_tags, signed_octets, unsigned_octets
 from broker.wire.bacnet.references import LARGEST_INSTANCE
 from broker.wire.bacnet.standard import object_type_word, property_word, word_of
 from broker.wire.bacnet.tags import (
@@ -65,20 +58,19 @@ class Parameters:
     `own` is the instance of the device that is asked; it takes the place of the one that stands for an unknown device.
     """
 
-    __slots__ = ("_own", "_position", "_tags", "_written", "secret_octets")
+    __slots__ = ("_own", "_position", "_tags", "secret_octets")
 
     def __init__(self, octets: bytes, own: int | None = None, most: int = _MOST_TAGS) -> None:
-        self._tags = decode_tags(octets, most)
+        self._tags = [*decode_tags(octets, most)]
         self._own = own
         self._position = 0
-        self._written: list[bytes] = []
         self.secret_octets = b""
 
     def finish(self) -> bytes:
         """The octets of all that was taken. Raises ParameterError if there is more."""
         if self._position != len(self._tags):
             raise ParameterError("too-many-arguments", "tags behind the last parameter")
-        return b"".join(self._written)
+        return encode_tags(self._tags)
 
     @property
     def at_end(self) -> bool:
@@ -101,18 +93,17 @@ class Parameters:
         self._position += 1
         return tag.content
 
-    def _keep(self, kind: str, number: int, content: bytes) -> None:
-        self._written.append(context(number, content) if kind == "context" else application(number, content))
+    def _put_back(self, content: bytes) -> None:
+        """Write what was just taken with this content."""
+        self._tags[self._position - 1] = self._tags[self._position - 1]._replace(content=content)
 
     def opening(self, number: int) -> None:
         """What follows belongs together."""
         self._take("opening", number)
-        self._written.append(opening(number))
 
     def closing(self, number: int) -> None:
         """It ends."""
         self._take("closing", number)
-        self._written.append(closing(number))
 
     def _number(self, kind: str, number: int, most: int) -> int:
         content = self._take(kind, number)
@@ -120,7 +111,8 @@ class Parameters:
         value = content[0] if length == 1 else int.from_bytes(content, "big")
         if not 1 <= length <= 8 or value > most:
             raise out_of_range(f"a number of {length} octets, or beyond {most}")
-        self._keep(kind, number, content if length == 1 else unsigned_octets(value))
+        if length > 1 and content[0] == 0:
+            self._put_back(unsigned_octets(value))
         return value
 
     def unsigned(self, number: int, most: int = LARGEST) -> int:
@@ -141,7 +133,7 @@ class Parameters:
         if len(content) > 4:
             raise out_of_range("a signed number of more than four octets")
         value = int.from_bytes(content, "big", signed=True)
-        self._keep("application", INTEGER, signed_octets(value))
+        self._put_back(signed_octets(value))
         return value
 
     def signed(self, number: int) -> int:
@@ -150,7 +142,7 @@ class Parameters:
         if not 1 <= len(content) <= 4:
             raise out_of_range("a signed number of no octets, or more than four")
         value = int.from_bytes(content, "big", signed=True)
-        self._keep("context", number, signed_octets(value))
+        self._put_back(signed_octets(value))
         return value
 
     def boolean(self, number: int) -> bool:
@@ -158,21 +150,17 @@ class Parameters:
         content = self._take("context", number)
         if content not in (b"\x00", b"\x01"):
             raise out_of_range("a boolean that is neither true nor false")
-        self._keep("context", number, content)
         return content == b"\x01"
 
     def plain_boolean(self) -> bool:
         """A boolean."""
-        content = self._take("application", BOOLEAN)
-        self._keep("application", BOOLEAN, content)
-        return content == b"\x01"
+        return self._take("application", BOOLEAN) == b"\x01"
 
     def real(self, number: int) -> str:
         """A finite number in a context tag, as text."""
         content = self._take("context", number)
         if len(content) != 4:
             raise out_of_range("a real of other than four octets")
-        self._keep("context", number, content)
         return text_of(Tag("application", REAL, content))
 
     def enumerated(self, number: int, enumeration: str) -> str:
@@ -198,8 +186,7 @@ class Parameters:
         identifier = int.from_bytes(content, "big")
         if identifier == _UNKNOWN_DEVICE and self._own is not None:
             identifier = _DEVICE << _INSTANCE_BITS | self._own  # 12.11.1: whichever device is asked
-            content = identifier.to_bytes(4, "big")
-        self._keep(kind, number, content)
+            self._put_back(identifier.to_bytes(4, "big"))
         return object_type_word(identifier >> _INSTANCE_BITS), identifier & LARGEST_INSTANCE
 
     def property(self, number: int) -> str:
@@ -221,7 +208,6 @@ class Parameters:
         text = text_of(Tag("application", TEXT, content))
         if len(text) > most:
             raise out_of_range(f"text of more than {most} characters")
-        self._keep(kind, number, content)
         return text
 
     def secret(self, number: int, most: int) -> None:
@@ -230,13 +216,10 @@ class Parameters:
         if not 2 <= len(content) <= 1 + 4 * most:
             raise out_of_range("a password of a length that cannot be")
         self.secret_octets = context(number, content)
-        self._written.append(self.secret_octets)
 
     def plain_octets(self) -> bytes:
         """Octets."""
-        content = self._take("application", OCTETS)
-        self._keep("application", OCTETS, content)
-        return content
+        return self._take("application", OCTETS)
 
     def date(self) -> bytes:
         """A date: year, month, day, day of the week."""
@@ -256,7 +239,6 @@ class Parameters:
             least <= octet <= most or octet == _ANY for octet, (least, most) in zip(content, limits, strict=True)
         ):
             raise out_of_range("a date or time that cannot be")
-        self._keep(kind, number, content)
         return content
 
     def bits(self, number: int, count: int | None = None) -> str:
@@ -274,7 +256,6 @@ class Parameters:
         bits = text_of(Tag("application", BITS, content))
         if count is not None and len(bits) != count:
             raise out_of_range(f"{len(bits)} bits instead of {count}")
-        self._keep(kind, number, content)
         return bits
 
     def values(self, number: int) -> tuple[Tag, ...]:
@@ -290,9 +271,7 @@ class Parameters:
                 depth -= 1
             position += 1
         self._position = position
-        values = tags[start : position - 1]
-        self._written += (opening(number), encode_tags(values), closing(number))
-        return values
+        return tuple(tags[start : position - 1])
 
 
 def _worded(enumeration: str, number: int) -> str:

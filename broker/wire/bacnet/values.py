@@ -40,7 +40,7 @@ _NUMBER = re.compile(r"-?[0-9]{1,320}(\.[0-9]{1,1100})?([eE][+-]?[0-9]{1,3})?", 
 _UTF8 = 0
 _CHARACTER_SETS = {_UTF8: "utf-8", 3: "utf-32-be", 4: "utf-16-be", 5: "iso8859-1"}  # 20.2.9
 _ANY = 255
-_DIGITS_KEPT = 6
+_DIGITS_KEPT, _DIGITS_ENOUGH = 6, 9
 _LEAST_NORMAL = 2.0**-126
 _BINARY_WORDS = {"true": "active", "false": "inactive", "1": "active", "0": "inactive"}
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -63,8 +63,11 @@ def real_text(octets: bytes) -> str:
     _require_finite(number)
     # A decimal of up to 6 digits survives the way through a normal real, so 6 digits show it as it was.
     fewest = 1 if abs(number) < _LEAST_NORMAL else _DIGITS_KEPT
-    texts = (f"{number:.{digits}g}" for digits in range(fewest, 10))
-    text = next(text for text in texts if _packs_to(text, octets))
+    text = ""
+    for digits in range(fewest, _DIGITS_ENOUGH + 1):
+        text = f"{number:.{digits}g}"
+        if _packs_to(text, octets):
+            break
     return _plain(Decimal(text)) if "e" in text or text == "-0" else text
 
 
@@ -166,8 +169,9 @@ def text_of_value(object_type: str, property: str, index: int | None, tags: Sequ
     datatype = datatype_of(object_type, property, index)
     if property == "priority-array" and index is None:
         datatype = datatype_of(object_type, property, 1)
-    texts = [_worded(datatype, tag) for tag in tags]
-    return texts[0] if len(texts) == 1 else json.dumps(texts, separators=(",", ":"), ensure_ascii=False)
+    if len(tags) == 1:
+        return _worded(datatype, tags[0])
+    return json.dumps([_worded(datatype, tag) for tag in tags], separators=(",", ":"), ensure_ascii=False)
 
 
 def _worded(datatype: Datatype | None, tag: Tag) -> str:
