@@ -5,16 +5,14 @@ Wildcards (ALL, REQUIRED, OPTIONAL) become the standard's properties of the obje
 device that is not known becomes the device's own, so that what is decided is what is sent.
 """
 
-from base64 import urlsafe_b64encode
 from collections.abc import Sequence
-from hashlib import sha256
 
 from broker.errors import FrameError
 from broker.model.operation import BacnetProperty, Operation, Request
 from broker.model.place import Device
 from broker.model.vocabulary import Reason
 from broker.wire.bacnet.encoding import encode_tags
-from broker.wire.bacnet.items import Decoded, Item
+from broker.wire.bacnet.items import Decoded, Item, ItemKey, digest_of
 from broker.wire.bacnet.parameters import ParameterError
 from broker.wire.bacnet.places import Places, places_of
 from broker.wire.bacnet.property_requests import (
@@ -35,10 +33,12 @@ _MOST_REMEMBERED_OPERATIONS = 20
 """What is larger costs more to keep than it saves: a client may send any number of different ones."""
 _MOST_LOOKS = 1024
 _MULTIPLE = ("read-property-multiple", "write-property-multiple")
+_BY_PROPERTY = ("read-property", "write-property", *_MULTIPLE)
 _HAVE_BEFORE = ("write-property", "write-property-multiple", "add-list-element", "remove-list-element")
 _ONE_BY_ONE = ("read-property-multiple", "no")
 _NEED_PASSWORD = ("device-communication-control", "reinitialize-device")
 _PASSWORD = ("password", "present")
+_WRITE = bytes((CONFIRMED, 15))  # clause 21
 _BARE = (bytes((CONFIRMED,)), bytes((UNCONFIRMED,)))
 _WITH_SECRETS = tuple(bytes((service,)) for service in (17, 20, 24, 25))  # clause 21; 16.1, 16.4, clause 24
 _SUBSCRIBE_MULTIPLE, _PRIORITY_ARRAY = "subscribe-cov-property-multiple", "priority-array"
@@ -50,10 +50,11 @@ LIFETIME_OUT_OF_RANGE, NO_TIMESTAMPS = "lifetime_out_of_range", "no_timestamps"
 class Interpreter:
     """`interpret` for one device, remembering what the same octets meant; the oldest of `capacity` are forgotten."""
 
-    __slots__ = ("_capacity", "_device", "_known")
+    __slots__ = ("_capacity", "_device", "_known", "_places")
 
     def __init__(self, device: Device, capacity: int = 1024) -> None:
         self._device = device
+        self._places = places_of(device)
         self._capacity = capacity
         self._known: dict[bytes, Request] = {}
 
@@ -63,8 +64,8 @@ class Interpreter:
         return self._learn(bare) if request is None else request
 
     def _learn(self, bare: bytes) -> Request:
-        decoded = decode(self._device, bare)
-        request = _request(self._device, bare[:2], decoded)
+        decoded = _decoded(self._device, self._places, bare)
+        request = _request(self._device, self._places, bare[:2], decoded)
         if decoded.secret or len(bare) > _MOST_REMEMBERED_OCTETS:
             return request
         if len(request.operations) > _MOST_REMEMBERED_OPERATIONS:
@@ -81,7 +82,8 @@ def interpret(device: Device, bare: bytes) -> Request:
     Raises FrameError `unrecognized_service`, `service_not_allowed`, `malformed`, `invalid_datatype`, `illegal_value`,
     `priority_not_allowed` or `password_missing`.
     """
-    return _request(device, bare[:2], decode(device, bare))
+    places = places_of(device)
+    return _request(device, places, bare[:2], _decoded(device, places, bare))
 
 
 def may_hold_password(octets: bytes) -> bool:
@@ -95,6 +97,17 @@ def decode(device: Device, bare: bytes) -> Decoded:
         raise FrameError("malformed", "not a request")
     own = getattr(device.way, "instance", None)
     return (decode_confirmed if bare[0] == CONFIRMED else decode_unconfirmed)(bare[1], bare[2:], own)
+
+
+def _decoded(device: Device, places: Places, bare: bytes) -> Decoded:
+    """As `decode` says, from what is known of such writes where it is."""
+    if bare[:2] != _WRITE:
+        return decode(device, bare)
+    decoded = places.writes.recognised(bare)
+    if decoded is None:
+        decoded = decode(device, bare)
+        places.writes.learn(bare, decoded)
+    return decoded
 
 
 def expanded(items: Sequence[Item]) -> tuple[tuple[Item, bool], ...]:
@@ -115,26 +128,21 @@ def expanded(items: Sequence[Item]) -> tuple[tuple[Item, bool], ...]:
     return tuple(found)
 
 
-def _request(device: Device, head: bytes, decoded: Decoded) -> Request:
-    if decoded.service in _NEED_PASSWORD and _PASSWORD not in decoded.facts:
-        raise FrameError(PASSWORD_MISSING, f"{decoded.service} without a password")
-    places = places_of(device)
-    items, octets = decoded.items, decoded.octets
-    if decoded.service == _MULTIPLE[0] and any(item.property in WILDCARDS for item in items):
+def _request(device: Device, places: Places, head: bytes, decoded: Decoded) -> Request:
+    service, items, octets, _, secret = decoded
+    if service == _MULTIPLE[0] and any(item.property in WILDCARDS for item in items):
         items = tuple(item for item, _ in expanded(items))
         octets = encode_read_property_multiple([reference_to(item) for item in items])
-    if decoded.service in _MULTIPLE:
-        operations = tuple(_of_property(places, decoded.service, item) for item in items)
-    elif decoded.service == _SUBSCRIBE_MULTIPLE and items:
+    if service in _BY_PROPERTY:
+        operations = tuple([_of_property(places, service, item) for item in items])
+    elif service == _SUBSCRIBE_MULTIPLE and items:
         operations = _subscriptions(places, decoded)
-    elif decoded.service in ("read-property", "write-property"):
-        operations = (_of_property(places, decoded.service, items[0]),)
     else:
-        _check_whole(items)
+        _check_whole(decoded)
         operations = (places.whole(decoded, _at(device, items)),)
-    shown = head + octets.removesuffix(decoded.secret)
-    before = _before(device, places, items) if decoded.service in _HAVE_BEFORE else None
-    return Request(operations, head + octets, _digest(shown), before=before)
+    before = _before(device, places, items) if service in _HAVE_BEFORE else None
+    payload = head + octets
+    return Request(operations, payload, digest_of(payload.removesuffix(secret)), before=before)
 
 
 def _subscriptions(places: Places, decoded: Decoded) -> tuple[Operation, ...]:
@@ -152,9 +160,13 @@ def _subscriptions(places: Places, decoded: Decoded) -> tuple[Operation, ...]:
     )
 
 
-def _check_whole(items: Sequence[Item]) -> None:
-    """Refuse what as one operation would hide some of what it is about: which priorities lists or new objects set."""
-    if any(item.property == _PRIORITY_ARRAY and item.value is not None for item in items):
+def _check_whole(decoded: Decoded) -> None:
+    """Refuse what is asked without its password, and what as one operation would hide some of what it is about: which
+    priorities lists or new objects set.
+    """
+    if decoded.service in _NEED_PASSWORD and _PASSWORD not in decoded.facts:
+        raise FrameError(PASSWORD_MISSING, f"{decoded.service} without a password")
+    if any(item.property == _PRIORITY_ARRAY and item.value is not None for item in decoded.items):
         raise FrameError(Reason.PRIORITY_NOT_ALLOWED, "priority 6 is the device's own")  # 19.2.3
 
 
@@ -175,22 +187,23 @@ def _at(device: Device, items: Sequence[Item]) -> BacnetProperty:
 
 def _before(device: Device, places: Places, items: Sequence[Item]) -> Request | None:
     """The read of what is written; None where a device cannot be asked for several at once."""
-    asked = tuple(dict.fromkeys(Item(*item[:4]) for item in items))
+    asked = (items[0][:4],) if len(items) == 1 else tuple(dict.fromkeys([item[:4] for item in items]))
     if len(asked) > 1 and _ONE_BY_ONE in device.labels:
         return None
     known = places.looks.get(asked)
     return _look(places, asked) if known is None else known
 
 
-def _look(places: Places, asked: tuple[Item, ...]) -> Request:
+def _look(places: Places, asked: tuple[ItemKey, ...]) -> Request:
     """The read of these properties, kept because the same ones are written again and again."""
-    references = [reference_to(item) for item in asked]
+    items = [Item(*key) for key in asked]
+    references = [reference_to(item) for item in items]
     if len(asked) == 1:
         choice, service, octets = READ, "read-property", encode_read_property(references[0])
     else:
         choice, service, octets = READ_MULTIPLE, _MULTIPLE[0], encode_read_property_multiple(references)
     payload = bytes((CONFIRMED, choice)) + octets
-    request = Request(tuple(places.read(service, item) for item in asked), payload, _digest(payload))
+    request = Request(tuple([places.read(service, item) for item in items]), payload, digest_of(payload))
     if len(places.looks) >= _MOST_LOOKS:
         del places.looks[next(iter(places.looks))]
     places.looks[asked] = request
@@ -222,8 +235,4 @@ def narrowed(request: Request, places: Sequence[int]) -> Request:
         raise FrameError("illegal_value", "a request that cannot be divided")
     payload = head + octets
     operations = tuple(request.operations[place] for place in places)
-    return Request(operations, payload, _digest(payload), before=request.before)
-
-
-def _digest(octets: bytes) -> str:
-    return urlsafe_b64encode(sha256(octets).digest()).rstrip(b"=").decode()
+    return Request(operations, payload, digest_of(payload), before=request.before)

@@ -7,6 +7,8 @@ from typing import NamedTuple
 from broker.wire.bacnet.tags import Tag
 
 Fact = tuple[str, str]
+ItemKey = tuple[str, int | None, str | None, int | None]
+"""What an item is about: object type, instance, property, index."""
 
 
 class Item(NamedTuple):

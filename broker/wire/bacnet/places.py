@@ -11,8 +11,9 @@ from broker.model.vocabulary import Action
 from broker.settings.bacnet_words import COMMANDABLE
 from broker.wire.bacnet.action_classes import action_of, maybe_commandable
 from broker.wire.bacnet.encoding import encode_tags
-from broker.wire.bacnet.items import Decoded, Item
+from broker.wire.bacnet.items import Decoded, Item, ItemKey
 from broker.wire.bacnet.parameters import ParameterError
+from broker.wire.bacnet.repeated_writes import RepeatedWrites
 from broker.wire.bacnet.standard import datatype_of
 from broker.wire.bacnet.tags import NULL, Tag
 from broker.wire.bacnet.values import RELEASE, text_of, text_of_value
@@ -48,12 +49,15 @@ class _Form(NamedTuple):
 
 
 class Places:
-    """The points of one device by object and by property; `looks` are reads that were made of it before."""
+    """The points of one device by object and by property; `looks` are reads that were made of it before, `writes` what
+    is known of the writes that it was asked for.
+    """
 
-    __slots__ = ("_confidential", "_forms", "_of_object", "_of_property", "_reads", "looks")
+    __slots__ = ("_confidential", "_forms", "_of_object", "_of_property", "_reads", "looks", "writes")
 
     def __init__(self, points: Iterable[Point]) -> None:
-        self.looks: dict[tuple[Item, ...], Request] = {}
+        self.writes = RepeatedWrites()
+        self.looks: dict[tuple[ItemKey, ...], Request] = {}
         self._forms: dict[_FormKey, _Form] = {}
         self._reads: dict[tuple[object, ...], Operation] = {}
         self._of_object: defaultdict[ObjectKey, list[Point]] = defaultdict(list)
@@ -105,10 +109,8 @@ class Places:
         """
         key = (service, *item[:4], item.priority)
         form = self._forms.get(key) or self._form(key, item)
-        touches = form.parts
-        for point in form.points:
-            touches = (*touches, _touch(point, item))
-        described = form.described and all(touch.whole for touch in touches)
+        touches = (*form.parts, *[_touch(point, item) for point in form.points])
+        described = form.described and False not in [touch.whole for touch in touches]
         raw = () if described else raw_values(item.value or ())
         action = form.action if described else form.other_action
         return Operation(_BACNET, action, service, form.at, touches, raw, described, priority=form.priority)
@@ -190,8 +192,9 @@ def _touch(point: Point, item: Item) -> Touch:
     """The touch of a write to exactly this point; whole if its value can be said in words."""
     value = item.value or ()
     _require_datatype(point, item, value)
-    if any(tag.kind != "application" for tag in value):
-        return Touch(point, whole=False)
+    for tag in value:
+        if tag.kind != "application":
+            return Touch(point, whole=False)
     try:
         text = text_of_value(item.object_type, item.property or "", item.index, value)
     except FrameError:
@@ -208,8 +211,10 @@ def _require_datatype(point: Point, item: Item, value: Sequence[Tag]) -> None:
     if not datatype.many and len(value) != 1:
         raise FrameError("invalid_datatype", f"{point.id}: not one value")
     for tag in value:
-        null = tag.number == NULL and not datatype.many and (datatype.optional or _released(point, item))
-        if tag.kind != "application" or not (tag.number == datatype.tag or null):
+        if tag.kind == "application" and tag.number == datatype.tag:
+            continue
+        null = tag[:2] == ("application", NULL) and not datatype.many
+        if not null or not (datatype.optional or _released(point, item)):
             raise FrameError("invalid_datatype", f"{point.id}: not a value of type {datatype.name}")
 
 

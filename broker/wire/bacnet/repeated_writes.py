@@ -1,0 +1,72 @@
+"""Writes that differ from an earlier one in the content of their value alone: of these only the value is looked at.
+
+    00 0f  0c 00 80 00 01  19 55  3e  44    41 20 00 00    3f  49 0a
+    before: where, and the tag's header       content      behind: the priority
+
+Tags are read from the left, each as long as its header says (20.2.1), and WriteProperty says the same of a primitive
+value whatever it is (15.9). So what begins and ends as a write that was decoded whole means the same, with another
+value; and of one that was canonical the octets are canonical as well, for a primitive value is sent on as it came.
+"""
+
+from typing import NamedTuple
+
+from broker.wire.bacnet.encoding import closing, context_unsigned
+from broker.wire.bacnet.items import Decoded, Item, ItemKey
+from broker.wire.bacnet.tags import Tag
+
+_MOST_KNOWN = 1024
+_SERVICE = "write-property"
+_OPENING = 0x3E  # 15.9.1.1.4: what encloses the value
+_LEAST_BEFORE = 9  # PDU type, service choice, object identifier, property
+_LENGTH = 0x07
+
+
+class _Known(NamedTuple):
+    """A write but for the content of its value: the place, the number of the value's tag, the priority."""
+
+    at: ItemKey
+    tag: int
+    priority: int | None
+
+
+class RepeatedWrites:
+    """The writes that one device was asked for; of more than so many different ones the oldest are forgotten."""
+
+    __slots__ = ("_known",)
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes], _Known] = {}
+
+    def recognised(self, bare: bytes) -> Decoded | None:
+        """What a bare request says if but for its value it is one that was decoded before."""
+        before, content, behind = _parted(bare)
+        known = self._known.get((before, behind))
+        if known is None:
+            return None
+        value = (Tag("application", known.tag, content),)
+        return Decoded(_SERVICE, (Item(*known.at, value, known.priority),), bare[2:])
+
+    def learn(self, bare: bytes, decoded: Decoded) -> None:
+        """Keep what a bare request says, if it is a canonical write of a value that is where it was looked for."""
+        if decoded.service != _SERVICE or decoded.octets != bare[2:]:
+            return
+        before, content, behind = _parted(bare)
+        item = decoded.items[0]
+        tags = item.value or ()
+        number = tags[0].number if len(tags) == 1 else None
+        if number is None or tags[0] != ("application", number, content) or behind != _behind(item.priority):
+            return
+        if len(self._known) >= _MOST_KNOWN:
+            del self._known[next(iter(self._known))]
+        self._known[before, behind] = _Known(item[:4], number, item.priority)
+
+
+def _parted(bare: bytes) -> tuple[bytes, bytes, bytes]:
+    """Where the content of a short value is likely to be: what is before it, the content, what is behind it."""
+    start = bare.find(_OPENING, _LEAST_BEFORE) + 2
+    end = start + (bare[start - 1] & _LENGTH if start <= len(bare) else 0)
+    return bare[:start], bare[start:end], bare[end:]
+
+
+def _behind(priority: int | None) -> bytes:
+    return closing(3) if priority is None else closing(3) + context_unsigned(4, priority)
