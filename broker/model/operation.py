@@ -2,10 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from operator import attrgetter
 
 from broker.model.place import BacnetAddress, Point, Table
 from broker.model.vocabulary import Action, Result
 
+_WRITES = attrgetter("writes")
 _VIEW, _DISCOVER = Action.VIEW, Action.DISCOVER  # looked up by name once, not for every operation
 LEAST_URGENT = 16  # ASHRAE 135, 19.2: a write without priority acts at 16
 
@@ -109,7 +111,7 @@ class Request:
 
     def __post_init__(self) -> None:
         """Look once at what is asked on every way."""
-        writes = True in [operation.writes for operation in self.operations]
+        writes = any(map(_WRITES, self.operations))
         back = () if self.before is None else self.before.operations
         object.__setattr__(self, "writes", writes)
         object.__setattr__(self, "conceals", writes and _confidential((*self.operations, *back)))

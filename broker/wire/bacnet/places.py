@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple
 
 from broker.errors import FrameError
@@ -27,6 +28,7 @@ _PRESENT_VALUE, _PRIORITY_ARRAY = "present-value", "priority-array"
 _SUBSCRIPTIONS = frozenset(("subscribe-cov", "subscribe-cov-property", "subscribe-cov-property-multiple"))
 _TOUCHING = frozenset(("add-list-element", "remove-list-element", "create-object", "delete-object"))
 _MOST_DEVICES = 4096
+_WHOLE = attrgetter("whole")
 
 ObjectKey = tuple[str, int | None]
 PropertyKey = tuple[str, int | None, str | None]
@@ -89,15 +91,13 @@ class Places:
 
         What else an object says of itself (its name, units, status) belongs to the point that its present value is.
         """
+        exactly = self._of_property.get(item[:3])
         touches = [
             Touch(point, whole=item.index in (None, index))
-            for index, point in self._of_property.get(item[:3], ())
+            for index, point in exactly or ()
             if item.index is None or index in (None, item.index)
         ]
-        if item.property == _PRIORITY_ARRAY:
-            commanded = self._of_property.get((item.object_type, item.instance, _PRESENT_VALUE), ())
-            touches += [Touch(point, whole=False) for _, point in commanded]
-        elif item[:3] not in self._of_property:
+        if exactly is None or item.property == _PRIORITY_ARRAY:
             held = self._of_property.get((item.object_type, item.instance, _PRESENT_VALUE), ())
             touches += [Touch(point, whole=False) for _, point in held]
         return tuple(touches)
@@ -107,10 +107,13 @@ class Places:
 
         Raises FrameError `invalid_datatype` or `illegal_value` for what a described point cannot be.
         """
-        key = (service, *item[:4], item.priority)
+        object_type, instance, name, index, _, priority, _ = item
+        key = (service, object_type, instance, name, index, priority)
         form = self._forms.get(key) or self._form(key, item)
-        touches = (*form.parts, *[_touch(point, item) for point in form.points])
-        described = form.described and False not in [touch.whole for touch in touches]
+        touches = form.parts
+        for point in form.points:
+            touches += (_touch(point, item),)
+        described = form.described and all(map(_WHOLE, touches))
         raw = () if described else raw_values(item.value or ())
         action = form.action if described else form.other_action
         return Operation(_BACNET, action, service, form.at, touches, raw, described, priority=form.priority)
