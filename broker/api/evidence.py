@@ -7,9 +7,9 @@ from dataclasses import replace
 from typing import Any
 
 from broker.api.call import Call
+from broker.api.evidence_ports import Filters, LedgerView, Record
 from broker.api.models import SearchQuery
 from broker.api.moments import moment_of
-from broker.api.ports import Filters, LedgerView, Record
 from broker.api.problems import Problem, reasons_document
 from broker.model.vocabulary import RecordKind
 from broker.model.words import what_to_do

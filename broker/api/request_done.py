@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from broker.api.call import Call
-from broker.api.ports import Filters, LedgerView, Numbered, Record
+from broker.api.evidence_ports import Filters, LedgerView, Numbered, Record
 from broker.api.problems import Problem
 from broker.api.requests import READ, permitted
 from broker.model.access_request import AccessRequest

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from broker.adapters.ledger_files import FileLedger
-from broker.api.ports import Filters, Numbered, Page
+from broker.api.evidence_ports import Filters, Numbered, Page
 from broker.errors import IntegrityError
 
 LOOKED_AT = 20_000

@@ -2,7 +2,7 @@
 
 import pytest
 
-from broker.api.ports import Page
+from broker.api.evidence_ports import Page
 from broker.api.request_models import DoneEntries
 from broker.model.access_request import AccessRequest, RequestState, Standing
 from tests.integration.api.stage import serving

@@ -8,7 +8,7 @@ from time import time
 import pytest
 
 from broker.adapters.ledger_files import FileLedger
-from broker.api.ports import Filters
+from broker.api.evidence_ports import Filters
 from broker.ledger import records
 from broker.model.vocabulary import RecordKind
 from broker.wiring import ledger_view

@@ -6,7 +6,7 @@ from dataclasses import replace
 from decimal import Decimal
 from types import SimpleNamespace
 
-from broker.api.ports import Page
+from broker.api.evidence_ports import Page
 from broker.engine.events import Answered, Refused
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, StateUnavailableError
