@@ -64,8 +64,8 @@ def lose_power_again_and_again(broker: Broker, strace: str, rounds: int, seed: i
 
 
 @pytest.mark.timeout(180)
-def test_after_5_losses_of_power_no_acknowledged_or_relayed_write_is_missing(broker: Broker, strace: str) -> None:
-    lose_power_again_and_again(broker, strace, 5, random.SystemRandom().randrange(1 << 32))
+def test_after_3_losses_of_power_no_acknowledged_or_relayed_write_is_missing(broker: Broker, strace: str) -> None:
+    lose_power_again_and_again(broker, strace, 3, random.SystemRandom().randrange(1 << 32))
 
 
 @pytest.mark.soak
