@@ -172,7 +172,7 @@ class SegmentReceiver:
             return self._fail(segment, AbortReason.INVALID_APDU_IN_THIS_STATE)
         ahead = (segment.sequence - len(self._pieces)) % _SEQUENCES
         if self.whole is not None:
-            return self._acknowledge(start)
+            return self._acknowledge_again(segment)
         if ahead:
             return self._out_of_order(start, ahead, now)
         return self._take(segment, now)
@@ -229,6 +229,16 @@ class SegmentReceiver:
         sequence = (len(self._pieces) - 1) % _SEQUENCES
         from_server = isinstance(segment, ConfirmedRequest)
         return (SegmentAck(segment.invoke, sequence, self._window, negative, from_server),)
+
+    def _acknowledge_again(self, segment: Message) -> tuple[SegmentAck, ...]:
+        """5.4.5.3 has the last one acknowledged, whichever is repeated. To a client that begins anew because the answer
+        takes its time that would be of no use (PyPI's bacpypes breaks on it): it is followed window by window.
+        """
+        last = segment.sequence == (len(self._pieces) - 1) % _SEQUENCES
+        if not last and segment.sequence % self._window:
+            return ()
+        from_server = isinstance(segment, ConfirmedRequest)
+        return (SegmentAck(segment.invoke, segment.sequence, self._window, False, from_server),)
 
     def wake(self, now: float) -> None:
         """Give up if the peer was silent for too long: nothing is sent, the peer's own timer tells it (5.4.5.2)."""

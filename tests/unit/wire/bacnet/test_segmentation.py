@@ -316,12 +316,25 @@ def test_a_duplicate_is_let_go_and_one_of_the_newest_acknowledged_again() -> Non
 
 
 def test_a_whole_message_is_acknowledged_again_and_never_changed() -> None:
-    receiver = SegmentReceiver(LIMITS)
+    receiver = SegmentReceiver(LIMITS._replace(window=2))
     for segment in pieces():
         receiver.received(segment, 0.0)
-    for segment in (*pieces(), pieces()[0]._replace(parameters=b"else", sequence=5, more=False)):
-        assert receiver.received(segment, 50.0) == (ack_of(4),)
+    again = (*pieces(), pieces()[0]._replace(parameters=b"else", sequence=5, more=False))
+    answers = [receiver.received(segment, 50.0) for segment in again]
+    assert answers == [(ack_of(0, 2),), (), (ack_of(2, 2),), (), (ack_of(4, 2),), ()]
     assert receiver.whole == REQUEST
+
+
+@given(long_messages(), sizes, windows, windows)
+def test_a_client_that_begins_anew_while_its_answer_takes_time_gets_to_the_end_again(
+    message, size: int, offered: int, accepted: int
+) -> None:
+    receiver = SegmentReceiver(LIMITS._replace(window=accepted))
+    for _ in range(2):
+        sender = SegmentSender(message, size, None, LIMITS._replace(proposed_window=offered))
+        Network(sender, receiver, lambda apdu: (0.01,)).run()
+        assert sender.done
+        assert receiver.whole == message
 
 
 def test_more_octets_or_segments_than_allowed_abort() -> None:
