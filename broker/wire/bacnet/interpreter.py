@@ -23,22 +23,22 @@ from broker.wire.bacnet.property_requests import (
 )
 from broker.wire.bacnet.property_services import MOST_READ
 from broker.wire.bacnet.references import Reference
+from broker.wire.bacnet.repeated_writes import RepeatedWrites
 from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
 from broker.wire.bacnet.standard import PROPERTY_LIST, REQUIRED, WILDCARDS, number_of, properties_meant
+from broker.wire.recent import Recent
 
 CONFIRMED, UNCONFIRMED = 0x00, 0x10  # 20.1.2, 20.1.3: first octet of a bare request
 READ, READ_MULTIPLE, WRITE_MULTIPLE = 12, 14, 16  # clause 21, BACnetConfirmedServiceChoice
 _MOST_REMEMBERED_OCTETS = 1497
 _MOST_REMEMBERED_OPERATIONS = 20
 """What is larger costs more to keep than it saves: a client may send any number of different ones."""
-_MOST_LOOKS = 1024
 _MULTIPLE = ("read-property-multiple", "write-property-multiple")
 _BY_PROPERTY = ("read-property", "write-property", *_MULTIPLE)
 _HAVE_BEFORE = ("write-property", "write-property-multiple", "add-list-element", "remove-list-element")
 _ONE_BY_ONE = ("read-property-multiple", "no")
 _NEED_PASSWORD = ("device-communication-control", "reinitialize-device")
 _PASSWORD = ("password", "present")
-_WRITE = bytes((CONFIRMED, 15))  # clause 21
 _BARE = (bytes((CONFIRMED,)), bytes((UNCONFIRMED,)))
 _WITH_SECRETS = tuple(bytes((service,)) for service in (17, 20, 24, 25))  # clause 21; 16.1, 16.4, clause 24
 _SUBSCRIBE_MULTIPLE, _PRIORITY_ARRAY = "subscribe-cov-property-multiple", "priority-array"
@@ -48,31 +48,34 @@ LIFETIME_OUT_OF_RANGE, NO_TIMESTAMPS = "lifetime_out_of_range", "no_timestamps"
 
 
 class Interpreter:
-    """`interpret` for one device, remembering what the same octets meant; the oldest of `capacity` are forgotten."""
+    """`interpret` for one device, remembering what the same octets meant; the oldest of `capacity` are forgotten.
 
-    __slots__ = ("_capacity", "_device", "_known", "_places")
+    Of writes is remembered what they are but for their value: it is often another one.
+    """
+
+    __slots__ = ("_device", "_known", "_writes")
 
     def __init__(self, device: Device, capacity: int = 1024) -> None:
         self._device = device
-        self._places = places_of(device)
-        self._capacity = capacity
-        self._known: dict[bytes, Request] = {}
+        self._known: Recent[bytes, Request] = Recent(capacity)
+        self._writes = RepeatedWrites(places_of(device))
 
     def interpret(self, bare: bytes) -> Request:
-        """What a bare request asks; the identical request for identical octets. Raises FrameError, not remembered."""
+        """What a bare request asks; an equal request for equal octets. Raises FrameError, not remembered."""
         request = self._known.get(bare)
+        if request is None:
+            request = self._writes.recognised(bare)
         return self._learn(bare) if request is None else request
 
     def _learn(self, bare: bytes) -> Request:
-        decoded = _decoded(self._device, self._places, bare)
-        request = _request(self._device, self._places, bare[:2], decoded)
+        decoded = decode(self._device, bare)
+        request = _request(self._device, bare[:2], decoded)
+        self._writes.learn(bare, decoded, request)
         if decoded.secret or len(bare) > _MOST_REMEMBERED_OCTETS:
             return request
         if len(request.operations) > _MOST_REMEMBERED_OPERATIONS:
             return request
-        if len(self._known) >= self._capacity:
-            del self._known[next(iter(self._known))]
-        self._known[bare] = request
+        self._known.keep(bare, request)
         return request
 
 
@@ -82,8 +85,7 @@ def interpret(device: Device, bare: bytes) -> Request:
     Raises FrameError `unrecognized_service`, `service_not_allowed`, `malformed`, `invalid_datatype`, `illegal_value`,
     `priority_not_allowed` or `password_missing`.
     """
-    places = places_of(device)
-    return _request(device, places, bare[:2], _decoded(device, places, bare))
+    return _request(device, bare[:2], decode(device, bare))
 
 
 def may_hold_password(octets: bytes) -> bool:
@@ -97,17 +99,6 @@ def decode(device: Device, bare: bytes) -> Decoded:
         raise FrameError("malformed", "not a request")
     own = getattr(device.way, "instance", None)
     return (decode_confirmed if bare[0] == CONFIRMED else decode_unconfirmed)(bare[1], bare[2:], own)
-
-
-def _decoded(device: Device, places: Places, bare: bytes) -> Decoded:
-    """As `decode` says, from what is known of such writes where it is."""
-    if bare[:2] != _WRITE:
-        return decode(device, bare)
-    decoded = places.writes.recognised(bare)
-    if decoded is None:
-        decoded = decode(device, bare)
-        places.writes.learn(bare, decoded)
-    return decoded
 
 
 def expanded(items: Sequence[Item]) -> tuple[tuple[Item, bool], ...]:
@@ -128,7 +119,8 @@ def expanded(items: Sequence[Item]) -> tuple[tuple[Item, bool], ...]:
     return tuple(found)
 
 
-def _request(device: Device, places: Places, head: bytes, decoded: Decoded) -> Request:
+def _request(device: Device, head: bytes, decoded: Decoded) -> Request:
+    places = places_of(device)
     service, items, octets, _, secret = decoded
     if service == _MULTIPLE[0] and any(item.property in WILDCARDS for item in items):
         items = tuple(item for item, _ in expanded(items))
@@ -204,9 +196,7 @@ def _look(places: Places, asked: tuple[ItemKey, ...]) -> Request:
         choice, service, octets = READ_MULTIPLE, _MULTIPLE[0], encode_read_property_multiple(references)
     payload = bytes((CONFIRMED, choice)) + octets
     request = Request(tuple([places.read(service, item) for item in items]), payload, digest_of(payload))
-    if len(places.looks) >= _MOST_LOOKS:
-        del places.looks[next(iter(places.looks))]
-    places.looks[asked] = request
+    places.looks.keep(asked, request)
     return request
 
 

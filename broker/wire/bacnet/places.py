@@ -14,14 +14,15 @@ from broker.wire.bacnet.action_classes import action_of, maybe_commandable
 from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.items import Decoded, Item, ItemKey
 from broker.wire.bacnet.parameters import ParameterError
-from broker.wire.bacnet.repeated_writes import RepeatedWrites
 from broker.wire.bacnet.standard import datatype_of
 from broker.wire.bacnet.tags import NULL, Tag
 from broker.wire.bacnet.values import RELEASE, text_of, text_of_value
+from broker.wire.recent import Recent
 
 MOST_RAW_VALUES = 2048
 _MOST_FORMS = 512
 _MOST_READS = 1024
+_MOST_LOOKS = 1024
 _BACNET = Protocol.BACNET.value
 _LONGEST_RAW_VALUE = 1000
 _PRESENT_VALUE, _PRIORITY_ARRAY = "present-value", "priority-array"
@@ -35,12 +36,13 @@ PropertyKey = tuple[str, int | None, str | None]
 _FormKey = tuple[str, str, int | None, str | None, int | None, int | None]
 
 
-class _Form(NamedTuple):
+class Form(NamedTuple):
     """A write but for its value: the points that it is exactly, and those that it touches in part.
 
     `action` is its class if it writes points wholly, `other_action` if it does not; `priority` is where it acts.
     """
 
+    service: str
     at: BacnetProperty
     points: tuple[Point, ...]
     parts: tuple[Touch, ...]
@@ -51,17 +53,14 @@ class _Form(NamedTuple):
 
 
 class Places:
-    """The points of one device by object and by property; `looks` are reads that were made of it before, `writes` what
-    is known of the writes that it was asked for.
-    """
+    """The points of one device by object and by property; `looks` are reads that were made of it before."""
 
-    __slots__ = ("_confidential", "_forms", "_of_object", "_of_property", "_reads", "looks", "writes")
+    __slots__ = ("_confidential", "_forms", "_of_object", "_of_property", "_reads", "looks")
 
     def __init__(self, points: Iterable[Point]) -> None:
-        self.writes = RepeatedWrites()
-        self.looks: dict[tuple[ItemKey, ...], Request] = {}
-        self._forms: dict[_FormKey, _Form] = {}
-        self._reads: dict[tuple[object, ...], Operation] = {}
+        self.looks: Recent[tuple[ItemKey, ...], Request] = Recent(_MOST_LOOKS)
+        self._forms: Recent[_FormKey, Form] = Recent(_MOST_FORMS)
+        self._reads: Recent[tuple[object, ...], Operation] = Recent(_MOST_READS)
         self._of_object: defaultdict[ObjectKey, list[Point]] = defaultdict(list)
         self._confidential: defaultdict[ObjectKey, list[Point]] = defaultdict(list)
         self._of_property: defaultdict[PropertyKey, list[tuple[int | None, Point]]] = defaultdict(list)
@@ -81,9 +80,7 @@ class Places:
             at = BacnetProperty(item.object_type, item.instance, item.property, item.index)
             touches = self._looked_at(item)
             known = Operation(_BACNET, action_of(service, at), service, at, touches, described=bool(touches))
-            if len(self._reads) >= _MOST_READS:
-                del self._reads[next(iter(self._reads))]
-            self._reads[key] = known
+            self._reads.keep(key, known)
         return known
 
     def _looked_at(self, item: Item) -> tuple[Touch, ...]:
@@ -107,32 +104,37 @@ class Places:
 
         Raises FrameError `invalid_datatype` or `illegal_value` for what a described point cannot be.
         """
-        object_type, instance, name, index, _, priority, _ = item
-        key = (service, object_type, instance, name, index, priority)
-        form = self._forms.get(key) or self._form(key, item)
+        return self.filled(self.form(service, item), item)
+
+    def filled(self, form: Form, item: Item) -> Operation:
+        """The writing of an item's value, where it is written in this form; raises as `written` does."""
         touches = form.parts
         for point in form.points:
             touches += (_touch(point, item),)
         described = form.described and all(map(_WHOLE, touches))
         raw = () if described else raw_values(item.value or ())
         action = form.action if described else form.other_action
-        return Operation(_BACNET, action, service, form.at, touches, raw, described, priority=form.priority)
+        return Operation(_BACNET, action, form.service, form.at, touches, raw, described, priority=form.priority)
 
-    def _form(self, key: _FormKey, item: Item) -> _Form:
+    def form(self, service: str, item: Item) -> Form:
         """What all writes of one property at one priority have in common, kept because they come again and again."""
+        key = (service, *item[:4], item.priority)
+        known = self._forms.get(key)
+        if known is None:
+            known = self._formed(service, item)
+            self._forms.keep(key, known)
+        return known
+
+    def _formed(self, service: str, item: Item) -> Form:
         at = BacnetProperty(item.object_type, item.instance, item.property, item.index)
         under = self._under(item)
         points = tuple(point for index, point in under if _names(point, item) and index == item.index)
         parts = tuple(Touch(point, whole=False) for _, point in under if point not in points)
         classes = {point.action for point in points}
         priority = _acts_at(item.priority, at, points)
-        action = action_of(key[0], at, priority, classes.pop() if len(classes) == 1 else None)
-        other = action_of(key[0], at, priority)
-        form = _Form(at, points, parts, bool(points) and not parts, action, other, priority)
-        if len(self._forms) >= _MOST_FORMS:
-            del self._forms[next(iter(self._forms))]
-        self._forms[key] = form
-        return form
+        action = action_of(service, at, priority, classes.pop() if len(classes) == 1 else None)
+        other = action_of(service, at, priority)
+        return Form(service, at, points, parts, bool(points) and not parts, action, other, priority)
 
     def _under(self, item: Item) -> list[tuple[int | None, Point]]:
         """The points that a write changes."""
@@ -250,7 +252,7 @@ def _raw(tag: Tag) -> str:
     return f"0x{encode_tags((tag,)).hex()}"
 
 
-_PLACES: dict[int, tuple[Device, Places]] = {}
+_PLACES: Recent[int, tuple[Device, Places]] = Recent(_MOST_DEVICES)
 
 
 def places_of(device: Device) -> Places:
@@ -259,8 +261,6 @@ def places_of(device: Device) -> Places:
     known = _PLACES.get(id(device))
     if known is not None:
         return known[1]
-    if len(_PLACES) >= _MOST_DEVICES:
-        del _PLACES[next(iter(_PLACES))]
     places = Places(device.points)
-    _PLACES[id(device)] = (device, places)
+    _PLACES.keep(id(device), (device, places))
     return places

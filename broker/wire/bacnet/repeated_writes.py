@@ -10,45 +10,55 @@ value; and of one that was canonical the octets are canonical as well, for a pri
 
 from typing import NamedTuple
 
+from broker.model.operation import Request
 from broker.wire.bacnet.encoding import closing, context_unsigned
-from broker.wire.bacnet.items import Decoded, Item, ItemKey
+from broker.wire.bacnet.items import Decoded, Item, digest_of
+from broker.wire.bacnet.places import Form, Places
 from broker.wire.bacnet.tags import Tag
+from broker.wire.recent import Recent
 
 _MOST_KNOWN = 1024
 _SERVICE = "write-property"
+_WRITE = b"\x00\x0f"  # 20.1.2, clause 21: a confirmed request for it
 _OPENING = 0x3E  # 15.9.1.1.4: what encloses the value
 _LEAST_BEFORE = 9  # PDU type, service choice, object identifier, property
 _LENGTH = 0x07
 
 
 class _Known(NamedTuple):
-    """A write but for the content of its value: the place, the number of the value's tag, the priority."""
+    """A write but for the content of its value: what is about it in any case, and the number of the value's tag."""
 
-    at: ItemKey
+    item: Item
+    form: Form
     tag: int
-    priority: int | None
+    before: Request | None
 
 
 class RepeatedWrites:
     """The writes that one device was asked for; of more than so many different ones the oldest are forgotten."""
 
-    __slots__ = ("_known",)
+    __slots__ = ("_known", "_places")
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes], _Known] = {}
+    def __init__(self, places: Places) -> None:
+        self._places = places
+        self._known: Recent[tuple[bytes, bytes], _Known] = Recent(_MOST_KNOWN)
 
-    def recognised(self, bare: bytes) -> Decoded | None:
-        """What a bare request says if but for its value it is one that was decoded before."""
+    def recognised(self, bare: bytes) -> Request | None:
+        """What a bare request asks if but for its value it was asked before. Raises FrameError for the value."""
+        if bare[:2] != _WRITE:
+            return None
         before, content, behind = _parted(bare)
         known = self._known.get((before, behind))
         if known is None:
             return None
-        value = (Tag("application", known.tag, content),)
-        return Decoded(_SERVICE, (Item(*known.at, value, known.priority),), bare[2:])
+        object_type, instance, name, index, _, priority, _ = known.item
+        item = Item(object_type, instance, name, index, (Tag("application", known.tag, content),), priority)
+        operation = self._places.filled(known.form, item)
+        return Request((operation,), bare, digest_of(bare), before=known.before)
 
-    def learn(self, bare: bytes, decoded: Decoded) -> None:
-        """Keep what a bare request says, if it is a canonical write of a value that is where it was looked for."""
-        if decoded.service != _SERVICE or decoded.octets != bare[2:]:
+    def learn(self, bare: bytes, decoded: Decoded, request: Request) -> None:
+        """Keep what a bare request asks, if it is a canonical write of a value that is where it was looked for."""
+        if decoded.service != _SERVICE or request.payload != bare:
             return
         before, content, behind = _parted(bare)
         item = decoded.items[0]
@@ -56,9 +66,8 @@ class RepeatedWrites:
         number = tags[0].number if len(tags) == 1 else None
         if number is None or tags[0] != ("application", number, content) or behind != _behind(item.priority):
             return
-        if len(self._known) >= _MOST_KNOWN:
-            del self._known[next(iter(self._known))]
-        self._known[before, behind] = _Known(item[:4], number, item.priority)
+        form = self._places.form(_SERVICE, item)
+        self._known.keep((before, behind), _Known(item._replace(value=None), form, number, request.before))
 
 
 def _parted(bare: bytes) -> tuple[bytes, bytes, bytes]:
