@@ -47,8 +47,9 @@ from broker.wire.bacnet.npdu import (
 from broker.wire.bacnet.segmentation import SegmentLimits, SegmentReceiver, SegmentSender, fits
 
 BROADCAST = b"\xff" * 6
-MOST_OUTSTANDING = 256
-MOST_OUTSTANDING_OF_STATION = 64
+MOST_OUTSTANDING = 512
+MOST_OUTSTANDING_OF_STATION = 256
+"""As many as there are invoke ids."""
 MOST_IN_SEGMENTS = 32
 MOST_UNACKNOWLEDGED = 256
 TELLING_SECONDS = 6.0
@@ -264,8 +265,10 @@ class BacnetConversation:
     ) -> Asked | Malformed | None:
         if apdu.segmented:
             return self._collect(key, device, apdu, now)
-        if key in self._outstanding:
-            return None  # 5.4.5.3: asked again while it is still under way
+        known = self._outstanding.get(key)
+        if known is not None:  # 5.4.5.3: asked again while it is still under way
+            known.given_up |= known.bare != bare(apdu)  # or something else: what comes of the first is no answer to it
+            return None
         self._collecting.pop(key, None)
         return self._asked(key, device, apdu)
 

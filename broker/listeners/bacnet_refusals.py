@@ -39,6 +39,11 @@ def refused_reply(bare: bytes, refused: Refused) -> bytes:
     return refusal.refused_reply(bare, next(iter(refused.denied_places), 0)) if fault is None else _aborted(fault)
 
 
+def busy_reply() -> bytes:
+    """The bare reply to a request that had to wait for too long, and was never begun."""
+    return _aborted(AbortReason.OUT_OF_RESOURCES)
+
+
 def frame_reply(bare: bytes, error: FrameError) -> bytes:
     """The bare reply to a request that is not acceptable."""
     return refusal.frame_reply(bare, error.code, getattr(error, "reject", "invalid-tag"))

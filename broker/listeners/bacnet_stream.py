@@ -23,9 +23,10 @@ from broker.listeners.bacnet_answers import asks_for_more, finding_reply, furthe
 from broker.listeners.bacnet_device_reads import DeviceReads
 from broker.listeners.bacnet_discovery import Discovery
 from broker.listeners.bacnet_outside import Outside
-from broker.listeners.bacnet_refusals import frame_reply, refused_reply
+from broker.listeners.bacnet_refusals import busy_reply, frame_reply, refused_reply
 from broker.listeners.bacnet_shares import SubjectShares
 from broker.listeners.bacnet_subscriptions import CovDesk
+from broker.listeners.bacnet_turns import Turns
 from broker.listeners.cov_requests import SERVICES
 from broker.listeners.driver import Driver
 from broker.listeners.frame_refusals import FrameRefusals
@@ -114,6 +115,7 @@ class BacnetStream:
         self._gone = False
         self._started = False
         self._timer: asyncio.TimerHandle | None = None
+        self._turns = Turns(self._begin, self._flush)
         self._loop = asyncio.get_running_loop()
         self._conversation = BacnetConversation(self._network, partial(floor.shares.has_room, subject))
         self.rate = floor.shares.rate_of(subject)
@@ -183,6 +185,7 @@ class BacnetStream:
         if self._gone:
             return
         self._gone = True
+        self._turns.clear()
         self._floor.shares.leave(self._subject, self._conversation)
         if self._timer is not None:
             self._timer.cancel()
@@ -278,12 +281,23 @@ class BacnetStream:
         if asked.device is None:
             self._refuse_frame(None, DEVICE_UNKNOWN, asked.bare)
             self._refuse(asked, Refused((Reason.DEVICE_UNKNOWN,)))
-            return
+        else:
+            self._turns.take(asked, asked.device)
+
+    def _begin(self, asked: Asked, late: bool) -> None:
+        assert asked.device is not None
         way = self._ways.get(asked.device.key)
-        if way is not None and way.session is not None:
+        if late:
+            self._conversation.answer(asked, busy_reply(), self._loop.time())
+        elif way is not None and way.session is not None:
             self._ask(asked, way.session)
         else:
             self.admit(asked.device, partial(self._admitted, asked))
+
+    def _reply(self, asked: Asked, reply: bytes) -> None:
+        self._conversation.answer(asked, reply, self._loop.time())
+        if asked.device is not None:
+            self._turns.over(asked.device)
 
     def _admitted(self, asked: Asked, result: Session | Refused) -> None:
         if isinstance(result, Session):
@@ -298,7 +312,7 @@ class BacnetStream:
             request = self._floor.interpreters.bacnet(session.device).interpret(asked.bare)
         except FrameError as error:
             self._refuse_frame(session.device, error.code, asked.bare)
-            self._conversation.answer(asked, frame_reply(asked.bare, error), self._loop.time())
+            self._reply(asked, frame_reply(asked.bare, error))
             return
         answer = partial(self._answer, asked, session.device, request)
         if request.operations[0].service in SERVICES:
@@ -323,12 +337,12 @@ class BacnetStream:
     def _answer(self, asked: Asked, device: Device, request: Request, found: Explored) -> None:
         self._outside.came(device, request, found)
         if not self._gone:
-            self._conversation.answer(asked, finding_reply(asked.bare, device, request, found), self._loop.time())
+            self._reply(asked, finding_reply(asked.bare, device, request, found))
             self._flush()
 
     def _refuse(self, asked: Asked, refused: Refused) -> None:
         self._outside.denied(asked.device, refused, "")
-        self._conversation.answer(asked, refused_reply(asked.bare, refused), self._loop.time())
+        self._reply(asked, refused_reply(asked.bare, refused))
 
     def _take_unconfirmed(self, told: Told) -> None:
         """Who-Is and Who-Has are answered here; nothing else that no reply belongs to is passed on."""

@@ -35,6 +35,7 @@ VAV_MAC = bytes.fromhex("0003e9")
 VAV = Device("plant", "vav-1", "hvac", Protocol.BACNET, BacnetIpWay("127.0.0.1", 47808, 1001))
 READ = bytes.fromhex("0c00800001 1955".replace(" ", ""))
 TO_VAV = Address(SITE_NETWORK, VAV_MAC)
+TO_ANOTHER = Address(SITE_NETWORK, b"\x09")
 
 
 def conversation() -> BacnetConversation:
@@ -97,6 +98,15 @@ def test_a_request_that_is_repeated_while_it_is_under_way_is_not_asked_twice() -
     assert isinstance(talk.receive(CLIENT, sent(TO_VAV, request()), 2.0), Asked)
 
 
+def test_an_id_that_is_used_for_something_else_is_not_answered_with_what_came_before() -> None:
+    talk = conversation()
+    asked = asked_by(talk, request())
+    assert talk.receive(CLIENT, sent(TO_VAV, request(parameters=READ[:-1] + b"\x4d")), 1.0) is None
+    talk.answer(asked, b"\x30\x0c" + READ, 1.0)
+    assert taken(talk) == []
+    assert isinstance(talk.receive(CLIENT, sent(TO_VAV, request(parameters=READ[:-1] + b"\x4d")), 2.0), Asked)
+
+
 def test_whoever_aborts_its_request_gets_no_reply() -> None:
     talk = conversation()
     asked = asked_by(talk, request())
@@ -122,7 +132,7 @@ def test_aborting_does_not_let_a_client_have_more_under_way_than_the_limit() -> 
     for invoke in range(MOST_OUTSTANDING_OF_STATION):
         asked_by(talk, request(invoke))
         talk.receive(CLIENT, sent(TO_VAV, Abort(invoke, AbortReason.OTHER)), 0.0)
-    assert talk.receive(CLIENT, sent(TO_VAV, request(200)), 0.0) is None
+    assert talk.receive(CLIENT, sent(TO_ANOTHER, request(200)), 0.0) is None
     ((_, npdu),) = taken(talk)
     assert decode_apdu(npdu.payload) == Abort(200, AbortReason.OUT_OF_RESOURCES, from_server=True)
 
@@ -206,7 +216,7 @@ def test_one_station_cannot_have_more_requests_under_way_than_the_limit() -> Non
     talk = conversation()
     for invoke in range(MOST_OUTSTANDING_OF_STATION):
         asked_by(talk, request(invoke))
-    assert talk.receive(CLIENT, sent(TO_VAV, request(200)), 0.0) is None
+    assert talk.receive(CLIENT, sent(TO_ANOTHER, request(200)), 0.0) is None
     ((_, npdu),) = taken(talk)
     assert decode_apdu(npdu.payload) == Abort(200, AbortReason.OUT_OF_RESOURCES, from_server=True)
     asked_by(talk, request(200), b"\x01" * 6)

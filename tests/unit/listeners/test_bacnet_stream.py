@@ -17,6 +17,7 @@ from broker.listeners.bacnet_notices import Failed
 from broker.listeners.bacnet_outside import Outside
 from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
 from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream
+from broker.listeners.bacnet_turns import MOST_AT_ONCE
 from broker.listeners.interpreters import Interpreters
 from broker.model.decision import Decision
 from broker.model.operation import Relayed
@@ -581,5 +582,23 @@ def test_a_stream_that_floods_leaves_another_its_rate_and_a_subject_no_more_than
         assert two.rate.admits(0.0, DATAGRAMS_PER_SECOND)
         assert not three.rate.admits(0.0)
         assert stage.another(replace(ANA, id="bo@acme.example")).rate.admits(0.0)
+
+    play(test)
+
+
+def test_a_program_that_asks_for_everything_at_once_gets_an_answer_to_everything() -> None:
+    async def test(stage: Stage) -> None:
+        stage.hold = True
+        for invoke in range(256):
+            stage.ask(reading(invoke))
+        assert len(stage.asked) == MOST_AT_ONCE
+        while stage.held_back:
+            held, stage.held_back = stage.held_back, []
+            for finish in held:
+                finish()
+            await asyncio.sleep(0)
+        answered = stage.told()
+        assert {apdu.invoke for apdu in answered} == {*range(256)}
+        assert all(isinstance(apdu, ComplexAck) for apdu in answered)
 
     play(test)
