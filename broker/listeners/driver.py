@@ -33,6 +33,7 @@ from broker.engine.sessions import Observer, Session
 from broker.errors import DeviceUnavailableError, LedgerUnavailableError
 from broker.ledger import operation_records
 from broker.listeners.decision_desk import NOT_RECORDED, PENDING, DecisionDesk
+from broker.listeners.decisions_ahead import Ahead, DecisionsAhead
 from broker.listeners.operation_evidence import intent_of, outcome_of
 from broker.listeners.writes_under_way import WritesUnderWay
 from broker.model.leave import Debt
@@ -68,7 +69,7 @@ class Driver:
         self.results: Counter[str] = Counter()
         self._quiet: list[asyncio.Future[None]] = []
         self.performers: dict[type, Callable[[Any, _Run], Any]] = {
-            Decide: self._decide,
+            Decide: DecisionsAhead(desk).decide,
             RecordIntents: self._record_intents,
             RecordDenial: self._record_denial,
             CountDenial: self._count_denial,
@@ -114,9 +115,6 @@ class Driver:
         self._writes.forget(run)
         self._settle_open_intents(run, 0, Result.UNKNOWN)
         self._fault(run.session, EndReason.BROKER_FAULT)
-
-    def _decide(self, command: Decide, run: "_Run") -> Any:
-        return self._desk.operation(command.session, command.request, command.place, run.advance)
 
     def _record_intents(self, command: RecordIntents, run: "_Run") -> Any:
         session, request = command.session, command.request
@@ -329,8 +327,8 @@ class _Run:
     """One exchange under way."""
 
     __slots__ = (
-        *("_done", "_driver", "_steps", "came_out", "first_intent", "intended", "open_intents", "owed", "relaying"),
-        "session",
+        *("_done", "_driver", "_steps", "ahead", "came_out", "first_intent", "intended", "open_intents", "owed"),
+        *("relaying", "session"),
     )
 
     def __init__(self, driver: Driver, session: Session, steps: Steps, done: Callable[[Any], None]) -> None:
@@ -340,6 +338,7 @@ class _Run:
         self.session = session
         self.open_intents: list[int] = []
         self.first_intent = -1
+        self.ahead: Ahead | None = None
         self.relaying: Relay | None = None
         self.intended: RecordIntents | None = None
         self.came_out: RecordOutcomes | None = None
