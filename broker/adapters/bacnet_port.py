@@ -100,12 +100,16 @@ class BacnetIpPort(Peers):
         return False
 
     def _readable(self) -> None:
-        for _ in range(_DATAGRAMS_PER_TURN):
+        for taken in range(_DATAGRAMS_PER_TURN):
             if self._socket is None:
                 return
             try:
                 datagram, place = self._socket.recvfrom(_LARGEST_DATAGRAM)
-            except OSError:  # nothing more, or an error that waits to be taken
+            except BlockingIOError:  # nothing more; if there was nothing at all, it was an error that woke us
+                if not taken:
+                    self._take_errors()
+                return
+            except OSError:
                 self._take_errors()
                 return
             self._heard(datagram, place)
