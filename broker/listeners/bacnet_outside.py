@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from broker.engine.events import Explored, Refused
+from broker.engine.events import Answered, Explored, Refused
 from broker.listeners.bacnet_notices import Failed, denials, failures
 from broker.model.operation import Request
 from broker.model.place import Device
@@ -27,7 +27,9 @@ class Outside:
     warned: Callable[[Device, float, EndReason], None]
 
     def came(self, device: Device, request: Request, found: Explored) -> None:
-        """Tell in words what came of a request that the reply says in BACnet's."""
+        """Tell in words what came of a request that the reply says in BACnet's; of what was done there is nothing."""
+        if isinstance(found, Answered) and found.done:
+            return
         for refused, what in denials(request, found):
             self.denied(device, refused, what)
         for failed in failures(request, found):
