@@ -77,7 +77,10 @@ def openid_provider(folder: Path, now: float, broker_port: int, broker_ca: Path)
     server = issue_server(authority, ["localhost"], folder / "server", now)
     port, service_key = free_port(), make_key()
     (folder / "service.pem").write_bytes(encode_key(service_key))
+    signing_keys = folder / "signing-keys.json"
+    signing_keys.write_text(json.dumps({kid: _signing_key(kid) for kid in ("one", "two")}))
     given = {
+        "signing_keys": str(signing_keys),
         "service_key": jwt.algorithms.ECAlgorithm.to_jwk(service_key.public_key(), as_dict=True),
         "port": port,
         "key": str(server.key),
@@ -101,6 +104,10 @@ def openid_provider(folder: Path, now: float, broker_port: int, broker_ca: Path)
         process.stdin.close()
         process.wait(20)
         process.stdout.close()
+
+
+def _signing_key(kid: str) -> dict[str, Any]:
+    return {**jwt.algorithms.ECAlgorithm.to_jwk(make_key(), as_dict=True), "kid": kid, "alg": "ES256", "use": "sig"}
 
 
 class Otb:

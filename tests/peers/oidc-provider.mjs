@@ -1,10 +1,10 @@
 // A certified OpenID Provider whose accounts log in by themselves, so that a test needs no hands.
 //
-//   node oidc-provider.mjs '{"port": …, "key": FILE, "certificate": FILE, "logout_uri": URL, "service_key": JWK}'
+//   node oidc-provider.mjs '{"port": …, "key": FILE, "certificate": FILE, "logout_uri": URL, "service_key": JWK,
+//                            "signing_keys": FILE of {kid: private JWK, …}}'
 //
 // It writes "ready" when it listens, and ends when its standard input does. POST /test changes what comes next:
 // {"login": {"account": …, "acr": …, "amr": […]}}, {"keys": ["two", "one"]} (the first signs), {"lifetime": seconds}.
-import { generateKeyPairSync } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { createServer } from "node:https";
 import Provider, { interactionPolicy } from "oidc-provider";
@@ -44,12 +44,8 @@ class Memory {
   };
 }
 
-const pairs = Object.fromEntries(
-  ["one", "two"].map((kid) => {
-    const { privateKey } = generateKeyPairSync("ec", { namedCurve: "P-256" });
-    return [kid, { ...privateKey.export({ format: "jwk" }), kid, alg: "ES256", use: "sig" }];
-  }),
-);
+// Not made here: exporting a key that Node.js 20 has just made can hang for ever, when its garbage is collected then.
+const signingKeys = JSON.parse(readFileSync(given.signing_keys));
 
 const person = {
   token_endpoint_auth_method: "none",
@@ -152,7 +148,7 @@ const configuration = {
 
 let provider;
 function serveKeys(kids) {
-  provider = new Provider(issuer, { ...configuration, jwks: { keys: kids.map((kid) => pairs[kid]) } });
+  provider = new Provider(issuer, { ...configuration, jwks: { keys: kids.map((kid) => signingKeys[kid]) } });
   for (const event of ["server_error", "backchannel.error"]) {
     provider.on(event, (_, error) => console.error(event, error));
   }
