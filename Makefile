@@ -19,7 +19,7 @@ export PATH := $(CURDIR)/.tools/bin:$(PATH)
 demo: $(VENV)/.runtime
 	$(VENV)/bin/otbroker dev --walkthrough
 
-test: check peers
+test: peers check
 	$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m "not soak and not prompt" --ignore tests/unit tests
 	$(PY) -m pytest -n $(PROMPT_WORKERS) --dist loadfile --no-loadscope-reorder -m "prompt and not soak" tests/end_to_end
 
