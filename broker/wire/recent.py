@@ -1,10 +1,15 @@
-"""What was met last, within a bound."""
+"""What was met last, and what was made of devices, within bounds."""
 
 from collections import OrderedDict
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from broker.model.place import Device
 
 _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
+_MOST_DEVICES = 65_536
+"""More than an inventory has; devices that left it go when it is reached."""
 
 
 class Recent(OrderedDict[_Key, _Value]):
@@ -18,7 +23,24 @@ class Recent(OrderedDict[_Key, _Value]):
         self._most = most
 
     def keep(self, key: _Key, value: _Value) -> None:
-        """Add an entry."""
-        if len(self) >= self._most:
+        """Add an entry, or put it in the place of another."""
+        if len(self) >= self._most and key not in self:
             self.popitem(last=False)
         self[key] = value
+
+
+class OfDevices(Generic[_Value]):
+    """What is made of each device once: of its latest description, in the place of what was made of an earlier one."""
+
+    def __init__(self, made: Callable[[Device], _Value], most: int = _MOST_DEVICES) -> None:
+        self._made = made
+        self._kept: Recent[str, tuple[Device, _Value]] = Recent(most)
+
+    def of(self, device: Device) -> _Value:
+        """What was made of exactly this device, or is now; raises what making it raises."""
+        kept = self._kept.get(device.key)
+        if kept is not None and kept[0] is device:  # by identity: comparing would look at all of its points
+            return kept[1]
+        value = self._made(device)
+        self._kept.keep(device.key, (device, value))
+        return value

@@ -17,7 +17,7 @@ from broker.wire.bacnet.parameters import ParameterError
 from broker.wire.bacnet.standard import datatype_of
 from broker.wire.bacnet.tags import NULL, Tag
 from broker.wire.bacnet.values import RELEASE, text_of, text_of_value
-from broker.wire.recent import Recent
+from broker.wire.recent import OfDevices, Recent
 
 MOST_RAW_VALUES = 2048
 _MOST_FORMS = 512
@@ -28,7 +28,6 @@ _LONGEST_RAW_VALUE = 1000
 _PRESENT_VALUE, _PRIORITY_ARRAY = "present-value", "priority-array"
 _SUBSCRIPTIONS = frozenset(("subscribe-cov", "subscribe-cov-property", "subscribe-cov-property-multiple"))
 _TOUCHING = frozenset(("add-list-element", "remove-list-element", "create-object", "delete-object"))
-_MOST_DEVICES = 4096
 _WHOLE = attrgetter("whole")
 
 ObjectKey = tuple[str, int | None]
@@ -252,15 +251,9 @@ def _raw(tag: Tag) -> str:
     return f"0x{encode_tags((tag,)).hex()}"
 
 
-_PLACES: Recent[int, tuple[Device, Places]] = Recent(_MOST_DEVICES)
+_PLACES = OfDevices(lambda device: Places(device.points))
 
 
 def places_of(device: Device) -> Places:
     """The index of a device, built when it is first asked for."""
-    # By identity: hashing a device would look at all of its points. The device is kept, so its id stays its own.
-    known = _PLACES.get(id(device))
-    if known is not None:
-        return known[1]
-    places = Places(device.points)
-    _PLACES.keep(id(device), (device, places))
-    return places
+    return _PLACES.of(device)

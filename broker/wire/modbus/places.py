@@ -7,9 +7,9 @@ from typing import NamedTuple
 from broker.model.operation import Touch
 from broker.model.place import Device, ModbusAddress, Point, Table, ValueType
 from broker.wire.modbus.values import Conversion, conversion_of, mask_of
+from broker.wire.recent import OfDevices
 
 _ALL_BITS = 0xFFFF
-_MOST_DEVICES = 4096
 
 
 class Place(NamedTuple):
@@ -99,17 +99,9 @@ def _place_of(point: Point, address: ModbusAddress) -> Place:
     )
 
 
-_PLACES: dict[int, tuple[Device, Places]] = {}
+_PLACES = OfDevices(lambda device: Places(device.points))
 
 
 def places_of(device: Device) -> Places:
     """The index of a device, built when it is first asked for. Raises ConfigError for points that cannot be."""
-    # By identity: hashing a device would look at all of its points. The device is kept, so its id stays its own.
-    known = _PLACES.get(id(device))
-    if known is not None:
-        return known[1]
-    if len(_PLACES) >= _MOST_DEVICES:
-        del _PLACES[next(iter(_PLACES))]
-    places = Places(device.points)
-    _PLACES[id(device)] = (device, places)
-    return places
+    return _PLACES.of(device)

@@ -355,15 +355,3 @@ def test_a_changed_device_is_interpreted_as_it_is_now():
     assert only("06 0000 0001", before).action is Action.ADJUST
     assert only("06 0000 0001", after).action is Action.INSTALL
     assert only("06 0000 0001", before).action is Action.ADJUST
-
-
-def test_the_indexes_that_are_kept_are_bounded(monkeypatch):
-    from broker.wire.modbus import places
-
-    monkeypatch.setattr(places, "_MOST_DEVICES", 3)
-    monkeypatch.setattr(places, "_PLACES", {})
-    devices = [device(point(f"p{n}", HOLDING, 0, ValueType.UINT16)) for n in range(5)]
-    for n, one in enumerate(devices):
-        assert touched(only("03 0000 0001", one)) == [(f"p{n}", True, None)]
-        assert len(places._PLACES) <= 3
-    assert touched(only("03 0000 0001", devices[0])) == [("p0", True, None)]
