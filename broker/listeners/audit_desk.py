@@ -8,12 +8,10 @@ The ledger is the evidence; a log that cannot be told is an alarm and closes not
 
 import asyncio
 import logging
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from datetime import datetime
 from functools import partial
-from hashlib import sha256
 
 from broker.engine.audit_outbox import NEVER, AuditOutbox
 from broker.engine.audit_reporting import Fared, Teller, reported, reports
@@ -27,6 +25,7 @@ from broker.model.place import Device
 from broker.model.vocabulary import Result
 from broker.settings.bacnet_place_checks import LEAST_AUDITED_APDU
 from broker.wire.bacnet.audit_reports import Moment, encode_audit_notification, encode_report, fitting
+from broker.wire.bacnet.items import digest_of
 
 log = logging.getLogger(__name__)
 COUNT_SECONDS = 60.0
@@ -195,8 +194,7 @@ def _notification(taken: Iterable[bytes]) -> Request:
     As something that changes nothing at the plant it is repeated under its invoke id within its time (5.4.5.3).
     """
     payload = encode_audit_notification(taken)
-    digest = urlsafe_b64encode(sha256(payload).digest()).rstrip(b"=").decode()
-    return Request((), payload, digest)
+    return Request((), payload, digest_of(payload))
 
 
 def _moment(now: float) -> Moment:

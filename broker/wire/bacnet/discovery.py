@@ -20,8 +20,9 @@ from broker.wire.bacnet.encoding import (
     application_object,
     application_unsigned,
 )
+from broker.wire.bacnet.items import digest_of
 from broker.wire.bacnet.locating import I_AM, I_HAVE, WHO_HAS, WHO_IS
-from broker.wire.bacnet.meaning import compose_read, digest_of
+from broker.wire.bacnet.meaning import compose_read
 from broker.wire.bacnet.name_reads import compose_name_read
 from broker.wire.bacnet.standard import number_of, object_type_word
 from broker.wire.bacnet.tags import TEXT, Tag, decode_tags, malformed

@@ -4,8 +4,6 @@ Payloads are bare APDUs, which have neither an invoke id nor what is said of seg
 parameters (20.1). So what the ledger says of a request can be compared with a capture of it.
 """
 
-import base64
-import hashlib
 from collections.abc import Sequence
 
 from broker.errors import FrameError
@@ -13,6 +11,7 @@ from broker.model.operation import BacnetProperty, Operation, Request, Touch
 from broker.model.place import BacnetAddress, Device, Point
 from broker.model.vocabulary import Action
 from broker.wire.bacnet.action_classes import action_of
+from broker.wire.bacnet.items import digest_of
 from broker.wire.bacnet.judging import told
 from broker.wire.bacnet.property_requests import (
     Write,
@@ -113,11 +112,6 @@ def _request(
 ) -> Request:
     payload = bytes((_CONFIRMED, choice)) + parameters
     return Request(operations, payload, digest_of(payload), before=before)
-
-
-def digest_of(payload: bytes) -> str:
-    """What the ledger keeps of a bare request."""
-    return base64.urlsafe_b64encode(hashlib.sha256(payload).digest()).rstrip(b"=").decode()
 
 
 def _address(point: Point) -> BacnetAddress:
