@@ -4,12 +4,11 @@ One request at a time, at a gentle pace, within bounds of objects, devices and t
 fell silent, or before the time was up, is kept. No segmented reply is taken: what does not fit is asked for in parts.
 """
 
-import asyncio
-import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from broker.adapters.field_pace import Pace, TimeIsUpError
 from broker.adapters.field_reader import Announced, Answer, FieldReader, NoAnswerError, RefusedError
 from broker.adapters.field_words import NOT_SENT, Said, Tell, identifiers
 from broker.model.field import Bounds, FieldAddress, FoundDevice, FoundObject
@@ -41,37 +40,8 @@ _MOST_DOUBLES_TOLD = 20
 _MOST_NETWORKS = 64
 
 
-class TimeIsUpError(Exception):
-    """The look has taken as long as it may."""
-
-
 class _SilentError(Exception):
     """The device does not answer any more."""
-
-
-class Pace:
-    """When the next request may go."""
-
-    def __init__(
-        self,
-        bounds: Bounds,
-        monotonic: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    ) -> None:
-        self._monotonic = monotonic
-        self._sleep = sleep
-        self._between = 1 / bounds.requests_per_second
-        self._next = monotonic()
-        self._end = self._next + bounds.total_seconds
-
-    async def turn(self) -> None:
-        """Wait for it. Raises TimeIsUpError."""
-        now = self._monotonic()
-        if max(now, self._next) >= self._end:
-            raise TimeIsUpError
-        if now < self._next:
-            await self._sleep(self._next - now)
-        self._next = max(now, self._next) + self._between
 
 
 class BacnetFieldSurvey:

@@ -11,7 +11,7 @@ from typing import Any
 from pymodbus.client import AsyncModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
-from broker.adapters.field_survey_bacnet import Pace, TimeIsUpError
+from broker.adapters.field_pace import Pace, TimeIsUpError
 from broker.adapters.field_words import LONGEST_TEXT, Tell
 from broker.model.field import Bounds, FoundUnit
 

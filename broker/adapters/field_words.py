@@ -21,6 +21,9 @@ _BEYOND_LIMITS = Decimal(10) ** 15
 _FINEST = -18
 _SERVICES = {number: word for word, number in ServicesSupported._bitstring_names.items()}
 
+Tell = Callable[[str], None]
+"""Takes a line of progress for whoever waits."""
+
 
 class Said:
     """What a device says of one of its objects; `trouble` fills with what cannot be used."""
@@ -117,6 +120,3 @@ def identifiers(answer: Answer) -> list[tuple[int, int]] | None:
 
 def _is(tag: Tag, number: int) -> bool:
     return tag.kind == "application" and tag.number == number
-
-
-Tell = Callable[[str], None]

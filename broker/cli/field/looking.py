@@ -64,8 +64,9 @@ class Looked:
 def look_at_bacnet(look: BacnetLook) -> Looked:
     """Look; what is found until the user breaks it off counts. Raises ConfigError."""
     # Loaded when somebody looks: the server is the same program.
+    from broker.adapters.field_pace import Pace
     from broker.adapters.field_reader_bac0 import bac0_reader
-    from broker.adapters.field_survey_bacnet import BacnetFieldSurvey, Pace
+    from broker.adapters.field_survey_bacnet import BacnetFieldSurvey
 
     async def run() -> Looked:
         async with bac0_reader(look.interface, look.port, look.bounds, look.bbmd) as reader:
@@ -79,7 +80,7 @@ def look_at_bacnet(look: BacnetLook) -> Looked:
 
 def look_at_modbus(look: ModbusLook) -> Looked:
     """Look; what is found until the user breaks it off counts."""
-    from broker.adapters.field_survey_bacnet import Pace
+    from broker.adapters.field_pace import Pace
     from broker.adapters.field_survey_modbus import ModbusFieldSurvey
 
     async def run() -> Looked:

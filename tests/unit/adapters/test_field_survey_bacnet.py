@@ -8,8 +8,9 @@ from struct import pack
 
 import pytest
 
+from broker.adapters.field_pace import Pace
 from broker.adapters.field_reader import Announced, Answer, NoAnswerError, RefusedError
-from broker.adapters.field_survey_bacnet import BacnetFieldSurvey, Pace
+from broker.adapters.field_survey_bacnet import BacnetFieldSurvey
 from broker.model.field import Bounds, FieldAddress, FoundDevice
 from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.tags import ENUMERATED, OBJECT, REAL, TEXT, UNSIGNED, Tag
