@@ -24,11 +24,11 @@ from broker.wire.bacnet.items import digest_of
 from broker.wire.bacnet.locating import I_AM, I_HAVE, WHO_HAS, WHO_IS
 from broker.wire.bacnet.meaning import compose_read
 from broker.wire.bacnet.name_reads import compose_name_read
-from broker.wire.bacnet.standard import number_of, object_type_word
-from broker.wire.bacnet.tags import TEXT, Tag, decode_tags, malformed
-from broker.wire.bacnet.values import text_of
+from broker.wire.bacnet.references import LARGEST_INSTANCE
+from broker.wire.bacnet.services import decode_unconfirmed
+from broker.wire.bacnet.standard import number_of
+from broker.wire.bacnet.tags import TEXT
 
-LARGEST_INSTANCE = 0x3FFFFF
 _DEVICE, _DEVICE_WORD = 8, "device"
 _UTF8 = b"\x00"
 _NO_VENDOR = 0
@@ -49,43 +49,14 @@ def decode_sought(bare: bytes) -> Sought | None:
     """What a bare Who-Is or Who-Has looks for; None if it is another request. Raises FrameError."""
     if len(bare) < 2 or bare[0] != Kind.UNCONFIRMED_REQUEST or bare[1] not in (WHO_IS, WHO_HAS):
         return None
-    tags = decode_tags(bare[2:])
-    low, high, rest = _limits(tags)
-    if bare[1] == WHO_IS:
-        if rest:
-            raise malformed("tags behind Who-Is")
-        return Sought("who-is", low, high)
-    return _sought_object(low, high, rest)
-
-
-def _limits(tags: tuple[Tag, ...]) -> tuple[int, int, tuple[Tag, ...]]:
-    """Lowest and highest instance, both or neither (16.9.1.1.1), and the tags behind them."""
-    if not tags or tags[0][:2] != ("context", 0):
-        return 0, LARGEST_INSTANCE, tags
-    if len(tags) < 2 or tags[1][:2] != ("context", 1):
-        raise malformed("one limit without the other")
-    low, high = (_unsigned(tag) for tag in tags[:2])
-    if low > high or high > LARGEST_INSTANCE:
-        raise malformed("limits of instances that cannot be")
-    return low, high, tags[2:]
-
-
-def _unsigned(tag: Tag) -> int:
-    if not 1 <= len(tag.content) <= 4:
-        raise malformed(f"a number of {len(tag.content)} octets")
-    return int.from_bytes(tag.content, "big")
-
-
-def _sought_object(low: int, high: int, tags: tuple[Tag, ...]) -> Sought:
-    if len(tags) != 1 or tags[0].kind != "context":
-        raise malformed("Who-Has names one object")
-    tag = tags[0]
-    if tag.number == 2 and len(tag.content) == 4:
-        identifier = int.from_bytes(tag.content, "big")
-        return Sought("who-has", low, high, object_type_word(identifier >> 22), identifier & LARGEST_INSTANCE)
-    if tag.number == 3 and tag.content:
-        return Sought("who-has", low, high, name=text_of(Tag("application", TEXT, tag.content)))
-    raise malformed("Who-Has names one object")
+    decoded = decode_unconfirmed(bare[1], bare[2:])
+    facts = dict(decoded.facts)
+    low, high = int(facts.get("low-limit", 0)), int(facts.get("high-limit", LARGEST_INSTANCE))
+    sought = Sought(decoded.service, low, high, name=facts.get("object-name", ""))
+    if not decoded.items:
+        return sought
+    (item,) = decoded.items
+    return sought._replace(object_type=item.object_type, instance=item.instance or 0)
 
 
 def fits(sought: Sought, device: Device, said: DeviceSaid | None = None, now: float = 0.0) -> bool:
