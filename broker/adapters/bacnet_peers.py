@@ -122,12 +122,6 @@ class Peers:
             peer = self._peers[whereabouts] = Peer(whereabouts)
         return peer
 
-    def forget(self, place: Place) -> None:
-        """Nobody asks the devices at this place any more."""
-        gone = [at for at, peer in self._peers.items() if at.place == place and not peer.outstanding]
-        for whereabouts in gone:
-            del self._peers[whereabouts]
-
     def hear(self, octets: bytes, place: Place) -> None:
         """An NPDU from that place."""
         try:

@@ -33,9 +33,9 @@ class Transaction:
     """A request on its way to a device, and the reply on its way back.
 
     `timeout` is the time for one reply, or for the next segment of one; within it a request in one piece is sent again
-    `repeats` times. Whoever holds it sends what it answers with,
-    and calls `wake` at `wake_at` (seconds of the caller's clock). It is over when `reply` is the whole bare reply, or
-    `failed` the word for why there will be none. `all_sent` is whether the device can have the whole request.
+    `repeats` times. Whoever holds it sends what it answers with, and calls `wake` at `wake_at` (seconds of the caller's
+    clock). It is over when `reply` is the whole bare reply, or `failed` the word for why there will be none. `all_sent`
+    is whether the device can have the whole request.
     """
 
     __slots__ = (
