@@ -9,7 +9,7 @@ from broker.adapters.field_reader import Answer
 from broker.errors import FrameError
 from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.standard import word_of
-from broker.wire.bacnet.tags import BITS, DOUBLE, ENUMERATED, INTEGER, OBJECT, REAL, TEXT, UNSIGNED, Tag
+from broker.wire.bacnet.tags import BITS, DOUBLE, ENUMERATED, INTEGER, OBJECT, REAL, TEXT, UNSIGNED, Tag, object_of
 from broker.wire.bacnet.values import text_of
 
 LONGEST_TEXT = 500
@@ -114,8 +114,7 @@ def identifiers(answer: Answer) -> list[tuple[int, int]] | None:
     """The objects that an array of object identifiers, or an element of one, names; None if it is something else."""
     if isinstance(answer, str) or any(not _is(tag, OBJECT) for tag in answer):
         return None
-    numbers = [int.from_bytes(tag.content, "big") for tag in answer]
-    return [(number >> 22, number & 0x3FFFFF) for number in numbers]
+    return [object_of(tag.content) for tag in answer]
 
 
 def _is(tag: Tag, number: int) -> bool:

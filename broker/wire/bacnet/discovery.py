@@ -24,10 +24,9 @@ from broker.wire.bacnet.items import digest_of
 from broker.wire.bacnet.locating import I_AM, I_HAVE, WHO_HAS, WHO_IS
 from broker.wire.bacnet.meaning import compose_read
 from broker.wire.bacnet.name_reads import compose_name_read
-from broker.wire.bacnet.references import LARGEST_INSTANCE
 from broker.wire.bacnet.services import decode_unconfirmed
 from broker.wire.bacnet.standard import number_of
-from broker.wire.bacnet.tags import TEXT
+from broker.wire.bacnet.tags import LARGEST_INSTANCE, TEXT
 
 _DEVICE, _DEVICE_WORD = 8, "device"
 _UTF8 = b"\x00"

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from itertools import groupby
 from typing import TypeVar
 
-from broker.wire.bacnet.tags import BOOLEAN, ENUMERATED, OBJECT, UNSIGNED, Tag
+from broker.wire.bacnet.tags import BOOLEAN, ENUMERATED, INSTANCE_BITS, OBJECT, UNSIGNED, Tag
 
 _Entry = TypeVar("_Entry")
 _CONTEXT = 0x08
@@ -14,7 +14,6 @@ _OPENING = 6
 _CLOSING = 7
 _TWO_OCTETS = 254
 _FOUR_OCTETS = 255
-_INSTANCE_BITS = 22
 _SHORT = tuple(bytes((octet,)) for octet in range(0x100))
 _HEADERS = {
     (kind, number, length): _SHORT[number << 4 | bits | length]
@@ -103,7 +102,7 @@ def signed_octets(number: int) -> bytes:
 
 def object_octets(object_type: int, instance: int) -> bytes:
     """An object identifier (20.2.14)."""
-    return (object_type << _INSTANCE_BITS | instance).to_bytes(4, "big")
+    return (object_type << INSTANCE_BITS | instance).to_bytes(4, "big")
 
 
 def context_unsigned(number: int, value: int) -> bytes:

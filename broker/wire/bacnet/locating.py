@@ -5,10 +5,9 @@ from typing import NamedTuple
 from broker.wire.bacnet.apdu import Kind
 from broker.wire.bacnet.encoding import context_unsigned
 from broker.wire.bacnet.standard import number_of
-from broker.wire.bacnet.tags import ENUMERATED, OBJECT, UNSIGNED, decode_tags, malformed
+from broker.wire.bacnet.tags import ENUMERATED, OBJECT, UNSIGNED, decode_tags, malformed, object_of
 
 WHO_HAS, WHO_IS, I_AM, I_HAVE = 7, 8, 0, 1  # 21, BACnetUnconfirmedServiceChoice
-_INSTANCE = 0x3FFFFF
 _PARAMETERS = [("application", number) for number in (OBJECT, UNSIGNED, ENUMERATED, UNSIGNED)]
 _MOST_OCTETS = 4
 
@@ -34,7 +33,7 @@ def decode_i_am(bare: bytes) -> IAm | None:
     tags = decode_tags(bare[2:])
     if [tag[:2] for tag in tags] != _PARAMETERS or any(not 1 <= len(tag.content) <= _MOST_OCTETS for tag in tags):
         raise malformed("an I-Am without its four parameters")
-    identifier, *numbers = (int.from_bytes(tag.content, "big") for tag in tags)
-    if identifier >> 22 != number_of("object-type", "device"):
+    object_type, instance = object_of(tags[0].content)
+    if object_type != number_of("object-type", "device"):
         raise malformed("an I-Am of something that is no device")
-    return IAm(identifier & _INSTANCE, *numbers)
+    return IAm(instance, *(int.from_bytes(tag.content, "big") for tag in tags[1:]))

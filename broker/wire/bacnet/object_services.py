@@ -3,8 +3,8 @@
 from broker.wire.bacnet.items import Contents, Fact, Item, digest_of
 from broker.wire.bacnet.parameters import ParameterError, Parameters, out_of_range
 from broker.wire.bacnet.property_services import property_values
-from broker.wire.bacnet.references import LARGEST_INSTANCE
 from broker.wire.bacnet.standard import UNKNOWN_INSTANCE
+from broker.wire.bacnet.tags import LARGEST_INSTANCE
 
 MOST_INITIAL_VALUES = 100
 MOST_FILE_RECORDS = 1000

@@ -6,14 +6,15 @@ is made of what was decoded.
 
 from broker.errors import FrameError
 from broker.wire.bacnet.encoding import context, encode_tags, signed_octets, unsigned_octets
-from broker.wire.bacnet.references import LARGEST_INSTANCE
 from broker.wire.bacnet.standard import object_type_word, property_word, word_of
 from broker.wire.bacnet.tags import (
     BITS,
     BOOLEAN,
     DATE,
     ENUMERATED,
+    INSTANCE_BITS,
     INTEGER,
+    LARGEST_INSTANCE,
     OBJECT,
     OCTETS,
     REAL,
@@ -28,9 +29,8 @@ from broker.wire.bacnet.values import text_of
 LARGEST = 0xFFFFFFFF
 _MOST_TAGS = 4096
 """Twice what the longest request for properties has; 64 KiB of single octets would keep everybody else waiting."""
-_INSTANCE_BITS = 22
 _DEVICE = 8
-_UNKNOWN_DEVICE = _DEVICE << _INSTANCE_BITS | LARGEST_INSTANCE
+_UNKNOWN_DEVICE = _DEVICE << INSTANCE_BITS | LARGEST_INSTANCE
 _LARGEST_OPEN = 0xFFFF
 _OPEN = frozenset(("audit-operation", "error-class", "error-code", "event-state", "life-safety-operation"))
 """Enumerations that vendors may extend (clause 21, note behind each)."""
@@ -185,9 +185,9 @@ class Parameters:
             raise out_of_range("an object identifier is four octets")
         identifier = int.from_bytes(content, "big")
         if identifier == _UNKNOWN_DEVICE and self._own is not None:
-            identifier = _DEVICE << _INSTANCE_BITS | self._own  # 12.11.1: whichever device is asked
+            identifier = _DEVICE << INSTANCE_BITS | self._own  # 12.11.1: whichever device is asked
             self._put_back(identifier.to_bytes(4, "big"))
-        return object_type_word(identifier >> _INSTANCE_BITS), identifier & LARGEST_INSTANCE
+        return object_type_word(identifier >> INSTANCE_BITS), identifier & LARGEST_INSTANCE
 
     def property(self, number: int) -> str:
         """The word of a property in a context tag."""

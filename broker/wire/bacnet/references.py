@@ -6,8 +6,8 @@ from broker.errors import FrameError
 from broker.model.operation import BacnetProperty
 from broker.model.place import BacnetAddress
 from broker.wire.bacnet.standard import number_of, object_type_word, property_word
+from broker.wire.bacnet.tags import LARGEST_INSTANCE
 
-LARGEST_INSTANCE = 0x3FFFFF
 LARGEST_INDEX = 0xFFFFFFFF
 
 

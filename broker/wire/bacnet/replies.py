@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from broker.errors import FrameError
 from broker.wire.bacnet.encoding import (
     application_enumerated,
     closing,
@@ -14,9 +13,7 @@ from broker.wire.bacnet.encoding import (
     under_objects,
 )
 from broker.wire.bacnet.references import Reference
-from broker.wire.bacnet.tags import ENUMERATED, Tag, decode_tags, malformed
-
-_INSTANCE_BITS = 22
+from broker.wire.bacnet.tags import ENUMERATED, Tag, decode_tags, malformed, object_of
 
 
 class Reported(NamedTuple):
@@ -60,8 +57,7 @@ class _Reader:
         content = self.take("context", number)
         if len(content) != 4:
             raise malformed("an object identifier is four octets")
-        identifier = int.from_bytes(content, "big")
-        return identifier >> _INSTANCE_BITS, identifier & ((1 << _INSTANCE_BITS) - 1)
+        return object_of(content)
 
     def values(self, number: int) -> tuple[Tag, ...]:
         """The tags between an opening and its closing tag."""
@@ -143,14 +139,3 @@ def _outcome(reported: Reported) -> bytes:
     if reported.error is None:
         return _held(4, reported)
     return opening(5) + b"".join(map(application_enumerated, reported.error)) + closing(5)
-
-
-__all__ = [
-    "FrameError",
-    "Reference",
-    "Reported",
-    "decode_read_property_ack",
-    "decode_read_property_multiple_ack",
-    "encode_read_property_ack",
-    "encode_read_property_multiple_ack",
-]

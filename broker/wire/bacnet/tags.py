@@ -5,6 +5,8 @@ from typing import NamedTuple
 from broker.errors import FrameError
 
 NULL, BOOLEAN, UNSIGNED, INTEGER, REAL, DOUBLE, OCTETS, TEXT, BITS, ENUMERATED, DATE, TIME, OBJECT = range(13)
+INSTANCE_BITS = 22
+LARGEST_INSTANCE = (1 << INSTANCE_BITS) - 1
 _CONTEXT = 0x08
 _EXTENDED_NUMBER = 0xF
 _EXTENDED_LENGTH = 5
@@ -43,6 +45,12 @@ def _short(initial: int) -> tuple[str, int, int]:
 
 _SHORT = tuple(map(_short, range(0x100)))
 """By initial octet; nearly all tags are so short, and what is not in here is looked at more closely."""
+
+
+def object_of(content: bytes) -> tuple[int, int]:
+    """Object type and instance in the four octets of an object identifier (20.2.14)."""
+    identifier = int.from_bytes(content, "big")
+    return identifier >> INSTANCE_BITS, identifier & LARGEST_INSTANCE
 
 
 def malformed(detail: str) -> FrameError:

@@ -12,7 +12,7 @@ from math import isfinite
 from struct import Struct
 
 from broker.errors import FrameError
-from broker.wire.bacnet.encoding import application, signed_octets, unsigned_octets
+from broker.wire.bacnet.encoding import application, object_octets, signed_octets, unsigned_octets
 from broker.wire.bacnet.standard import Datatype, datatype_of, number_of, object_type_word, word_of
 from broker.wire.bacnet.tags import (
     BITS,
@@ -30,6 +30,7 @@ from broker.wire.bacnet.tags import (
     UNSIGNED,
     Tag,
     malformed,
+    object_of,
 )
 
 RELEASE = "null"
@@ -46,7 +47,6 @@ _BINARY_WORDS = {"true": "active", "false": "inactive", "1": "active", "0": "ina
 _DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 _DATE = re.compile(rf"(\*|[0-9]{{4}})-(\*|[0-9]{{2}})-(\*|[0-9]{{2}})(?: ({'|'.join(_DAYS)}|[0-9]+))?", re.ASCII)
 _TIME = re.compile(r"(\*|[0-9]{2}):(\*|[0-9]{2}):(\*|[0-9]{2})\.(\*|[0-9]{2})", re.ASCII)
-_LARGEST_OBJECT_INSTANCE = 0x3FFFFF
 _LEAST_INTEGER, _GREATEST_INTEGER = -(1 << 63), (1 << 63) - 1
 
 
@@ -135,8 +135,8 @@ def _time_text(octets: bytes) -> str:
 
 
 def _object_text(octets: bytes) -> str:
-    identifier = int.from_bytes(octets, "big")
-    return f"{identifier >> 22},{identifier & 0x3FFFFF}"
+    object_type, instance = object_of(octets)
+    return f"{object_type},{instance}"
 
 
 _TEXTS: dict[int, Callable[[bytes], str]] = {
@@ -180,8 +180,8 @@ def _worded(datatype: Datatype | None, tag: Tag) -> str:
     if tag.number == ENUMERATED and datatype is not None and datatype.tag == ENUMERATED:
         return word_of(datatype.name, int.from_bytes(tag.content, "big"))
     if tag.number == OBJECT:
-        identifier = int.from_bytes(tag.content, "big")
-        return f"{object_type_word(identifier >> 22)},{identifier & _LARGEST_OBJECT_INSTANCE}"
+        object_type, instance = object_of(tag.content)
+        return f"{object_type_word(object_type)},{instance}"
     return text_of(tag)
 
 
@@ -249,7 +249,7 @@ def _time_content(_: Datatype, text: str) -> bytes:
 
 def _object_content(_: Datatype, text: str) -> bytes:
     word, _comma, instance = text.partition(",")
-    return (number_of("object-type", word) << 22 | int(instance)).to_bytes(4, "big")
+    return object_octets(number_of("object-type", word), int(instance))
 
 
 _CONTENTS: dict[int, Callable[[Datatype, str], bytes]] = {

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from broker.errors import FrameError
 from broker.wire.bacnet.device_errors import decode_refusal
+from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.replies import (
-    Reference,
     decode_read_property_ack,
     decode_read_property_multiple_ack,
     encode_read_property_ack,
