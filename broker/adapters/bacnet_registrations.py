@@ -67,6 +67,9 @@ class BacnetRegistrations:
         sent = self._port.send_octets(encode_register(known.bbmd.ttl_seconds), place)
         if known.taken is None and not sent:
             log.warning("the BBMD %s:%d cannot be reached", *place)
+        self._renew_later(place, known)
+
+    def _renew_later(self, place: UdpPlace, known: Registration) -> None:
         # J.5.2.1: a BBMD adds 30 s to the time asked for; renewing after half of it survives a lost datagram.
         due = max(_LEAST_RENEWAL_SECONDS, known.bbmd.ttl_seconds / 2) if known.taken else _RETRY_SECONDS
         known.timer = asyncio.get_running_loop().call_later(due, self._renew, place)
@@ -90,5 +93,4 @@ class BacnetRegistrations:
         known.taken = taken
         if first and known.timer is not None:
             known.timer.cancel()
-            due = max(_LEAST_RENEWAL_SECONDS, known.bbmd.ttl_seconds / 2)
-            known.timer = asyncio.get_running_loop().call_later(due, self._renew, place)
+            self._renew_later(place, known)

@@ -17,6 +17,7 @@ from broker.wire.bacnet.parameters import ParameterError
 from broker.wire.bacnet.places import Places, places_of
 from broker.wire.bacnet.property_requests import (
     Write,
+    asked_one_by_one,
     encode_read_property,
     encode_read_property_multiple,
     encode_write_property_multiple,
@@ -36,7 +37,6 @@ _MOST_REMEMBERED_OPERATIONS = 20
 _MULTIPLE = ("read-property-multiple", "write-property-multiple")
 _BY_PROPERTY = ("read-property", "write-property", *_MULTIPLE)
 _HAVE_BEFORE = ("write-property", "write-property-multiple", "add-list-element", "remove-list-element")
-_ONE_BY_ONE = ("read-property-multiple", "no")
 _NEED_PASSWORD = ("device-communication-control", "reinitialize-device")
 _PASSWORD = ("password", "present")
 _BARE = (bytes((CONFIRMED,)), bytes((UNCONFIRMED,)))
@@ -180,7 +180,7 @@ def _at(device: Device, items: Sequence[Item]) -> BacnetProperty:
 def _before(device: Device, places: Places, items: Sequence[Item]) -> Request | None:
     """The read of what is written; None where a device cannot be asked for several at once."""
     asked = (items[0][:4],) if len(items) == 1 else tuple(dict.fromkeys([item[:4] for item in items]))
-    if len(asked) > 1 and _ONE_BY_ONE in device.labels:
+    if len(asked) > 1 and asked_one_by_one(device):
         return None
     known = places.looks.get(asked)
     return _look(places, asked) if known is None else known

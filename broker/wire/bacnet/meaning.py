@@ -15,6 +15,7 @@ from broker.wire.bacnet.items import digest_of
 from broker.wire.bacnet.judging import told
 from broker.wire.bacnet.property_requests import (
     Write,
+    asked_one_by_one,
     encode_read_property,
     encode_read_property_multiple,
     encode_write_property,
@@ -33,7 +34,6 @@ MOST_READ_AT_ONCE = 20
 
 _PRIORITIES = range(1, 17)
 _PRIORITY_ARRAY = "priority-array"
-_NO_MULTIPLE = ("read-property-multiple", "no")
 
 Value = str | float | bool | None
 
@@ -45,7 +45,7 @@ def compose_read(device: Device, points: Sequence[Point]) -> tuple[Request, ...]
     """
     if not points:
         return ()
-    most = 1 if _NO_MULTIPLE in device.labels else MOST_READ_AT_ONCE
+    most = 1 if asked_one_by_one(device) else MOST_READ_AT_ONCE
     return tuple(_read(points[start : start + most]) for start in range(0, len(points), most))
 
 

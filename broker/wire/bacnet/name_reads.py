@@ -7,13 +7,16 @@ from broker.model.place import BacnetAddress, Device
 from broker.model.way import BacnetIpWay, BacnetScWay
 from broker.wire.bacnet.device_said import DeviceSaid, ObjectId
 from broker.wire.bacnet.interpreter import CONFIRMED, READ, READ_MULTIPLE, interpret
-from broker.wire.bacnet.property_requests import encode_read_property, encode_read_property_multiple
+from broker.wire.bacnet.property_requests import (
+    asked_one_by_one,
+    encode_read_property,
+    encode_read_property_multiple,
+)
 from broker.wire.bacnet.references import Reference
 from broker.wire.bacnet.standard import number_of
 
 _OF_ITSELF = ("max-apdu-length-accepted", "segmentation-supported", "vendor-identifier")
 _MOST_NAMES, _READ_AT_ONCE = 200, 8
-_NO_MULTIPLE = ("read-property-multiple", "no")
 
 
 def compose_name_read(device: Device, which: ObjectId) -> Request:
@@ -44,7 +47,7 @@ def compose_self_reads(device: Device) -> tuple[Request, ...]:
 
 def _reads(device: Device, references: Sequence[Reference]) -> tuple[Request, ...]:
     """A few names or numbers at a time, which fit into any reply."""
-    if _NO_MULTIPLE in device.labels:
+    if asked_one_by_one(device):
         return tuple(_read_of(device, reference) for reference in references)
     head = bytes((CONFIRMED, READ_MULTIPLE))
     parts = (references[at : at + _READ_AT_ONCE] for at in range(0, len(references), _READ_AT_ONCE))

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from broker.model.place import Device
 from broker.wire.bacnet.encoding import (
     closing,
     context_object,
@@ -12,6 +13,13 @@ from broker.wire.bacnet.encoding import (
     under_objects,
 )
 from broker.wire.bacnet.references import Reference
+
+_NO_MULTIPLE = ("read-property-multiple", "no")
+
+
+def asked_one_by_one(device: Device) -> bool:
+    """Whether a device is asked for one property at a time, because its labels say that it cannot tell several."""
+    return _NO_MULTIPLE in device.labels
 
 
 class Write(NamedTuple):
