@@ -54,38 +54,41 @@ def debts_of(
     """The debts that each operation of a request will leave if it is carried out; None if what its decisions oblige
     cannot be met.
 
-    That is so for part of a point, for a confidential one, for one whose value before is not known, and for a release
-    of what has no priority.
+    That is so for part of a point, for a confidential one, for one whose value before is not known, for a release of
+    what has no priority, and for a write in which there is no point at all.
     """
     known, of_each = dict(before), []
     for operation, decision in zip(request.operations, decisions, strict=True):
-        found: list[Debt] = []
-        of_each.append(found)
+        found: dict[Place, Debt] = {}
         for word in sorted(OBLIGE.intersection(decision.obligations)):
-            undo = OnLeave(word.value)
-            for touch in _concerned(operation, undo):
-                priority = _priority(operation, touch) if undo is OnLeave.RELEASE else None
+            concerned = _concerned(operation, OnLeave(word.value))
+            if not concerned:
+                return None
+            for touch in concerned:
+                priority = operation.acts_at(touch.point) if commandable(touch.point) else None
+                # What was written at a priority is given back: its place holds no value that could be put there again.
+                undo = OnLeave(word.value) if priority is None else OnLeave.RELEASE
                 value_before = "" if undo is OnLeave.RELEASE else known.get(touch.point.id)
                 if value_before is None or not _can_be_owed(touch, undo, priority):
                     return None
-                found.append(
-                    Debt(
-                        Subject(subject.id, subject.kind, subject.organisation, subject.roles),
-                        device.key,
-                        touch.point.id,
-                        undo,
-                        priority,
-                        value_before,
-                        (),
-                        (touch.value or "",),
-                        _behind(grants, operation, touch),
-                        session,
-                        0,
-                        now,
-                        where=where_of(device, touch.point),
-                    )
+                debt = Debt(
+                    Subject(subject.id, subject.kind, subject.organisation, subject.roles),
+                    device.key,
+                    touch.point.id,
+                    undo,
+                    priority,
+                    value_before,
+                    (),
+                    (touch.value or "",),
+                    _behind(grants, operation, touch),
+                    session,
+                    0,
+                    now,
+                    where=where_of(device, touch.point),
                 )
-    return tuple(tuple(found) for found in of_each)
+                found[debt.place] = debt
+        of_each.append(tuple(found.values()))
+    return tuple(of_each)
 
 
 def where_of(device: Device, point: Point) -> str:
@@ -118,10 +121,6 @@ def _concerned(operation: Operation, undo: OnLeave) -> Sequence[Touch]:
 def _can_be_owed(touch: Touch, undo: OnLeave, priority: int | None) -> bool:
     whole = touch.whole and touch.value is not None and touch.point.confidential is None
     return whole and (priority is not None or undo is OnLeave.RESTORE)
-
-
-def _priority(operation: Operation, touch: Touch) -> int | None:
-    return operation.acts_at(touch.point) if commandable(touch.point) else None
 
 
 def _behind(grants: Iterable[Grant], operation: Operation, touch: Touch) -> frozenset[str]:

@@ -14,7 +14,7 @@ import pytest
 from broker.cli.building import ANA, BMS
 from tests.end_to_end.conftest import Start
 from tests.end_to_end.development import OWNER, Development, until
-from tests.end_to_end.devices import POINTS, bacnet_device, modbus_device, write_inventory
+from tests.end_to_end.devices import EVERYWHERE, GRANTS, POINTS, bacnet_device, modbus_device, write_inventory
 from tests.end_to_end.modbus_caller import ModbusCaller, frame, read_registers, write_register
 from tests.end_to_end.peers import libmodbus_device
 from tests.end_to_end.test_bacnet_device import rusty_port as rusty_port
@@ -24,6 +24,14 @@ SETPOINT = 10
 # A second is promised; a busy machine gets more before it fails a test.
 UNDONE_SECONDS = 30.0
 WHY = {"message": "a test"}
+OUT_OF_SERVICE = {
+    "id": "zone-out-of-service",
+    "object": "analog-value",
+    "instance": 1,
+    "property": "out-of-service",
+    "action": "override",
+    "on_leave": "restore",
+}
 
 
 class Place:
@@ -34,7 +42,8 @@ class Place:
         self.dead_port = free_port()
         points = [p | {"on_leave": "restore"} if p.get("action") else p for p in POINTS]
         vav = bacnet_device("vav-2", vav_port, 2002)
-        vav["points"][0]["on_leave"] = "release"
+        vav["points"][0] |= {"on_leave": "release", "priority": [1, 16]}
+        vav["points"].append(OUT_OF_SERVICE)
         self.devices = [
             modbus_device("ahu-1", ahu_port, 1, points=points, budget={"idle_seconds": 0.1}),
             modbus_device("ahu-2", self.dead_port, 2, points=points, budget={"idle_seconds": 0.1}),
@@ -106,7 +115,7 @@ def post(plant: Plant, who: str, path: str, body: object) -> Any:
 
 def ended_by_an_administrator(plant: Plant, device: str = "plant/ahu-1") -> None:
     opened = plant.development.records("session_opened", device=device)
-    session = [record for record in opened if record["listener"] != "leave"][-1]["session"]
+    session = [record for record in opened if record["subject"]["id"] == ANA][-1]["session"]
     assert post(plant, "secops-bo", f"/v1/sessions/{session}/end", {"why": "a test"}).status == 200
 
 
@@ -211,6 +220,39 @@ def test_a_priority_is_released_if_it_still_holds_the_own_value(plant: Plant) ->
     leave = plant.leave(device="plant/vav-2")
     assert [(point["priority"], point["result"]) for point in leave["points"]] == [(10, "undone")]
     assert api.read("plant/vav-2", "zone-setpoint").body["points"]["zone-setpoint"]["value"] == before
+
+
+def test_what_was_taken_out_of_service_and_overridden_is_given_back_to_the_program(plant: Plant) -> None:
+    """Each with its outcome: at the device, in the leave, and in what the broker intended itself."""
+    overriding = {"id": "ana-override", "subjects": [ANA], "scope": EVERYWHERE, "actions": ["override"]}
+    plant.changed(grants=[*GRANTS, overriding])
+    api = plant.development.api()
+    written = {"zone-out-of-service": {"value": True}, "zone-setpoint": {"value": 20.5, "priority": 8}}
+    left = len(leaves_of(plant, "plant/vav-2"))
+    with api.kept():
+        before = held(plant, *written)
+        assert before["zone-out-of-service"] is False
+        for point, value in written.items():
+            assert api.write("plant/vav-2", {point: value}).status == 200
+        assert held(plant, *written) == {"zone-out-of-service": True, "zone-setpoint": 20.5}
+        ended_by_an_administrator(plant, device="plant/vav-2")
+    leave = until(lambda: leaves_of(plant, "plant/vav-2")[left:], UNDONE_SECONDS)[-1]
+    assert sorted((each["point"], each["undo"], each["priority"], each["result"]) for each in leave["points"]) == [
+        ("zone-out-of-service", "restore", None, "undone"),
+        ("zone-setpoint", "release", 8, "undone"),
+    ]
+    assert held(plant, *written) == before
+    plant.changed()
+
+
+def leaves_of(plant: Plant, device: str) -> list[dict[str, Any]]:
+    return plant.development.records("leave_finished", "leave_unsettled", device=device)
+
+
+def held(plant: Plant, *points: str) -> dict[str, Any]:
+    """What vav-2 holds, as somebody sees it who only looks."""
+    told = plant.development.api("bms-sync").read("plant/vav-2", *points).body["points"]
+    return {point: told[point]["value"] for point in points}
 
 
 def test_what_cannot_be_undone_is_alarmed_and_listed_until_somebody_takes_note(plant: Plant) -> None:

@@ -76,6 +76,18 @@ def test_a_write_at_a_priority_is_owed_without_a_value_before():
     assert (found.undo, found.priority, found.before, found.place[3]) == (OnLeave.RELEASE, 9, "", 9)
 
 
+@pytest.mark.parametrize("obliged", [(Obligation.RESTORE,), (Obligation.RELEASE, Obligation.RESTORE)])
+def test_what_is_to_be_put_back_and_was_written_at_a_priority_is_given_back_once(obliged):
+    request = written(Touch(replace(ZONE, on_leave=OnLeave.KEEP), True, "20.5"), obliged=obliged, priority=9)
+    (found,) = owed(*request, before=(("zone", "18"),))
+    assert (found.undo, found.priority, found.before) == (OnLeave.RELEASE, 9, "")
+
+
+def test_what_is_written_where_no_point_is_cannot_be_owed():
+    assert owed(*written(), before=()) is None
+    assert owed(*written(obliged=()), before=()) == ()
+
+
 def test_of_several_points_those_that_the_inventory_marks_are_owed_else_all():
     kept = replace(SETPOINT, id="fan", on_leave=OnLeave.KEEP)
     both = (("setpoint", "18"), ("fan", "1"))
