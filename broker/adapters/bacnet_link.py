@@ -10,7 +10,7 @@ from broker.adapters.bacnet_peers import Peer, Place, Port, Whereabouts
 from broker.adapters.endpoint import Endpoint
 from broker.adapters.lane import DEVICE_DOWN, Job, lost
 from broker.errors import FrameError
-from broker.model.operation import Relayed
+from broker.model.operation import UNCONFIRMED, Relayed
 from broker.model.vocabulary import Reason, Result
 from broker.model.way import BacnetIpWay, BacnetScWay, BacnetWay
 from broker.wire.bacnet.action_classes import never_written
@@ -20,11 +20,13 @@ from broker.wire.bacnet.npdu import Address
 from broker.wire.bacnet.transaction import VIEW_REPEATS, Transaction
 
 _NOT_ALLOWED = Relayed(Result.NOT_SENT, code=Reason.PRIORITY_NOT_ALLOWED)
+_TOO_LONG = Relayed(Result.NOT_SENT, code="request_too_long")
+_NO_REPLY_TO_IT = Relayed(Result.UNKNOWN, code=UNCONFIRMED)
 _NO_INVOKE_ID = Relayed(Result.NOT_SENT, code=Reason.BUDGET_EXHAUSTED)
 
 
 class BacnetLink:
-    """One confirmed request outstanding to one of the devices at a place; implements `Link` and `Hearer`."""
+    """One request outstanding to one of the devices at a place; implements `Link` and `Hearer`."""
 
     def __init__(self, endpoint: Endpoint, port: Port, place: Place) -> None:
         self.job: Job | None = None
@@ -44,9 +46,10 @@ class BacnetLink:
     def send(self, job: Job) -> None:
         """Put the request on the wire."""
         self.job = job
-        refused = self._send(job)
-        if refused is not None:
-            asyncio.get_running_loop().call_soon(self._refuse, job, refused)
+        relayed = self._send(job)
+        if relayed is not None:
+            ended = self._refuse if relayed.result == Result.NOT_SENT else self._end
+            asyncio.get_running_loop().call_soon(ended, job, relayed)
 
     def _send(self, job: Job) -> Relayed | None:
         if any(map(never_written, job.request.operations)):  # 19.2.3: denied before, and not to be relied on
@@ -56,6 +59,8 @@ class BacnetLink:
         peer = self._port.peer(_whereabouts(self._place, way))
         if notices is not None:
             peer.requests, way = notices.hear, notices.said.completed(now)
+        if job.request.payload[0] == Kind.UNCONFIRMED_REQUEST:
+            return self._send_unconfirmed(peer, job.request.payload, way.longest_apdu)
         invoke = peer.take(self, now)
         if invoke is None:
             return _NO_INVOKE_ID
@@ -67,6 +72,12 @@ class BacnetLink:
         self._under_way = peer, invoke, transaction
         self._alarm.set(transaction.wake_at)
         return None
+
+    def _send_unconfirmed(self, peer: Peer, request: bytes, longest: int) -> Relayed:
+        """What has neither an invoke id nor segments nor a reply (5.3)."""
+        if len(request) > longest:
+            return _TOO_LONG
+        return _NO_REPLY_TO_IT if self._port.send(peer, request, expecting_reply=False) else DEVICE_DOWN
 
     def _refuse(self, job: Job, refused: Relayed) -> None:
         """Nothing was sent. Where the device is not any more nothing will be: another link looks for it anew."""

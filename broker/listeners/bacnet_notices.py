@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from broker.engine.events import Answered, Explored, Further, Listed, Partly, Refused
-from broker.model.operation import Operation, Request
+from broker.model.operation import UNCONFIRMED, Operation, Request
 from broker.model.vocabulary import Result
 
 LONGEST_VALUE = 40
@@ -31,12 +31,14 @@ def denials(request: Request, found: Explored) -> Iterator[tuple[Refused, str]]:
 
 
 def failures(request: Request, found: Explored) -> Iterator[Failed]:
-    """What failed of a request; what the device itself refused is in its own words in the reply."""
+    """What failed of a request; what the device itself refused is in its own words in the reply, and whoever sends what
+    has no reply expects none.
+    """
     for operations, finding in _findings(request, found):
         if isinstance(finding, Answered):
             relayed, written = finding.relayed, any(operation.writes for operation in operations)
             result = Result(relayed.result) if finding.recorded or not written else Result.UNKNOWN
-            if result in _FAILED:
+            if result in _FAILED and relayed.code != UNCONFIRMED:
                 mixed = finding.recorded and relayed.each
                 failed = [each for place, each in enumerate(operations) if not mixed or relayed.of(place)[0] == result]
                 yield Failed(text_of(failed), result, relayed.code)

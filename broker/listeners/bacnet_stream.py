@@ -27,6 +27,7 @@ from broker.listeners.bacnet_refusals import busy_reply, frame_reply, refused_re
 from broker.listeners.bacnet_shares import SubjectShares
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.bacnet_turns import Turns
+from broker.listeners.bacnet_unanswered import Unanswered
 from broker.listeners.cov_requests import SERVICES
 from broker.listeners.driver import Driver
 from broker.listeners.frame_refusals import FrameRefusals
@@ -49,7 +50,6 @@ _ABOUT_THE_SUBJECT = frozenset(
 )
 """Refusals that will be the same at every other device."""
 DEVICE_UNKNOWN = "device_unknown"
-NOT_RELAYED = "unconfirmed_not_relayed"
 Opened = Callable[[Session | Refused], None]
 
 
@@ -119,6 +119,7 @@ class BacnetStream:
         self._loop = asyncio.get_running_loop()
         self._conversation = BacnetConversation(self._network, partial(floor.shares.has_room, subject))
         self.rate = floor.shares.rate_of(subject)
+        self._unanswered = Unanswered(floor.driver, floor.interpreters, self.admit, outside)
         self._discovery = Discovery(
             floor.driver,
             self._candidates,
@@ -345,14 +346,12 @@ class BacnetStream:
         self._reply(asked, refused_reply(asked.bare, refused))
 
     def _take_unconfirmed(self, told: Told) -> None:
-        """Who-Is and Who-Has are answered here; nothing else that no reply belongs to is passed on."""
+        """Who-Is and Who-Has are answered here."""
         try:
-            taken = self._discovery.take(told, self._loop.time())
+            if not self._discovery.take(told, self._loop.time()):
+                self._unanswered.take(told, self._loop.time())
         except FrameError as error:
             self._refuse_frame(told.device, error.code, told.bare)
-            return
-        if not taken:
-            self._refuse_frame(told.device, NOT_RELAYED, told.bare)
 
     def _announce(self, told: Told, device: Device, bare: bytes) -> None:
         if not self._gone:

@@ -14,7 +14,7 @@ FRAME_REFUSALS: dict[str, str] = {
     "no_timestamps": "Time stamps of changes were asked for, and the broker does not know when a value changed.",
     "confirmed_broadcast": "A request that wants an answer has one recipient, and this one was for all.",
     "routing_change_refused": "Nobody changes the broker's routing table from outside.",
-    "unconfirmed_not_relayed": "A request that wants no answer is not passed on, because nobody could be told no.",
+    "unconfirmed_not_relayed": "A request without reply was for no single device, asked nothing or was one too many.",
     "device_unknown": "There is no device at that address, or none that may be seen.",
     "unit_unknown": "There is no device with that unit id, or none that may be seen.",
     "reply_mismatch": "The reply is not one to what was asked.",

@@ -125,6 +125,10 @@ def _confidential(operations: Iterable[Operation]) -> bool:
     return False
 
 
+UNCONFIRMED = "unconfirmed"
+"""Why nobody knows what became of a request: the protocol has no reply to it."""
+
+
 @dataclass(slots=True)
 class Relayed:
     """What became of a request that was handed to an upstream. Not frozen: one is made for every reply.
@@ -132,7 +136,8 @@ class Relayed:
     `result` is one of DONE, DEVICE_REFUSED, NOT_SENT, NO_REPLY (views only), BAD_REPLY, UNKNOWN (a write that may
     have been sent). `payload` is the reply re-encoded from its decoded form (Modbus PDU or BACnet's bare APDU,
     exceptions, errors, rejects and aborts included). `code` is the protocol's own error (`exception-2`,
-    `property/unknown-property`) or ours (`device_down`, `budget_exhausted`, `timeout`).
+    `property/unknown-property`) or ours (`device_down`, `budget_exhausted`, `timeout`, and UNCONFIRMED for what was
+    sent and has no reply).
 
     `each` is result and code of each operation of the request, where they differ: a write of several that failed midway
     (DEVICE_REFUSED as a whole, of it DONE, DEVICE_REFUSED, UNATTEMPTED), a read of several of which the device refused

@@ -118,7 +118,7 @@ def test_what_a_native_tool_changes_can_be_read_in_the_ledger_and_passwords_and_
         asyncio.run(change_everything(link.port))
     finally:
         stop(link.process, 2)
-    element, first, second, listed, file, private, silenced = changes(plant)
+    element, first, second, listed, file, private, clock, silenced = changes(plant)
     assert element["what"] == "config notification-class,1 priority[1] = 7"
     assert element["intent"]["before"] == {"notification-class,1 priority[1]": "255"}
     assert (element["outcome"]["result"], element["outcome"]["code"]) == ("device_refused", DENIED)
@@ -134,13 +134,15 @@ def test_what_a_native_tool_changes_can_be_read_in_the_ledger_and_passwords_and_
     assert listed["intent"]["before"] == {"notification-class,1 recipient-list": "[]"}
     assert "file,1 (access stream, digest " in file["what"] and "octets 140)" in file["what"]
     assert "parameters present" in private["what"] and "octets 14," in private["what"]
+    assert "time 2026-11-29 12:00:00.00" in clock["what"]
+    assert (clock["outcome"]["result"], clock["outcome"]["code"]) == ("unknown", "unconfirmed")
     assert "enable-disable disable-initiation, password present" in silenced["what"]
-    entries = until(lambda: found if len(found := log.entries()[told_before:]) == 7 else None)
+    entries = until(lambda: found if len(found := log.entries()[told_before:]) == 8 else None)
     words = [str(entry["operation"]).partition(".")[2] for entry in entries]
-    assert words == [*["WRITE"] * 5, "GENERAL", "DEVICE_DISABLE_COMM"]
+    assert words == [*["WRITE"] * 5, "GENERAL", "GENERAL", "DEVICE_DISABLE_COMM"]
     assert entries[0]["target_property"]["property_array_index"] == 1
     assert [record_in(entry) for entry in entries] == [
-        each["intent"]["index"] for each in (element, first, second, listed, file, private, silenced)
+        each["intent"]["index"] for each in (element, first, second, listed, file, private, clock, silenced)
     ]
     assert PASSWORD not in str(entries)
 
@@ -164,11 +166,14 @@ def changes(plant: Development) -> list[dict[str, Any]]:
 
 
 async def change_everything(port: int) -> None:
-    """One array element, several properties, an element of a list, a file, something of a vendor's, and silence."""
+    """One array element, several properties, an element of a list, a file, something of a vendor's, the clock,
+    and silence.
+    """
     from bacpypes3 import apdu
     from bacpypes3.basetypes import (
         AtomicWriteFileRequestAccessMethodChoice,
         AtomicWriteFileRequestAccessMethodChoiceStreamAccess,
+        DateTime,
         DaysOfWeek,
         Destination,
         EventTransitionBits,
@@ -219,6 +224,7 @@ async def change_everything(port: int) -> None:
         apdu.ConfirmedPrivateTransferRequest(
             vendorID=999, serviceNumber=5, serviceParameters=AnyValue(OctetString(b"vendor's own"))
         ),
+        apdu.TimeSynchronizationRequest(time=DateTime(date=(126, 11, 29, 7), time=(12, 0, 0, 0))),
         apdu.DeviceCommunicationControlRequest(timeDuration=1, enableDisable="disable-initiation", password=PASSWORD),
     ]
     async with explorer(port) as app:

@@ -19,7 +19,7 @@ from broker.wire.bacnet.encoding import (
     opening,
 )
 from broker.wire.bacnet.items import Item
-from broker.wire.bacnet.services import decode_confirmed
+from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
 from broker.wire.bacnet.standard import UNKNOWN_INSTANCE, error_numbers, number_of
 from broker.wire.bacnet.tags import DATE, OCTETS, TIME
 
@@ -86,7 +86,9 @@ class AuditReport(NamedTuple):
 
 def targets_of(request: Request) -> tuple[Target, ...]:
     """What each operation of a BACnet request does, without what is written if that is confidential."""
-    items = () if request.conceals else decode_confirmed(request.payload[1], request.payload[2:]).items
+    kind, service, parameters = request.payload[0], request.payload[1], request.payload[2:]
+    decode = decode_confirmed if kind == Kind.CONFIRMED_REQUEST else decode_unconfirmed
+    items = () if request.conceals else decode(service, parameters).items
     whole = len(items) == len(request.operations)
     return tuple(
         Target(_word(operation), _item(operation, items[place].value if whole else None))

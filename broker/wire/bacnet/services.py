@@ -14,6 +14,7 @@ from broker.wire.bacnet.alarm_services import (
     get_event_information,
     life_safety_operation,
 )
+from broker.wire.bacnet.apdu import Kind
 from broker.wire.bacnet.device_services import (
     device_communication_control,
     private_transfer,
@@ -106,6 +107,13 @@ UNCONFIRMED_NAMES = (
 )
 """Unconfirmed services by number (clause 21, BACnetUnconfirmedServiceChoice)."""
 
+_WITHOUT_REPLY = frozenset(
+    ("time-synchronization", "unconfirmed-private-transfer", "unconfirmed-text-message", "utc-time-synchronization")
+)
+"""Unconfirmed requests that ask one device for something; the others look for devices, tell of what happened, or are
+for whoever feels meant.
+"""
+
 _DECODERS: dict[str, Callable[[Parameters], Contents]] = {
     "acknowledge-alarm": acknowledge_alarm,
     "add-list-element": list_element,
@@ -154,6 +162,11 @@ def confirmed_name(service: int) -> str | None:
 def unconfirmed_name(service: int) -> str | None:
     """The name of an unconfirmed service, None if the standard has none of that number."""
     return UNCONFIRMED_NAMES[service] if service < len(UNCONFIRMED_NAMES) else None
+
+
+def asks_without_reply(bare: bytes) -> bool:
+    """Whether a bare request asks a device for something that it does not reply to."""
+    return len(bare) > 1 and bare[0] == Kind.UNCONFIRMED_REQUEST and unconfirmed_name(bare[1]) in _WITHOUT_REPLY
 
 
 def decode_confirmed(service: int, parameters: bytes, own: int | None = None) -> Decoded:

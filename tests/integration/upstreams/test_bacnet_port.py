@@ -12,13 +12,14 @@ import pytest
 from broker.adapters.bacnet_peers import Peer, Whereabouts
 from broker.adapters.bacnet_port import BacnetIpPort, OwnPlace
 from broker.adapters.clock import SystemClock
-from broker.model.operation import Request
+from broker.model.operation import UNCONFIRMED, Relayed, Request
 from broker.model.place import BacnetAddress, Budget, Device, Point, Protocol
 from broker.model.vocabulary import Action, Reason, Result
 from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.apdu import ConfirmedRequest, decode_apdu, dressed, encode_apdu
 from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc
 from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
+from broker.wire.bacnet.interpreter import interpret
 from broker.wire.bacnet.items import Item
 from broker.wire.bacnet.meaning import compose_read, compose_write
 from broker.wire.bacnet.npdu import Address, Message, Npdu, decode_npdu, encode_npdu, encode_reject
@@ -67,6 +68,7 @@ class Station(asyncio.DatagramProtocol):
         npdu = decode_npdu(decode_bvlc(data).payload)
         request = decode_apdu(npdu.payload)
         if not isinstance(request, ConfirmedRequest):
+            assert not npdu.expecting_reply
             self.said.append(npdu.payload)
             self.told.set()
             return
@@ -110,6 +112,47 @@ def device(port: int, id_: str = "vav-1", budget: Budget = QUICK, network: int |
 
 def reading(of: Device) -> Request:
     return compose_read(of, (POINT,))[0]
+
+
+def telling(of: Device, *, text: str = "") -> Request:
+    """A TimeSynchronization, or a text message."""
+    bare = bytes.fromhex("1006a47e0b1d07b40c000000")
+    if text:
+        octets = b"\0" + text.encode()
+        bare = bytes.fromhex("10050c020003e729003dfe") + len(octets).to_bytes(2, "big") + octets
+    return interpret(of, bare)
+
+
+@pytest.mark.parametrize("network", [None, 20])
+def test_what_has_no_reply_is_sent_once_and_nobody_knows_what_came_of_it(network: int | None) -> None:
+    async def play() -> None:
+        async with station(honest(1)) as one:
+            vav = device(one.port, network=network, mac=5)
+            async with upstreams(vav) as ways:
+                relayed = await asked(ways.upstream(vav.key), telling(vav))
+                assert relayed == Relayed(Result.UNKNOWN, code=UNCONFIRMED)
+                if network is None:  # the way is free again
+                    assert (await asked(ways.upstream(vav.key), reading(vav))).result == Result.DONE
+                await asyncio.wait_for(one.told.wait(), 5)
+                await asyncio.sleep(0.3)
+                assert one.said == [telling(vav).payload]
+
+    asyncio.run(play())
+
+
+def test_what_has_no_reply_goes_in_one_piece_or_not_at_all() -> None:
+    async def play() -> None:
+        async with station(honest(1)) as one:
+            vav = device(one.port)
+            vav = replace(vav, way=replace(vav.way, max_apdu=480))
+            async with upstreams(vav) as ways:
+                relayed = await asked(ways.upstream(vav.key), telling(vav, text="x" * 600))
+                assert relayed == Relayed(Result.NOT_SENT, code="request_too_long")
+                assert (await asked(ways.upstream(vav.key), telling(vav, text="x" * 400))).code == UNCONFIRMED
+                await asyncio.wait_for(one.told.wait(), 5)
+                assert len(one.said) == 1
+
+    asyncio.run(play())
 
 
 def test_all_devices_are_asked_from_one_port_and_each_answer_is_its_own() -> None:

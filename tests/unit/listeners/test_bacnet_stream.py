@@ -20,7 +20,7 @@ from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream
 from broker.listeners.bacnet_turns import MOST_AT_ONCE
 from broker.listeners.interpreters import Interpreters
 from broker.model.decision import Decision
-from broker.model.operation import Relayed
+from broker.model.operation import UNCONFIRMED, Relayed
 from broker.model.place import BacnetAddress, Device, Point, Protocol
 from broker.model.subject import Subject, SubjectKind
 from broker.model.vocabulary import Action, EndReason, Reason, Result
@@ -36,6 +36,7 @@ from broker.wire.bacnet.apdu import (
     SegmentAck,
     SimpleAck,
     UnconfirmedRequest,
+    bare,
     decode_apdu,
     encode_apdu,
 )
@@ -425,11 +426,67 @@ def test_a_flood_of_questions_is_answered_only_so_often() -> None:
     play(test)
 
 
-def test_other_unconfirmed_requests_are_recorded_and_go_nowhere() -> None:
+NOON = UnconfirmedRequest(6, bytes.fromhex("a47e0b1d07b40c000000"))
+PIPE = UnconfirmedRequest(5, bytes.fromhex("0c020003e729003d050070697065"))
+"""TimeSynchronization, and UnconfirmedTextMessage of device 999."""
+
+
+def test_what_has_no_reply_is_decided_and_sent_to_the_device_that_it_is_for() -> None:
     def test(stage: Stage) -> None:
-        stage.ask(UnconfirmedRequest(6, bytes.fromhex("a4ff ffffff b4ffffffff".replace(" ", ""))), ONE)
+        stage.reply = lambda command: Relayed(Result.UNKNOWN, code=UNCONFIRMED)
+        for request in (NOON, PIPE):
+            stage.ask(request, ONE)
+        assert stage.asked == [(ONE.key, bare(NOON)), (ONE.key, bare(PIPE))]
+        assert (stage.sent, stage.refusals, stage.denied, stage.failed) == ([], [], [], [])
+
+    play(test)
+
+
+def test_what_has_no_reply_and_is_denied_or_not_sent_is_said_in_words_alone() -> None:
+    def test(stage: Stage) -> None:
+        stage.allow = lambda command: False
+        stage.ask(NOON, ONE)
+        assert (stage.what, stage.asked) == (["time-synchronization device,1001"], [])
+        stage.ask(NOON, HIDDEN)
+        assert stage.what[1:] == [""]
+        stage.allow = lambda command: True
+        stage.reply = lambda command: Relayed(Result.NOT_SENT, code=Reason.DEVICE_DOWN)
+        stage.ask(NOON, ONE)
+        assert [(each.result, each.code) for each in stage.failed] == [(Result.NOT_SENT, "device_down")]
+        assert (stage.sent, stage.refusals) == ([], [])
+
+    play(test)
+
+
+@pytest.mark.parametrize(
+    ("request_", "device", "code"),
+    [
+        (NOON, None, "unconfirmed_not_relayed"),
+        (UnconfirmedRequest(0, bytes.fromhex("c4020003e922040091002100")), ONE, "unconfirmed_not_relayed"),
+        (UnconfirmedRequest(10, b""), ONE, "unconfirmed_not_relayed"),
+        (UnconfirmedRequest(99, b""), ONE, "unconfirmed_not_relayed"),
+        (UnconfirmedRequest(6, bytes.fromhex("a4ffffffffb4ffffffff")), ONE, "malformed"),
+    ],
+    ids=["for all", "i-am", "write-group", "no service", "no moment"],
+)
+def test_other_unconfirmed_requests_are_recorded_and_go_nowhere(
+    request_: UnconfirmedRequest, device: Device | None, code: str
+) -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(request_, device)
         assert (stage.asked, stage.sent) == ([], [])
-        assert stage.refusals == ["unconfirmed_not_relayed"]
+        assert stage.refusals == [code]
+
+    play(test)
+
+
+def test_of_what_has_no_reply_only_so_much_is_sent() -> None:
+    def test(stage: Stage) -> None:
+        stage.reply = lambda command: Relayed(Result.UNKNOWN, code=UNCONFIRMED)
+        for _ in range(150):
+            stage.ask(NOON, ONE)
+        assert 100 <= len(stage.asked) < 110
+        assert len(stage.asked) + len(stage.refusals) == 150
 
     play(test)
 

@@ -10,6 +10,7 @@ from bacpypes3.primitivedata import Real, TagList
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.model.operation import UNCONFIRMED
 from broker.model.place import BacnetAddress, Confidential, Device, Point, Protocol
 from broker.model.vocabulary import Action
 from broker.model.way import BacnetIpWay
@@ -143,6 +144,7 @@ def test_a_message_takes_as_many_reports_as_fit_and_always_one():
         ("reject-77", "communication/reject-other"),
         ("timeout", "communication/timeout"),
         ("reply_invalid", "communication/timeout"),
+        (UNCONFIRMED, "communication/timeout"),
         ("", "communication/timeout"),
     ],
 )
@@ -161,6 +163,11 @@ def test_an_operation_is_told_by_object_property_index_priority_and_value():
     element = bytes.fromhex("000f0c00800001195729083e4441ac00003f")  # WriteProperty of priority-array[8]
     (target,) = targets_of(interpret(VAV, element))
     assert target.item[:4] == ("analog-value", 1, "priority-array", 8)
+
+
+def test_what_has_no_reply_is_told_as_something_done_to_the_device():
+    (target,) = targets_of(interpret(VAV, bytes.fromhex("1006a47e0b1d07b40c000000")))  # TimeSynchronization
+    assert (target.operation, target.item[:3]) == ("general", ("device", 1001, None))
 
 
 def test_of_something_confidential_no_value_is_told():
