@@ -75,7 +75,10 @@ async def with_site_suggestion(client: Client, problem: ProblemError, site: str)
 
 
 def unknown_device(name: str, keys: list[str]) -> CommandError:
-    """There is no such device, or it may not be seen; perhaps another was meant."""
+    """There is no such device, or it may not be seen; perhaps another was meant, or all of a site."""
+    if any(key.partition("/")[0] == name for key in keys):
+        hint = f"`otb ls` lists its devices; `otb connect {name} --bacnet` opens its BACnet network."
+        return CommandError("device_unknown", f"{name} is a site, not a device.", hint)
     by_short_name = {key.partition("/")[2]: key for key in keys}
     close = difflib.get_close_matches(name, keys, 3) + [
         by_short_name[short] for short in difflib.get_close_matches(name.partition("/")[2] or name, by_short_name, 3)

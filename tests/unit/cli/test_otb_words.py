@@ -218,6 +218,7 @@ def test_a_mistyped_device_is_answered_with_the_one_that_was_meant():
     assert "plant/ahu-1" in unknown_device("ahu1", ["plant/ahu-1", "plant/vav-1"]).what_to_do
     assert "plant/ahu-1" in unknown_device("plnt/ahu-1", ["plant/ahu-1"]).what_to_do
     assert "otb ls" in unknown_device("zzz", ["plant/ahu-1"]).what_to_do
+    assert "otb connect plant --bacnet" in unknown_device("plant", ["plant/ahu-1"]).what_to_do
 
 
 def test_denials_in_a_tunnel_are_told_with_reason_remedy_window_and_id():
