@@ -45,7 +45,7 @@ NOTICES: dict[RecordKind, Told | None] = {
     RecordKind.SESSION_RESUMED: _warning("session", "by", "why"),
     RecordKind.SESSION_CUT: _alarm("session", "by", "why"),
     RecordKind.IDENTITY_REFUSED: _info("source", "listener", "code", "count"),
-    RecordKind.FRAME_REFUSED: _info("session", "device", "direction", "code"),
+    RecordKind.FRAME_REFUSED: _info("session", "device", "direction", "code", "service"),
     RecordKind.DECISION: None,
     RecordKind.INTENT: None,
     RecordKind.OUTCOME: None,

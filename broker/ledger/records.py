@@ -104,11 +104,14 @@ def identity_refused(
 
 
 def frame_refused(
-    time: float, *, session: str, device: str, direction: str, code: str, digest: str, size: int
+    time: float, *, session: str, device: str, direction: str, code: str, digest: str, size: int, service: str = ""
 ) -> bytes:
-    """Octets that were not forwarded; `direction` is who sent them, `caller` or `device`."""
+    """Octets that were not forwarded; `direction` is who sent them, `caller` or `device`, `service` the standard's word
+    for what they ask, as far as that much can be read.
+    """
     fields = {"session": session, "device": device, "direction": direction, "code": _text(code), "digest": digest}
-    return _record(RecordKind.FRAME_REFUSED, time, fields | {"size": size})
+    known = {"service": service} if service else {}
+    return _record(RecordKind.FRAME_REFUSED, time, {**fields, **known, "size": size})
 
 
 def denials_suppressed(time: float, *, subject: str, count: int, first: float, last: float) -> bytes:

@@ -41,6 +41,7 @@ from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
 from broker.wire.bacnet.device_said import LiveDevices
 from broker.wire.bacnet.interpreter import may_hold_password, narrowed
 from broker.wire.bacnet.object_list import asked_for_list, reads_of
+from broker.wire.bacnet.services import service_asked
 
 MOST_WAITING_FOR_SESSION = 64
 REFUSED_SECONDS = 2.0
@@ -371,10 +372,9 @@ class BacnetStream:
 
     def _refuse_frame(self, device: Device | None, code: str, octets: bytes) -> None:
         way = None if device is None else self._ways.get(device.key)
-        session = way.session if way is not None else None
-        self._floor.frame_refusals.pdu(
-            session or next(iter(self.sessions), None), device, code, octets, secret=may_hold_password(octets)
-        )
+        session = (way and way.session) or next(iter(self.sessions), None)
+        secret, service = may_hold_password(octets), service_asked(octets)
+        self._floor.frame_refusals.pdu(session, device, code, octets, secret=secret, service=service)
 
     def _flush(self) -> None:
         """Send what there is to send, and be there when a segment is overdue."""

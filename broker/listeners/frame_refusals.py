@@ -40,17 +40,27 @@ class FrameRefusals:
         self._record(session, code, "", 0)
 
     def pdu(
-        self, session: Session | None, device: Device | None, code: str, pdu: bytes, *, secret: bool = False
+        self,
+        session: Session | None,
+        device: Device | None,
+        code: str,
+        pdu: bytes,
+        *,
+        secret: bool = False,
+        service: str = "",
     ) -> None:
         """A frame whose content is not acceptable, for this device; nothing of it is passed on.
 
-        `secret`: there may be a password in it, which its digest would let others guess.
+        `secret`: there may be a password in it, which its digest would let others guess. `service`: what it asks, as
+        far as that is known.
         """
         hidden = secret or (self._anything_confidential() if device is None else device.confidential)
         digest = "" if hidden else urlsafe_b64encode(hashlib.sha256(pdu).digest()).rstrip(b"=").decode()
-        self._record(session, code, digest, len(pdu), "" if device is None else device.key)
+        self._record(session, code, digest, len(pdu), "" if device is None else device.key, service)
 
-    def _record(self, session: Session | None, code: str, digest: str, size: int, device: str = "") -> None:
+    def _record(
+        self, session: Session | None, code: str, digest: str, size: int, device: str = "", service: str = ""
+    ) -> None:
         self.count += 1
         now = self._clock.now()
         key = session.subject.id if session else ""
@@ -73,6 +83,7 @@ class FrameRefusals:
                     code=code,
                     digest=digest,
                     size=size,
+                    service=service,
                 )
             )
             self._ledger.settle(False, lambda _: None)

@@ -189,8 +189,8 @@ _SENTENCES: dict[str, Callable[[Document], str]] = {
     "session_cut": lambda r: _act(r, "ended"),
     "identity_refused": lambda r: f"{r.get('source')} at {r.get('listener')}: {r.get('code')}, {r.get('count')} times",
     "frame_refused": lambda r: (
-        f"from the {r.get('direction')} of {r.get('device') or 'no device'}: {r.get('code')} "
-        f"{frame_refusal_text(str(r.get('code')))}".rstrip()
+        f"{r.get('service') or 'octets'} from the {r.get('direction')} of {r.get('device') or 'no device'}: "
+        f"{r.get('code')} {frame_refusal_text(str(r.get('code')))}".rstrip()
     ),
     "denials_suppressed": lambda r: f"{r.get('count')} more denials of {r.get('subject')}",
     "broker_started": lambda r: f"version {r.get('version')}",

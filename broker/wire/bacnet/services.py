@@ -164,6 +164,14 @@ def unconfirmed_name(service: int) -> str | None:
     return UNCONFIRMED_NAMES[service] if service < len(UNCONFIRMED_NAMES) else None
 
 
+def service_asked(octets: bytes) -> str:
+    """The service that a bare request asks for or tells of; empty if these octets are none of the standard."""
+    if len(octets) < 2 or octets[0] not in (Kind.CONFIRMED_REQUEST, Kind.UNCONFIRMED_REQUEST):
+        return ""
+    name = confirmed_name(octets[1]) if octets[0] == Kind.CONFIRMED_REQUEST else unconfirmed_name(octets[1])
+    return name or ""
+
+
 def asks_without_reply(bare: bytes) -> bool:
     """Whether a bare request asks a device for something that it does not reply to."""
     return len(bare) > 1 and bare[0] == Kind.UNCONFIRMED_REQUEST and unconfirmed_name(bare[1]) in _WITHOUT_REPLY

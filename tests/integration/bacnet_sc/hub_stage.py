@@ -57,7 +57,7 @@ class FrameRefusals:
         self.stage.frames.append(code)
         self.stage.arrival.set()
 
-    def pdu(self, session, device, code, octets, *, secret=False):
+    def pdu(self, session, device, code, octets, *, secret=False, service=""):
         if not secret:
             self.stage.digested.append(octets)
         self.stream(session, code)

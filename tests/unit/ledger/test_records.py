@@ -146,6 +146,9 @@ def every_kind() -> dict[str, bytes]:
         records.logged_out(NOW, logout="out-1", issuer="https://i", account="u-1", login="", at=NOW - 1),
         records.identity_refused(NOW, source="10.0.0.1", code="c", count=9, first=NOW, last=NOW, listener="https"),
         records.frame_refused(NOW, session="s", device="d", direction="caller", code="length", digest="x", size=300),
+        records.frame_refused(
+            NOW, session="s", device="d", direction="caller", code="malformed", digest="", size=3, service="vt-open"
+        ),
         records.decision(
             NOW,
             id="d1",

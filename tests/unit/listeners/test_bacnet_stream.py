@@ -67,6 +67,7 @@ class Stage:
         self.sent: list[tuple[bytes, Npdu]] = []
         self.asked: list[tuple[str, bytes]] = []
         self.refusals: list[str] = []
+        self.services: list[str] = []
         self.secrets: list[bool] = []
         self.denied: list[Refused] = []
         self.what: list[str] = []
@@ -134,9 +135,17 @@ class Stage:
         self.subscriptions_ended.append(session.device_key)
 
     def pdu(
-        self, session: Session | None, device: Device | None, code: str, octets: bytes, *, secret: bool = False
+        self,
+        session: Session | None,
+        device: Device | None,
+        code: str,
+        octets: bytes,
+        *,
+        secret: bool = False,
+        service: str = "",
     ) -> None:
         self.refusals.append(code)
+        self.services.append(service)
         self.secrets.append(secret)
 
     def run(self, session: Session, steps: Any, done: Callable[[Any], None]) -> None:
@@ -359,6 +368,9 @@ def test_a_service_that_is_not_known_is_rejected_and_recorded() -> None:
         stage.ask(ConfirmedRequest(2, 99, b""))
         assert stage.told() == [Reject(2, 9)]
         assert stage.refusals == ["unrecognized_service"]
+        stage.ask(ConfirmedRequest(3, 21, b"\x91\x00"))
+        assert isinstance(stage.told()[0], ErrorPdu)
+        assert (stage.refusals[1:], stage.services) == (["service_not_allowed"], ["", "vt-open"])
         assert stage.asked == []
 
     play(test)
@@ -459,23 +471,24 @@ def test_what_has_no_reply_and_is_denied_or_not_sent_is_said_in_words_alone() ->
 
 
 @pytest.mark.parametrize(
-    ("request_", "device", "code"),
+    ("request_", "device", "code", "service"),
     [
-        (NOON, None, "unconfirmed_not_relayed"),
-        (UnconfirmedRequest(0, bytes.fromhex("c4020003e922040091002100")), ONE, "unconfirmed_not_relayed"),
-        (UnconfirmedRequest(10, b""), ONE, "unconfirmed_not_relayed"),
-        (UnconfirmedRequest(99, b""), ONE, "unconfirmed_not_relayed"),
-        (UnconfirmedRequest(6, bytes.fromhex("a4ffffffffb4ffffffff")), ONE, "malformed"),
+        (NOON, None, "unconfirmed_not_relayed", "time-synchronization"),
+        (UnconfirmedRequest(0, bytes.fromhex("c4020003e922040091002100")), ONE, "unconfirmed_not_relayed", "i-am"),
+        (UnconfirmedRequest(10, b""), ONE, "unconfirmed_not_relayed", "write-group"),
+        (UnconfirmedRequest(99, b""), ONE, "unconfirmed_not_relayed", ""),
+        (UnconfirmedRequest(6, bytes.fromhex("a4ffffffffb4ffffffff")), ONE, "malformed", "time-synchronization"),
     ],
     ids=["for all", "i-am", "write-group", "no service", "no moment"],
 )
 def test_other_unconfirmed_requests_are_recorded_and_go_nowhere(
-    request_: UnconfirmedRequest, device: Device | None, code: str
+    request_: UnconfirmedRequest, device: Device | None, code: str, service: str
 ) -> None:
     def test(stage: Stage) -> None:
         stage.ask(request_, device)
         assert (stage.asked, stage.sent) == ([], [])
         assert stage.refusals == [code]
+        assert stage.services == [service]
 
     play(test)
 
