@@ -5,7 +5,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from broker.wire.bacnet.sc import decode_sc, encode_sc, not_understood
-from broker.wire.bacnet.sc_message import BROADCAST, ErrorCode, Function, Nak, ScFrameError, ScMessage
+from broker.wire.bacnet.sc_message import BROADCAST, NO_VMAC, ErrorCode, Function, Nak, ScFrameError, ScMessage
 from broker.wire.bacnet.sc_payloads import (
     Advertisement,
     Connect,
@@ -175,8 +175,10 @@ class HubConnection:
         return Send(encode_sc(ScMessage(function, message.id, payload, destination=message.origin)))
 
     def _nak(self, message: ScMessage | None, nak: Nak) -> list[Event]:
-        """AB.3.1.5: never to a broadcast, never to a result."""
+        """AB.3.1.5: never to a broadcast, never to a result; nor to an origin that nobody has (AB.1.5.2)."""
         if message is None or message.function == Function.RESULT or message.destination == BROADCAST:
+            return []
+        if message.origin in (BROADCAST, NO_VMAC):
             return []
         return [self._answer(message, Function.RESULT, encode_result(ScResult(message.function, nak)))]
 

@@ -132,6 +132,13 @@ def test_what_others_ask_a_node_is_answered_to_them(octets: bytes, function: Fun
     assert answer.destination == (b"" if function is Function.HEARTBEAT_ACK else OTHER)
 
 
+@pytest.mark.parametrize("origin", ["ffffffffffff", "000000000000"])
+def test_what_comes_from_an_address_that_nobody_has_is_not_answered_to_it(origin: str) -> None:
+    """A hub would distribute what is for all of them to everybody."""
+    assert connected().receive(bytes.fromhex(f"01080003{origin}0120ffff00ff1008"), 1.0) == []
+    assert connected().receive(bytes.fromhex(f"0d080003{origin}"), 1.0) == []
+
+
 def test_an_option_that_must_be_understood_and_is_not_stops_the_message() -> None:
     strange = Option(9, must_understand=True)
     octets = encode_sc(ScMessage(Function.ENCAPSULATED_NPDU, 3, WHO_IS, OTHER, data_options=(strange,)))
