@@ -5,12 +5,25 @@ from random import Random
 
 from bacpypes3.apdu import ConfirmedRequestPDU
 
-from broker.wire.bacnet.apdu import ConfirmedRequest, Kind, SegmentAck, encode_apdu
-from broker.wire.bacnet.bvlc import Function, encode_bvlc, encode_forwarded
+from broker.wire.bacnet.apdu import (
+    Abort,
+    ComplexAck,
+    ConfirmedRequest,
+    ErrorPdu,
+    Kind,
+    Reject,
+    SegmentAck,
+    SimpleAck,
+    encode_apdu,
+)
+from broker.wire.bacnet.bvlc import Function, encode_bvlc, encode_forwarded, encode_register
 from broker.wire.bacnet.encoding import encode_tags
+from broker.wire.bacnet.name_reads import compose_name_read, compose_self_reads
 from broker.wire.bacnet.npdu import Npdu, encode_npdu
+from broker.wire.bacnet.references import reference_of
+from broker.wire.bacnet.replies import Reported, encode_read_property_ack, encode_read_property_multiple_ack
 from broker.wire.bacnet.segmentation import SegmentLimits, SegmentSender
-from broker.wire.bacnet.tags import Tag
+from broker.wire.bacnet.tags import ENUMERATED, TEXT, UNSIGNED, Tag
 from broker.wire.bacnet.tunnelled import encode_datagram
 from broker.wire.modbus.mbap import encode_mbap
 from tests.bacnet_replies import read_reply
@@ -19,6 +32,7 @@ from tests.integration.bacnet.test_services_requests import BY_HAND, MESSAGES
 from tests.unit.engine.test_bacnet_conversation import TO_VAV
 from tests.unit.wire.bacnet import messages
 from tests.unit.wire.bacnet.test_bacnet_judging import READ, SEVERAL, failed_at, write, writes
+from tests.unit.wire.bacnet.test_device_said import VAV
 
 _KINDS = {True: Kind.CONFIRMED_REQUEST, False: Kind.UNCONFIRMED_REQUEST}
 _LENGTHS = {0: (0,), 1: (1,), 2: (1, 2, 4), 3: (1, 2, 4), 4: (4,), 5: (8,), 6: (0, 3, 6), 8: (2, 3), 9: (1, 2)}
@@ -147,6 +161,15 @@ def interpreted(random: Random) -> bytes:
     return random.choice(list(relayed))
 
 
+ASKED = 7
+"""The invoke id of what devices answer."""
+SELF_READS = (compose_self_reads(VAV)[0], compose_name_read(VAV, ("analog-input", 9)))
+_SAID = {
+    "max-apdu-length-accepted": Tag("application", UNSIGNED, b"\x01\xe0"),
+    "segmentation-supported": Tag("application", ENUMERATED, b"\x03"),
+    "vendor-identifier": Tag("application", UNSIGNED, b"\x0f"),
+    "object-name": Tag("application", TEXT, b"\0zone"),
+}
 ACKNOWLEDGED = [bytes.fromhex(request) for request, *_ in ACKS]
 
 
@@ -203,6 +226,46 @@ def conversation(random: Random) -> bytes:
     apdus = [request] if random.random() < 0.5 else pieces
     sent = [encode_npdu(Npdu(encode_apdu(one), TO_VAV)) for one in (*apdus, *acks)]
     return _series([*sent, npdu(random)] if random.random() < 0.3 else sent)
+
+
+def device_reply(random: Random) -> bytes:
+    """What a device says of a request that is short, or (behind an octet 1) in segments: these acknowledged, then the
+    reply, in segments or whole.
+    """
+    long = random.random() < 0.5
+    acks = (
+        [SegmentAck(ASKED, sequence, random.randint(1, 8), from_server=True) for sequence in range(12)] if long else []
+    )
+    kinds = (SimpleAck(ASKED, 16), ErrorPdu(ASKED, 16, b"\x91\x02\x91\x28"), Reject(ASKED, 9), Abort(ASKED, 1, True))
+    if random.random() < 0.3:
+        return bytes((long,)) + _series(map(encode_apdu, (*acks, random.choice(kinds))))
+    sender = SegmentSender(ComplexAck(ASKED, 12, random.randbytes(120)), 50, 64, SegmentLimits(proposed_window=4))
+    pieces = [*sender.start(0.0)]
+    while not sender.all_sent:
+        pieces += sender.acknowledged(SegmentAck(ASKED, pieces[-1].sequence, 4), 0.0)
+    return bytes((long,)) + _series(map(encode_apdu, (*acks, *pieces)))
+
+
+def hub(random: Random) -> bytes:
+    """Messages of a hub of BACnet/SC and of nodes behind it."""
+    return _series(map(bytes.fromhex, random.choices(_SC, k=4)))
+
+
+def local(random: Random) -> bytes:
+    """Datagrams of a client to the local port."""
+    first = (encode_register(60), encode_bvlc(Function.DISTRIBUTE_BROADCAST, bytes.fromhex("0120ffff00ff1008")))
+    return _series([*first[: random.randrange(3)], datagram(random), whole_datagram(random)])
+
+
+def said(random: Random) -> bytes:
+    """A device's answer to what it is asked of itself, behind an octet that says which question."""
+    place = random.randrange(len(SELF_READS))
+    reads = [
+        Reported(reference_of(each.address), (_SAID[each.address.property],)) for each in SELF_READS[place].operations
+    ]
+    if len(reads) == 1:
+        return bytes((place, 0x30, 12)) + encode_read_property_ack(reads[0])
+    return bytes((place, 0x30, 14)) + encode_read_property_multiple_ack(reads)
 
 
 def spoke(random: Random) -> bytes:

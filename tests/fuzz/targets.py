@@ -8,14 +8,16 @@ from contextlib import suppress
 from random import Random
 from typing import Any, NamedTuple
 
+from broker.cli.people.bbmd import Bbmd
 from broker.engine.bacnet_conversation import Asked
 from broker.errors import FrameError, PeerError
 from broker.listeners.websocket import FrameDecoder
 from broker.wire.bacnet.acknowledgements import acknowledged
-from broker.wire.bacnet.apdu import bare, decode_apdu, dressed, encode_apdu
+from broker.wire.bacnet.apdu import ConfirmedRequest, bare, decode_apdu, dressed, encode_apdu
 from broker.wire.bacnet.bvlc import Function, decode_bvlc, encode_bvlc, encode_forwarded
 from broker.wire.bacnet.cov import decode_cov_notification, encode_cov_notification
 from broker.wire.bacnet.device_errors import decode_refusal
+from broker.wire.bacnet.device_said import DeviceSaid
 from broker.wire.bacnet.discovery import decode_sought
 from broker.wire.bacnet.encoding import encode_tags
 from broker.wire.bacnet.interpreter import interpret
@@ -29,9 +31,11 @@ from broker.wire.bacnet.replies import (
     encode_read_property_multiple_ack,
 )
 from broker.wire.bacnet.sc import decode_sc, encode_sc
+from broker.wire.bacnet.sc_node import Send as NodeSend
 from broker.wire.bacnet.sc_spoke import Hub, Send, Spoke, Spokes, Wanted
 from broker.wire.bacnet.services import decode_confirmed, decode_unconfirmed
 from broker.wire.bacnet.tags import decode_tags
+from broker.wire.bacnet.transaction import Transaction
 from broker.wire.bacnet.tunnelled import decode_datagrams, encode_datagram
 from broker.wire.bacnet.values import text_of
 from broker.wire.modbus.mbap import MbapDecoder, encode_mbap
@@ -39,6 +43,9 @@ from broker.wire.modbus.pdu import decode_request, encode_request
 from tests.fuzz import corpus
 from tests.unit.engine.test_bacnet_conversation import CLIENT, conversation
 from tests.unit.wire.bacnet.test_bacnet_interpreter import PLANT
+from tests.unit.wire.bacnet.test_bacnet_transaction import LONG, SHORT, WAY
+from tests.unit.wire.bacnet.test_device_said import WAY as SAID_WAY
+from tests.unit.wire.bacnet.test_sc_node import connected
 
 
 class Target(NamedTuple):
@@ -168,6 +175,59 @@ def _conversation(octets: bytes) -> None:
     raise AssertionError("something waits for ever")
 
 
+def _device_reply(octets: bytes) -> None:
+    """Whatever a device says, what it is told is BACnet, and the request has a reply or none, in bounded time."""
+    transaction, now = Transaction(2.0, repeats=1), 0.0
+    sent = transaction.start(LONG if octets[:1] == b"\1" else SHORT, corpus.ASKED, WAY, now)
+    for part in _parts(octets[1:]):
+        for each in sent:
+            _accepted(lambda each=each: decode_apdu(each))
+        if transaction.failed or transaction.reply is not None:
+            break
+        apdu, now = decode_apdu(part), now + 0.1
+        if getattr(apdu, "invoke", None) == corpus.ASKED and not isinstance(apdu, ConfirmedRequest):
+            sent = transaction.heard(apdu, now)
+    for _ in range(200):
+        if transaction.failed or transaction.reply is not None:
+            assert not (transaction.failed and transaction.reply)
+            return
+        transaction.wake(transaction.wake_at)
+    raise AssertionError("a request waits for ever")
+
+
+def _hub(octets: bytes) -> None:
+    """Whatever a hub sends, each message brings one answer at most, which is BACnet/SC."""
+    node = connected()
+    for part in _parts(octets):
+        sent = [event.octets for event in node.receive(part, 1.0) if isinstance(event, NodeSend)]
+        assert len(sent) <= 1
+        for each in sent:
+            _accepted(lambda each=each: decode_sc(each))
+
+
+def _local(octets: bytes) -> None:
+    """Whatever a client sends to the local port, it is answered in BACnet/IP, and has no more told than it sent."""
+    port, place = Bbmd(("127.0.0.1", 47809)), ("127.0.0.1", 50_001)
+    for part in _parts(octets):
+        heard = port.receive(part, place, 1.0)
+        if heard.answer is not None:
+            _accepted(lambda heard=heard: decode_bvlc(heard.answer))
+        assert heard.npdu is None or part.endswith(heard.npdu)
+        assert not (heard.npdu and heard.dropped)
+    for datagram, to in port.send(b"\xff" * 6, b"\1\0\x10\x08", 2.0):
+        assert to == place
+        _accepted(lambda datagram=datagram: decode_bvlc(datagram))
+
+
+def _said(octets: bytes) -> None:
+    """Whatever a device says of itself, what is announced and used is within bounds."""
+    known = DeviceSaid(SAID_WAY)
+    request = corpus.SELF_READS[(octets[0] if octets else 0) % len(corpus.SELF_READS)]
+    if len(octets) > 2:
+        known.learn(request, octets[1:], 0.0)
+    assert 50 <= known.completed(0.0).longest_apdu <= 1476
+
+
 def _spoke(octets: bytes) -> None:
     """Whatever a node sends, what it gets is BACnet/SC."""
     spoke = Spoke(Hub(bytes(5) + b"\1", bytes(15) + b"\1"), Spokes(), "jane", 0.0)
@@ -242,7 +302,11 @@ TARGETS = (
     Target("device-error", corpus.device_error, _device_error),
     Target("notification", corpus.notification, _notification),
     Target("conversation", corpus.conversation, _conversation),
+    Target("device-reply", corpus.device_reply, _device_reply),
+    Target("said", corpus.said, _said),
+    Target("local-port", corpus.local, _local),
     Target("spoke", corpus.spoke, _spoke),
+    Target("hub", corpus.hub, _hub),
     Target("websocket", corpus.websocket, _websocket),
     Target("sc", corpus.sc, _sc),
     Target("modbus-request", corpus.modbus_request, _modbus_request),
