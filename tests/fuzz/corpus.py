@@ -77,7 +77,7 @@ _MODBUS = (
     "0800001234",
     "18000a",
 )
-_SERVICES = [
+SERVICES = [
     bytes((_KINDS[isinstance(message, ConfirmedRequestPDU)], message.service_choice)) + bytes(message.encode().pduData)
     for message, *_ in MESSAGES
 ] + [bytes((Kind.CONFIRMED_REQUEST, number)) + bytes.fromhex(octets) for number, octets, *_ in BY_HAND.values()]
@@ -150,14 +150,14 @@ def reply(random: Random) -> bytes:
 
 def service(random: Random) -> bytes:
     """A bare request of any service that is decoded."""
-    return random.choice(_SERVICES)
+    return random.choice(SERVICES)
 
 
 def interpreted(random: Random) -> bytes:
     """A bare request that may be relayed: DeviceCommunicationControl has its password, and there is no
     SubscribeCOVPropertyMultiple, which would subscribe to several properties in one operation.
     """
-    relayed = (octets for octets in _SERVICES if octets != b"\x00\x11\x19\x00" and octets[:2] != b"\x00\x1e")
+    relayed = (octets for octets in SERVICES if octets != b"\x00\x11\x19\x00" and octets[:2] != b"\x00\x1e")
     return random.choice(list(relayed))
 
 
@@ -181,7 +181,7 @@ def acknowledgement(random: Random) -> bytes:
 
 def discovery(random: Random) -> bytes:
     """A bare Who-Is or Who-Has."""
-    return random.choice([octets for octets in _SERVICES if octets[:2] in (b"\x10\x07", b"\x10\x08")])
+    return random.choice([octets for octets in SERVICES if octets[:2] in (b"\x10\x07", b"\x10\x08")])
 
 
 JUDGED = (READ, SEVERAL, write(), writes(1, 2, 3))
@@ -209,7 +209,7 @@ def device_error(random: Random) -> bytes:
 
 def notification(random: Random) -> bytes:
     """A bare COV notification."""
-    return random.choice([octets for octets in _SERVICES if octets[:2] in (b"\x00\x01", b"\x10\x02")])
+    return random.choice([octets for octets in SERVICES if octets[:2] in (b"\x00\x01", b"\x10\x02")])
 
 
 def _series(parts: Iterable[bytes]) -> bytes:

@@ -38,9 +38,12 @@ from broker.wire.bacnet.apdu import (
     UnconfirmedRequest,
     bare,
     decode_apdu,
+    dressed,
     encode_apdu,
 )
 from broker.wire.bacnet.npdu import Address, Npdu, decode_npdu, encode_npdu
+from broker.wire.bacnet.services import service_asked
+from tests.fuzz.corpus import SERVICES
 
 ANA = Subject("ana@acme.example", SubjectKind.PERSON, "acme")
 CLIENT = bytes.fromhex("7f000001c001")
@@ -434,6 +437,24 @@ def test_a_flood_of_questions_is_answered_only_so_often() -> None:
         for _ in range(2000):
             stage.ask(UnconfirmedRequest(8, b""), None)
         assert 2 <= len(stage.sent) <= 2 * 30
+
+    play(test)
+
+
+ANSWERED_HERE = {"who-is", "who-has", "subscribe-cov", "subscribe-cov-property", "subscribe-cov-property-multiple"}
+ONLY_TOLD = {"i-am", "i-have", "unconfirmed-cov-notification", "unconfirmed-cov-notification-multiple"}
+ONE_OF_EACH = {service_asked(octets): octets for octets in SERVICES if octets != b"\0\x11\x19\0"}
+
+
+@pytest.mark.parametrize("service", sorted(ONE_OF_EACH.keys() - ANSWERED_HERE - ONLY_TOLD))
+def test_every_service_that_a_device_can_be_asked_for_reaches_it_when_that_is_allowed(service: str) -> None:
+    def test(stage: Stage) -> None:
+        octets = ONE_OF_EACH[service]
+        unconfirmed = UnconfirmedRequest(octets[1], octets[2:])
+        stage.reply = lambda command: Relayed(Result.DEVICE_REFUSED, b"\x60\x09", code="reject-unrecognized-service")
+        stage.ask(unconfirmed if octets[0] else dressed(octets, 1), ONE)
+        assert [(device, asked[:2]) for device, asked in stage.asked] == [(ONE.key, octets[:2])]
+        assert stage.refusals == []
 
     play(test)
 
