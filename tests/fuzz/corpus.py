@@ -148,16 +148,20 @@ def reply(random: Random) -> bytes:
     return bytes.fromhex(random.choice(_REPLIES))
 
 
+_REFUSED = (bytes.fromhex("00111900"), bytes.fromhex("000a0e09020f1e09552e4441ac00002f39091f"))
+"""A DeviceCommunicationControl without its password; a new object that brings a priority along."""
+_SUBSCRIBE_MULTIPLE = b"\x00\x1e"
+"""It would subscribe to several properties in one operation."""
+
+
 def service(random: Random) -> bytes:
     """A bare request of any service that is decoded."""
     return random.choice(SERVICES)
 
 
 def interpreted(random: Random) -> bytes:
-    """A bare request that may be relayed: DeviceCommunicationControl has its password, and there is no
-    SubscribeCOVPropertyMultiple, which would subscribe to several properties in one operation.
-    """
-    relayed = (octets for octets in SERVICES if octets != b"\x00\x11\x19\x00" and octets[:2] != b"\x00\x1e")
+    """A bare request that may be relayed."""
+    relayed = (octets for octets in SERVICES if octets not in _REFUSED and octets[:2] != _SUBSCRIBE_MULTIPLE)
     return random.choice(list(relayed))
 
 

@@ -396,7 +396,13 @@ def test_a_priority_array_is_not_written_where_that_would_write_priority_6(index
 
 
 @pytest.mark.parametrize(
-    "octets", ["0008 0c00800001 1957 3e 4441a00000 3f", "000a 0e 1c00800001 0f 1e 0957 2e 00 2f 1f"]
+    "octets",
+    [
+        "0008 0c00800001 1957 3e 4441a00000 3f",
+        "000a 0e 1c00800001 0f 1e 0957 2e 00 2f 1f",
+        "000a 0e 1c00800001 0f 1e 0955 2e 4441a00000 2f 3906 1f",
+        "000a 0e 0902 0f 1e 094d 2e 720061 2f 0955 2e 4441a00000 2f 3910 1f",
+    ],
 )
 def test_priorities_in_lists_and_new_objects_are_refused_before_any_decision(octets: str) -> None:
     with pytest.raises(FrameError) as caught:
