@@ -18,7 +18,7 @@ FRAME_REFUSALS: dict[str, str] = {
     "device_unknown": "There is no device at that address, or none that may be seen.",
     "unit_unknown": "There is no device with that unit id, or none that may be seen.",
     "reply_mismatch": "The reply is not one to what was asked.",
-    "unknown_message": "BACnet/SC has no such message.",
+    "unknown_message": "BACnet's network layer has no such message.",
     "sc_malformed": "The octets are no BACnet/SC message.",
     "sc_header_not_understood": "The message has a header option that must be understood, and is not.",
     "sc_origin_foreign": "A BACnet/SC node spoke in the name of another.",
@@ -27,6 +27,14 @@ FRAME_REFUSALS: dict[str, str] = {
     "duplicate_vmac": "Another connection has the address (VMAC) that a BACnet/SC node wanted.",
     "uuid_of_another": "A BACnet/SC node said that it is a device which another subject is connected with.",
     "sc_text": "A BACnet/SC connection carries binary messages only.",
+    "frame_unmasked": "A frame of the WebSocket is not masked, as a client's has to be.",
+    "frame_reserved": "A frame of the WebSocket has bits of an extension that was not agreed on.",
+    "frame_opcode": "A frame of the WebSocket is of no known kind.",
+    "frame_control": "A control frame of the WebSocket is too long, or in parts.",
+    "frame_length": "The length of a WebSocket frame takes more octets than it needs.",
+    "frame_order": "Parts of a WebSocket message came out of order.",
+    "frame_too_long": "A frame of the WebSocket is longer than any that is taken.",
+    "message_too_long": "A message of the WebSocket is longer than is taken there.",
 }
 
 

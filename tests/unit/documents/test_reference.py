@@ -28,24 +28,24 @@ def test_every_constant_word_is_explained() -> None:
     ]
 
 
-def _codes_raised(package: str) -> set[str]:
-    """What a package raises FrameError with, where it says so in place."""
+def _codes_raised(files: str) -> set[str]:
+    """What these raise FrameError or LimitError with, where they say so in place."""
     called = [
         node
-        for path in (Path(broker.__file__).parent / package).rglob("*.py")
+        for path in Path(broker.__file__).parent.glob(files)
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id in ("FrameError", "Malformed")
+        and node.func.id in ("FrameError", "LimitError", "Malformed")
     ]
     firsts = [call.args[0] for call in called if call.args]
     return {first.value for first in firsts if isinstance(first, ast.Constant) and isinstance(first.value, str)}
 
 
-@pytest.mark.parametrize("package", ["wire", "engine"])
-def test_every_code_by_which_the_wire_refuses_octets_is_explained(package: str) -> None:
-    assert _codes_raised(package)
-    assert _codes_raised(package) <= set(FRAME_REFUSALS)
+@pytest.mark.parametrize("files", ["wire/**/*.py", "engine/**/*.py", "listeners/websocket.py"])
+def test_every_code_by_which_the_wire_refuses_octets_is_explained(files: str) -> None:
+    assert _codes_raised(files)
+    assert _codes_raised(files) <= set(FRAME_REFUSALS)
 
 
 def test_a_page_that_differs_is_named(tmp_path: object, monkeypatch: pytest.MonkeyPatch) -> None:
