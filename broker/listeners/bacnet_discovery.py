@@ -25,6 +25,10 @@ from broker.wire.bacnet.discovery import Sought, announcement, compose_question,
 
 BURST = 20.0
 PER_SECOND = 5.0
+"""Questions to all devices, each of which may bring an answer of every device."""
+BURST_OF_ONE = 200.0
+PER_SECOND_OF_ONE = 20.0
+"""Questions that one device at most answers: a command-line tool looks for its device each time that it is started."""
 MOST_ASKED_AT_ONCE = 4
 MOST_QUEUED = 4096
 Admit = Callable[[Device, Callable[[Session | Refused], None]], None]
@@ -54,13 +58,15 @@ class Discovery:
         self._asking = 0
         self._looping = False
         self._rate = Rate(PER_SECOND, BURST)
+        self._rate_of_one = Rate(PER_SECOND_OF_ONE, BURST_OF_ONE)
 
     def take(self, told: Told, now: float) -> bool:
         """Whether this is a question of this kind; what it asks for is then looked for. Raises FrameError."""
         sought = decode_sought(told.bare)
         if sought is None:
             return False
-        if self._rate.admits(now):
+        narrow = not told.to_all or sought.low == sought.high
+        if (self._rate_of_one if narrow else self._rate).admits(now):
             devices = self._candidates() if told.to_all else [told.device] if told.device else []
             for device in devices:
                 if fits(sought, device, self._live.of(device), now) or self._may_have(sought, device, now):

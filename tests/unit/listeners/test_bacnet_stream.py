@@ -441,6 +441,21 @@ def test_a_flood_of_questions_is_answered_only_so_often() -> None:
     play(test)
 
 
+def test_questions_for_one_device_each_are_answered_often_and_beside_a_flood_of_those_for_all() -> None:
+    def test(stage: Stage) -> None:
+        for _ in range(100):
+            stage.ask(UnconfirmedRequest(8, b""), None)
+        before = len(stage.sent)
+        for _ in range(100):
+            stage.ask(UnconfirmedRequest(8, bytes.fromhex("0a03e91a03e9")), None)
+        assert len(stage.sent) - before == 100
+        for _ in range(2000):
+            stage.ask(UnconfirmedRequest(8, bytes.fromhex("0a03e91a03e9")), None)
+        assert len(stage.sent) - before <= 220
+
+    play(test)
+
+
 ANSWERED_HERE = {"who-is", "who-has", "subscribe-cov", "subscribe-cov-property", "subscribe-cov-property-multiple"}
 ONLY_TOLD = {"i-am", "i-have", "unconfirmed-cov-notification", "unconfirmed-cov-notification-multiple"}
 ONE_OF_EACH = {service_asked(octets): octets for octets in SERVICES if octets != b"\0\x11\x19\0"}
