@@ -2,7 +2,8 @@
 
 sniff INTERFACE…       prints what IPv4 and UDP it saw there, as JSON, when its standard input ends
 shout ADDRESS          broadcasts an I-Am, as devices do when they start
-explore BBMD ADDRESS   an ordinary explorer (bacpypes3) on the IT side: prints what it found and did, as JSON
+explore BBMD ADDRESS N an ordinary explorer (bacpypes3) on the IT side, that looks for so many devices: prints what it
+                       found and did, as JSON
 """
 
 import asyncio
@@ -46,22 +47,23 @@ def _told(frame: bytes) -> dict[str, Any]:
     }
 
 
-async def _explore(bbmd: str, address: str) -> dict[str, Any]:
+async def _explore(bbmd: str, address: str, devices: str) -> dict[str, Any]:
     from bacpypes3.app import Application
     from bacpypes3.argparse import SimpleArgumentParser
 
     own = ["--name", "explorer", "--instance", "999", "--address", address, "--foreign", bbmd, "--ttl", "30"]
     app = Application.from_args(SimpleArgumentParser().parse_args(own))
-    found: list[Any] = []
+    found: dict[str, Any] = {}
+    values = []
     async with asyncio.timeout(60):
-        while not found:
-            found = await app.who_is(timeout=1)
-        at = found[0].pduSource
-        before = await app.read_property(at, "analog-value,1", "present-value")
-        await app.write_property(at, "analog-value,1", "present-value", 21.5, None, 12)
-        after = await app.read_property(at, "analog-value,1", "present-value")
+        while len(found) < int(devices):
+            found |= {str(i_am.iAmDeviceIdentifier): i_am.pduSource for i_am in await app.who_is(timeout=1)}
+        for number, at in enumerate(found[name] for name in sorted(found)):
+            before = await app.read_property(at, "analog-value,1", "present-value")
+            await app.write_property(at, "analog-value,1", "present-value", 21.5 + number, None, 12)
+            values.append([before, await app.read_property(at, "analog-value,1", "present-value")])
     app.close()
-    return {"found": [[str(i.iAmDeviceIdentifier), str(i.pduSource)] for i in found], "values": [before, after]}
+    return {"found": {name: str(at) for name, at in found.items()}, "values": values}
 
 
 def _shout(address: str) -> str:
