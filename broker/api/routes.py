@@ -179,7 +179,8 @@ ROUTES: tuple[Route, ...] = (
             "(`write-property analog-value,1 present-value = 99 @12`, of several the first and how many more; never "
             "the value of a confidential point), unless the device as a whole is refused. What was allowed and not "
             'answered is told as `{"type":"failed","device":…,"what":…,"result":…,"code":…,"text":…,"what_to_do":…}`, '
-            "with `result` `unknown` for a write that may have taken effect, `no_reply`, `bad_reply` or `not_sent`."
+            "with `result` `unknown` for a write that may have taken effect, `no_reply`, `bad_reply` or `not_sent`; "
+            "and what was refused before anything could be decided, with `denied`."
         ),
         certificate_alone=CertificateAlone.IN_EMERGENCY,
     ),

@@ -16,7 +16,7 @@ _FAILED = frozenset({Result.NOT_SENT, Result.NO_REPLY, Result.BAD_REPLY, Result.
 
 
 class Failed(NamedTuple):
-    """What was allowed and not answered by the device in a way that can be passed on."""
+    """What was allowed and not answered by the device in a way that can be passed on; `denied`: not even decided."""
 
     what: str
     result: Result

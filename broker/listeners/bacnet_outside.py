@@ -7,7 +7,9 @@ from broker.engine.events import Answered, Explored, Refused
 from broker.listeners.bacnet_notices import Failed, denials, failures
 from broker.model.operation import Request
 from broker.model.place import Device
-from broker.model.vocabulary import EndReason
+from broker.model.vocabulary import EndReason, Reason, Result
+from broker.wire.bacnet.apdu import Kind
+from broker.wire.bacnet.services import asks_without_reply, service_asked
 
 
 @dataclass(slots=True)
@@ -16,15 +18,23 @@ class Outside:
 
     In words: `denied` tells what was denied (the text is empty where it is the device as a whole) and why, `failed`
     what was allowed and came to nothing, or nobody knows what; `ended` that the session with one device has ended while
-    others go on, `warned` that it soon will.
+    others go on, `warned` that it soon will. The device is None where something was for none that there is, or for all.
     """
 
     write: Callable[[bytes, bytes], None]
     close: Callable[[EndReason], None]
     denied: Callable[[Device | None, Refused, str], None]
-    failed: Callable[[Device, Failed], None]
+    failed: Callable[[Device | None, Failed], None]
     ended: Callable[[Device, EndReason], None]
     warned: Callable[[Device, float, EndReason], None]
+
+    def turned_away(self, device: Device | None, code: str, octets: bytes) -> None:
+        """Tell in words why a bare request was refused before anything was decided, unless it asks for nothing: what
+        tools say to all when they start is no affair of a person.
+        """
+        asks = octets[0] == Kind.CONFIRMED_REQUEST or asks_without_reply(octets)
+        if asks and code != Reason.DEVICE_UNKNOWN:  # that is denied as well
+            self.failed(device, Failed(service_asked(octets) or f"service {octets[1]}", Result.DENIED, code))
 
     def came(self, device: Device, request: Request, found: Explored) -> None:
         """Tell in words what came of a request that the reply says in BACnet's; of what was done there is nothing."""

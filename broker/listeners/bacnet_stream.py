@@ -277,7 +277,7 @@ class BacnetStream:
         elif isinstance(event, Told):
             self._take_unconfirmed(event)
         else:
-            self._refuse_frame(event.device, event.code, event.octets)
+            self._refuse_frame(event.device, event.code, event.octets, whole=True)
 
     def _take_request(self, asked: Asked) -> None:
         if asked.device is None:
@@ -370,20 +370,20 @@ class BacnetStream:
             self._conversation.announce(station, device, bare)
         self._flush()
 
-    def _refuse_frame(self, device: Device | None, code: str, octets: bytes) -> None:
+    def _refuse_frame(self, device: Device | None, code: str, octets: bytes, *, whole: bool = False) -> None:
+        """Record it, and say it if these octets are a bare request and not a `whole` message of the network layer."""
         way = None if device is None else self._ways.get(device.key)
         session = (way and way.session) or next(iter(self.sessions), None)
-        secret, service = may_hold_password(octets), service_asked(octets)
+        secret, service = may_hold_password(octets), "" if whole else service_asked(octets)
         self._floor.frame_refusals.pdu(session, device, code, octets, secret=secret, service=service)
+        if not whole:
+            self._outside.turned_away(device, code, octets)
 
     def _flush(self) -> None:
         """Send what there is to send, and be there when a segment is overdue."""
         outgoing = self._conversation.outgoing
         while outgoing:
             self._outside.write(*outgoing.popleft())
-        self._rearm()
-
-    def _rearm(self) -> None:
         due = self._conversation.wake_at()
         if due is None or self._gone:
             return

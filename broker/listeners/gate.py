@@ -250,7 +250,7 @@ class Gate:
         write: Callable[[bytes, bytes], None],
         close: Callable[[EndReason], None],
         denied: Callable[[Device | None, Refused, str], None],
-        failed: Callable[[Device, Failed], None],
+        failed: Callable[[Device | None, Failed], None],
         ended: Callable[[Device, EndReason], None],
         warned: Callable[[Device, float, EndReason], None],
     ) -> BacnetStream:

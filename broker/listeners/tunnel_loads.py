@@ -95,7 +95,7 @@ class TunnelGate(Protocol):
         write: Callable[[bytes, bytes], None],
         close: Callable[[EndReason], None],
         denied: Callable[[Device | None, Refused, str], None],
-        failed: Callable[[Device, Failed], None],
+        failed: Callable[[Device | None, Failed], None],
         ended: Callable[[Device, EndReason], None],
         warned: Callable[[Device, float, EndReason], None],
     ) -> BacnetStream:
@@ -234,7 +234,7 @@ class BacnetLoad:
             write=self._write,
             close=self._cut,
             denied=lambda device, refused, what: tunnel.denied(refused, device.key if device else "", what),
-            failed=lambda device, failed: tunnel.failed(failed, device.key),
+            failed=lambda device, failed: tunnel.failed(failed, device.key if device else ""),
             ended=lambda device, reason: tunnel.tell(tunnel_messages.ending(reason, device.key)),
             warned=lambda device, when, why: tunnel.tell(tunnel_messages.warning(when, why, device.key)),
         )

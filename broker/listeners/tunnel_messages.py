@@ -6,7 +6,8 @@ from typing import Any
 
 from broker.engine.events import Refused
 from broker.listeners.bacnet_notices import Failed
-from broker.model.vocabulary import EndReason
+from broker.model.frame_words import frame_refusal_hint, frame_refusal_text
+from broker.model.vocabulary import EndReason, Result
 from broker.model.words import END_REASONS, RESULTS, reason_text, what_to_do
 
 Document = dict[str, Any]
@@ -29,10 +30,12 @@ def denied(refused: Refused, device: str = "", what: str = "") -> Document:
 
 
 def failed(failed: Failed, device: str) -> Document:
-    """What was allowed and not answered; of a write whose outcome nobody knows it is told as `unknown`."""
-    words = RESULTS[failed.result]
+    """What was not answered (of a write whose outcome nobody knows it is told as `unknown`), or not even decided."""
+    text, hint = RESULTS[failed.result].text, RESULTS[failed.result].what_to_do
+    if failed.result is Result.DENIED:
+        text, hint = frame_refusal_text(failed.code) or text, frame_refusal_hint(failed.code)
     told = {"what": failed.what, "result": failed.result.value, "code": failed.code or None}
-    return {"type": "failed", **_of(device), **told, "text": words.text, "what_to_do": words.what_to_do}
+    return {"type": "failed", **_of(device), **told, "text": text, "what_to_do": hint}
 
 
 def warning(when: float, why: EndReason, device: str = "") -> Document:

@@ -37,6 +37,21 @@ FRAME_REFUSALS: dict[str, str] = {
     "message_too_long": "A message of the WebSocket is longer than is taken there.",
 }
 
+_HINTS: dict[str, str] = {
+    "unrecognized_service": "Look whether the tool has another way to do it; what is not decoded is not passed on.",
+    "service_not_allowed": "Look whether the tool has another way to do it; this service is never passed on.",
+    "priority_not_allowed": "Write at a priority of its own, without the array.",
+    "password_missing": "Give the tool a password; a device that has none takes any.",
+    "invalid_datatype": "Write a value of the type that the property has.",
+    "illegal_value": "Write a value that the point can have.",
+    "unconfirmed_not_relayed": "Ask one device for it, not all at once.",
+}
+
+
+def frame_refusal_hint(code: str) -> str:
+    """What somebody can do whose tool got that; empty where it is the tool's own affair."""
+    return _HINTS.get(code, "")
+
 
 def frame_refusal_text(code: str) -> str:
     """The sentence for a code; nothing for one that says it itself."""

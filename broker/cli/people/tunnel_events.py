@@ -16,6 +16,7 @@ _COUNTED = (
     ("denials", "denial"),
     ("failures", "failure"),
 )
+_FAILURES = {"unknown": "Outcome unknown", "denied": "Refused"}
 _PLURALS = {"sent": "messages sent", "received": "messages received", "dropped": "messages dropped"}
 
 
@@ -75,8 +76,8 @@ def _denied_lines(event: Document) -> list[tuple[str, str]]:
 
 
 def _failed_lines(event: Document) -> list[tuple[str, str]]:
-    word = "Outcome unknown" if event.get("result") == "unknown" else "Not answered"
-    why = ", ".join(str(event[name]) for name in ("result", "code") if event.get(name))
+    word = _FAILURES.get(str(event.get("result")), "Not answered")
+    why = ", ".join(str(event[name]) for name in ("result", "code") if event.get(name) not in (None, "", "denied"))
     hints = [str(event["what_to_do"])] if event.get("what_to_do") else []
     told = f"{word}{_where(event)}: {event.get('text', '')} ({why})"
     return [(told, "red"), *((f"  {hint}", "") for hint in hints + _more(event))]

@@ -179,6 +179,14 @@ def test_denials_warnings_and_ends_name_the_device_and_the_tunnel_stays(pki, run
                 "timeout",
             )
             assert "read the point first" in notice["what_to_do"]
+            stream.failed(None, Failed("time-synchronization", Result.DENIED, "unconfirmed_not_relayed"))
+            notice = await message(socket)
+            assert (notice["what"], notice["code"], "device" in notice) == (
+                "time-synchronization",
+                "unconfirmed_not_relayed",
+                False,
+            )
+            assert "one device" in notice["what_to_do"]
             stream.warned(VAV, 1_795_852_800.0, EndReason.GRANT_ENDED)
             notice = await message(socket)
             assert (notice["type"], notice["device"]) == ("warning", "plant/vav-1")

@@ -104,13 +104,17 @@ def test_denials_of_different_objects_and_failures_are_each_told_with_what_was_a
     for value in (98, 99, 99):
         link._control(json.dumps({**denial, "what": f"write-property analog-value,1 present-value = {value} @12"}))
     link._control(json.dumps({**failure, "what": "write-property analog-value,1 present-value = 20 @12"}))
+    refusal = {"result": "denied", "code": "password_missing", "text": "No password.", "what_to_do": "Give one."}
+    link._control(json.dumps({**failure, **refusal, "what": "reinitialize-device"}))
     assert [line for event in told for line, _ in event_lines(event)] == [
         "Denied at plant/vav-1: write-property analog-value,1 present-value = 98 @12: Too high. (value_above_limit)",
         "Denied at plant/vav-1: write-property analog-value,1 present-value = 99 @12: Too high. (value_above_limit)",
         "Outcome unknown at plant/vav-1: write-property analog-value,1 present-value = 20 @12: "
         "Who knows. (unknown, timeout)",
+        "Refused at plant/vav-1: reinitialize-device: No password. (password_missing)",
+        "  Give one.",
     ]
-    assert (link.counts()["denials"], link.counts()["failures"]) == (3, 1)
+    assert (link.counts()["denials"], link.counts()["failures"]) == (3, 2)
 
 
 def test_a_walk_over_all_that_is_denied_does_not_drown_the_rest(monkeypatch):

@@ -379,6 +379,27 @@ def test_a_service_that_is_not_known_is_rejected_and_recorded() -> None:
     play(test)
 
 
+def test_what_cannot_even_be_decided_is_said_in_words_and_what_asks_for_nothing_is_not() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(ConfirmedRequest(2, 17, bytes.fromhex("1901")))  # DeviceCommunicationControl without a password
+        stage.ask(ConfirmedRequest(3, 99, b""))
+        stage.ask(NOON, None)
+        assert stage.failed == [
+            Failed("device-communication-control", Result.DENIED, "password_missing"),
+            Failed("service 99", Result.DENIED, "unrecognized_service"),
+            Failed("time-synchronization", Result.DENIED, "unconfirmed_not_relayed"),
+        ]
+        stage.ask(UnconfirmedRequest(0, bytes.fromhex("c4020003e922040091002100")), None)
+        stage.ask(reading(4), Device("plant", "vav-9", "hvac", Protocol.BACNET, BacnetIpWay("127.0.0.1", 47808, 1009)))
+        for octets in (b"\0", b"\0\x11", b"\1\x80\xff"):
+            stage.stream.received(CLIENT, octets)
+        assert len(stage.failed) == 3
+        assert len(stage.refusals) == len(stage.services) == 8
+        assert stage.services[4:] == ["read-property", "", "", ""]
+
+    play(test)
+
+
 def test_of_what_may_hold_a_password_not_even_a_digest_is_kept() -> None:
     def test(stage: Stage) -> None:
         control = ConfirmedRequest(2, 17, bytes.fromhex("19012d07006f74746572") + b"\xff")
