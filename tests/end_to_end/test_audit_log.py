@@ -145,6 +145,9 @@ def test_what_a_native_tool_changes_can_be_read_in_the_ledger_and_passwords_and_
         each["intent"]["index"] for each in (element, first, second, listed, file, private, clock, silenced)
     ]
     assert PASSWORD not in str(entries)
+    kept = [path for path in plant.folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    assert len(kept) > 20
+    assert not [path for path in kept if PASSWORD.encode() in path.read_bytes()]
 
 
 DENIED = "property/write-access-denied"
