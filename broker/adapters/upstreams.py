@@ -1,14 +1,14 @@
 """The ways to all devices of the inventory, one endpoint per place."""
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from broker.adapters.bacnet_ip import bacnet_ip_opener
 from broker.adapters.bacnet_notices import BacnetNotices
-from broker.adapters.bacnet_port import ANYWHERE, BacnetIpPort, OwnPlace
-from broker.adapters.bacnet_registrations import BacnetRegistrations
+from broker.adapters.bacnet_port import ANYWHERE, OwnPlace
+from broker.adapters.bacnet_ports import BacnetIpPorts
 from broker.adapters.bacnet_sc import bacnet_sc_opener
 from broker.adapters.bacnet_sc_port import BacnetScPort, ScIdentity
 from broker.adapters.endpoint import Endpoint, OpenLink
@@ -80,7 +80,8 @@ class Upstreams:
     """Keeps one endpoint per place and one lane per device.
 
     `endpoints` are the budgets of places and of networks behind routers; without one, a place or network bears what the
-    most capable device there does. `bacnet` is where BACnet/IP devices are asked from, `sc_identity` what the broker is
+    most capable device there does. `bacnet` is where BACnet/IP devices are asked from, `segments` where those of some
+    segments (`site/segment`) are, `sc_identity` what the broker is
     at BACnet/SC hubs. `disputed` is called with a device's key when several nodes of its network say that they are it.
     """
 
@@ -90,6 +91,7 @@ class Upstreams:
         clock: Clock,
         bacnet: OwnPlace = ANYWHERE,
         *,
+        segments: Mapping[str, OwnPlace] | None = None,
         endpoints: Iterable[EndpointBudget] = (),
         sc_identity: ScIdentity | None = None,
     ) -> None:
@@ -99,8 +101,7 @@ class Upstreams:
         self.disputed: Callable[[str, tuple[bytes, ...]], None] | None = None
         self.live = LiveDevices()
         self._leaving: set[asyncio.Task[None]] = set()
-        self._bacnet_port = BacnetIpPort(clock, bacnet)
-        self._registrations = BacnetRegistrations(self._bacnet_port)
+        self._bacnet_ports = BacnetIpPorts(clock, bacnet, segments or {})
         self._endpoints: dict[tuple[str, ...], Endpoint] = {}
         self._networks: dict[tuple[str, int], FieldNetwork] = {}
         self._lanes: dict[str, Lane] = {}
@@ -122,7 +123,8 @@ class Upstreams:
 
     def register(self, networks: Iterable[BacnetNetwork]) -> None:
         """Be a foreign device at the BBMDs of these networks, and at no others."""
-        self._registrations.replace({bbmd for network in networks for bbmd in network.bbmds})
+        ways = [lane.device for lane in self._lanes.values() if isinstance(lane.device.way, BacnetIpWay)]
+        self._bacnet_ports.register(networks, ways)
 
     async def close(self) -> None:
         """End everything: what is queued is not sent, what is in flight ends as unknown or without a reply."""
@@ -152,14 +154,13 @@ class Upstreams:
         self._dial(wanted_hubs - self._sc_ports.keys())
         wanted = {device.key: device for device in devices}
         for key, lane in tuple(self._lanes.items()):
-            if key not in wanted or not _same_way(lane.device, wanted[key]):
+            if key not in wanted or not self._same_way(lane.device, wanted[key]):
                 del self._lanes[key]
                 lane.endpoint.remove(lane)
         self._endpoints = {place: endpoint for place, endpoint in self._endpoints.items() if endpoint.lanes}
         for key, device in wanted.items():
             if key not in self._lanes:
-                way = device.way
-                self._lanes[key] = self._endpoint(way).add(device, self._notices(device), self._network(way))
+                self._lanes[key] = self._endpoint(device).add(device, self._notices(device), self._network(device.way))
         self.live.keep(wanted)
         self._bear({(endpoint.at, endpoint.network): endpoint.budget for endpoint in endpoints})
         for hubs in self._sc_ports.keys() - wanted_hubs:
@@ -195,12 +196,15 @@ class Upstreams:
             if at_hubs and self.disputed is not None:
                 self.disputed(key, nodes)
 
-    def _endpoint(self, way: Way) -> Endpoint:
+    def _endpoint(self, device: Device) -> Endpoint:
+        way = device.way
         place = place_of(way)
+        if isinstance(way, BacnetIpWay):  # the same address is another place where another port leads to it
+            place = (*place, str(id(self._bacnet_ports.of(device))))
         endpoint = self._endpoints.get(place)
         if endpoint is None:
             silence = silence_seconds(way) if isinstance(way, SerialWay) else 0.0
-            endpoint = Endpoint(place_name(way), self._opener(way), self._clock, silence)
+            endpoint = Endpoint(place_name(way), self._opener(device), self._clock, silence)
             self._endpoints[place] = endpoint
         return endpoint
 
@@ -208,9 +212,12 @@ class Upstreams:
         said, way = self.live.of(device), device.way
         if said is None:
             return None
-        return BacnetNotices(said, self._sc_ports[_hubs(way)] if isinstance(way, BacnetScWay) else self._bacnet_port)
+        if isinstance(way, BacnetScWay):
+            return BacnetNotices(said, self._sc_ports[_hubs(way)])
+        return BacnetNotices(said, self._bacnet_ports.of(device))
 
-    def _opener(self, way: Way) -> OpenLink:
+    def _opener(self, device: Device) -> OpenLink:
+        way = device.way
         if isinstance(way, ModbusTcpWay):
             return modbus_tcp_opener(way.host, way.port)
         if isinstance(way, RtuOverTcpWay):
@@ -219,14 +226,14 @@ class Upstreams:
             return serial_opener(way)
         if isinstance(way, BacnetScWay):
             return bacnet_sc_opener(way, self._sc_ports[_hubs(way)])
-        return bacnet_ip_opener(way.host, way.port, self._bacnet_port)
+        return bacnet_ip_opener(way.host, way.port, self._bacnet_ports.of(device))
+
+    def _same_way(self, old: Device, new: Device) -> bool:
+        """Whether a lane made for one serves the other: the same place, unit and budget, asked from the same port."""
+        same_port = self._bacnet_ports.of(old) is self._bacnet_ports.of(new)
+        return same_port and (old.way, old.upstream_unit_id, old.budget) == (new.way, new.upstream_unit_id, new.budget)
 
 
 def _hubs(way: BacnetScWay) -> tuple[str, ...]:
     """The primary hub, and the failover hub if there is one."""
     return (way.hub, way.failover_hub) if way.failover_hub else (way.hub,)
-
-
-def _same_way(old: Device, new: Device) -> bool:
-    """Whether a lane made for one serves the other: the same place, unit and budget."""
-    return (old.way, old.upstream_unit_id, old.budget) == (new.way, new.upstream_unit_id, new.budget)

@@ -16,7 +16,7 @@ from broker.model.place import Inventory, Organisation
 from broker.model.way import BacnetScWay
 from broker.settings.broker_file import Settings
 from broker.settings.fields import PathKind
-from broker.settings.findings import Finding
+from broker.settings.findings import Finding, did_you_mean
 from broker.settings.findings import Path as Place
 from broker.settings.inventory_checks import listeners_collide
 from broker.settings.words import findings_of
@@ -74,7 +74,7 @@ def describe(problem: Problem) -> str:
 
 def problems_together(loaded: LoadedSettings, inventory: Inventory) -> tuple[Problem, ...]:
     """What is wrong between settings and inventory, though each is right by itself."""
-    checks = (_unit_id_findings, _hub_findings, _node_findings, _listener_findings)
+    checks = (_unit_id_findings, _hub_findings, _node_findings, _segment_findings, _listener_findings)
     findings = tuple(finding for check in checks for finding in check(loaded.settings, inventory))
     known = {organisation.id for organisation in inventory.organisations}
     unknown = [
@@ -202,6 +202,26 @@ def _node_findings(settings: Settings, inventory: Inventory) -> Iterator[Finding
     behind = [device.key for device in inventory.devices if isinstance(device.way, BacnetScWay)]
     if behind and settings.bacnet_sc_node is None:
         yield Finding((), f"'{behind[0]}' is behind a BACnet/SC hub", "give bacnet_sc_node with a certificate for it")
+
+
+def _segment_findings(settings: Settings, inventory: Inventory) -> Iterator[Finding]:
+    """A UDP port belongs to one segment, which there must be."""
+    known = {f"{segment.site}/{segment.id}" for segment in inventory.segments}
+    seen: set[str] = set()
+    for number, own in enumerate(settings.bacnet_ip.segments):
+        place = ("bacnet_ip", "segments", number, "segment")
+        if own.segment not in known:
+            yield Finding(place, f"the inventory has no segment '{own.segment}'", did_you_mean(own.segment, known))
+        elif own.segment in seen:
+            yield Finding(place, f"'{own.segment}' has a port already", "one for each segment")
+        seen.add(own.segment)
+    whole = settings.bacnet_ip
+    taken = {(whole.address, whole.port)} if whole.port else set()
+    for number, own in enumerate(whole.segments):
+        if own.port and (own.address, own.port) in taken:
+            hint = "give each an address or a port of its own"
+            yield Finding(("bacnet_ip", "segments", number, "port"), "this UDP port is another segment's", hint)
+        taken.add((own.address, own.port))
 
 
 def _listener_findings(settings: Settings, inventory: Inventory) -> Iterator[Finding]:

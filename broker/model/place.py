@@ -154,11 +154,15 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Bbmd:
-    """A BBMD of OT at which the broker registers as a foreign device, each time for so long (J.5.2)."""
+    """A BBMD of OT at which the broker registers as a foreign device, each time for so long (J.5.2).
+
+    `segment` is the one it is in, if the inventory says so.
+    """
 
     host: str
     port: int
     ttl_seconds: int
+    segment: str = ""
 
 
 @dataclass(frozen=True, slots=True)

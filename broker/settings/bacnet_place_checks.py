@@ -1,6 +1,6 @@
 """What is wrong between the entries of an inventory about where BACnet tools find things, and where the devices are."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from broker.model.way import BacnetIpWay, BacnetScWay, virtual_mac
 from broker.settings.bacnet_sc_way import BacnetScEntry
@@ -12,8 +12,10 @@ LEAST_AUDITED_APDU = 206
 """Octets that a log must take at a time, so that it can be told of an operation with who it was."""
 
 
-def network_findings(sites: Iterable[SiteEntry]) -> Iterator[Finding]:
-    """A network number is one network, and so one site; paths begin at the inventory."""
+def network_findings(sites: Iterable[SiteEntry], segments: Collection[str]) -> Iterator[Finding]:
+    """A network number is one network, and so one site; paths begin at the inventory. `segments` are `site/id` of all
+    that there are.
+    """
     seen: dict[int, str] = {}
     lasts: dict[tuple[str, int], int] = {}
     for place, site in enumerate(sites):
@@ -26,6 +28,11 @@ def network_findings(sites: Iterable[SiteEntry]) -> Iterator[Finding]:
         for each, bbmd in enumerate(site.bacnet.bbmds):
             found = tuple(_bbmd_findings(bbmd, lasts.setdefault((bbmd.host, bbmd.port), bbmd.ttl_seconds)))
             yield from (finding.under(("sites", place, "bacnet", "bbmds", each)) for finding in found)
+            if bbmd.segment is not None and f"{site.id}/{bbmd.segment}" not in segments:
+                path = ("sites", place, "bacnet", "bbmds", each, "segment")
+                here = [key.partition("/")[2] for key in segments if key.startswith(f"{site.id}/")]
+                message = f"the site '{site.id}' has no segment '{bbmd.segment}'"
+                yield Finding(path, message, did_you_mean(bbmd.segment, here))
 
 
 def audit_log_findings(

@@ -186,8 +186,8 @@ class StateSection(Section):
         return self
 
 
-class BacnetIpSection(Section):
-    """Where on this machine BACnet/IP devices are asked from: one UDP port for all of them."""
+class BacnetIpPlace(Section):
+    """Where on this machine BACnet/IP devices are asked from."""
 
     address: Annotated[str, AfterValidator(_ipv4)] = ""
     """IPv4 address of this machine in their segment; without it, the one that routes to each device."""
@@ -195,6 +195,20 @@ class BacnetIpSection(Section):
     """UDP port, for firewalls that want to know it; 0 is any that is free."""
     interface: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$|^$")] = ""
     """Network interface that nothing leaves or is heard but through; without it, as this machine routes."""
+
+
+class BacnetIpSegment(BacnetIpPlace):
+    """A UDP port for the devices of one segment alone."""
+
+    segment: Annotated[str, StringConstraints(pattern=r"^[^/\s]+/[^/\s]+$")]
+    """The segment, as `site/segment`."""
+
+
+class BacnetIpSection(BacnetIpPlace):
+    """Where on this machine BACnet/IP devices are asked from: one UDP port for all that have none of their own."""
+
+    segments: tuple[BacnetIpSegment, ...] = ()
+    """Segments whose devices are asked from a port of their own, for a machine that is in several networks of OT."""
 
 
 class LeaveSection(Section):

@@ -56,7 +56,7 @@ def inventory_findings(whole: InventoryFile, names: Names) -> Iterator[Finding]:
         found = tuple(_role_findings(organisation, names))
         yield from (finding.under(("organisations", place, "roles")) for finding in found)
     yield from _selector_findings(whole.devices)
-    yield from network_findings(whole.sites)
+    yield from network_findings(whole.sites, names.segments)
     yield from audit_log_findings(whole.sites, whole.devices, names.devices)
     yield from bacnet_device_findings(
         (("devices", place), device)

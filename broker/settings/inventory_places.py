@@ -44,10 +44,12 @@ class BbmdEntry(Section):
     """Its UDP port."""
     ttl_seconds: Annotated[int, Field(ge=30, le=65535)] = 300
     """How long a registration lasts; it is renewed after half of that."""
+    segment: DnsLabel | None = None
+    """Segment it is in, where the settings give segments UDP ports of their own; otherwise the only one of the site."""
 
     def to_model(self) -> Bbmd:
         """The same as the rest of the broker knows it."""
-        return Bbmd(self.host, self.port, self.ttl_seconds)
+        return Bbmd(self.host, self.port, self.ttl_seconds, self.segment or "")
 
 
 class SiteBacnetEntry(Section):

@@ -29,7 +29,7 @@ from broker.listeners.tls import TlsListener
 from broker.listeners.tls_context import ServerContext, server_context
 from broker.listeners.tunnel import Prove, TunnelListener
 from broker.model.place import Inventory
-from broker.settings.broker_file import LedgerSection, Settings
+from broker.settings.broker_file import BacnetIpPlace, LedgerSection, Settings
 from broker.settings.listening import BacnetScListener, HttpsListener, ModbusTlsListener
 from broker.wire.bacnet.sc_message import VMAC_OCTETS
 from broker.wire.bacnet.sc_node import NodeTimes
@@ -149,8 +149,19 @@ def upstreams(settings: Settings, inventory: Inventory, clock: Clock) -> Upstrea
         files = Path(node.certificate_file), Path(node.key_file), Path(node.ca_file)
         times = NodeTimes(heartbeat_seconds=node.heartbeat_seconds, reconnect_seconds=node.reconnect_seconds)
         identity = ScIdentity(*sc_names(settings, "bacnet_sc_node"), *files, times)
-    bacnet = OwnPlace(**settings.bacnet_ip.model_dump())
-    return Upstreams(inventory.devices, clock, bacnet, endpoints=inventory.endpoints, sc_identity=identity)
+    segments = {each.segment: _own_place(each) for each in settings.bacnet_ip.segments}
+    return Upstreams(
+        inventory.devices,
+        clock,
+        _own_place(settings.bacnet_ip),
+        segments=segments,
+        endpoints=inventory.endpoints,
+        sc_identity=identity,
+    )
+
+
+def _own_place(settings: BacnetIpPlace) -> OwnPlace:
+    return OwnPlace(settings.address, settings.port, settings.interface)
 
 
 def state_place(settings: Settings) -> StatePlace:

@@ -103,9 +103,12 @@ def test_what_cannot_be_meant_is_told_with_its_place(
 
 
 def test_the_bbmds_of_a_site_are_read(tmp_path: Path) -> None:
-    site = ", bacnet: {network: 7, bbmds: [{host: 10.0.0.9, ttl_seconds: 60}, {host: 10.0.0.8, port: 47809}]}"
-    _, annex = sorted(load_inventory(write(tmp_path, site=site)).bacnet_networks, key=lambda n: -n.number)
-    assert annex == BacnetNetwork("annex", 7, (Bbmd("10.0.0.8", 47809, 300), Bbmd("10.0.0.9", 47808, 60)))
+    there = "{host: 10.0.0.9, ttl_seconds: 60}, {host: 10.0.0.8, port: 47809, segment: lab}"
+    site = f", bacnet: {{network: 7, bbmds: [{there}]}}"
+    write(tmp_path, site=site)
+    (tmp_path / "y.yaml").write_text("segments: [{id: lab, site: annex}]\n")
+    _, annex = sorted(load_inventory(tmp_path).bacnet_networks, key=lambda n: -n.number)
+    assert annex == BacnetNetwork("annex", 7, (Bbmd("10.0.0.8", 47809, 300, "lab"), Bbmd("10.0.0.9", 47808, 60)))
 
 
 @pytest.mark.parametrize(
@@ -115,6 +118,7 @@ def test_the_bbmds_of_a_site_are_read(tmp_path: Path) -> None:
         ("{host: bbmd.plant.example}", "must be an IP address"),
         ("{host: 10.0.0.9, ttl_seconds: 10}", "must be at least 30"),
         ("{host: 10.0.0.9}, {host: 10.0.0.9, ttl_seconds: 60}", "300 was said before of the same BBMD"),
+        ("{host: 10.0.0.9, segment: hvac}", "the site 'annex' has no segment 'hvac'"),
     ],
 )
 def test_a_bbmd_that_cannot_be_meant_is_told_with_its_place(tmp_path: Path, bbmds: str, expected: str) -> None:

@@ -115,6 +115,17 @@ def test_a_unit_id_must_lead_to_a_modbus_device_of_the_inventory(site: Path) -> 
     assert together(site) == ["the inventory has no device 'plant/ahu-9'", "'plant/vav-1' does not speak Modbus"]
 
 
+def test_a_segment_has_one_udp_port_which_is_no_others(site: Path) -> None:
+    lab = "{segment: plant/lab, address: 127.0.0.3}"
+    twice = "{segment: plant/hvac, address: 127.0.0.2, port: 47900}, {segment: plant/hvac}"
+    rewrite(site, "ledger:", f"bacnet_ip: {{address: 127.0.0.2, port: 47900, segments: [{lab}, {twice}]}}\nledger:")
+    assert together(site) == [
+        "the inventory has no segment 'plant/lab'",
+        "'plant/hvac' has a port already",
+        "this UDP port is another segment's",
+    ]
+
+
 def test_no_address_and_port_is_listened_on_twice(site: Path) -> None:
     rewrite(site, "port: 0", "port: 9802")
     assert together(site) == ["127.0.0.1:9802 already belongs to modbus_tls.0.port"]

@@ -50,12 +50,13 @@ async def upstreams(
     *devices: Device,
     endpoints: tuple[EndpointBudget, ...] = (),
     bacnet: OwnPlace = ANYWHERE,
+    segments: dict[str, OwnPlace] | None = None,
     sc_identity: ScIdentity | None = None,
 ) -> AsyncIterator[Upstreams]:
     """The ways to these devices; no callback may have failed by the end."""
     failures: list[dict[str, object]] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: failures.append(context))
-    ways = Upstreams(devices, SystemClock(), bacnet, endpoints=endpoints, sc_identity=sc_identity)
+    ways = Upstreams(devices, SystemClock(), bacnet, segments=segments, endpoints=endpoints, sc_identity=sc_identity)
     try:
         yield ways
     finally:

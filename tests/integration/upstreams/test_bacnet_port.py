@@ -333,6 +333,29 @@ def test_requests_leave_from_the_address_port_and_interface_that_were_given() ->
         assert asyncio.run(play(elsewhere)) == (Result.NOT_SENT, Reason.DEVICE_DOWN, [])
 
 
+def test_each_segment_that_has_a_port_of_its_own_is_asked_from_there_and_all_others_from_one() -> None:
+    async def play() -> None:
+        async with station(honest(1)) as one, station(honest(2)) as two:
+            hvac, lab, yard = (
+                replace(device(script.port, name), segment=name)
+                for script, name in ((one, "hvac"), (one, "lab"), (two, "yard"))
+            )
+            own = {"plant/lab": OwnPlace("127.0.0.3"), "annex/hvac": OwnPlace("192.0.2.1")}
+            async with upstreams(hvac, lab, yard, bacnet=OwnPlace("127.0.0.2"), segments=own) as ways:
+                for each in (hvac, lab, yard):
+                    assert (await asked(ways.upstream(each.key), reading(each))).result == Result.DONE
+                assert [host for host, _ in one.callers] == ["127.0.0.2", "127.0.0.3"]
+                assert [host for host, _ in two.callers] == ["127.0.0.2"]
+                assert ways.upstream(lab.key).own_mac()[:4] == socket.inet_aton("127.0.0.3")
+                lane = ways.upstream(hvac.key)
+                await ways.replace([replace(hvac, segment="lab"), replace(yard, segment="roof")])
+                assert ways.upstream(hvac.key) is not lane
+                assert (await asked(ways.upstream(hvac.key), reading(hvac))).result == Result.DONE
+                assert [host for host, _ in one.callers] == ["127.0.0.2", "127.0.0.3", "127.0.0.3"]
+
+    asyncio.run(play())
+
+
 class Waiting:
     def heard(self, apdu: object) -> None: ...
     def misheard(self) -> None: ...

@@ -5,14 +5,17 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from bacpypes3.ipv4.link import BBMDLinkLayer
 from bacpypes3.pdu import IPv4Address
 
 from broker.adapters.bacnet_peers import Peer, Whereabouts
 from broker.adapters.bacnet_port import BacnetIpPort, OwnPlace
+from broker.adapters.bacnet_ports import BacnetIpPorts
 from broker.adapters.bacnet_registrations import BacnetRegistrations
 from broker.adapters.clock import SystemClock
-from broker.model.place import Bbmd
+from broker.model.place import BacnetNetwork, Bbmd, Device, Protocol
+from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.apdu import ConfirmedRequest, UnconfirmedRequest
 from broker.wire.bacnet.bvlc import encode_forwarded, encode_register, encode_result, mac_of
 from broker.wire.bacnet.npdu import Address, Npdu, encode_npdu
@@ -24,13 +27,15 @@ EVERYWHERE = Address(65535, b"")
 
 
 class Station(asyncio.DatagramProtocol):
-    """A device; what it is sent is in `heard`."""
+    """A device; what it is sent is in `heard`, and where that came from in `places`."""
 
     def __init__(self) -> None:
         self.heard: asyncio.Queue[bytes] = asyncio.Queue()
+        self.places: list[tuple[str, int]] = []
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
         self.heard.put_nowait(data)
+        self.places.append(addr)
 
 
 async def station() -> tuple[asyncio.DatagramTransport, Station, tuple[str, int]]:
@@ -90,6 +95,37 @@ def test_it_registers_and_hears_what_a_device_broadcasts_but_no_reply_in_its_nam
         assert registrations.states() == ()
         transport.close()
         bbmd.close()
+
+    run(story)
+
+
+@pytest.mark.parametrize(
+    ("segments", "named", "expected"),
+    [
+        (("hvac", "hvac"), "", "127.0.0.2"),  # all devices of the site are there
+        (("hvac", "lab"), "", "127.0.0.1"),
+        (("hvac", "lab"), "hvac", "127.0.0.2"),
+        (("hvac", "hvac"), "lab", "127.0.0.1"),
+    ],
+)
+def test_it_registers_from_the_port_of_the_segment_that_the_bbmd_is_in(
+    segments: tuple[str, str], named: str, expected: str
+) -> None:
+    async def story() -> None:
+        transport, bbmd, at = await station()
+        devices = [
+            Device("plant", f"d{number}", segment, Protocol.BACNET, BacnetIpWay(HERE, 1, number))
+            for number, segment in enumerate(segments)
+        ]
+        other = Device("annex", "far", "lab", Protocol.BACNET, BacnetIpWay(HERE, 1, 9))
+        ports = BacnetIpPorts(SystemClock(), OwnPlace(HERE), {"plant/hvac": OwnPlace("127.0.0.2")})
+        ports.register([BacnetNetwork("plant", 7, (Bbmd(*at, 300, named),))], [*devices, other])
+        await bbmd.heard.get()
+        assert bbmd.places[0][0] == expected
+        await asyncio.sleep(0.05)
+        assert bbmd.heard.empty()
+        ports.register((), ())
+        transport.close()
 
     run(story)
 
