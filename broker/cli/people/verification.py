@@ -32,9 +32,9 @@ def verify(arguments: argparse.Namespace, environment: Mapping[str, str], screen
     folder = Path(arguments.directory)
     if not folder.is_dir():
         raise CommandError("ledger_missing", f"{folder} is not a folder.", "Give the folder of the ledger's files.")
-    key = read_text(Path(arguments.public_key), "public key").strip()
+    key = _read_key(Path(arguments.public_key), "public key of a ledger")
     saved = _read_saved(Path(arguments.checkpoint)) if arguments.checkpoint else None
-    witnesses = [read_text(Path(name), "witness key").strip() for name in arguments.witness or ()]
+    witnesses = [_read_key(Path(name), "public key of a witness") for name in arguments.witness or ()]
     with _told(folder, screen):
         report = verify_directory(folder, key, saved, witnesses)
     screen.document(asdict(report) | {"unwitnessed": report.unwitnessed})
@@ -59,6 +59,20 @@ def _told(folder: Path, screen: Screen) -> AbstractContextManager[None]:
         return nullcontext()
     telling: AbstractContextManager[None] = journal.telling("audit verify", folder=str(folder))
     return telling
+
+
+def _read_key(path: Path, what: str) -> str:
+    """A key as notes are signed with. Raises CommandError: what is none says nothing about the ledger."""
+    from broker.ledger.notes import decode_vkey
+
+    key = read_text(path, what).strip()
+    try:
+        decode_vkey(key)
+    except IntegrityError as error:
+        public = f"{path} holds no {what}: {error.public}."
+        hint = "Give the file that has it (a broker's is ledger.pub), as whoever runs the broker handed it to you."
+        raise CommandError("key_unreadable", public, hint, Exit.USAGE) from None
+    return key
 
 
 def _read_saved(path: Path) -> str:

@@ -78,6 +78,15 @@ def test_the_public_key_of_another_ledger_is_named_as_the_likely_mistake(folder,
     assert "signed_by_others" in said.out and "other.example/ledger" in said.out
 
 
+@pytest.mark.parametrize("option", ["--public-key", "--witness"])
+def test_a_file_that_holds_no_public_key_says_nothing_about_the_ledger(folder, verify, option):
+    (folder / "ca.pem").write_text("-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n")
+    said = verify(key="ca.pem") if option == "--public-key" else verify(option, folder / "ca.pem")
+    assert said.status == 2
+    assert f"{folder / 'ca.pem'} holds no public key of a" in said.err.replace("\n", " ")
+    assert "ledger.pub" in said.err and "NOT hold" not in said.out + said.err
+
+
 def test_a_saved_checkpoint_of_another_ledger_is_not_held_against_this_one(folder, verify):
     saved = folder / "saved"
     saved.write_text(publish(whole_story().entries, key=Ed25519PrivateKey.generate())["checkpoint"].decode())
