@@ -57,6 +57,8 @@ async def connect(arguments: argparse.Namespace, client: Client, screen: Screen)
                 if work.done():
                     work.result()
         except ProblemError as problem:
+            if problem.code == "tunnel_needs_bacnet":
+                raise _needs_modbus(where) from None
             if problem.code == "device_unknown":
                 raise await with_suggestion(client, problem, where, []) from None
             raise await with_site_suggestion(client, problem, site) from None
@@ -67,13 +69,18 @@ async def connect(arguments: argparse.Namespace, client: Client, screen: Screen)
     return Exit.DONE
 
 
+def _needs_modbus(device: str) -> CommandError:
+    hint = f"Use `otb connect {device}`, or `otb read {device} POINT` and `otb write {device} POINT=VALUE`."
+    return CommandError("tunnel_needs_bacnet", f"{device} is no BACnet device.", hint)
+
+
 def _local_port(listen: str, allow_remote: bool) -> socket.socket:
     """A bound UDP socket. Raises CommandError."""
     host, port = listen_address(listen, allow_remote)
     address = ipaddress.ip_address(host)
     if address.version != 4 or address.is_unspecified:
-        hint = "A BACnet/IP port has one IPv4 address, which it tells its clients."
-        raise CommandError("usage", f"{host} is not such an address.", hint, Exit.USAGE)
+        hint = "Give one IPv4 address of this machine: a BACnet/IP port tells its clients where it is."
+        raise CommandError("usage", f"{host} cannot be the address of a BACnet/IP port.", hint, Exit.USAGE)
     opened = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     try:
         opened.setblocking(False)

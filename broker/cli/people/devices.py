@@ -66,12 +66,20 @@ async def with_site_suggestion(client: Client, problem: ProblemError, site: str)
     if problem.code != "site_unknown":
         return problem
     try:
-        sites = sorted({key.partition("/")[0] for key in await _keys(client)})
+        return unknown_site(site, await _keys(client))
     except (ProblemError, CommandError):
         return problem
-    close = difflib.get_close_matches(site, sites, 3)
+
+
+def unknown_site(name: str, keys: list[str]) -> CommandError:
+    """There is no such site, or nothing of it may be seen; perhaps another was meant, or a device."""
+    sites = sorted({key.partition("/")[0] for key in keys})
+    close = difflib.get_close_matches(name, sites, 3)
+    devices = [key for key in keys if key.partition("/")[2] == name]
     hint = f"Did you mean {' or '.join(close)}?" if close else "`otb ls` lists your devices with their sites."
-    return CommandError("site_unknown", f"There is no site {site}, or you may not see it.", hint)
+    if devices:
+        hint = f"{name} is a device: write {' or '.join(devices)} for it alone, or its site for all that are there."
+    return CommandError("site_unknown", f"There is no site {name}, or you may not see it.", hint)
 
 
 def unknown_device(name: str, keys: list[str]) -> CommandError:

@@ -31,7 +31,7 @@ def event_lines(event: Document) -> list[tuple[str, str]]:
     """An event in words, each line with a style."""
     kind, text = event.get("type"), str(event.get("text", ""))
     if kind == "open":
-        return [_open_line(event)]
+        return _open_lines(event)
     if kind == "denied":
         return _denied_lines(event)
     if kind == "failed":
@@ -51,10 +51,18 @@ def event_lines(event: Document) -> list[tuple[str, str]]:
     return [(text or str(kind), "yellow" if kind in {"busy", "dropped", "warning"} else "")]
 
 
-def _open_line(event: Document) -> tuple[str, str]:
+def _open_lines(event: Document) -> list[tuple[str, str]]:
     what = f"The BACnet network of {event['site']}" if event.get("site") else event.get("device")
     told = f"{what} is at {event.get('listen')}"
-    return f"{told} again." if event.get("again") else f"{told}; Ctrl-C ends it.", "green"
+    if event.get("again"):
+        return [(f"{told} again.", "green")]
+    lines = [(f"{told}; Ctrl-C ends it.", "green")]
+    if event.get("site"):  # no program on this machine finds it by broadcast
+        hint = (
+            f"  Register your explorer as a foreign device there (BBMD {event.get('listen')}), then search for devices."
+        )
+        lines.append((hint, ""))
+    return lines
 
 
 def _counts(event: Document) -> str:

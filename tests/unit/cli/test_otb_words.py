@@ -8,7 +8,7 @@ import pytest
 
 from broker.api.problems import KINDS
 from broker.cli.people.access import Access
-from broker.cli.people.devices import device_key, unknown_device
+from broker.cli.people.devices import device_key, unknown_device, unknown_site
 from broker.cli.people.exits import CommandError, Exit, ProblemError, exit_of
 from broker.cli.people.look import frozen_devices, window_state
 from broker.cli.people.problem_words import failure_line, or_not_there, sentences, worst
@@ -219,6 +219,21 @@ def test_a_mistyped_device_is_answered_with_the_one_that_was_meant():
     assert "plant/ahu-1" in unknown_device("plnt/ahu-1", ["plant/ahu-1"]).what_to_do
     assert "otb ls" in unknown_device("zzz", ["plant/ahu-1"]).what_to_do
     assert "otb connect plant --bacnet" in unknown_device("plant", ["plant/ahu-1"]).what_to_do
+
+
+def test_a_mistyped_site_is_answered_with_the_one_that_was_meant_or_the_device():
+    keys = ["plant/ahu-1", "plant/vav-1", "harbour/vav-1"]
+    assert unknown_site("plnt", keys).what_to_do == "Did you mean plant?"
+    assert "otb ls" in unknown_site("zzz", keys).what_to_do
+    assert "write plant/vav-1 or harbour/vav-1 for it alone" in unknown_site("vav-1", keys).what_to_do
+
+
+def test_whoever_opens_a_bacnet_network_is_told_how_explorers_find_it():
+    event = {"type": "open", "site": "plant", "listen": "127.0.0.1:47809"}
+    assert "foreign device" in event_lines(event)[1][0]
+    assert (
+        len(event_lines({**event, "again": True})) == len(event_lines({"type": "open", "device": "plant/vav-1"})) == 1
+    )
 
 
 def test_denials_in_a_tunnel_are_told_with_reason_remedy_window_and_id():
