@@ -6,6 +6,7 @@ A tool shows an error, or nothing. Whoever is to find the click that a notice is
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from broker.engine.bacnet_conversation import Key
 from broker.engine.events import Answered, Explored, Further, Listed, Partly, Refused
 from broker.model.operation import UNCONFIRMED, Operation, Request
 from broker.model.vocabulary import Result
@@ -42,6 +43,11 @@ def failures(request: Request, found: Explored) -> Iterator[Failed]:
                 mixed = finding.recorded and relayed.each
                 failed = [each for place, each in enumerate(operations) if not mixed or relayed.of(place)[0] == result]
                 yield Failed(text_of(failed), result, relayed.code)
+
+
+def address_asked(key: Key) -> str:
+    """Where no device is, or none that whoever asked may know of."""
+    return f"address 0x{key.device_mac.hex()}" if key.device_mac else "the port itself, which is a router"
 
 
 def text_of(operations: Sequence[Operation]) -> str:

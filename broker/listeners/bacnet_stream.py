@@ -7,14 +7,14 @@ first; what one session loses, the others keep. A stream without any session end
 import asyncio
 from collections import deque
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from broker.engine.bacnet_conversation import Asked, BacnetConversation, Malformed, Station, Told
 from broker.engine.commands import Command
 from broker.engine.events import Explored, Refused
 from broker.engine.further import exchange_further
-from broker.engine.in_force import InForce, VirtualNetwork
+from broker.engine.in_force import VirtualNetwork
 from broker.engine.object_list import list_objects
 from broker.engine.partial import exchange_each
 from broker.engine.sessions import Session
@@ -22,23 +22,18 @@ from broker.errors import FrameError
 from broker.listeners.bacnet_answers import asks_for_more, finding_reply, further_request
 from broker.listeners.bacnet_device_reads import DeviceReads
 from broker.listeners.bacnet_discovery import Discovery
+from broker.listeners.bacnet_floor import BacnetFloor
+from broker.listeners.bacnet_notices import address_asked
 from broker.listeners.bacnet_outside import Outside
 from broker.listeners.bacnet_refusals import busy_reply, frame_reply, refused_reply
-from broker.listeners.bacnet_shares import SubjectShares
-from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.bacnet_turns import Turns
 from broker.listeners.bacnet_unanswered import Unanswered
 from broker.listeners.cov_requests import SERVICES
-from broker.listeners.driver import Driver
-from broker.listeners.frame_refusals import FrameRefusals
-from broker.listeners.interpreters import Interpreters
-from broker.listeners.session_register import SessionRegister
 from broker.model.operation import Request
 from broker.model.place import Device
 from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason, Reason
 from broker.wire.bacnet.cov import CovNotification, encode_cov_notification
-from broker.wire.bacnet.device_said import LiveDevices
 from broker.wire.bacnet.interpreter import may_hold_password, narrowed
 from broker.wire.bacnet.object_list import asked_for_list, reads_of
 from broker.wire.bacnet.services import service_asked
@@ -50,26 +45,8 @@ _ABOUT_THE_SUBJECT = frozenset(
     {Reason.BUDGET_EXHAUSTED, Reason.SESSION_ENDED, Reason.STATE_STALE, Reason.CONTRACT_ENDED}
 )
 """Refusals that will be the same at every other device."""
-DEVICE_UNKNOWN = "device_unknown"
+_UNKNOWN = Refused((Reason.DEVICE_UNKNOWN,))
 Opened = Callable[[Session | Refused], None]
-
-
-@dataclass(slots=True)
-class BacnetFloor:
-    """What every native BACnet client shares; `has_grants` is whether a subject holds any grant or emergency at a
-    device now, `points_granted` the points that its grants name there (None: all).
-    """
-
-    driver: Driver
-    register: SessionRegister
-    interpreters: Interpreters
-    frame_refusals: FrameRefusals
-    cov: CovDesk
-    in_force: Callable[[], InForce]
-    has_grants: Callable[[Subject, Device], bool]
-    points_granted: Callable[[Subject, Device], frozenset[str] | None]
-    shares: SubjectShares = field(default_factory=SubjectShares)
-    live: LiveDevices = field(default_factory=LiveDevices)
 
 
 class _Way:
@@ -281,8 +258,8 @@ class BacnetStream:
 
     def _take_request(self, asked: Asked) -> None:
         if asked.device is None:
-            self._refuse_frame(None, DEVICE_UNKNOWN, asked.bare)
-            self._refuse(asked, Refused((Reason.DEVICE_UNKNOWN,)))
+            self._refuse_frame(None, Reason.DEVICE_UNKNOWN, asked.bare)
+            self._refuse(asked, _UNKNOWN)
         else:
             self._turns.take(asked, asked.device)
 
@@ -343,14 +320,22 @@ class BacnetStream:
             self._flush()
 
     def _refuse(self, asked: Asked, refused: Refused) -> None:
-        self._outside.denied(asked.device, refused, "")
+        """A device that is hidden and one that is not there are the same to a person, too."""
+        if known := self._known(asked.device):
+            self._outside.denied(known, refused, "")
+        else:
+            self._outside.denied(None, _UNKNOWN, address_asked(asked.key))
         self._reply(asked, refused_reply(asked.bare, refused))
 
+    def _known(self, device: Device | None) -> Device | None:
+        """The device, if the subject may be told that it is there."""
+        return device if device is not None and self._floor.may_know_of(self._subject, device) else None
+
     def _take_unconfirmed(self, told: Told) -> None:
-        """Who-Is and Who-Has are answered here."""
+        """Who-Is and Who-Has are answered here. Of the others nobody hears whether a hidden device is there."""
         try:
             if not self._discovery.take(told, self._loop.time()):
-                self._unanswered.take(told, self._loop.time())
+                self._unanswered.take(replace(told, device=self._known(told.device)), self._loop.time())
         except FrameError as error:
             self._refuse_frame(told.device, error.code, told.bare)
 
@@ -377,7 +362,7 @@ class BacnetStream:
         secret, service = may_hold_password(octets), "" if whole else service_asked(octets)
         self._floor.frame_refusals.pdu(session, device, code, octets, secret=secret, service=service)
         if not whole:
-            self._outside.turned_away(device, code, octets)
+            self._outside.turned_away(self._known(device), code, octets)
 
     def _flush(self) -> None:
         """Send what there is to send, and be there when a segment is overdue."""

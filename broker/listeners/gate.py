@@ -14,10 +14,11 @@ from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError
 from broker.ledger import records
 from broker.listeners.approvals import Approvals
+from broker.listeners.bacnet_floor import BacnetFloor
 from broker.listeners.bacnet_notices import Failed
 from broker.listeners.bacnet_outside import Outside
 from broker.listeners.bacnet_shares import SubjectShares
-from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream
+from broker.listeners.bacnet_stream import BacnetStream
 from broker.listeners.bacnet_subscriptions import CovDesk
 from broker.listeners.decision_desk import DecisionDesk
 from broker.listeners.driver import Driver
@@ -119,13 +120,12 @@ class Gate:
         """The devices for which the subject holds a grant, its window open or not, or an emergency, or may ask for
         one.
         """
+        return tuple(device for device in self.inventory.devices if self._may_know_of(subject, device))
+
+    def _may_know_of(self, subject: Subject, device: Device) -> bool:
         organisation = self._parts.desk.in_force.organisation(subject)
-        return tuple(
-            device
-            for device in self.inventory.devices
-            if (organisation is not None and organisation.allowed is not None and organisation.may_ask_for(device))
-            or self._has_grants(subject, device)
-        )
+        may_ask = organisation is not None and organisation.allowed is not None and organisation.may_ask_for(device)
+        return may_ask or self._has_grants(subject, device)
 
     def grants_of(self, subject: Subject) -> tuple[Grant, ...]:
         """The grants that a subject has or will have, whose end is not past; locked ones give nothing."""
@@ -278,6 +278,7 @@ class Gate:
             lambda: parts.desk.in_force,
             self._has_grants,
             self._points_granted,
+            self._may_know_of,
             self._shares,
             parts.live,
         )

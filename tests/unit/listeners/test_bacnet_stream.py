@@ -13,10 +13,11 @@ from broker.engine.commands import Decide, LastLook, RecordIntents, RecordOutcom
 from broker.engine.events import Refused
 from broker.engine.in_force import VirtualNetwork
 from broker.engine.sessions import Session
+from broker.listeners.bacnet_floor import BacnetFloor
 from broker.listeners.bacnet_notices import Failed
 from broker.listeners.bacnet_outside import Outside
 from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
-from broker.listeners.bacnet_stream import BacnetFloor, BacnetStream
+from broker.listeners.bacnet_stream import BacnetStream
 from broker.listeners.bacnet_turns import MOST_AT_ONCE
 from broker.listeners.interpreters import Interpreters
 from broker.model.decision import Decision
@@ -73,14 +74,17 @@ class Stage:
         self.services: list[str] = []
         self.secrets: list[bool] = []
         self.denied: list[Refused] = []
+        self.denied_at: list[Device | None] = []
         self.what: list[str] = []
         self.failed: list[Failed] = []
+        self.failed_at: list[Device | None] = []
         self.ended: list[tuple[str, EndReason]] = []
         self.closed: list[EndReason] = []
         self.sessions: dict[str, Session] = {}
         self.cuts: dict[str, Callable[[EndReason], None]] = {}
         self.opened = 0
         self.denial = Reason.NO_GRANT
+        self.known = {ONE.key, TWO.key}
         self.subscriptions_ended: list[str] = []
         self.allow: Callable[[Decide], bool] = lambda decide: True
         self.reply: Callable[[Relay], Relayed] = lambda relay: Relayed(Result.DONE, b"\x30\x0c" + VALUE_20)
@@ -92,7 +96,7 @@ class Stage:
             write=lambda mac, npdu: self.sent.append((mac, decode_npdu(npdu))),
             close=self.closed.append,
             denied=self.deny,
-            failed=lambda device, failed: self.failed.append(failed),
+            failed=self.fail,
             ended=lambda device, reason: self.ended.append((device.key, reason)),
             warned=lambda device, when, why: None,
         )
@@ -105,6 +109,7 @@ class Stage:
             in_force=lambda: self,  # type: ignore[arg-type,return-value]
             has_grants=lambda subject, device: device is not HIDDEN,
             points_granted=lambda subject, device: None,
+            may_know_of=lambda subject, device: device.key in self.known,
         )
         self.stream = self.another()
 
@@ -114,8 +119,13 @@ class Stage:
 
     # What a stream calls
 
+    def fail(self, device: Device | None, failed: Failed) -> None:
+        self.failed.append(failed)
+        self.failed_at.append(device)
+
     def deny(self, device: Device | None, refused: Refused, what: str) -> None:
         self.denied.append(refused)
+        self.denied_at.append(device)
         self.what.append(what)
 
     def virtual_network(self, site: str) -> VirtualNetwork:
@@ -252,18 +262,42 @@ def test_a_denial_says_what_was_to_be_written_at_which_priority() -> None:
 
 def test_what_is_denied_for_the_device_as_a_whole_names_no_object() -> None:
     def test(stage: Stage) -> None:
+        stage.known.add(HIDDEN.key)  # as a device for which one may ask for access
         stage.ask(reading(), HIDDEN)
-        assert stage.what == [""]
+        assert (stage.what, stage.denied[0].reasons, stage.denied_at) == ([""], (Reason.NO_GRANT,), [HIDDEN])
 
     play(test)
 
 
-def test_a_device_that_is_hidden_and_one_that_is_not_there_are_the_same_to_a_client() -> None:
+def test_a_device_that_is_hidden_and_one_that_is_not_there_are_the_same_to_a_client_and_to_its_person() -> None:
     def test(stage: Stage) -> None:
         stage.ask(reading(), HIDDEN)
         hidden = stage.told()
         stage.ask(reading(), replace(HIDDEN, way=BacnetIpWay("127.0.0.1", 1, 77)))
         assert stage.told() == hidden
+        assert stage.denied == [Refused((Reason.DEVICE_UNKNOWN,))] * 2
+        assert stage.denied_at == [None, None]
+        assert stage.what == ["address 0x0003eb", "address 0x00004d"]
+
+    play(test)
+
+
+@pytest.mark.parametrize("octets", ["a47e0b1d07b40c000000", "a4ffffffffb4ffffffff"], ids=["", "malformed"])
+def test_what_has_no_reply_tells_a_hidden_device_from_none_no_better(octets: str) -> None:
+    def test(stage: Stage) -> None:
+        request = UnconfirmedRequest(6, bytes.fromhex(octets))
+        stage.ask(request, HIDDEN)
+        stage.ask(request, replace(HIDDEN, way=BacnetIpWay("127.0.0.1", 1, 77)))
+        assert stage.failed == [Failed("time-synchronization", Result.DENIED, "unconfirmed_not_relayed")] * 2
+        assert (stage.failed_at, stage.denied, stage.sent) == ([None, None], [], [])
+
+    play(test)
+
+
+def test_who_asks_the_port_itself_is_told_that_it_is_a_router() -> None:
+    def test(stage: Stage) -> None:
+        stage.ask(reading(), None)
+        assert stage.what == ["the port itself, which is a router"]
 
     play(test)
 
@@ -516,6 +550,7 @@ def test_what_has_no_reply_and_is_denied_or_not_sent_is_said_in_words_alone() ->
         stage.allow = lambda command: False
         stage.ask(NOON, ONE)
         assert (stage.what, stage.asked) == (["time-synchronization device,1001"], [])
+        stage.known.add(HIDDEN.key)
         stage.ask(NOON, HIDDEN)
         assert stage.what[1:] == [""]
         stage.allow = lambda command: True
