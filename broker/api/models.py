@@ -272,6 +272,17 @@ class Times(Told):
     next: Window | None
 
 
+class BacnetPlace(Told):
+    """Where BACnet tools find a device: its address (in hexadecimal) on the site's network.
+
+    Without a network they cannot reach it.
+    """
+
+    instance: int
+    network: int | None
+    address: str
+
+
 class DeviceEntry(Told):
     """A device that you may see."""
 
@@ -284,6 +295,7 @@ class DeviceEntry(Told):
     description: str
     labels: dict[str, str]
     unit_id: int | None
+    bacnet: BacnetPlace | None
     windows: Times
 
 

@@ -13,6 +13,7 @@ from broker.api.problems import timestamp, window_document
 from broker.model.place import BacnetAddress, Device, ModbusAddress, Point, Protocol
 from broker.model.schedule import CalendarState, Interval
 from broker.model.subject import Proof
+from broker.model.way import BacnetIpWay, BacnetScWay
 
 
 async def me(call: Call) -> dict[str, Any]:
@@ -100,12 +101,21 @@ def _device(call: Call, device: Device) -> dict[str, Any]:
         "description": device.description,
         "labels": dict(device.labels),
         "unit_id": device.unit_id if device.protocol is Protocol.MODBUS else None,
+        "bacnet": _bacnet(call, device),
         "windows": {
             "open": [_window(interval) for interval in calendar.open],
             "frozen": [_window(interval) for interval in calendar.frozen],
             "next": _window(calendar.next) if calendar.next else None,
         },
     }
+
+
+def _bacnet(call: Call, device: Device) -> dict[str, Any] | None:
+    way = device.way
+    if not isinstance(way, BacnetIpWay | BacnetScWay):
+        return None
+    network = call.gate.inventory.bacnet_network(device.site)
+    return {"instance": way.instance, "network": network, "address": device.bacnet_address.hex()}
 
 
 def _window(interval: Interval) -> dict[str, str]:

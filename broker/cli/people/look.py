@@ -151,8 +151,12 @@ def _proof(proof: Document) -> Cell:
 
 
 def _protocol(device: Document) -> str:
-    unit = device.get("unit_id")
-    return str(device.get("protocol", "")) + ("" if unit is None else f" unit {unit}")
+    """What it speaks, and where tools find it."""
+    protocol, unit, bacnet = str(device.get("protocol", "")), device.get("unit_id"), device.get("bacnet")
+    if isinstance(bacnet, dict):
+        at = "" if bacnet.get("network") is None else f" at {bacnet['network']}:0x{bacnet.get('address', '')}"
+        return f"{protocol} {bacnet.get('instance', '')}{at}"
+    return protocol if unit is None else f"{protocol} unit {unit}"
 
 
 def _times(device: Document) -> Document:

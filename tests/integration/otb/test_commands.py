@@ -21,6 +21,11 @@ def test_ls_shows_devices_with_what_is_open_and_what_is_next(otb, plant):
     assert "\x1b" not in said.out
 
 
+def test_ls_says_where_tools_find_a_device(otb, plant):
+    said = otb(*plant.options(), "ls").out
+    assert "modbus unit 1" in said and "bacnet 1001 at 2001:0x0003e9" in said
+
+
 def test_json_is_what_the_api_said(otb, plant):
     said = otb("ls", "--format", "json", *plant.options())
     assert {device["id"] for device in said.document["devices"]} >= {"plant/ahu-1", "plant/vav-1"}
