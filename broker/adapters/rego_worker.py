@@ -17,7 +17,7 @@ import regorus
 
 from broker.adapters.rego_framing import ENTRY_POINTS, LENGTH, MAX_LOAD_OCTETS, framed
 from broker.authz.answer import MAX_ANSWER_OCTETS
-from broker.authz.walk import problems
+from broker.authz.walk import Problem, problems, unread
 from broker.model.decision import EntryPoint
 
 LOAD_SECONDS = 5.0
@@ -43,9 +43,7 @@ def load(modules: dict[str, str], data: dict[str, Any]) -> Any:
         raise RefusedError(f"data: {', '.join(sorted(overlap))} is where policies are; data there would replace rules")
     engine = regorus.Engine()
     try:
-        for file, text in sorted(modules.items()):
-            engine.add_policy(file, text)
-        found = problems(orjson.loads(engine.get_ast_as_json()))
+        found = problems(_trees(engine, modules))
         engine.add_data_json(orjson.dumps(data).decode())
     except (RuntimeError, ValueError, RecursionError, KeyError, TypeError) as error:
         raise RefusedError(_first_lines(error)) from error
@@ -54,6 +52,18 @@ def load(modules: dict[str, str], data: dict[str, Any]) -> Any:
     for rule in RULES:
         _try_out(engine, rule, needed=rule not in NEED_NOT_BE_THERE)
     return engine
+
+
+def _trees(engine: Any, modules: dict[str, str]) -> Any:
+    """The syntax trees of modules that an engine takes in."""
+    for file, text in sorted(modules.items()):
+        engine.add_policy(file, text)
+    return orjson.loads(engine.get_ast_as_json())
+
+
+def passed_over(modules: dict[str, str]) -> tuple[Problem, ...]:
+    """What a site says in a policy that was loaded before, and nothing reads. Parsed here, never evaluated."""
+    return unread(_trees(regorus.Engine(), modules))
 
 
 def _try_out(engine: Any, rule: str, needed: bool) -> None:

@@ -7,6 +7,7 @@ packages, reasons that are no words of the vocabulary, and a policy without one 
 syntax tree of the embedded engine's parser and looks into every node of it, also into kinds it has no name for.
 """
 
+import difflib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,6 +71,38 @@ def problems(modules: list[Node]) -> tuple[Problem, ...]:
     found.extend(_recursion(read, edges))
     found.extend(_missing_entry_points(read))
     return tuple(sorted(set(found))[:MAX_PROBLEMS])
+
+
+def unread(modules: list[Node]) -> tuple[Problem, ...]:
+    """The rules of a site that no other rule leads to, of a policy that is in order: what they say nobody hears.
+
+    A `deny` that the library does not know, or a package with a slip in its name, denies nothing.
+    """
+    read = [_module(tree, []) for tree in modules]
+    rules = {rule.path for module in read for rule in module.rules}
+    all_rules = [(module, rule) for module in read for rule in module.rules]
+    led_to = {to for module, rule in all_rules for to in _references(module, rule, rules) if to != rule.path}
+    heard = {path for module, rule in all_rules for path in _heard(module, rule)}
+    return tuple(
+        Problem(module.file, rule.line, f"nothing reads {'.'.join(rule.path)}: {_told_heard(module.package, heard)}")
+        for module, rule in all_rules
+        if rule.path[0] == "site" and rule.path not in led_to
+    )
+
+
+def _heard(module: _Module, rule: _Rule) -> Iterator[Path]:
+    """What of a site a rule of the library reads, by package and name."""
+    if module.package[0] == "otbroker":
+        nodes = (node for part in rule.parts for node in _nodes(part) if node[0] in {"RefDot", "RefBrack"})
+        paths = (_chain({kind: value})[0] for kind, value in nodes)
+        yield from (path[1:4] for path in paths if path[:2] == ("data", "site") and len(path) > 3)
+
+
+def _told_heard(package: Path, heard: set[Path]) -> str:
+    names = sorted(path[-1] for path in heard if path[:-1] == package)
+    if names:
+        return f"of {'.'.join(package)} are read {', '.join(names)}"
+    return f"of a site are read {', '.join(sorted({'.'.join(path[:-1]) for path in heard}))}"
 
 
 def _module(tree: Node, found: list[Problem]) -> _Module:
@@ -198,7 +231,10 @@ def _check_call(module: _Module, call: Node, functions: set[Path], rules: set[Pa
     path, dynamic = _chain(call["fcn"])
     name = ".".join(path)
     if dynamic or not (name in ALLOWED_BUILTINS or _resolve(module, path, rules) in functions):
-        found.append(Problem(module.file, call["span"]["line"], f"call of {name or 'a computed name'} is not allowed"))
+        meant = difflib.get_close_matches(name, ALLOWED_BUILTINS, 1)
+        hint = f" (did you mean {meant[0]}?)" if meant else ""
+        text = f"call of {name or 'a computed name'} is not allowed{hint}"
+        found.append(Problem(module.file, call["span"]["line"], text))
 
 
 def _check_negation(module: _Module, node: Node, rules: set[Path], line: int, found: list[Problem]) -> None:

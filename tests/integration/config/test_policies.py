@@ -68,6 +68,17 @@ def test_own_words_for_reasons_fail_the_check_by_file_line_and_column_however_ma
     assert said[-2].endswith("more problems")
 
 
+def test_what_a_site_says_and_nothing_reads_is_a_warning_by_file_and_line(
+    site: Path, policies: Path, capsys: Captured
+) -> None:
+    own = policies / "site" / "operation.rego"
+    own.parent.mkdir()
+    own.write_text("package site.operation\n\ndeny if input.operation.writes == true\n")
+    status, said = check(site, capsys)
+    assert (status, said[-1]) == (0, "no problems")
+    assert said[0].startswith(f"{own}:3:1: warning: nothing reads site.operation.deny: of site.operation are read")
+
+
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [('{"a": }', ":1:7: ", "not JSON"), ("[]", ":1:1: ", "not an object"), ("\udcff", ": ", "not UTF-8")],
