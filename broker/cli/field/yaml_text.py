@@ -14,6 +14,11 @@ _HEAD = """\
 # Whatever gets an action can be granted; see `otbroker config diff` for who would gain what.
 """
 
+_SITE_NOTES = (
+    "  # decide: bacnet: {network: N}, a number that no other network of the tools has; without it BACnet tools find",
+    "  # nothing there, and only the API reaches its BACnet devices",
+)
+
 
 def inventory_yaml(
     site: str | None, segment: tuple[str, str] | None, devices: Sequence[ProposedDevice], remarks: Sequence[str]
@@ -21,7 +26,8 @@ def inventory_yaml(
     """A file of the inventory; `site` and `segment` only if it is to define them."""
     lines = [_HEAD.rstrip(), *(f"# {remark}" for remark in remarks)]
     if site is not None:
-        lines += ["sites:", f"  - id: {scalar(site)}"]
+        notes = _SITE_NOTES if any(device.entry["protocol"] == "bacnet" for device in devices) else ()
+        lines += ["sites:", *notes, f"  - id: {scalar(site)}"]
     if segment is not None:
         lines += ["segments:", f"  - {_flow({'id': segment[1], 'site': segment[0]})}"]
     lines += ["devices:" if devices else "devices: []"]

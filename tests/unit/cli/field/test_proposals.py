@@ -207,6 +207,14 @@ def told(tmp_path: Path, *devices: FoundDevice, look: BacnetLook = LOOK) -> list
     return [(each.kind, each.device, each.point, each.what) for each in found]
 
 
+def test_a_new_site_is_told_to_lack_the_network_by_which_bacnet_tools_find_it(tmp_path: Path) -> None:
+    lacks = "decide: bacnet: {network: N}"
+    assert lacks in proposed(device(SAME)).yaml()
+    assert lacks not in proposed().yaml()
+    (inventory,) = _present(tmp_path)
+    assert lacks not in proposed(device(SAME), inventory=inventory).yaml()
+
+
 def test_an_inventory_that_is_stricter_than_the_device_does_not_differ(tmp_path: Path) -> None:
     assert told(tmp_path, device(SAME, OLD)) == []
 
