@@ -20,6 +20,7 @@ from pymodbus.exceptions import ModbusException
 from broker.adapters.ledger_files_disk import FolderLock
 from broker.adapters.ledger_reader import verify_directory
 from broker.cli.development import Development
+from broker.cli.greeting import otb_program
 from broker.cli.people.problem_words import sentences
 from broker.cli.serving import run_loop, run_until_signal
 from broker.errors import LedgerUnavailableError, UnavailableError
@@ -252,10 +253,10 @@ def _told(development: Development, failed: list[str], loop: asyncio.AbstractEve
     story = Story(development.folder, development.facts())
     try:
         story.tell()
-        print(f"\nAll {story.steps} steps came out as told.")
+        print(f"\nAll {story.steps} steps came out as told. Where next: docs/tutorial/first-hour.md")
     except Exception as error:
         failed.append(str(error))
     if failed or not sys.stdin.isatty():
         loop.call_soon_threadsafe(signal.raise_signal, signal.SIGTERM)
     else:
-        print(f"The broker goes on until Ctrl-C. Try:  otb --dev {development.folder} --as vendor-ana ls")
+        print(f"The broker goes on until Ctrl-C. Try: {otb_program()} --dev {development.folder} --as vendor-ana ls")

@@ -34,6 +34,8 @@ async def search(arguments: argparse.Namespace, client: Client, screen: Screen) 
     screen.document({"size": size, "records": found, "cursor": cursor})
     if not screen.as_json:
         screen.note(_summary(len(found), size, cursor), "")
+        if arguments.subject and not found:
+            screen.note("A subject is written in full, such as ana@acme.example: is it known by another name?", "")
     return Exit.DONE
 
 
