@@ -68,7 +68,7 @@ REASONS: dict[Reason, Words] = {
     ),
     Reason.ROLE_MISSING: Words("You do not have a role that this needs.", "Ask your organisation for the role."),
     Reason.DEVICE_UNKNOWN: Words(
-        "There is no such device, or you may not see it.", "Check the name against the list of your devices."
+        "There is no such device, or you may not see it.", "Check its name or address against the list of your devices."
     ),
     Reason.POINT_UNKNOWN: Words(
         "The device has no such point.", "Check the name against the list of points of the device."

@@ -170,6 +170,13 @@ def test_a_search_goes_on_until_the_limit_however_small_the_pages(otb, plant, mo
     assert indices == sorted(set(indices), reverse=True)
 
 
+def test_a_subject_that_is_not_written_in_full_is_told_of_as_a_likely_mistake(otb, plant):
+    auditor = plant.options("auditor-cy")
+    said = otb("audit", "search", "--subject", "ana", *auditor)
+    assert said.status == 0 and "A subject is written in full" in said.out + said.err
+    assert "written in full" not in otb("audit", "search", "--kind", "clock_stepped", *auditor).err
+
+
 def test_who_may_not_see_the_ledger_is_told_why(otb, plant):
     said = otb("audit", "search", *plant.options())
     assert said.status == 3
