@@ -26,7 +26,8 @@ RECORD_OCTETS: Final = 16_384
 MAXIMUM_BARREN_OCTETS: Final = 98_304  # in a row without plaintext: a handshake with a legal chain fits well
 MAXIMUM_INTERMEDIATES: Final = 8
 TURN_OCTETS: Final = 2_048  # in one turn of the loop, of all connections that are behind together
-_RECORD_COST: Final = 64  # small records cost as much as large ones
+_READ_COST: Final = 64  # small reads cost as much as large ones
+_LEAST_OCTETS: Final = 64  # however many are behind
 
 
 class TlsConnection(asyncio.BufferedProtocol):
@@ -292,23 +293,26 @@ class TlsConnection(asyncio.BufferedProtocol):
         self._read()
 
     def _read(self) -> None:
-        """Decrypt and hand over what is due in one turn, then send all that was written meanwhile."""
+        """Decrypt and hand over what is due in one turn, then send all that was written meanwhile.
+
+        Of a record as well: the largest holds more than a thousand of the smallest messages.
+        """
         incoming, host = self._incoming, self._host
-        left = TURN_OCTETS // (1 + len(host.behind))
+        left = max(_LEAST_OCTETS, TURN_OCTETS // (1 + len(host.behind)))
         read, received = self._tls.read, self._consumer.received  # type: ignore[union-attr]
         self._corked = True
         try:
             while self._state == _OPEN and not self._paused:
-                count: int = read(RECORD_OCTETS, host.plaintext_octets)  # type: ignore[assignment]
+                count: int = read(left, host.plaintext_octets)  # type: ignore[assignment]
                 if not count:
                     self._peer_ended()
                     break
                 self._barren = 0
                 received(host.plaintext[:count])
                 # OpenSSL keeps nothing back when the buffer takes a whole record: spare the want-read exception.
-                if not incoming.pending:
+                if count < left and not incoming.pending:
                     break
-                left -= count + _RECORD_COST
+                left -= count + _READ_COST
                 if left <= 0:
                     self._read_later()
                     break

@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
 from broker.errors import ConfigError
 from broker.listeners.tls import server_context
+from broker.listeners.tls_connection import TURN_OCTETS
 from tests.integration.tls.stage import Client, Echo, client_context, s_client, serving
 
 VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
@@ -173,8 +174,9 @@ def test_a_paused_consumer_receives_nothing_until_it_resumes(run, pki):
     run(story())
 
 
-def test_whoever_sends_much_at_once_lets_the_others_of_the_loop_come_in_between(run, pki):
-    records = [count.to_bytes(8, "big") for count in range(600)]
+@pytest.mark.parametrize("octets", [8, 16_384, 65_536], ids=["small records", "one record", "large records"])
+def test_whoever_sends_much_at_once_lets_the_others_of_the_loop_come_in_between(run, pki, octets):
+    records = [count.to_bytes(octets, "big") for count in range(max(1, 4800 // octets))]
     turns = []
 
     class Counting(Echo):
@@ -194,11 +196,11 @@ def test_whoever_sends_much_at_once_lets_the_others_of_the_loop_come_in_between(
                 client.tls.write(record)
             await client.send_pending()
             client.writer.write_eof()
-            assert await client.read(8 * len(records)) == b"".join(records)
+            assert await client.read(octets * len(records)) == b"".join(records)
             consumer = await stage.consumer()
             await stage.until(lambda: "ended" in consumer.events)
             assert len(turns) > 3
-            assert turns[0] < 2000
+            assert turns[0] <= TURN_OCTETS
             await client.close()
 
     run(story())
