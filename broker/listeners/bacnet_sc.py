@@ -13,8 +13,9 @@ from broker.engine.events import Refused as Denied
 from broker.engine.sessions import Session
 from broker.errors import CertificateError, FrameError, LimitError
 from broker.listeners.authentication import Authenticator
+from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
 from broker.listeners.frame_refusals import FrameRefusals
-from broker.listeners.rate import Rates
+from broker.listeners.rate import Rate, Rates
 from broker.listeners.takeover import switching_protocols
 from broker.listeners.tls import Consumer, TlsConnection
 from broker.listeners.upgrade import Upgrade, UpgradeReader, refusal
@@ -23,7 +24,7 @@ from broker.model.subject import Subject
 from broker.model.vocabulary import EndReason
 from broker.wire.bacnet.sc_message import BROADCAST
 from broker.wire.bacnet.sc_spoke import MAX_BVLC, Arrived, Event, HangUp, Hub, Refused, Send, Spoke, Spokes, Wanted
-from broker.wire.bacnet.weight import weight_of
+from broker.wire.bacnet.weight import weight_of_sc
 
 LISTENER = "bacnet_sc"
 HUB_PROTOCOL = "hub.bsc.bacnet.org"  # AB.7.1
@@ -39,7 +40,7 @@ _CODES = {
 
 
 class Stream(Protocol):
-    """What inspects the NPDUs of one spoke; how fast they may come is `rate`."""
+    """What inspects the NPDUs of one spoke; how fast its messages may come is `rate`."""
 
     rate: Rates
 
@@ -85,6 +86,7 @@ class ScCaller:
         "_floor",
         "_gone",
         "_loop",
+        "_rate",
         "_reader",
         "_reason",
         "_spoke",
@@ -102,6 +104,7 @@ class ScCaller:
         self._decoder = FrameDecoder(MAX_BVLC)
         self._spoke: Spoke | None = None
         self._stream: Stream | None = None
+        self._rate: Rate | Rates = Rate(DATAGRAMS_PER_SECOND)
         self._reason: EndReason | None = None
         self._gone = False
         self._timer = self._loop.call_later(floor.upgrade_seconds, self._woken)
@@ -203,7 +206,9 @@ class ScCaller:
     def _take(self, message: Message) -> None:
         assert self._spoke is not None
         if message.opcode is Opcode.BINARY:
-            self._perform(self._spoke.receive(message.payload, self._loop.time()))
+            now = self._loop.time()
+            if self._rate.admits(now, weight_of_sc(message.payload)):
+                self._perform(self._spoke.receive(message.payload, now))
         elif message.opcode is Opcode.PING:
             self._connection.write_now(encode_frame(Opcode.PONG, message.payload))
         elif message.opcode is Opcode.CLOSE:
@@ -227,12 +232,13 @@ class ScCaller:
 
     def _arrived(self, npdu: bytes) -> None:
         assert self._spoke is not None
-        if self._stream is not None and self._stream.rate.admits(self._loop.time(), weight_of(npdu)):
+        if self._stream is not None:
             self._stream.received(self._spoke.peer.vmac, npdu)
 
     def _wanted(self) -> None:
         site = self._floor.site_of(self._connection.sni)
         self._stream = self._floor.open_stream(self._subject, site, self._connection.peer, self.write, self.close)
+        self._rate = self._stream.rate
         self._stream.start(self._opened)
 
     def _opened(self, denied: Denied | None) -> None:

@@ -323,6 +323,28 @@ def test_everything_may_come_in_one_piece(run, pki):
     run(story())
 
 
+@pytest.mark.parametrize(
+    "octets", ["0a000001", "05000001", "ff000001", ""], ids=["heartbeat", "solicit", "odd", "empty"]
+)
+def test_what_is_about_the_connection_may_not_come_without_end(run, pki, octets):
+    async def story():
+        async with serving_hub(pki) as stage:
+            node = await Node.connected(stage, ana(pki), ANA, ANA_UUID)
+            node.writer.write(frame(bytes.fromhex(octets)) * 50_000)
+            node.writer.write(frame(b"", Opcode.PING))
+            answers = 0
+            while (await node.frame())[0] is Opcode.BINARY:
+                answers += 1
+            assert answers < 10_000
+            await asyncio.sleep(0.1)
+            node.send(Function.HEARTBEAT_REQUEST)
+            assert (await node.message()).function == Function.HEARTBEAT_ACK
+            assert len(stage.frames) < 10_000
+            await node.leave()
+
+    run(story())
+
+
 def test_a_foreign_node_connects_asks_and_is_let_go(run, pki):
     rusty = pytest.importorskip("rusty_bacnet")
 
