@@ -58,7 +58,8 @@ class BacnetLink:
         assert isinstance(way, BacnetIpWay | BacnetScWay)
         peer = self._port.peer(_whereabouts(self._place, way))
         if notices is not None:
-            peer.requests, way = notices.hear, notices.said.completed(now)
+            peer.listen(notices.hear)
+            way = notices.said.completed(now)
         if job.request.payload[0] == Kind.UNCONFIRMED_REQUEST:
             return self._send_unconfirmed(peer, job.request.payload, way.longest_apdu)
         invoke = peer.take(self, now)

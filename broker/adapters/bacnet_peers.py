@@ -46,19 +46,27 @@ class Whereabouts(NamedTuple):
 class Peer:
     """One device as the port knows it: who waits for what it says, and which invoke ids may be used with it.
 
-    `requests` is called with what the device asks or tells of its own accord. Unless it is `believed` that the device
-    is at this place, nothing is sent there.
+    `requests` is called with what the device asks or tells of its own accord; `announced` is the I-Am by which it was
+    found, until somebody listens. Unless it is `believed` that the device is at this place, nothing is sent there.
     """
 
-    __slots__ = ("_last", "_quarantine", "believed", "outstanding", "requests", "whereabouts")
+    __slots__ = ("_last", "_quarantine", "announced", "believed", "outstanding", "requests", "whereabouts")
 
     def __init__(self, whereabouts: Whereabouts) -> None:
         self.whereabouts = whereabouts
+        self.announced: UnconfirmedRequest | None = None
         self.believed = True
         self.outstanding: dict[int, Hearer] = {}
-        self.requests: Callable[[Peer, ConfirmedRequest | UnconfirmedRequest], None] | None = None
+        self.requests: Requests | None = None
         self._last = secrets.randbelow(_INVOKE_IDS)
         self._quarantine: dict[int, float] = {}
+
+    def listen(self, requests: "Requests") -> None:
+        """Call `requests` from now on, first with what the device announced before anybody listened."""
+        self.requests = requests
+        announced, self.announced = self.announced, None
+        if announced is not None:
+            requests(self, announced)
 
     def npdu(self, apdu: bytes, expecting_reply: bool) -> bytes:
         """An APDU as it goes to the device (6.2.2)."""
@@ -84,6 +92,9 @@ class Peer:
     def late(self, now: float) -> bool:
         """Whether something may still be said about a request that has ended."""
         return any(until > now for until in self._quarantine.values())
+
+
+Requests = Callable[[Peer, ConfirmedRequest | UnconfirmedRequest], None]
 
 
 class Port(Protocol):

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from broker.errors import FrameError
+from broker.wire.bacnet.apdu import UnconfirmedRequest, decode_apdu
 from broker.wire.bacnet.locating import decode_i_am
 from broker.wire.bacnet.npdu import Address, decode_npdu
 
@@ -25,13 +26,20 @@ class Wanted(NamedTuple):
     address: Address | None
 
 
+class Found(NamedTuple):
+    """Where a device is, and the I-Am by which it said so."""
+
+    place: bytes
+    i_am: UnconfirmedRequest
+
+
 class _Search:
     """Who has said that it is the device, since it is looked for."""
 
     def __init__(self) -> None:
-        self.nodes: dict[bytes, None] = {}
+        self.nodes: dict[bytes, UnconfirmedRequest] = {}
         self.heard = asyncio.Event()
-        self.found: asyncio.Task[bytes] | None = None
+        self.found: asyncio.Task[Found] | None = None
 
 
 class DevicePlaces:
@@ -50,14 +58,14 @@ class DevicePlaces:
         """Where the device is, if that is known."""
         return self._bound.get(wanted)
 
-    async def search(self, wanted: Wanted) -> bytes:
+    async def search(self, wanted: Wanted) -> Found:
         """Where the device is, once it has said so; somebody has to ask it. Raises OSError if several say so."""
         search = self._searches.setdefault(wanted, _Search())
         if search.found is None:
             search.found = asyncio.get_running_loop().create_task(self._search(wanted, search))
         return await asyncio.shield(search.found)
 
-    async def _search(self, wanted: Wanted, search: _Search) -> bytes:
+    async def _search(self, wanted: Wanted, search: _Search) -> Found:
         try:
             await search.heard.wait()
             await asyncio.sleep(OTHERS_SECONDS)
@@ -66,9 +74,9 @@ class DevicePlaces:
         if len(search.nodes) > 1:
             self._disputed(wanted.instance, tuple(sorted(search.nodes)))
             raise OSError(f"several nodes are device {wanted.instance}")
-        (place,) = search.nodes
-        self._bound[wanted] = place
-        return place
+        (found,) = (Found(*node) for node in search.nodes.items())
+        self._bound[wanted] = found.place
+        return found
 
     def hear(self, origin: bytes, octets: bytes) -> None:
         """An NPDU of a node: perhaps it says which device it is."""
@@ -77,15 +85,16 @@ class DevicePlaces:
         try:
             npdu = decode_npdu(octets)
             told = decode_i_am(npdu.payload) if npdu.message is None else None
+            i_am = None if told is None else decode_apdu(npdu.payload)
         except FrameError:
             return
-        if told is not None:
-            self._said(Wanted(told.instance, npdu.source), origin)
+        if told is not None and isinstance(i_am, UnconfirmedRequest):
+            self._said(Wanted(told.instance, npdu.source), origin, i_am)
 
-    def _said(self, wanted: Wanted, origin: bytes) -> None:
+    def _said(self, wanted: Wanted, origin: bytes, i_am: UnconfirmedRequest) -> None:
         search, bound = self._searches.get(wanted), self._bound.get(wanted)
         if search is not None and len(search.nodes) < _MOST_NODES:
-            search.nodes[origin] = None
+            search.nodes[origin] = i_am
             search.heard.set()
         if bound is not None and bound != origin:
             del self._bound[wanted]

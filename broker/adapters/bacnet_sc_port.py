@@ -18,7 +18,7 @@ from typing import Never
 import aiohttp
 
 from broker.adapters.bacnet_peers import Peer, Peers, Whereabouts
-from broker.adapters.bacnet_sc_places import DevicePlaces, Disputed, Wanted
+from broker.adapters.bacnet_sc_places import DevicePlaces, Disputed, Found, Wanted
 from broker.engine.ports import Clock
 from broker.errors import ConfigError
 from broker.wire.bacnet.locating import encode_who_is
@@ -127,13 +127,15 @@ class BacnetScPort(Peers):
 
     async def locate(self, wanted: Wanted) -> bytes:
         """The VMAC at which the device answers, or that of the router before it. Raises OSError if several do."""
-        place = self._places.bound(wanted)
+        place, i_am = self._places.bound(wanted), None
         if place is None:
-            place = await self._found(wanted)
-        self.peer(Whereabouts(place, wanted.address)).believed = True
+            place, i_am = await self._found(wanted)
+        peer = self.peer(Whereabouts(place, wanted.address))
+        peer.believed = True
+        peer.announced = i_am or peer.announced
         return place
 
-    async def _found(self, wanted: Wanted) -> bytes:
+    async def _found(self, wanted: Wanted) -> Found:
         if self._link is not None:
             destination = None if wanted.address is None else Address(wanted.address.network, b"")
             who_is = Npdu(encode_who_is(wanted.instance), destination=destination)

@@ -22,8 +22,9 @@ TEMPERATURE_21 = bytes.fromhex("0c0c0000000119553e4441a800003f")
 WHO_IS = 8
 
 
-def i_am(instance: int) -> bytes:
-    return bytes.fromhex("1000c4") + (8 << 22 | instance).to_bytes(4, "big") + bytes.fromhex("2205c4910021ff")
+def i_am(instance: int, max_apdu: int = 1476) -> bytes:
+    taken = b"\x22" + max_apdu.to_bytes(2, "big")
+    return bytes.fromhex("1000c4") + (8 << 22 | instance).to_bytes(4, "big") + taken + bytes.fromhex("910021ff")
 
 
 class ScNetwork:

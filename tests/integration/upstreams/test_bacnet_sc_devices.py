@@ -128,6 +128,20 @@ def test_of_a_failover_hub_alone_that_is_there_devices_are_served() -> None:
     play(story)
 
 
+def test_what_a_device_said_when_it_was_found_is_known_from_the_first_request_on() -> None:
+    def answer(network: ScNetwork, _: bytes, npdu: Npdu) -> None:
+        network.say(REAL, temperature(npdu) if reads(npdu) else Npdu(i_am(1001, 480)), to_all=not reads(npdu))
+
+    async def story() -> None:
+        async with sc_network(answer) as network:
+            at = device(network.port)
+            async with upstreams(at, sc_identity=identity(PKI)) as ways:
+                await done(ways, at)
+                assert ways.upstream(at.key).longest_apdu() == 480
+
+    play(story)
+
+
 def test_a_device_is_found_by_its_instance_and_from_then_on_only_where_it_was_found() -> None:
     async def story() -> None:
         async with sc_network(nodes(REAL)) as network:
