@@ -25,7 +25,15 @@ from broker.wire.bacnet.replies import (
     decode_read_property_multiple_ack,
     encode_read_property_multiple_ack,
 )
-from broker.wire.bacnet.standard import ALL, PROPERTY_LIST, WILDCARDS, error_numbers, number_of, properties_meant
+from broker.wire.bacnet.standard import (
+    ALL,
+    PROPERTY_LIST,
+    REQUIRED,
+    WILDCARDS,
+    error_numbers,
+    number_of,
+    properties_meant,
+)
 from broker.wire.bacnet.tags import ENUMERATED, Tag
 
 _QUESTION, _ANSWER = bytes((CONFIRMED, READ_MULTIPLE)), bytes((COMPLEX_ACK, READ_MULTIPLE))
@@ -128,7 +136,8 @@ def _told(asked: _Asked, further: Sequence[Reported]) -> list[Reported]:
     """What of the results the caller is told."""
     if not asked.wild:
         return asked.found
-    meant = [each for each in asked.found if each.reference.property != _OF_LIST]
+    there = _there(asked)
+    meant = [each for each in asked.found if each.reference.property in there]
     named = {*_beyond(asked)}
     more = [each for each in further if each.reference in named]
     kept = [each for each in (*meant, *more) if each.error not in _NOT_THERE]
@@ -139,18 +148,32 @@ def _told(asked: _Asked, further: Sequence[Reported]) -> list[Reported]:
     return [Reported(reference_to(asked.item), error=error)]
 
 
+def _there(asked: _Asked) -> set[int]:
+    """The properties that the object has, or may have if it lists none: some answer for more than they list."""
+    listed = {number for _, number in _listed(asked)}
+    if listed:
+        return listed | _numbers(asked, REQUIRED)
+    return {found.reference.property for found in asked.found} - {_OF_LIST}
+
+
 def _beyond(asked: _Asked) -> list[Reference]:
     """What the object has beyond the standard, if ALL or OPTIONAL was asked for: Property_List was read with it."""
     if not asked.wild:
         return []
-    known = {number_of("property-identifier", word) for word in properties_meant(asked.item.object_type, ALL)}
-    return [
-        found.reference._replace(property=number)
-        for found in asked.found
-        if found.reference.property == _OF_LIST
-        for number in map(_property, found.values)
-        if number is not None and number not in known
-    ]
+    known = _numbers(asked, ALL)
+    return [found.reference._replace(property=number) for found, number in _listed(asked) if number not in known]
+
+
+def _listed(asked: _Asked) -> list[tuple[Reported, int]]:
+    """What the object's Property_List names, as far as it was read."""
+    lists = [found for found in asked.found if found.reference.property == _OF_LIST]
+    told = [(found, _property(tag)) for found in lists for tag in found.values]
+    return [(found, number) for found, number in told if number is not None]
+
+
+def _numbers(asked: _Asked, wildcard: str) -> set[int]:
+    """What the standard gives an object of that type."""
+    return {number_of("property-identifier", word) for word in properties_meant(asked.item.object_type, wildcard)}
 
 
 def _property(tag: Tag) -> int | None:

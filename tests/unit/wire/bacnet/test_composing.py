@@ -157,6 +157,20 @@ def test_further_properties_that_may_not_be_read_are_left_out() -> None:
     assert told_of(composed_reply(bare, DEVICE, first._replace(further=results))) == [(PRESENT, True)]
 
 
+@pytest.mark.parametrize("wildcard", ["all", "optional"])
+def test_what_a_device_answers_for_and_does_not_list_is_left_out_unless_the_standard_requires_it(wildcard: str) -> None:
+    bare = several(at(wildcard), at("description"))
+    deadband, description, listing = 25, 28, (Tag("application", ENUMERATED, b"\x19"),)
+    references = [reference_of(o.address) for o in interpret(DEVICE, bare).operations]  # type: ignore[arg-type]
+    results = [Reported(each, listing if each.property == LIST else VALUE) for each in references]
+    relayed = b"\x30\x0e" + encode_read_property_multiple_ack(results)
+    told = [number for number, _ in told_of(composed_reply(bare, DEVICE, Pieces(relayed=relayed)))]
+    assert [number for number in told if number in (PRESENT, deadband, description)] == (
+        [PRESENT, deadband, description] if wildcard == "all" else [deadband, description]
+    )
+    assert len(told) == (10 if wildcard == "all" else 2)
+
+
 @pytest.mark.parametrize("listed", [(), VALUE, (Tag("application", ENUMERATED, b"\x08"),)])
 def test_a_list_that_names_nothing_that_can_be_asked_for_asks_for_nothing(listed: tuple[Tag, ...]) -> None:
     bare = several(at("all"))
