@@ -25,7 +25,7 @@ def create_object(taken: Parameters) -> Contents:
     taken.closing(0)
     values: list[Item] = []
     if taken.comes(1, "opening"):
-        values = property_values(taken, 1, object_type, instance)
+        values = property_values(taken, 1, object_type, instance, least=0)
     if len(values) > MOST_INITIAL_VALUES:
         raise ParameterError("too-many-arguments", f"more than {MOST_INITIAL_VALUES} initial values")
     return (Item(object_type, instance), *values), ()

@@ -59,11 +59,13 @@ def write_property_multiple(taken: Parameters) -> Contents:
     return tuple(items), ()
 
 
-def property_values(taken: Parameters, number: int, object_type: str, instance: int | None) -> list[Item]:
-    """One or more BACnetPropertyValue (clause 21) between an opening and its closing tag."""
+def property_values(
+    taken: Parameters, number: int, object_type: str, instance: int | None, least: int = 1
+) -> list[Item]:
+    """So many BACnetPropertyValue (clause 21) or more between an opening and its closing tag."""
     items: list[Item] = []
     taken.opening(number)
-    while not items or taken.comes(0):
+    while len(items) < least or taken.comes(0):
         name, index = _one_property(taken, 0), taken.optional_unsigned(1)
         items.append(Item(object_type, instance, name, index, taken.values(2), _priority(taken, 3)))
     taken.closing(number)

@@ -276,6 +276,7 @@ def test_a_part_of_a_request_asks_for_exactly_those_operations() -> None:
         ("0005 0912 1c00800002 2901 3a012c", "subscribe-cov", Action.VIEW, ("analog-value", 2, None), [], False),
         ("000b c400800001", "delete-object", Action.CONFIG, ("analog-value", 1, None), ["setpoint"], False),
         ("000a 0e 0902 0f", "create-object", Action.CONFIG, ("analog-value", None, None), [], False),
+        ("000a 0e 1c00800058 0f 1e 1f", "create-object", Action.CONFIG, ("analog-value", 88, None), [], False),
         ("0003", "get-alarm-summary", Action.VIEW, ("device", 1001, None), [], True),
         (
             "0007 c402800002 0e 3100 6301ab02 0f".replace("c402800002", "c402800002"),
