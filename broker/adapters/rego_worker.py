@@ -17,7 +17,7 @@ import regorus
 
 from broker.adapters.rego_framing import ENTRY_POINTS, LENGTH, MAX_LOAD_OCTETS, framed
 from broker.authz.answer import MAX_ANSWER_OCTETS
-from broker.authz.walk import Problem, problems, unread
+from broker.authz.walk import Problem, passed_over, problems
 from broker.model.decision import EntryPoint
 
 LOAD_SECONDS = 5.0
@@ -61,9 +61,9 @@ def _trees(engine: Any, modules: dict[str, str]) -> Any:
     return orjson.loads(engine.get_ast_as_json())
 
 
-def passed_over(modules: dict[str, str]) -> tuple[Problem, ...]:
-    """What a site says in a policy that was loaded before, and nothing reads. Parsed here, never evaluated."""
-    return unread(_trees(regorus.Engine(), modules))
+def slips(modules: dict[str, str]) -> tuple[Problem, ...]:
+    """What of a site is passed over in a policy that was loaded before. Parsed here, never evaluated."""
+    return passed_over(_trees(regorus.Engine(), modules))
 
 
 def _try_out(engine: Any, rule: str, needed: bool) -> None:

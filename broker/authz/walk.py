@@ -73,21 +73,35 @@ def problems(modules: list[Node]) -> tuple[Problem, ...]:
     return tuple(sorted(set(found))[:MAX_PROBLEMS])
 
 
-def unread(modules: list[Node]) -> tuple[Problem, ...]:
-    """The rules of a site that no other rule leads to, of a policy that is in order: what they say nobody hears.
+def passed_over(modules: list[Node]) -> tuple[Problem, ...]:
+    """What of a site is passed over in a policy that is in order: rules that no other rule leads to, and what they read
+    where no question has anything.
 
-    A `deny` that the library does not know, or a package with a slip in its name, denies nothing.
+    A `deny` that the library does not know, or a slip in the name of a package or of a member, denies nothing.
     """
     read = [_module(tree, []) for tree in modules]
     rules = {rule.path for module in read for rule in module.rules}
     all_rules = [(module, rule) for module in read for rule in module.rules]
     led_to = {to for module, rule in all_rules for to in _references(module, rule, rules) if to != rule.path}
     heard = {path for module, rule in all_rules for path in _heard(module, rule)}
-    return tuple(
+    found = {
         Problem(module.file, rule.line, f"nothing reads {'.'.join(rule.path)}: {_told_heard(module.package, heard)}")
         for module, rule in all_rules
         if rule.path[0] == "site" and rule.path not in led_to
-    )
+    }
+    found.update(slip for module, rule in all_rules if rule.path[0] == "site" for slip in _slips(module, rule))
+    return tuple(sorted(found))
+
+
+def _slips(module: _Module, rule: _Rule) -> Iterator[Problem]:
+    from broker.authz.question_paths import never_there  # what evaluates policies has no use for the schemas
+
+    for part in rule.parts:
+        for kind, value in _nodes(part):
+            path, _ = _chain({kind: value}) if kind in {"RefDot", "RefBrack"} else ((), [])
+            text = never_there(path[1:]) if path[:1] == ("input",) else ""
+            if text:
+                yield Problem(module.file, value["span"]["line"], text)
 
 
 def _heard(module: _Module, rule: _Rule) -> Iterator[Path]:

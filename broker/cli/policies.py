@@ -29,14 +29,14 @@ def shipped_policies() -> Path:
 
 def policy_problems(folder: Path) -> tuple[Problem, ...]:
     """Load the policies as a broker would; what it would refuse them for, else what in them goes unheard."""
-    from broker.adapters.rego_worker import passed_over
+    from broker.adapters.rego_worker import slips
 
     try:
         files = read_policy_folder(folder)
         asyncio.run(check_policy(files.modules, files.data))
     except ConfigError as error:
         return error.problems or tuple(refusal_problems(folder, error.detail or error.public))
-    return tuple(Problem(str(folder / p.file), p.line, 1, p.text, warning=True) for p in passed_over(files.modules))
+    return tuple(Problem(str(folder / p.file), p.line, 1, p.text, warning=True) for p in slips(files.modules))
 
 
 def refusal_problems(folder: Path, refusal: str) -> Iterator[Problem]:

@@ -12,7 +12,7 @@ import pytest
 
 from broker.adapters.rego_channel import check_policy
 from broker.adapters.rego_embedded import EmbeddedPolicyEngine
-from broker.adapters.rego_worker import passed_over
+from broker.adapters.rego_worker import slips
 from broker.authz.question import encode
 from broker.errors import ConfigError, PolicyUnavailableError
 from broker.model.decision import EntryPoint
@@ -114,19 +114,23 @@ def test_a_policy_that_cannot_be_used_is_refused_and_the_old_one_stays(text: str
             'package site.operations\n\nreasons contains "no_grant" if input.now > 9\n',
             ["nothing reads site.operations.reasons: of a site are read site.access, site.admin"],
         ),
+        (
+            'package site.operation\n\nreasons contains "no_grant" if input.operation.write == true\n',
+            ["input.operation.write is never there (did you mean input.operation.writes?)"],
+        ),
         ("package site.operation\n\nf(x) := f2(x)\n\nf2(x) := x\n", ["nothing reads site.operation.f: "]),
     ],
-    ids=["reasons", "emergency", "helper", "deny", "package", "function"],
+    ids=["reasons", "emergency", "helper", "deny", "package", "input", "function"],
 )
 def test_what_a_site_says_and_nothing_reads_is_told(text: str, told: list[str]) -> None:
-    found = passed_over(library_with(text))
+    found = slips(library_with(text))
     assert len(found) == len(told)
     for problem, beginning in zip(found, told, strict=True):
         assert problem.text.startswith(beginning) and problem.line == 3
 
 
 def test_the_library_itself_is_read_whole() -> None:
-    assert passed_over(given.library().modules) == ()
+    assert slips(given.library().modules) == ()
 
 
 def test_a_policy_that_allows_an_empty_question_is_refused() -> None:
