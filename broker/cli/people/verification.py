@@ -62,16 +62,17 @@ def _told(folder: Path, screen: Screen) -> AbstractContextManager[None]:
 
 
 def _read_key(path: Path, what: str) -> str:
-    """A key as notes are signed with. Raises CommandError: what is none says nothing about the ledger."""
+    """A key as notes are signed with. Raises CommandError for what is none: that says nothing about the ledger."""
     from broker.ledger.notes import decode_vkey
 
     key = read_text(path, what).strip()
     try:
         decode_vkey(key)
     except IntegrityError as error:
-        public = f"{path} holds no {what}: {error.public}."
-        hint = "Give the file that has it (a broker's is ledger.pub), as whoever runs the broker handed it to you."
-        raise CommandError("key_unreadable", public, hint, Exit.USAGE) from None
+        if error.code == "key_malformed":
+            public = f"{path} holds no {what}: {error.public}."
+            hint = "Give the file that has it (a broker's is ledger.pub), as whoever runs the broker handed it to you."
+            raise CommandError("key_unreadable", public, hint) from None
     return key
 
 
