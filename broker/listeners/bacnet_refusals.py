@@ -17,13 +17,14 @@ _FAULTS: dict[str, AbortReason] = {
     Reason.SESSION_PAUSED: AbortReason.OUT_OF_RESOURCES,
     Reason.ACCESS_CHANGED: AbortReason.OUT_OF_RESOURCES,
     Reason.DEVICE_DOWN: AbortReason.TSM_TIMEOUT,
+    "request_too_long": AbortReason.APDU_TOO_LONG,
+    "reply_too_long": AbortReason.BUFFER_OVERFLOW,
 }
 _ALLOWED_AND_NOT_SENT = frozenset({Reason.STATE_STALE, Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE})
 """What passes by itself; of what was denied that is not said."""
 _RELAYED = {
     Result.NO_REPLY: AbortReason.TSM_TIMEOUT,
     Result.UNKNOWN: AbortReason.APPLICATION_EXCEEDED_REPLY_TIME,
-    Result.BAD_REPLY: AbortReason.OTHER,
 }
 _PASSED_ON = frozenset({Result.DONE, Result.DEVICE_REFUSED})
 
@@ -68,6 +69,6 @@ def _failure(answered: Answered) -> AbortReason | None:
         relayed.result == Result.UNKNOWN and relayed.payload[:1] == bytes((Kind.ERROR,))
     ):
         return None
-    if relayed.result == Result.NOT_SENT:
+    if relayed.result in (Result.NOT_SENT, Result.BAD_REPLY):
         return _FAULTS.get(relayed.code, AbortReason.OTHER)
     return _RELAYED[Result(relayed.result)]

@@ -385,7 +385,9 @@ def test_a_write_of_several_is_denied_whole_and_names_the_first_that_was_denied(
         (Relayed(Result.UNKNOWN, code="timeout"), AbortReason.APPLICATION_EXCEEDED_REPLY_TIME),
         (Relayed(Result.NOT_SENT, code=Reason.DEVICE_DOWN), AbortReason.TSM_TIMEOUT),
         (Relayed(Result.NOT_SENT, code=Reason.BUDGET_EXHAUSTED), AbortReason.OUT_OF_RESOURCES),
+        (Relayed(Result.NOT_SENT, code="request_too_long"), AbortReason.APDU_TOO_LONG),
         (Relayed(Result.BAD_REPLY, code="reply_invalid"), AbortReason.OTHER),
+        (Relayed(Result.BAD_REPLY, code="reply_too_long"), AbortReason.BUFFER_OVERFLOW),
     ],
 )
 def test_what_was_not_answered_is_aborted_and_never_a_denial(relayed: Relayed, expected: AbortReason) -> None:
