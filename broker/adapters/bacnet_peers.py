@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
 from broker.engine.ports import Clock
+from broker.engine.rate import Rate
 from broker.errors import FrameError
 from broker.wire.bacnet.apdu import Apdu, ConfirmedRequest, UnconfirmedRequest, decode_apdu
 from broker.wire.bacnet.npdu import Address, Message, Npdu, decode_npdu, decode_reject, npci
@@ -20,6 +21,9 @@ Place = UdpPlace | bytes
 _INVOKE_IDS = 256
 _QUARANTINE_SECONDS = 60.0
 """So long a late reply may still come: several times what devices and routers take at most."""
+UNASKED_OCTETS_PER_SECOND = 100_000.0
+"""What a device may tell of its own accord, by what it takes to look at it: two thousand notifications."""
+UNASKED_OCTETS_AT_ONCE = 200_000.0
 _REPLIES = frozenset((0x20, 0x30, 0x40, 0x50, 0x60, 0x70))  # 20.1.1: what carries an invoke id of ours
 
 
@@ -46,11 +50,12 @@ class Whereabouts(NamedTuple):
 class Peer:
     """One device as the port knows it: who waits for what it says, and which invoke ids may be used with it.
 
-    `requests` is called with what the device asks or tells of its own accord; `announced` is the I-Am by which it was
-    found, until somebody listens. Unless it is `believed` that the device is at this place, nothing is sent there.
+    `requests` is called with what the device asks or tells of its own accord, as fast as `unasked` admits;
+    `announced` is the I-Am by which it was found, until somebody listens. Unless it is `believed` that the device is at
+    this place, nothing is sent there.
     """
 
-    __slots__ = ("_last", "_quarantine", "announced", "believed", "outstanding", "requests", "whereabouts")
+    __slots__ = ("_last", "_quarantine", "announced", "believed", "outstanding", "requests", "unasked", "whereabouts")
 
     def __init__(self, whereabouts: Whereabouts) -> None:
         self.whereabouts = whereabouts
@@ -58,6 +63,7 @@ class Peer:
         self.believed = True
         self.outstanding: dict[int, Hearer] = {}
         self.requests: Requests | None = None
+        self.unasked = Rate(UNASKED_OCTETS_PER_SECOND, UNASKED_OCTETS_AT_ONCE)
         self._last = secrets.randbelow(_INVOKE_IDS)
         self._quarantine: dict[int, float] = {}
 
@@ -125,13 +131,19 @@ class Peers:
         self.clock = clock
         self.strangers = 0
         self._peers: dict[Whereabouts, Peer] = {}
+        self._inhabited: set[Place] = set()
 
     def peer(self, whereabouts: Whereabouts) -> Peer:
         """The device at this place."""
         peer = self._peers.get(whereabouts)
         if peer is None:
             peer = self._peers[whereabouts] = Peer(whereabouts)
+            self._inhabited.add(whereabouts.place)
         return peer
+
+    def knows(self, place: Place) -> bool:
+        """Whether there is any device at this place."""
+        return place in self._inhabited
 
     def hear(self, octets: bytes, place: Place) -> None:
         """An NPDU from that place."""
@@ -159,8 +171,8 @@ class Peers:
             apdu = None
         if apdu is None or peer is None:
             self.strangers += 1
-        elif isinstance(apdu, UnconfirmedRequest) and peer.requests is not None:
-            peer.requests(peer, apdu)
+        elif isinstance(apdu, UnconfirmedRequest):
+            self._asked(peer, apdu, len(octets))
 
     def unreachable(self, place: Place) -> None:
         """Nothing gets to that place now; what was sent before may have."""
@@ -171,7 +183,7 @@ class Peers:
 
     def places(self) -> set[Place]:
         """Where there are devices."""
-        return {whereabouts.place for whereabouts in self._peers}
+        return set(self._inhabited)
 
     def _said(self, peer: Peer, octets: bytes) -> None:
         try:
@@ -182,12 +194,16 @@ class Peers:
                 about.misheard()
             return
         if isinstance(apdu, ConfirmedRequest | UnconfirmedRequest):
-            if peer.requests is not None:
-                peer.requests(peer, apdu)
+            self._asked(peer, apdu, len(octets))
             return
         hearer = peer.outstanding.get(apdu.invoke)
         if hearer is not None:
             hearer.heard(apdu)
+
+    def _asked(self, peer: Peer, apdu: ConfirmedRequest | UnconfirmedRequest, octets: int) -> None:
+        """Hand on what a device asks or tells, but no more than leaves the other devices their turn."""
+        if peer.requests is not None and peer.unasked.admits(self.clock.monotonic(), octets):
+            peer.requests(peer, apdu)
 
     def _network_says(self, npdu: Npdu, place: Place) -> None:
         """A router cannot reach a network (6.4.4); nothing else that routers say matters here."""

@@ -14,10 +14,10 @@ from functools import partial
 from broker.engine.bacnet_conversation import Told
 from broker.engine.events import Refused
 from broker.engine.inquiry import inquire_at_large
+from broker.engine.rate import Rate
 from broker.engine.sessions import Session
 from broker.listeners.bacnet_device_reads import DeviceReads
 from broker.listeners.driver import Driver
-from broker.listeners.rate import Rate
 from broker.model.decision import Decision
 from broker.model.place import Device
 from broker.wire.bacnet.device_said import LiveDevices

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from broker.engine.events import Refused as Denied
+from broker.engine.rate import Rate, Rates
 from broker.engine.sessions import Session
 from broker.errors import CertificateError, FrameError, LimitError
 from broker.listeners.authentication import Authenticator
 from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
 from broker.listeners.frame_refusals import FrameRefusals
-from broker.listeners.rate import Rate, Rates
 from broker.listeners.takeover import switching_protocols
 from broker.listeners.tls import Consumer, TlsConnection
 from broker.listeners.upgrade import Upgrade, UpgradeReader, refusal

@@ -1,7 +1,7 @@
 """What the BACnet streams of one subject may keep together, however many of them it opens."""
 
 from broker.engine.bacnet_conversation import BacnetConversation
-from broker.listeners.rate import Rate, Rates
+from broker.engine.rate import Rate, Rates
 from broker.model.subject import Subject
 
 MOST_IN_SEGMENTS_OF_SUBJECT = 64

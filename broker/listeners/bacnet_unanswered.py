@@ -10,12 +10,12 @@ from functools import partial
 from broker.engine.bacnet_conversation import Told
 from broker.engine.events import Finding, Refused
 from broker.engine.exchange import exchange
+from broker.engine.rate import Rate
 from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.listeners.bacnet_outside import Outside
 from broker.listeners.driver import Driver
 from broker.listeners.interpreters import Interpreters
-from broker.listeners.rate import Rate
 from broker.model.operation import Request
 from broker.model.place import Device
 from broker.wire.bacnet.services import asks_without_reply

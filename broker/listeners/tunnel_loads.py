@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Protocol, Self
 
 from broker.engine.events import Refused
+from broker.engine.rate import Rates
 from broker.engine.sessions import Session
 from broker.errors import FrameError
 from broker.listeners import tunnel_messages
 from broker.listeners.bacnet_notices import Failed
 from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
-from broker.listeners.rate import Rates
 from broker.listeners.tunnel_messages import Document
 from broker.model.place import Device
 from broker.model.subject import Subject

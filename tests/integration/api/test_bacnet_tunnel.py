@@ -7,9 +7,9 @@ import aiohttp
 import pytest
 
 from broker.engine.events import Refused
+from broker.engine.rate import Rate
 from broker.listeners import tunnel_loads
 from broker.listeners.bacnet_notices import Failed
-from broker.listeners.rate import Rate
 from broker.model.decision import Decision
 from broker.model.vocabulary import EndReason, Reason, Result
 from broker.wire.bacnet.tunnelled import ALL_CLIENTS, LONGEST_MESSAGE, decode_datagrams, encode_datagram

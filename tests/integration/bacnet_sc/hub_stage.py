@@ -6,10 +6,10 @@ import os
 import ssl
 from functools import partial
 
+from broker.engine.rate import Rate
 from broker.errors import CertificateError
 from broker.listeners.bacnet_sc import HUB_PROTOCOL, Floor, established
 from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
-from broker.listeners.rate import Rate
 from broker.listeners.tls import TlsListener, server_context
 from broker.listeners.websocket import Opcode
 from broker.model.subject import Subject, SubjectKind

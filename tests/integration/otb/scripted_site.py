@@ -1,7 +1,7 @@
 """The broker's end of a BACnet tunnel, scripted octet by octet: a router to network 2001 with one device, 1001."""
 
+from broker.engine.rate import Rate
 from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
-from broker.listeners.rate import Rate
 
 DEVICE_MAC = bytes.fromhex("0003e9")
 NETWORK = 2001

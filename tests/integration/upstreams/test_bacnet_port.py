@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from broker.adapters.bacnet_peers import Peer, Whereabouts
+from broker.adapters.bacnet_peers import UNASKED_OCTETS_AT_ONCE, UNASKED_OCTETS_PER_SECOND, Peer, Whereabouts
 from broker.adapters.bacnet_port import BacnetIpPort, OwnPlace
 from broker.adapters.clock import SystemClock
 from broker.model.operation import UNCONFIRMED, Relayed, Request
@@ -504,3 +504,49 @@ def test_an_error_about_something_sent_earlier_keeps_nothing_back(errors: tuple[
     peer = port.peer(Whereabouts(("127.0.0.1", 47808)))
     assert port.send(peer, b"\x00", expecting_reply=True) is leaves
     assert len(own.sent) == leaves
+
+
+def test_a_device_that_tells_without_end_leaves_the_others_their_turn() -> None:
+    """Each datagram takes a millisecond or two to look at, and there are many thousands."""
+    told = unicast(b"\x10\x02" + b"\x10" * 1400)
+
+    async def flooding(loud: Station) -> None:
+        while True:
+            for _ in range(100):
+                loud.send(told, loud.callers[0])
+            await asyncio.sleep(0.005)
+
+    async def story() -> None:
+        loop = asyncio.get_running_loop()
+        async with station(honest(1)) as loud, station(honest(2)) as quiet:
+            devices = [
+                device(each.port, f"d{each.port}", replace(QUICK, response_timeout_seconds=5)) for each in (loud, quiet)
+            ]
+            async with upstreams(*devices) as ways:
+                first, second = (ways.upstream(each.key) for each in devices)
+                await asked(first, reading(devices[0]))
+                began, flood = loop.time(), loop.create_task(flooding(loud))
+                while loop.time() < began + 1:
+                    relayed = await asked(second, reading(devices[1]))
+                    assert relayed.result == Result.DONE
+                flood.cancel()
+                assert first.notices is not None
+                most = UNASKED_OCTETS_AT_ONCE + UNASKED_OCTETS_PER_SECOND * (loop.time() - began)
+                assert 0 < first.notices.refused <= most / 1400
+
+    asyncio.run(story())
+
+
+def test_of_a_place_where_no_device_is_nothing_is_looked_at() -> None:
+    async def story() -> None:
+        async with station(silent) as known, station(silent) as stranger:
+            port, heard = BacnetIpPort(SystemClock()), asyncio.Event()
+            port.open()
+            port.peer(Whereabouts(("127.0.0.1", known.port))).requests = lambda peer, apdu: heard.set()
+            for each in (stranger, known):
+                each.send(unicast(b"\x10\x08"), ("127.0.0.1", port.address[1]))
+            await heard.wait()
+            assert port.strangers == 1
+            port.leave()
+
+    asyncio.run(story())

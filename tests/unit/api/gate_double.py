@@ -8,12 +8,12 @@ from types import SimpleNamespace
 
 from broker.api.evidence_ports import Page
 from broker.engine.events import Answered, Refused
+from broker.engine.rate import Rate
 from broker.engine.sessions import Session
 from broker.errors import LedgerUnavailableError, StateUnavailableError
 from broker.identity.enrolment_codes import enrolment_error
 from broker.listeners.approvals import Approvals
 from broker.listeners.bacnet_shares import DATAGRAMS_PER_SECOND
-from broker.listeners.rate import Rate
 from broker.model.decision import Decision
 from broker.model.enrolment import ProvenFactor
 from broker.model.leave import Debt, Leave, PointLeft, Undone
