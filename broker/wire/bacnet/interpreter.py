@@ -31,7 +31,7 @@ from broker.wire.recent import Recent
 
 CONFIRMED, UNCONFIRMED = 0x00, 0x10  # 20.1.2, 20.1.3: first octet of a bare request
 READ, READ_MULTIPLE, WRITE_MULTIPLE = 12, 14, 16  # clause 21, BACnetConfirmedServiceChoice
-_MOST_REMEMBERED_OCTETS = 1497
+_MOST_REMEMBERED_OCTETS = 256
 _MOST_REMEMBERED_OPERATIONS = 20
 """What is larger costs more to keep than it saves: a client may send any number of different ones."""
 _MULTIPLE = ("read-property-multiple", "write-property-multiple")
@@ -198,7 +198,8 @@ def _look(places: Places, asked: tuple[ItemKey, ...]) -> Request:
         choice, service, octets = READ_MULTIPLE, _MULTIPLE[0], encode_read_property_multiple(references)
     payload = bytes((CONFIRMED, choice)) + octets
     request = Request(tuple([places.read(service, item) for item in items]), payload, digest_of(payload))
-    places.looks.keep(asked, request)
+    if len(asked) <= _MOST_REMEMBERED_OPERATIONS:
+        places.looks.keep(asked, request)
     return request
 
 

@@ -15,6 +15,7 @@ from broker.model.vocabulary import Action
 from broker.model.way import BacnetIpWay
 from broker.wire.bacnet.action_classes import never_written
 from broker.wire.bacnet.interpreter import Interpreter, interpret, narrowed
+from broker.wire.bacnet.places import places_of
 from broker.wire.bacnet.property_requests import (
     Write,
     encode_read_property,
@@ -409,6 +410,28 @@ def test_priorities_in_lists_and_new_objects_are_refused_before_any_decision(oct
     with pytest.raises(FrameError) as caught:
         interpret(PLANT, bytes.fromhex(octets.replace(" ", "")))
     assert caught.value.code == "priority_not_allowed"
+
+
+def test_the_read_of_very_many_properties_is_not_kept_for_another_write_of_the_same() -> None:
+    device, value = replace(PLANT), bytes.fromhex("2101")
+    kept = places_of(device).looks
+    for count, expected in ((2, 1), (20, 2), (21, 2), (100, 2)):
+        ats = [at("analog-value", 1, "priority-array", 8)._replace(property=5000 + place) for place in range(count)]
+        payload = bytes((0, 16)) + encode_write_property_multiple(Write(each, value) for each in ats)
+        request = interpret(device, payload)
+        assert request.before is not None
+        assert len(request.before.operations) == count
+        assert len(kept) == expected
+
+
+def test_what_is_longer_than_what_comes_again_and_again_is_not_remembered() -> None:
+    interpreter = Interpreter(PLANT)
+    short, long = (
+        Write(at("analog-value", 1, "description"), bytes.fromhex(octets)) for octets in ("2101" * 80, "2101" * 200)
+    )
+    for write_, same in ((short, True), (long, False)):
+        payload = bare(16, encode_write_property_multiple([write_]))
+        assert (interpreter.interpret(payload) is interpreter.interpret(payload)) is same
 
 
 def test_a_text_that_means_a_release_is_not_one() -> None:
