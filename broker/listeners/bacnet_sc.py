@@ -29,7 +29,7 @@ from broker.wire.bacnet.weight import weight_of_sc
 LISTENER = "bacnet_sc"
 HUB_PROTOCOL = "hub.bsc.bacnet.org"  # AB.7.1
 DIRECT_PROTOCOL = "dc.bsc.bacnet.org"
-UPGRADE_LATE, SUBPROTOCOL_MISSING = "upgrade_late", "subprotocol_missing"
+UPGRADE_LATE, SUBPROTOCOL_MISSING, SC_TEXT = "upgrade_late", "subprotocol_missing", "sc_text"
 _CODES = {
     EndReason.PEER_CLOSED: CloseCode.NORMAL,
     EndReason.TAKEN_OVER: CloseCode.NORMAL,
@@ -214,7 +214,8 @@ class ScCaller:
         elif message.opcode is Opcode.CLOSE:
             self._hang_up(EndReason.PEER_CLOSED)
         elif message.opcode is Opcode.TEXT:
-            raise FrameError("sc_text", "BACnet/SC speaks in binary messages")  # AB.7.5.3
+            self._frame_refused(SC_TEXT)
+            self._hang_up(EndReason.FRAME_REFUSED, CloseCode.UNSUPPORTED)  # AB.7.5.3: 1003 for what is not binary
 
     def _perform(self, events: list[Event]) -> None:
         for event in events:
@@ -275,13 +276,14 @@ class ScCaller:
     def _any_session(self) -> Session | None:
         return next(iter(self._stream.sessions), None) if self._stream is not None else None
 
-    def _hang_up(self, reason: EndReason) -> None:
+    def _hang_up(self, reason: EndReason, code: CloseCode | None = None) -> None:
         """Close, with the first reason that there was."""
         if self._gone:
             return
         reason = self._reason or reason
         if self._spoke is not None:
-            self._connection.write_now(encode_close(_CODES.get(reason, CloseCode.POLICY), reason.value))
+            code = code or _CODES.get(reason, CloseCode.POLICY)
+            self._connection.write_now(encode_close(code, reason.value))
         self._leave(reason)
         self._connection.close()
 

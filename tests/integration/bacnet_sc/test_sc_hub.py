@@ -269,7 +269,7 @@ def test_a_silent_node_is_asked_and_then_left(run, pki):
             frame(bytes(900), final=False) + frame(bytes(900), Opcode.CONTINUATION),
             (CloseCode.TOO_BIG, "limit_exceeded"),
         ),
-        (frame(b"hello", Opcode.TEXT), (CloseCode.PROTOCOL, "frame_refused")),
+        (frame(b"hello", Opcode.TEXT), (CloseCode.UNSUPPORTED, "frame_refused")),
         (bytes.fromhex("820401000000"), (CloseCode.PROTOCOL, "frame_refused")),
         (frame(b"", Opcode.CONTINUATION), (CloseCode.PROTOCOL, "frame_refused")),
         (b"\xc2" + frame(b"x")[1:], (CloseCode.PROTOCOL, "frame_refused")),
