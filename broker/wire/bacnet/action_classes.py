@@ -139,12 +139,13 @@ def classed(table: ActionTable, operation: Operation) -> Operation:
 
 
 def never_written(operation: Operation) -> bool:
-    """Whether it would write or release priority 6, whatever anybody allows."""
+    """Whether it would write or release priority 6, or have a schedule or loop write there, whatever anybody allows."""
     place = operation.address
     if not isinstance(place, BacnetProperty) or not operation.writes:
         return False
     slot = place.property == "priority-array" and place.index in (None, 0, MINIMUM_ON_OFF_PRIORITY)
-    return slot or operation.priority == MINIMUM_ON_OFF_PRIORITY
+    given_away = place.property == "priority-for-writing" and operation.raw_values == (str(MINIMUM_ON_OFF_PRIORITY),)
+    return slot or given_away or operation.priority == MINIMUM_ON_OFF_PRIORITY
 
 
 def maybe_commandable(place: BacnetProperty) -> bool:

@@ -41,8 +41,8 @@ _NEED_PASSWORD = ("device-communication-control", "reinitialize-device")
 _PASSWORD = ("password", "present")
 _BARE = (bytes((CONFIRMED,)), bytes((UNCONFIRMED,)))
 _WITH_SECRETS = tuple(bytes((service,)) for service in (17, 20, 24, 25))  # clause 21; 16.1, 16.4, clause 24
-_SUBSCRIBE_MULTIPLE, _PRIORITY_ARRAY = "subscribe-cov-property-multiple", "priority-array"
-_CREATE = "create-object"
+_SUBSCRIBE_MULTIPLE, _CREATE = "subscribe-cov-property-multiple", "create-object"
+_OF_PRIORITIES = ("priority-array", "priority-for-writing")
 _LONGEST_DELAY_SECONDS = 3600
 PASSWORD_MISSING = "password_missing"
 LIFETIME_OUT_OF_RANGE, NO_TIMESTAMPS = "lifetime_out_of_range", "no_timestamps"
@@ -159,7 +159,7 @@ def _check_whole(decoded: Decoded) -> None:
     """
     if decoded.service in _NEED_PASSWORD and _PASSWORD not in decoded.facts:
         raise FrameError(PASSWORD_MISSING, f"{decoded.service} without a password")
-    slots = any(item.property == _PRIORITY_ARRAY and item.value is not None for item in decoded.items)
+    slots = any(item.property in _OF_PRIORITIES and item.value is not None for item in decoded.items)
     if slots or (decoded.service == _CREATE and any(item.priority is not None for item in decoded.items)):
         raise FrameError(Reason.PRIORITY_NOT_ALLOWED, "priority 6 is the device's own")  # 19.2.3
 

@@ -122,6 +122,15 @@ def test_the_class_of_a_point_is_given_by_its_own_rule() -> None:
     assert classed(ActionTable((ActionRule(None, WRITES),)), write(Action.OVERRIDE, 8)).action is Action.ADJUST
 
 
+def test_no_schedule_or_loop_is_made_to_write_at_priority_6() -> None:
+    def give(priority: str) -> Operation:
+        return Operation("bacnet", Action.CONFIG, "write-property", place, raw_values=(priority,))
+
+    place = BacnetProperty("schedule", 1, "priority-for-writing")
+    assert never_written(give("6"))
+    assert not any(never_written(give(str(at))) for at in (*range(1, 6), *range(7, 17)))
+
+
 def test_priority_6_is_never_written_and_may_be_read() -> None:
     slot = BacnetProperty("analog-value", 1, "priority-array", 6)
     assert never_written(write(priority=6))

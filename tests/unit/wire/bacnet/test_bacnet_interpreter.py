@@ -404,6 +404,7 @@ def test_a_priority_array_is_not_written_where_that_would_write_priority_6(index
         "000a 0e 1c00800001 0f 1e 0957 2e 00 2f 1f",
         "000a 0e 1c00800001 0f 1e 0955 2e 4441a00000 2f 3906 1f",
         "000a 0e 0902 0f 1e 094d 2e 720061 2f 0955 2e 4441a00000 2f 3910 1f",
+        "000a 0e 0911 0f 1e 0958 2e 2106 2f 1f",
     ],
 )
 def test_priorities_in_lists_and_new_objects_are_refused_before_any_decision(octets: str) -> None:
