@@ -298,7 +298,7 @@ class TlsConnection(asyncio.BufferedProtocol):
         Of a record as well: the largest holds more than a thousand of the smallest messages.
         """
         incoming, host = self._incoming, self._host
-        left = max(_LEAST_OCTETS, TURN_OCTETS // (1 + len(host.behind)))
+        left = max(_LEAST_OCTETS, TURN_OCTETS // (1 + len(host.behind))) if host.behind else TURN_OCTETS
         read, received = self._tls.read, self._consumer.received  # type: ignore[union-attr]
         self._corked = True
         try:

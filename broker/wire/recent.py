@@ -34,13 +34,22 @@ class OfDevices(Generic[_Value]):
 
     def __init__(self, made: Callable[[Device], _Value], most: int = _MOST_DEVICES) -> None:
         self._made = made
-        self._kept: Recent[str, tuple[Device, _Value]] = Recent(most)
+        self._most = most
+        self._kept: dict[int, tuple[Device, _Value]] = {}
+        self._latest: dict[str, int] = {}
 
     def of(self, device: Device) -> _Value:
         """What was made of exactly this device, or is now; raises what making it raises."""
-        kept = self._kept.get(device.key)
-        if kept is not None and kept[0] is device:  # by identity: comparing would look at all of its points
+        # By identity: comparing would look at all of its points. The device is kept, so its id stays its own.
+        kept = self._kept.get(id(device))
+        if kept is not None:
             return kept[1]
         value = self._made(device)
-        self._kept.keep(device.key, (device, value))
+        former = self._latest.pop(device.key, None)
+        if former is None and len(self._latest) >= self._most:
+            former = self._latest.pop(next(iter(self._latest)))
+        if former is not None:
+            del self._kept[former]
+        self._kept[id(device)] = device, value
+        self._latest[device.key] = id(device)
         return value
