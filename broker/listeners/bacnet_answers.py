@@ -1,8 +1,11 @@
 """What a BACnet client is answered of what was found, from the pieces that the engine brought."""
 
+from collections.abc import Sequence
+
 from broker.engine.events import Explored, Further, Listed, Partly, Refused
 from broker.engine.further import First
-from broker.listeners.bacnet_refusals import failed_reply, refused_reply
+from broker.listeners.bacnet_refusals import PASSES_BY_ITSELF, failed_reply, refused_reply
+from broker.model.decision import Decision
 from broker.model.operation import Request
 from broker.model.place import Device
 from broker.wire.bacnet.composing import Pieces, composed_reply, further_read, results_of
@@ -46,16 +49,24 @@ def _pieces(bare: bytes, request: Request, found: First) -> Pieces | bytes:
     """What the answer is made of, or the whole answer where there is nothing to make one of."""
     made: dict[int, Reported] = {}
     denied: tuple[int, ...] = ()
+    late: tuple[int, ...] = ()
     inner = found
     if isinstance(found, Listed):
         made = {place: made_list(request.operations[place], found.points) for place in found.places}
         if found.finding is None or isinstance(found.finding, Refused):
-            refused = () if found.finding is None else found.finding.denied_places
-            return Pieces(tuple(place for place in refused if place not in made), made=made)
+            if found.finding is None:
+                return Pieces(made=made)
+            denied = tuple(place for place in found.finding.denied_places if place not in made)
+            return Pieces(denied, made=made, late=_late(denied, found.finding.decisions))
         inner = found.finding
     if isinstance(inner, Partly):
-        denied, inner = inner.denied_places, inner.finding
+        denied, late, inner = inner.denied_places, _late(inner.denied_places, inner.decisions), inner.finding
     if isinstance(inner, Refused):
         return refused_reply(bare, inner)
     assert not isinstance(inner, Listed | Partly)
-    return failed_reply(inner) or Pieces(denied, inner.relayed.payload, made)
+    return failed_reply(inner) or Pieces(denied, inner.relayed.payload, made, late=late)
+
+
+def _late(denied: Sequence[int], decisions: Sequence[Decision]) -> tuple[int, ...]:
+    """The places of what was denied for want of a decision in time."""
+    return tuple(place for place in denied if not PASSES_BY_ITSELF.isdisjoint(decisions[place].reasons))

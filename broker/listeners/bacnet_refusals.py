@@ -20,8 +20,8 @@ _FAULTS: dict[str, AbortReason] = {
     "request_too_long": AbortReason.APDU_TOO_LONG,
     "reply_too_long": AbortReason.BUFFER_OVERFLOW,
 }
-_ALLOWED_AND_NOT_SENT = frozenset({Reason.STATE_STALE, Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE})
-"""What passes by itself; of what was denied that is not said."""
+PASSES_BY_ITSELF = frozenset({Reason.STATE_STALE, Reason.POLICY_LATE, Reason.POLICY_UNAVAILABLE})
+"""Who asks again later may get another answer; whether what was denied would be allowed then is not said."""
 _RELAYED = {
     Result.NO_REPLY: AbortReason.TSM_TIMEOUT,
     Result.UNKNOWN: AbortReason.APPLICATION_EXCEEDED_REPLY_TIME,
@@ -32,7 +32,7 @@ _PASSED_ON = frozenset({Result.DONE, Result.DEVICE_REFUSED})
 def refused_reply(bare: bytes, refused: Refused) -> bytes:
     """The bare reply to a request of which nothing was sent."""
     allowed = bool(refused.decisions) and all(decision.allow for decision in refused.decisions)
-    if allowed and not _ALLOWED_AND_NOT_SENT.isdisjoint(refused.reasons):
+    if allowed and not PASSES_BY_ITSELF.isdisjoint(refused.reasons):
         return _aborted(AbortReason.OUT_OF_RESOURCES)
     if Reason.SUBSCRIPTIONS_EXHAUSTED in refused.reasons:
         return refusal.error_reply(bare, refusal.NO_ROOM, None)

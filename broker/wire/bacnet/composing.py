@@ -62,20 +62,27 @@ class _Asked(NamedTuple):
 
 class Pieces(NamedTuple):
     """What an answer is made of: the places of operations that were denied, the bare reply to those that were relayed
-    (empty: none was), what the broker made itself by place, and what further properties hold.
+    (empty: none was), what the broker made itself by place, and what further properties hold; and which of those that
+    were denied were decided too `late`.
     """
 
     denied: Collection[int] = ()
     relayed: bytes = _ANSWER
     made: Mapping[int, Reported] = _NONE
     further: Sequence[Reported] = ()
+    late: Collection[int] = ()
+
+    @property
+    def hidden(self) -> set[int]:
+        """The places of what a wildcard does not tell of: whoever may not read it need not know that it is there."""
+        return {*self.denied}.difference(self.late)
 
 
 def composed_reply(bare: bytes, device: Device, pieces: Pieces) -> bytes:
     """The answer to a request, made of the reply to the part of it that was relayed.
 
     What a wildcard stands for and the device does not have, or the caller may not read, is left out (15.7.3.1.2); the
-    rest comes in the caller's order.
+    rest comes in the caller's order. What was decided too late is told as denied, or it would seem not to be there.
     """
     if bare[:2] != _QUESTION or pieces.relayed[:2] != _ANSWER:
         return pieces.relayed
@@ -106,18 +113,19 @@ def results_of(bare: bytes, device: Device, pieces: Pieces) -> tuple[Reported, .
     if pieces.relayed[:2] != _ANSWER:
         return ()
     asked = _filled(decode(device, bare).items, pieces)
-    return tuple(each.found[0] for place, each in enumerate(asked) if place not in pieces.denied)
+    hidden = pieces.hidden
+    return tuple(each.found[0] for place, each in enumerate(asked) if place not in hidden)
 
 
 def _filled(items: Sequence[Item], pieces: Pieces) -> list[_Asked]:
     reported = iter(decode_read_property_multiple_ack(pieces.relayed[2:]))
     asked: list[_Asked] = []
-    place = 0
+    place, hidden = 0, pieces.hidden
     for item in items:
         each = _Asked(item, [], [])
         for meant, _ in expanded((item,)):
             found = _found(meant, place, pieces, reported)
-            (each.denied if each.wild and place in pieces.denied else each.found).append(found)
+            (each.denied if each.wild and place in hidden else each.found).append(found)
             place += 1
         asked.append(each)
     return asked

@@ -35,7 +35,9 @@ def several(*names: Reference) -> bytes:
     return bytes((0, 14)) + encode_read_property_multiple(names)
 
 
-def answered(bare: bytes, denied: set[int], found: dict[str, str] | None = None) -> list[tuple[str, str]]:
+def answered(
+    bare: bytes, denied: set[int], found: dict[str, str] | None = None, late: frozenset[int] = frozenset()
+) -> list[tuple[str, str]]:
     """Names and errors of what the caller is told if a device has all properties but those in `found`."""
     request = interpret(DEVICE, bare)
     left = [place for place in range(len(request.operations)) if place not in denied]
@@ -47,7 +49,7 @@ def answered(bare: bytes, denied: set[int], found: dict[str, str] | None = None)
         reference = reference_of(operation.address)
         results.append(Reported(reference, error=error_numbers(error)) if error else Reported(reference, VALUE))
     relayed = b"\x30\x0e" + encode_read_property_multiple_ack(results)
-    reply = composed_reply(bare, DEVICE, Pieces(denied, relayed))
+    reply = composed_reply(bare, DEVICE, Pieces(denied, relayed, late=late))
     assert reply[:2] == b"\x30\x0e"
     told = decode_read_property_multiple_ack(reply[2:])
     return [(str(words_of(each.reference)[2]), error_text(*each.error) if each.error else "") for each in told]
@@ -115,6 +117,17 @@ def test_what_the_device_itself_refuses_of_a_wildcard_is_told_and_what_is_denied
     assert ("present-value", READ_DENIED) in told and "units" not in dict(told)
 
 
+def test_what_was_decided_too_late_is_told_as_denied_and_seems_not_to_be_missing() -> None:
+    bare = several(at("required"))
+    names = [
+        str(o.address.property) for o in interpret(DEVICE, bare).operations if isinstance(o.address, BacnetProperty)
+    ]
+    units, state = names.index("units"), names.index("event-state")
+    told = dict(answered(bare, {units, state}, late=frozenset({state})))
+    assert told["event-state"] == READ_DENIED
+    assert "units" not in told
+
+
 def told_of(reply: bytes) -> list[tuple[int, bool]]:
     """Number of each property that is told, and whether it has a value."""
     return [(each.reference.property, each.error is None) for each in decode_read_property_multiple_ack(reply[2:])]
@@ -155,6 +168,8 @@ def test_further_properties_that_may_not_be_read_are_left_out() -> None:
     assert further is not None
     results = results_of(further, DEVICE, Pieces(denied={0, 1}))
     assert told_of(composed_reply(bare, DEVICE, first._replace(further=results))) == [(PRESENT, True)]
+    results = results_of(further, DEVICE, Pieces(denied={0, 1}, late={1}))
+    assert told_of(composed_reply(bare, DEVICE, first._replace(further=results))) == [(PRESENT, True), (LATER, False)]
 
 
 @pytest.mark.parametrize("wildcard", ["all", "optional"])
