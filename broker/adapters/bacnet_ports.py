@@ -19,7 +19,12 @@ class BacnetIpPorts:
 
     def of(self, device: Device) -> BacnetIpPort:
         """The port from which a device is asked."""
-        return self._own.get(f"{device.site}/{device.segment}", self._rest)
+        return self._own.get(self.segment_of(device), self._rest)
+
+    def segment_of(self, device: Device) -> str:
+        """The segment of a device if that has a port of its own, else empty."""
+        segment = f"{device.site}/{device.segment}"
+        return segment if segment in self._own else ""
 
     def register(self, networks: Iterable[BacnetNetwork], devices: Iterable[Device]) -> None:
         """Be a foreign device at the BBMDs of these networks, and at no others, each from the port of its segment.

@@ -81,8 +81,8 @@ class Upstreams:
 
     `endpoints` are the budgets of places and of networks behind routers; without one, a place or network bears what the
     most capable device there does. `bacnet` is where BACnet/IP devices are asked from, `segments` where those of some
-    segments (`site/segment`) are, `sc_identity` what the broker is
-    at BACnet/SC hubs. `disputed` is called with a device's key when several nodes of its network say that they are it.
+    segments (`site/segment`) are, `sc_identity` what the broker is at BACnet/SC hubs. `disputed` is called with a
+    device's key when several nodes of its network say that they are it.
     """
 
     def __init__(
@@ -123,8 +123,8 @@ class Upstreams:
 
     def register(self, networks: Iterable[BacnetNetwork]) -> None:
         """Be a foreign device at the BBMDs of these networks, and at no others."""
-        ways = [lane.device for lane in self._lanes.values() if isinstance(lane.device.way, BacnetIpWay)]
-        self._bacnet_ports.register(networks, ways)
+        devices = [lane.device for lane in self._lanes.values() if isinstance(lane.device.way, BacnetIpWay)]
+        self._bacnet_ports.register(networks, devices)
 
     async def close(self) -> None:
         """End everything: what is queued is not sent, what is in flight ends as unknown or without a reply."""
@@ -200,7 +200,7 @@ class Upstreams:
         way = device.way
         place = place_of(way)
         if isinstance(way, BacnetIpWay):  # the same address is another place where another port leads to it
-            place = (*place, str(id(self._bacnet_ports.of(device))))
+            place = (*place, self._bacnet_ports.segment_of(device))
         endpoint = self._endpoints.get(place)
         if endpoint is None:
             silence = silence_seconds(way) if isinstance(way, SerialWay) else 0.0

@@ -53,12 +53,12 @@ def _pieces(bare: bytes, request: Request, found: First) -> Pieces | bytes:
     inner = found
     if isinstance(found, Listed):
         made = {place: made_list(request.operations[place], found.points) for place in found.places}
-        if found.finding is None or isinstance(found.finding, Refused):
-            if found.finding is None:
-                return Pieces(made=made)
-            denied = tuple(place for place in found.finding.denied_places if place not in made)
-            return Pieces(denied, made=made, late=_late(denied, found.finding.decisions))
+        if found.finding is None:
+            return Pieces(made=made)
         inner = found.finding
+        if isinstance(inner, Refused):
+            denied = tuple(place for place in inner.denied_places if place not in made)
+            return Pieces(denied, made=made, late=_late(denied, inner.decisions))
     if isinstance(inner, Partly):
         denied, late, inner = inner.denied_places, _late(inner.denied_places, inner.decisions), inner.finding
     if isinstance(inner, Refused):

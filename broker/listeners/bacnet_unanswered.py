@@ -4,15 +4,15 @@ Nobody can be told no, and nobody knows what came of it: the ledger and the pers
 the outcome of what was sent is `unknown`.
 """
 
-from collections.abc import Callable
 from functools import partial
 
 from broker.engine.bacnet_conversation import Told
-from broker.engine.events import Finding, Refused
+from broker.engine.events import Refused
 from broker.engine.exchange import exchange
 from broker.engine.rate import Rate
 from broker.engine.sessions import Session
 from broker.errors import FrameError
+from broker.listeners.bacnet_discovery import Admit
 from broker.listeners.bacnet_outside import Outside
 from broker.listeners.driver import Driver
 from broker.listeners.interpreters import Interpreters
@@ -24,7 +24,6 @@ BURST = 100.0
 PER_SECOND = 5.0
 """A tool may set the clocks of a building at once; what is sent without a reply does not wait for one either."""
 NOT_RELAYED = "unconfirmed_not_relayed"
-Admit = Callable[[Device, Callable[[Session | Refused], None]], None]
 
 
 class Unanswered:
@@ -48,9 +47,6 @@ class Unanswered:
 
     def _admitted(self, device: Device, request: Request, result: Session | Refused) -> None:
         if isinstance(result, Session):
-            self._driver.run(result, exchange(result, request), partial(self._came, device, request))
+            self._driver.run(result, exchange(result, request), partial(self._outside.came, device, request))
         else:
             self._outside.denied(device, result, "")
-
-    def _came(self, device: Device, request: Request, found: Finding) -> None:
-        self._outside.came(device, request, found)
