@@ -61,7 +61,9 @@ class HttpConnection(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Answer what could not be read, or a bug of ours, in the API's own form and without the parser's words."""
-        if status >= 500:
+        if isinstance(exc, ConnectionResetError):
+            log.info("a caller left before the answer")
+        elif status >= 500:
             log.error("a request failed", exc_info=exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was already begun")

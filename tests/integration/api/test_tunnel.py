@@ -66,6 +66,27 @@ def test_octets_pass_both_ways_and_the_session_ends_with_the_connection(pki, run
     run(story())
 
 
+def test_a_caller_who_leaves_while_the_session_opens_is_no_fault_and_leaves_nothing_open(pki, run, caplog):
+    async def story():
+        async with serving(pki) as stage:
+            opening = stage.gate.open
+
+            async def open_too_late(*given):
+                for connection in stage.https._server.connections:
+                    connection.transport.abort()
+                return await opening(*given)
+
+            stage.gate.open = open_too_late
+            assert await stage.raw(HANDSHAKE + b"\r\n") == b""
+            await until(lambda: "a caller left before the answer" in caplog.text)
+            assert stage.gate.streams[0].was_lost
+            assert stage.tunnels.tunnels == set()
+
+    caplog.set_level("INFO", "broker.listeners.https")
+    run(story())
+    assert "Traceback" not in caplog.text
+
+
 def test_octets_behind_the_handshake_are_not_lost(pki, run):
     async def story():
         async with serving(pki) as stage:
